@@ -1,0 +1,36 @@
+"""Data in: data sets, transforms, mixup and loaders.
+
+`get_dataset` gives samples that are ready for the network, `get_dataloader` batches of them, `Mixup` mixes a batch, and
+`Preprocess` is the evaluation transform on its own, for prediction and export.
+"""
+from image_classification.datasets import arrays, files
+from image_classification.datasets.loader import get_dataloader
+from image_classification.datasets.mixup import Mixup
+from image_classification.datasets.preprocess import Preprocess
+from image_classification.errors import UserError
+
+__all__ = ['Mixup', 'Preprocess', 'get_dataloader', 'get_dataset']
+
+DATASETS = {
+    'imagenet2012': files.imagenet2012,
+    'folder': files.folder,
+    'mnist5k': arrays.mnist5k,
+    'mnist': arrays.mnist,
+    'fashion_mnist': arrays.mnist,
+    'cifar10': arrays.cifar,
+    'cifar100': arrays.cifar,
+}
+
+
+def get_dataset(cfg, is_train, channels=3):
+    """The training or the evaluation part of DATA.DATASET as an `ImageDataset`.
+
+    Args:
+        channels: of the images that it gives: 1 (grey), 3 (RGB) or 4 (RGBA).
+    Raises:
+        UserError: an unknown name, missing or damaged files, labels that MODEL.NUM_CLASSES has no room for.
+    """
+    name = cfg.DATA.DATASET.lower()
+    if name not in DATASETS:
+        raise UserError(f'DATA.DATASET is {cfg.DATA.DATASET!r}; wanted one of: {", ".join(DATASETS)}')
+    return DATASETS[name](cfg, is_train, channels)

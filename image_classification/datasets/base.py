@@ -1,0 +1,79 @@
+"""What the data sets share: labels, classes, and samples that depend on seed, epoch and index only."""
+import os
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from image_classification.datasets.augment import train_transform
+from image_classification.datasets.preprocess import Preprocess
+from image_classification.errors import UserError
+
+
+class ImageDataset(paddle.io.Dataset):
+    """dataset[index] -> (image (C, H, W) float32, normalized; label int64).
+
+    With `is_train` an image is transformed by chance, drawn from (SEED, epoch, index): the same in every process. The
+    loader sets `epoch`. A kind of data set adds `image(index)` and `path(index)`.
+
+    Args:
+        source: what errors call the data set.
+        labels: a number per image.
+        classes: names, in the order of the labels.
+    Raises:
+        UserError: no images; labels or classes that MODEL.NUM_CLASSES has no room for.
+    """
+
+    def __init__(self, cfg, is_train, channels, source, labels, classes):
+        super().__init__()
+        if cfg.SEED < 0:
+            raise UserError(f'SEED is {cfg.SEED}; wanted 0 or more')
+        self.labels = np.asarray(labels, np.int64)
+        self.classes = list(classes)
+        self.channels = channels
+        self.preprocess = Preprocess.from_config(cfg, channels)
+        self.transform = train_transform(cfg, self.preprocess) if is_train else None
+        self.seed = cfg.SEED
+        self.epoch = 0
+        _check_labels(self.labels, len(self.classes), cfg.MODEL.NUM_CLASSES, source)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        index = range(len(self))[index]                            # -1 is the last one; IndexError ends a for loop
+        image = self.image(index)
+        if self.transform is None:
+            return self.preprocess(image), self.labels[index]
+        return self.transform(image, np.random.default_rng([self.seed, self.epoch, index])), self.labels[index]
+
+    def image(self, index):
+        """PIL image of `channels` channels. Raises UserError where its file cannot be read."""
+
+    def path(self, index):
+        """The image's file, or words that name the image where it has no file of its own."""
+
+
+def data_path(cfg, wanted):
+    """DATA.DATA_PATH as a Path. Raises UserError where it is empty or does not exist; `wanted` says what to put there."""
+    path = cfg.DATA.DATA_PATH
+    if not path:
+        raise UserError(f'DATA.DATA_PATH is empty, which {cfg.DATA.DATASET} needs; set -data_path to where there is {wanted}')
+    if not os.path.exists(path):
+        raise UserError(f'DATA.DATA_PATH {path} does not exist; for {cfg.DATA.DATASET}, wanted {wanted}')
+    return Path(path)
+
+
+def _check_labels(labels, count, num_classes, source):
+    if not len(labels):
+        raise UserError(f'{source} holds no images; wanted at least one')
+    if count > num_classes:
+        raise UserError(f'{source} has {count} classes, MODEL.NUM_CLASSES is {num_classes}; set -num_classes {count}')
+    least, most = int(labels.min()), int(labels.max())
+    if least < 0:
+        raise UserError(f'{source} has the label {least}; wanted 0 to {num_classes - 1}: labels count from 0')
+    if most >= num_classes:
+        raise UserError(f'{source} has the label {most}; wanted 0 to {num_classes - 1}, as MODEL.NUM_CLASSES is '
+                        f'{num_classes}; set -num_classes {most + 1}')
+    if most >= count:
+        raise UserError(f'{source} has the label {most}, but there are only {count} class names; wanted one for every label')

@@ -1,0 +1,69 @@
+"""Image files in: whatever Pillow reads, as 8-bit grey, RGB or RGBA."""
+import os
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from image_classification.errors import UserError
+
+MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}      # channels: Pillow's mode
+
+
+def open_image(file, channels=3):
+    """A fully loaded PIL image of `channels` channels, turned upright by its EXIF orientation.
+
+    Args:
+        file: a path, or a binary file opened for reading. Of an animation, the first frame is read.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
+    Raises:
+        UserError: the file is missing, empty, truncated, no image, or too large to be safe; names it and the reason.
+    """
+    name = file if isinstance(file, (str, os.PathLike)) else getattr(file, 'name', 'the image')
+    try:
+        if name is file and os.path.getsize(file) == 0:
+            raise UserError(f'{name} is empty (0 bytes); wanted an image')
+        with Image.open(file) as image:
+            image.load()
+    except UserError:
+        raise
+    except UnidentifiedImageError:
+        raise UserError(f'{name} is no image that Pillow reads (damaged, or not an image at all)') from None
+    except Image.DecompressionBombError:
+        limit = 2 * Image.MAX_IMAGE_PIXELS
+        raise UserError(f'{name} is too large: more than {limit} pixels could exhaust the memory. Scale it down') from None
+    except Exception as error:             # Pillow's decoders raise nearly anything on damaged files, not only OSError
+        reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
+        raise UserError(f'{name} cannot be read as an image: {reason}') from None
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception:                      # damaged EXIF data beside good pixels: take the pixels as they are
+        pass
+    try:
+        return convert(image, channels)
+    except (ValueError, OSError) as error:
+        raise UserError(f'{name} of mode {image.mode} cannot be converted to {MODES[channels]}: {error}') from None
+
+
+def convert(image, channels):
+    """A PIL image of any mode -> mode L, RGB or RGBA.
+
+    Transparency is dropped, as torchvision and timm do: the colours stored below it stay, nothing is composited.
+    """
+    mode = MODES[channels]
+    if image.mode == mode:
+        return image
+    if image.mode[0] in 'IF':              # I, I;16, I;16B, F, ...: Pillow would clip these at 255 instead of scaling
+        image = Image.fromarray(_to_8_bit(np.asarray(image)))
+    elif image.mode in ('P', 'PA', 'La', 'RGBa'):
+        image = image.convert('RGBA')      # a palette's transparency may have no meaning for the mode that is wanted
+    return image.convert(mode)
+
+
+def _to_8_bit(array):
+    """Integers are 16-bit samples, 0 to 65535; floats are 0 to 1, or 0 to 255 where any of them is above 1."""
+    if array.dtype.kind == 'f':
+        array = np.nan_to_num(array, nan=0.0, posinf=255.0, neginf=0.0)
+        array = array if array.max() > 1 else array * 255
+    else:
+        array = array / 257
+    return np.clip(np.rint(array), 0, 255).astype(np.uint8)

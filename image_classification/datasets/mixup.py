@@ -1,0 +1,88 @@
+"""Mixup (https://arxiv.org/abs/1710.09412) and CutMix (https://arxiv.org/abs/1905.04899) of a batch with itself reversed."""
+import math
+
+import paddle.nn.functional as F
+
+from image_classification.errors import UserError
+
+
+class Mixup:
+    """(images (B, C, H, W), labels (B,) int64, generator) -> (images, targets (B, num_classes) float32).
+
+    One share `lam` is drawn per batch, as in timm. With everything off, the images stay and the targets are the smoothed
+    one-hot labels: (1 - smoothing) + smoothing / num_classes for the label, smoothing / num_classes for the others.
+
+    Args:
+        mixup_alpha, cutmix_alpha: both parameters of the Beta distribution of `lam`; 0 switches it off.
+        cutmix_minmax: [least, most] share of each side that cutmix pastes, instead of `cutmix_alpha`; [] for none.
+        prob: probability that a batch is mixed at all.
+        switch_prob: probability of cutmix where both are on.
+    Raises:
+        UserError: a value outside its range; names the key, the value and what is wanted.
+    """
+
+    def __init__(self, mixup_alpha, cutmix_alpha, cutmix_minmax, prob, switch_prob, smoothing, num_classes):
+        for key, value, good, wanted in (
+                ('MIXUP_ALPHA', mixup_alpha, mixup_alpha >= 0, '0 or more'),
+                ('CUTMIX_ALPHA', cutmix_alpha, cutmix_alpha >= 0, '0 or more'),
+                ('CUTMIX_MINMAX', cutmix_minmax, _is_range(cutmix_minmax), '[] or [least, most], each from 0 to 1'),
+                ('MIXUP_PROB', prob, 0 <= prob <= 1, '0 to 1'),
+                ('MIXUP_SWITCH_PROB', switch_prob, 0 <= switch_prob <= 1, '0 to 1'),
+                ('SMOOTHING', smoothing, 0 <= smoothing < 1, '0 or more, below 1')):
+            if not good:
+                raise UserError(f'TRAIN.{key} is {value!r}; wanted {wanted}')
+        self.mixup_alpha = mixup_alpha
+        self.cutmix_alpha = 1.0 if cutmix_minmax else cutmix_alpha   # only says "on": the sides are drawn from minmax
+        self.cutmix_minmax = cutmix_minmax
+        self.prob = prob
+        self.switch_prob = switch_prob
+        self.smoothing = smoothing
+        self.num_classes = num_classes
+
+    @classmethod
+    def from_config(cls, cfg):
+        train = cfg.TRAIN
+        return cls(train.MIXUP_ALPHA, train.CUTMIX_ALPHA, train.CUTMIX_MINMAX, train.MIXUP_PROB, train.MIXUP_SWITCH_PROB,
+                   train.SMOOTHING, cfg.MODEL.NUM_CLASSES)
+
+    def __call__(self, images, labels, rng):
+        images, lam = self._mix(images, rng)
+        off = self.smoothing / self.num_classes
+        targets = F.one_hot(labels, self.num_classes).astype('float32') * (1.0 - self.smoothing) + off
+        return images, targets * lam + targets.flip(0) * (1.0 - lam)
+
+    def _mix(self, images, rng):
+        """The mixed images, and the share of each that is its own."""
+        if rng.random() >= self.prob or not (self.mixup_alpha or self.cutmix_alpha):
+            return images, 1.0
+        cutmix = self.cutmix_alpha > 0 and (self.mixup_alpha == 0 or rng.random() < self.switch_prob)
+        alpha = self.cutmix_alpha if cutmix else self.mixup_alpha
+        lam = float(rng.beta(alpha, alpha))
+        if not cutmix:
+            return images * lam + images.flip(0) * (1.0 - lam), lam
+        height, width = images.shape[2:]
+        top, bottom, left, right = self._box(height, width, lam, rng)
+        area = (bottom - top) * (right - left)
+        if area:
+            mixed = images.clone()
+            mixed[:, :, top:bottom, left:right] = images.flip(0)[:, :, top:bottom, left:right]
+            images = mixed
+        return images, 1.0 - area / (height * width)   # what is pasted in fact: the box is clipped at the border
+
+    def _box(self, height, width, lam, rng):
+        """top, bottom, left, right of the pasted part, in pixels."""
+        if self.cutmix_minmax:
+            least, most = self.cutmix_minmax
+            h = int(rng.integers(int(height * least), int(height * most) + 1))
+            w = int(rng.integers(int(width * least), int(width * most) + 1))
+            top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+            return top, top + h, left, left + w
+        share = math.sqrt(1.0 - lam)
+        h, w = int(height * share), int(width * share)
+        y, x = int(rng.integers(height)), int(rng.integers(width))   # the middle, which may be at the very border
+        top, left = y - h // 2, x - w // 2
+        return max(0, top), min(height, top + h), max(0, left), min(width, left + w)
+
+
+def _is_range(values):
+    return len(values) == 0 or (len(values) == 2 and 0 <= values[0] <= values[1] <= 1)

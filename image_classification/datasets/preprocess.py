@@ -1,0 +1,80 @@
+"""The evaluation transform: the one place that evaluation, prediction and export take it from."""
+import math
+from dataclasses import asdict, dataclass, fields
+
+from image_classification.datasets import images, transforms
+from image_classification.errors import UserError
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """PIL image -> (channels, image_size, image_size) float32: resize, centre crop, scale to 0..1, normalize.
+
+    Raises:
+        UserError: a value that makes no sense; names the key, the value and what is wanted.
+    """
+    image_size: int                        # side of the network's input, in pixels
+    crop_pct: float                        # the short side is first resized to floor(image_size / crop_pct), as in timm
+    interpolation: str
+    mean: tuple                            # of pixels in 0..1, per channel; one number holds for all channels
+    std: tuple
+    channels: int = 3                      # 1: grey, 3: RGB, 4: RGBA
+
+    def __post_init__(self):
+        _check('channels', self.channels, self.channels in images.MODES, '1 (grey), 3 (RGB) or 4 (RGBA)')
+        _check('image_size', self.image_size, type(self.image_size) is int and self.image_size > 0, 'a whole number above 0')
+        _check('crop_pct', self.crop_pct, _is_number(self.crop_pct) and 0 < self.crop_pct <= 1, 'a number above 0, up to 1')
+        _check('interpolation', self.interpolation, str(self.interpolation) in transforms.INTERPOLATIONS,
+               f'one of: {", ".join(transforms.INTERPOLATIONS)}')
+        object.__setattr__(self, 'mean', self._per_channel('mean'))
+        object.__setattr__(self, 'std', self._per_channel('std'))
+        _check('mean', self.mean, all(0 <= value <= 1 for value in self.mean),
+               'numbers from 0 to 1, because pixels are scaled to 0..1 first')
+        _check('std', self.std, all(value > 0 for value in self.std), 'numbers above 0')
+
+    def _per_channel(self, name):
+        values = getattr(self, name)
+        values = tuple(values) if isinstance(values, (list, tuple)) else (values,)
+        _check(name, values, all(_is_number(value) for value in values), 'numbers')
+        _check(name, values, len(values) in (1, self.channels), f'1 number or {self.channels}, as there are '
+               f'{self.channels} channels')
+        return tuple(float(value) for value in values * (self.channels // len(values)))
+
+    @classmethod
+    def from_config(cls, cfg, channels=3):
+        data = cfg.DATA
+        return cls(data.IMAGE_SIZE, data.CROP_PCT, data.INTERPOLATION, tuple(data.IMAGENET_MEAN), tuple(data.IMAGENET_STD),
+                   channels)
+
+    @classmethod
+    def from_dict(cls, values):
+        """The inverse of `to_dict`."""
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, dict) or set(values) != set(names):
+            raise UserError(f'preprocessing is {values!r}; wanted exactly the keys {", ".join(names)}')
+        return cls(**values)
+
+    def to_dict(self):
+        """Plain numbers, text and lists, for yaml and json."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    def __call__(self, image):
+        """PIL image of any mode -> (C, H, W) float32."""
+        image = images.convert(image, self.channels)
+        image = transforms.resize_short(image, math.floor(self.image_size / self.crop_pct), self.interpolation)
+        image = transforms.center_crop(image, self.image_size, self.image_size)
+        return transforms.normalize(transforms.to_array(image), self.mean, self.std)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_KEYS = {'image_size': 'DATA.IMAGE_SIZE', 'crop_pct': 'DATA.CROP_PCT', 'interpolation': 'DATA.INTERPOLATION',
+         'mean': 'DATA.IMAGENET_MEAN', 'std': 'DATA.IMAGENET_STD'}
+
+
+def _check(name, value, good, wanted):
+    if not good:
+        key = f' ({_KEYS[name]})' if name in _KEYS else ''
+        raise UserError(f'preprocessing: {name}{key} is {value!r}; wanted {wanted}')

@@ -1,0 +1,110 @@
+"""Small functions of an image: PIL images and arrays in, new ones out. What is random takes its generator.
+
+Crop, resize and erasing follow torchvision's and timm's arithmetic, so that their recipes mean the same here.
+"""
+import math
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+INTERPOLATIONS = {name: Image.Resampling[name.upper()]
+                  for name in ('nearest', 'bilinear', 'bicubic', 'lanczos', 'box', 'hamming')}
+_LONGEST = 16                              # sides of the short side's length that `resize_short` keeps of the long side
+
+
+def resize_short(image, size, interpolation):
+    """PIL image, its short side made `size` pixels; the aspect ratio stays."""
+    width, height = image.size
+    if max(width, height) > _LONGEST * min(width, height):
+        # A strip of 1 x 10000 pixels would grow to 256 x 2560000: keep its middle, of which the crop takes a part.
+        longest = _LONGEST * min(width, height)
+        image = center_crop(image, min(width, longest), min(height, longest))
+        width, height = image.size
+    if width <= height:
+        new = (size, int(size * height / width))
+    else:
+        new = (int(size * width / height), size)
+    return image if new == image.size else image.resize(new, INTERPOLATIONS[interpolation])
+
+
+def center_crop(image, width, height):
+    """PIL image, the middle of it; an odd margin is split by Python's rounding to even, as torchvision does."""
+    left = round((image.width - width) / 2)
+    top = round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+def random_resized_crop(image, rng, size, scale, ratio, interpolation):
+    """A random part of a PIL image, resized to size x size pixels (https://arxiv.org/abs/1409.4842).
+
+    Args:
+        scale: least and largest share of the image's area.
+        ratio: least and largest width / height of the part; drawn evenly on the logarithmic scale.
+    Where ten draws do not fit into the image, the largest middle part of an admitted ratio is taken.
+    """
+    width, height = image.size
+    for _ in range(10):
+        area = rng.uniform(*scale) * width * height
+        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+            break
+    else:
+        aspect = min(max(width / height, ratio[0]), ratio[1])
+        w, h = max(1, min(width, round(height * aspect))), max(1, min(height, round(width / aspect)))
+        left, top = (width - w) // 2, (height - h) // 2
+    # Not resize(box=...), which lets pixels from outside the part blend in at its edges.
+    return image.crop((left, top, left + w, top + h)).resize((size, size), INTERPOLATIONS[interpolation])
+
+
+def random_flip(image, rng, p=0.5):
+    """PIL image, mirrored left to right with probability p."""
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < p else image
+
+
+def color_jitter(image, rng, brightness, contrast, saturation):
+    """PIL image, each property scaled by a factor from 1 - x to 1 + x, in random order."""
+    steps = ((ImageEnhance.Brightness, brightness), (ImageEnhance.Contrast, contrast), (ImageEnhance.Color, saturation))
+    for i in rng.permutation(len(steps)):
+        enhance, strength = steps[i]
+        image = enhance(image).enhance(rng.uniform(max(0.0, 1.0 - strength), 1.0 + strength))
+    return image
+
+
+def to_array(image):
+    """8-bit PIL image -> (C, H, W) float32 in 0..1."""
+    array = np.asarray(image, np.float32) / np.float32(255)
+    array = array[:, :, None] if array.ndim == 2 else array        # (H, W, C)
+    return np.ascontiguousarray(array.transpose(2, 0, 1))          # (C, H, W)
+
+
+def normalize(array, mean, std):
+    """(C, H, W) float32 -> the same, less `mean`, divided by `std`; both have C numbers."""
+    mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    return (array - mean[:, None, None]) / std[:, None, None]
+
+
+def random_erasing(array, rng, prob, mode, max_count):
+    """(C, H, W) normalized, with probability `prob` 1 to `max_count` rectangles replaced (https://arxiv.org/abs/1708.04896).
+
+    Args:
+        mode: 'const' fills with 0, the mean; 'rand' with one normal random colour; 'pixel' with normal noise.
+    Together the rectangles cover 2 % to a third of the image; their height / width is 0.3 to 3.3.
+    """
+    if rng.random() >= prob:
+        return array
+    channels, height, width = array.shape
+    array = array.copy()
+    count = int(rng.integers(1, max_count + 1))
+    for _ in range(count):
+        for _ in range(10):
+            area = rng.uniform(0.02, 1 / 3) * height * width / count
+            aspect = math.exp(rng.uniform(math.log(0.3), math.log(1 / 0.3)))
+            h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if h < height and w < width:
+                top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+                shape = {'const': None, 'rand': (channels, 1, 1), 'pixel': (channels, h, w)}[mode]
+                array[:, top:top + h, left:left + w] = 0 if shape is None else rng.standard_normal(shape, np.float32)
+                break
+    return array

@@ -1,0 +1,81 @@
+"""Write the older .pdmodel format, which Paddle-Lite and OpenVINO read. A program of its own, because Paddle chooses between
+its two kinds of programs once per process: FLAGS_enable_pir_api=0 python -m image_classification.deploy.pdmodel ARGUMENTS
+"""
+import json
+import sys
+
+import paddle
+import paddle.nn.functional as F
+from paddle.base.framework import Variable
+from paddle.base.layer_helper import LayerHelper
+
+from image_classification.config import config_from_text
+from image_classification.deploy.static import to_static
+from image_classification.models import build_model
+from image_classification.weights import load_state, read_safetensors
+
+
+def main(arguments):
+    """`arguments` is JSON: weights (a file that holds the configuration, too), prefix, shape, softmax."""
+    given = json.loads(arguments)
+    paddle.set_device('cpu')
+    state, metadata = read_safetensors(given['weights'])
+    model = build_model(config_from_text(metadata['config'], given['weights']))
+    load_state(model, state, given['weights'])
+    mend_operators()
+    paddle.jit.save(to_static(model, given['shape'], given['softmax']), given['prefix'])
+
+
+def mend_operators():
+    """Give back to functions of Paddle 3.3 the ability to write older programs.
+
+    Those that 3.3 moved to C++ (paddle.matmul, maximum, sigmoid, ..., F.gelu) raise "must be Value, but got Variable" there.
+    Here are those of them that networks use; what is missing still raises, and nothing is written.
+    """
+    functions = {name: _unary(name) for name in ('exp', 'log', 'sqrt', 'rsqrt', 'sigmoid', 'tanh', 'abs', 'floor', 'ceil')}
+    functions.update(maximum=_binary('elementwise_max'), minimum=_binary('elementwise_min'),
+                     multiply=_binary('elementwise_mul'), bmm=_bmm, matmul=_matmul, sum=_sum)
+    for function in (*functions.values(), _gelu):
+        function.__module__ = 'paddle.tensor'                      # or the tracer takes it for the user's code and deadlocks
+    for name, function in functions.items():
+        setattr(paddle, name, function)
+        setattr(paddle.tensor, name, function)
+        setattr(Variable, name, function)
+    F.gelu, F.sigmoid, F.tanh = _gelu, functions['sigmoid'], functions['tanh']
+
+
+def _append(kind, inputs, **attributes):
+    """Add an operator to the program that is being traced; its output."""
+    helper = LayerHelper(kind)
+    output = helper.create_variable_for_type_inference(next(iter(inputs.values())).dtype)
+    helper.append_op(type=kind, inputs=inputs, outputs={'Out': output}, attrs=attributes)
+    return output
+
+
+def _unary(kind):
+    return lambda x, name=None: _append(kind, {'X': x})
+
+
+def _binary(kind):
+    return lambda x, y, name=None: _append(kind, {'X': x, 'Y': y}, axis=-1)
+
+
+def _bmm(x, y, name=None):
+    return _append('bmm', {'X': x, 'Y': y})
+
+
+def _matmul(x, y, transpose_x=False, transpose_y=False, name=None):
+    return _append('matmul_v2', {'X': x, 'Y': y}, trans_x=transpose_x, trans_y=transpose_y)
+
+
+def _gelu(x, approximate=False, name=None):
+    return _append('gelu', {'X': x}, approximate=approximate in (True, 'tanh'))
+
+
+def _sum(x, axis=None, dtype=None, keepdim=False, name=None):
+    axes = [axis] if isinstance(axis, int) else list(axis or range(len(x.shape)))
+    return _append('reduce_sum', {'X': x}, dim=axes, keep_dim=keepdim, reduce_all=len(axes) == len(x.shape))
+
+
+if __name__ == '__main__':
+    main(sys.argv[1])

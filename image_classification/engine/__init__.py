@@ -1,0 +1,1 @@
+"""Training and evaluation. Knows no family, only what `create_model` returns."""

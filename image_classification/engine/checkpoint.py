@@ -1,0 +1,102 @@
+"""Checkpoints: one .safetensors file with all that a training needs to go on, and all that a prediction needs.
+
+Tensors are named `model.*`, `ema.*` and `optimizer.<accumulator>.<parameter>`; the rest is JSON in the file's metadata. Random
+numbers need no state: every draw is made from (SEED, epoch, sample) or (SEED, step), so the position in `progress` fixes them.
+"""
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import paddle
+from yacs.config import CfgNode
+
+from image_classification.config import config_from_text
+from image_classification.errors import UserError
+from image_classification.models import build_model
+from image_classification.weights import load_state, read_safetensors, write_safetensors
+
+FORMAT = 'paddle-mobile-backbones checkpoint 1'
+
+
+@dataclass
+class Checkpoint:
+    """The content of a checkpoint file, as arrays."""
+    path: Path
+    cfg: CfgNode
+    class_names: list
+    progress: dict                                                 # see Trainer
+    model: dict
+    ema: dict                                                      # empty without a moving average
+    optimizer: dict
+    scaler: dict
+
+
+def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, scaler):
+    """Write the state of a training; a reader of `path` sees the old checkpoint or this one, never half of it."""
+    tensors = {f'model.{name}': tensor.numpy() for name, tensor in model.state_dict().items()}
+    tensors.update({f'ema.{name}': tensor.numpy() for name, tensor in ema.state_dict().items()})
+    tensors.update({f'optimizer.{name}': value for name, value in _optimizer_state(optimizer, model).items()})
+    scaler_state = {key: np.asarray(value).tolist() for key, value in scaler.state_dict().items()}
+    metadata = {'format': FORMAT, 'config': cfg.dump(), 'class_names': json.dumps(class_names, ensure_ascii=False),
+                'progress': json.dumps(progress), 'scaler': json.dumps(scaler_state)}
+    write_safetensors(path, tensors, metadata)
+
+
+def read_checkpoint(path):
+    """The Checkpoint in a file. Raises UserError where it is missing, damaged, or something else."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'no checkpoint at {path}; wanted a .safetensors file that a training wrote, e.g. last.safetensors')
+    tensors, metadata = read_safetensors(path)
+    if metadata.get('format') != FORMAT:
+        raise UserError(f'{path} is no checkpoint of this library (its format is {metadata.get("format")!r}; wanted '
+                        f'{FORMAT!r}). Weights from elsewhere go to -pretrained.')
+    parts = {'model': {}, 'ema': {}, 'optimizer': {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition('.')
+        parts[part][rest] = value
+    return Checkpoint(path=path, cfg=config_from_text(metadata['config'], str(path)),
+                      class_names=json.loads(metadata['class_names']), progress=json.loads(metadata['progress']),
+                      scaler=json.loads(metadata['scaler']), **parts)
+
+
+def restore_checkpoint(checkpoint, model, ema, optimizer, scaler):
+    """Put a training back to where `save_checkpoint` saw it."""
+    load_state(model, checkpoint.model, checkpoint.path)
+    ema.set_state_dict(checkpoint.ema or checkpoint.model)
+    _set_optimizer_state(optimizer, model, checkpoint.optimizer)
+    if checkpoint.scaler:
+        scaler.load_state_dict({key: np.float32(value) if key == 'scale' else value
+                                for key, value in checkpoint.scaler.items()})
+
+
+def load_network(path):
+    """(network in evaluation mode, class names) from a checkpoint: the moving average's weights where there is one."""
+    checkpoint = read_checkpoint(path)
+    model = build_model(checkpoint.cfg)
+    load_state(model, checkpoint.ema or checkpoint.model, checkpoint.path)
+    model.eval()
+    return model, checkpoint.class_names
+
+
+def _optimizer_state(optimizer, model):
+    """{accumulator.parameter: array}. Paddle names accumulators after parameters' global names, which change with every
+    model that a process builds; the names in the model do not."""
+    state = optimizer.state_dict()
+    named = {}
+    for name, parameter in model.named_parameters():
+        prefix = f'{parameter.name}_'
+        for key in [key for key in state if key.startswith(prefix)]:
+            accumulator = key[len(prefix):].rsplit('_', 1)[0]      # moment1_0 -> moment1
+            named[f'{accumulator}.{name}'] = state[key].numpy()
+    return named
+
+
+def _set_optimizer_state(optimizer, model, named):
+    parameters = dict(model.named_parameters())
+    state = {}
+    for key, value in named.items():
+        accumulator, _, name = key.partition('.')
+        state[f'{parameters[name].name}_{accumulator}_0'] = paddle.to_tensor(value)
+    optimizer.set_state_dict(state)

@@ -1,0 +1,77 @@
+"""Processes: how many, on which devices, and what they tell each other."""
+import os
+from dataclasses import dataclass
+
+import paddle
+import paddle.distributed as dist
+
+from image_classification.errors import UserError
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among all of the training's."""
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_main(self):
+        return self.rank == 0
+
+    def mean(self, value):
+        """Mean of a number over all processes."""
+        return self.sum([value])[0] / self.world_size
+
+    def sum(self, values):
+        """Elementwise sums of a list of numbers over all processes, as floats."""
+        if self.world_size == 1:
+            return [float(value) for value in values]
+        total = paddle.to_tensor(values, dtype='float64')
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def average_(self, tensors):
+        """Replace each tensor by its mean over all processes: running statistics, which each process has of its own images."""
+        if self.world_size > 1:
+            for tensor in tensors:
+                dist.all_reduce(tensor)
+                tensor.set_value(tensor / self.world_size)
+
+
+def gpu_count():
+    return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+
+
+def world_size_for(ngpus):
+    """Processes that -ngpus means on this machine: -1 is every GPU, or one process on the CPU."""
+    gpus = gpu_count()
+    if ngpus == -1:
+        return max(gpus, 1)
+    if ngpus < 1 or (gpus and ngpus > gpus):
+        raise UserError(f'-ngpus is {ngpus}; wanted -1 or 1 to {gpus or "as many CPU processes as you like"}')
+    return ngpus
+
+
+def under_launcher():
+    """Whether `python -m paddle.distributed.launch` started this process as one of several."""
+    return int(os.environ.get('PADDLE_TRAINERS_NUM', '1')) > 1
+
+
+def join_group():
+    """Choose this process's device, the GPU where there is one, and join the other processes if there are any."""
+    if not gpu_count():
+        paddle.set_device('cpu')
+        os.environ['PADDLE_DISTRI_BACKEND'] = 'gloo'
+    if not under_launcher():
+        return Group()
+    dist.init_parallel_env()
+    return Group(dist.get_rank(), dist.get_world_size())
+
+
+def spawn(function, args, processes):
+    """Run `function(*args)` in `processes` new processes on this machine. Raises UserError when one of them fails."""
+    backend = 'nccl' if gpu_count() else 'gloo'
+    try:
+        dist.spawn(function, args=args, nprocs=processes, backend=backend)
+    except Exception as error:                                     # Paddle raises plain Exception with the child's traceback
+        raise UserError(f'a training process failed: {str(error).strip().splitlines()[-1]}') from None

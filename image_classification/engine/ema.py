@@ -1,0 +1,49 @@
+"""Moving average of a network's weights and running statistics."""
+from contextlib import contextmanager
+
+import paddle
+
+
+class ModelEma:
+    """ema = d * ema + (1 - d) * weights after each step, d = min(decay, (1 + step) / (10 + step)).
+
+    The smaller early d (as in TensorFlow's ExponentialMovingAverage) lets the average leave the initial weights behind in a
+    short run. With `enabled` False every method does nothing.
+    """
+
+    def __init__(self, model, decay, enabled=True):
+        self.decay = decay
+        self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()} if enabled else {}
+
+    @paddle.no_grad()
+    def update(self, model, step):
+        if not self.average:
+            return
+        weight = 1.0 - min(self.decay, (1 + step) / (10 + step))
+        for name, tensor in model.state_dict().items():
+            average = self.average[name]
+            average.set_value(average + (tensor - average) * weight)
+
+    @contextmanager
+    def applied_to(self, model):
+        """Within the block `model` has the averaged weights."""
+        own = model.state_dict()
+        backup = {name: own[name].detach().clone() for name in self.average}
+        _assign(own, self.average)
+        try:
+            yield model
+        finally:
+            _assign(own, backup)
+
+    def state_dict(self):
+        return self.average
+
+    def set_state_dict(self, arrays):
+        for name, tensor in self.average.items():
+            tensor.set_value(arrays[name])
+
+
+@paddle.no_grad()
+def _assign(tensors, values):
+    for name, value in values.items():
+        tensors[name].set_value(value)

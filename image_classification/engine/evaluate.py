@@ -1,0 +1,25 @@
+"""Accuracy and loss of a network on a data set."""
+import paddle
+import paddle.nn.functional as F
+
+
+@paddle.no_grad()
+def evaluate(model, loader, group):
+    """{'top1', 'top5' in percent, 'loss', 'images'} over the images of all processes, each counted once.
+
+    Leaves the network in the mode that it was in.
+    """
+    was_training = model.training
+    model.eval()
+    sums = [0, 0, 0.0, 0]
+    for images, labels in loader.epoch(0):
+        logits = model(images).astype('float32')
+        k = min(5, logits.shape[1])
+        hits = logits.topk(k, axis=1)[1] == labels.unsqueeze(1)    # (B, k)
+        loss = F.cross_entropy(logits, labels, reduction='sum')
+        for i, value in enumerate((hits[:, 0].sum().item(), hits.sum().item(), loss.item(), len(labels))):
+            sums[i] += value
+    if was_training:
+        model.train()
+    top1, top5, loss, images = group.sum(sums)
+    return {'top1': 100 * top1 / images, 'top5': 100 * top5 / images, 'loss': loss / images, 'images': int(images)}

@@ -1,0 +1,29 @@
+"""A convolution followed by batch norm, in the form that is fastest on a CPU; the plain one on a GPU and in an export."""
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.layers.depthwise import convolve
+
+
+def conv_bn(x, conv, bn):
+    """`bn(conv(x))`: (B, C, H, W) -> (B, C', H', W'), value and gradients alike, running statistics included.
+
+    On a CPU, Paddle adds a convolution's bias as [1, C, 1, 1], which costs several times the convolution itself
+    (16 -> 96 channels at 56 x 56: 49 ms with, 15 ms without, forward and backward). A batch norm makes it superfluous:
+    in training the batch's mean takes it away again, in evaluation it shifts the norm's own bias.
+    """
+    if type(bn) is not nn.BatchNorm2D or not (paddle.in_dynamic_mode() and x.place.is_cpu_place()):
+        return bn(conv(x))
+    y = convolve(x, conv)
+    if conv.bias is None:
+        return bn(y)
+    if not bn.training or bn._use_global_stats:
+        bias = bn.bias + conv.bias * bn.weight * (bn._variance + bn._epsilon).rsqrt()
+        return F.batch_norm(y, bn._mean, bn._variance, bn.weight, bias, training=False, epsilon=bn._epsilon)
+    shift = conv.bias.detach()
+    mean = bn._mean - shift                                        # of y, which lacks the bias
+    bias = bn.bias + 0.0 * conv.bias                               # a gradient of zero, which data parallelism misses if absent
+    y = F.batch_norm(y, mean, bn._variance, bn.weight, bias, training=True, momentum=bn._momentum, epsilon=bn._epsilon)
+    bn._mean.set_value(mean + shift)
+    return y

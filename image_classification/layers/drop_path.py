@@ -1,0 +1,17 @@
+"""Stochastic depth, https://arxiv.org/abs/1603.09382."""
+import paddle
+from paddle import nn
+
+
+class DropPath(nn.Layer):
+    """Zeroes whole samples with probability `p` in training and scales the others by 1 / (1 - p); any shape (B, ...)."""
+
+    def __init__(self, p=0.0):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x):
+        if not self.training or self.p == 0.0:
+            return x
+        keep = paddle.rand([x.shape[0]] + [1] * (x.ndim - 1), dtype=x.dtype) >= self.p
+        return x * (keep.astype(x.dtype) / (1.0 - self.p))

@@ -1,0 +1,28 @@
+"""Feature maps of any network of the library, for detectors and segmenters."""
+from paddle import nn
+
+from image_classification.errors import UserError
+
+
+class FeatureExtractor(nn.Layer):
+    """(B, 3, H, W) -> list of maps (B, channels[i], H / strides[i], W / strides[i]), finest first.
+
+    Wraps a network that has `forward_intermediates(x)` (one map per level), `feature_channels` and `feature_strides`.
+    `out_indices` choose levels and count from 0 for the finest; negative ones count from the coarsest.
+    """
+
+    def __init__(self, network, out_indices=None):
+        super().__init__()
+        count = len(network.feature_channels)
+        wanted = tuple(range(count)) if out_indices is None else tuple(out_indices)
+        if not wanted or any(not -count <= i < count for i in wanted):
+            raise UserError(f'out_indices is {out_indices}; wanted some of 0..{count - 1}, the {count} levels of '
+                            f'{type(network).__name__} with strides {tuple(network.feature_strides)}')
+        self.out_indices = tuple(i % count for i in wanted)
+        self.channels = tuple(network.feature_channels[i] for i in self.out_indices)
+        self.strides = tuple(network.feature_strides[i] for i in self.out_indices)
+        self.network = network
+
+    def forward(self, x):
+        maps = self.network.forward_intermediates(x)
+        return [maps[i] for i in self.out_indices]

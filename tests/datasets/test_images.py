@@ -1,0 +1,130 @@
+"""Image files of any kind become 8-bit grey, RGB or RGBA."""
+import io
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from image_classification.datasets.images import convert, open_image
+from image_classification.errors import UserError
+
+
+@pytest.mark.parametrize('channels, mode', [(1, 'L'), (3, 'RGB'), (4, 'RGBA')])
+@pytest.mark.parametrize('source, ending', [('RGB', 'png'), ('L', 'png'), ('RGBA', 'png'), ('LA', 'png'), ('P', 'gif'),
+                                            ('P', 'png'), ('1', 'png'), ('CMYK', 'jpg'), ('CMYK', 'tif'), ('RGB', 'jpg'),
+                                            ('L', 'jpg'), ('RGB', 'webp'), ('YCbCr', 'jpg'), ('F', 'tif'), ('I;16', 'png'),
+                                            ('I;16', 'tif'), ('I', 'tif')])
+def test_every_mode_is_read_as_the_wanted_channels(tmp_path, photo, source, ending, channels, mode):
+    file = tmp_path / f'image.{ending}'
+    photo().convert('L' if source[0] in 'IF' else 'RGB').convert(source).save(file)
+    image = open_image(file, channels)
+    assert (image.mode, image.size) == (mode, (20, 12))
+
+
+@pytest.mark.parametrize('ending', ['png', 'tif', 'pgm'])
+def test_16_bit_images_are_scaled_not_clipped(tmp_path, ending):
+    samples = np.array([[0, 257, 1000, 32896, 65535]], np.uint16)
+    Image.fromarray(samples).save(tmp_path / f'deep.{ending}')
+    grey = np.asarray(open_image(tmp_path / f'deep.{ending}', 1))
+    np.testing.assert_array_equal(grey, [[0, 1, 4, 128, 255]])
+
+
+@pytest.mark.parametrize('mode, dtype', [('I;16B', '>u2'), ('I;16L', '<u2'), ('I', 'i4')])
+def test_16_bit_samples_of_any_byte_order_are_scaled(mode, dtype):
+    image = Image.frombytes(mode, (3, 1), np.array([0, 257 * 7, 65535], dtype).tobytes())
+    np.testing.assert_array_equal(np.asarray(convert(image, 1)), [[0, 7, 255]])
+
+
+def test_floats_are_0_to_1_unless_one_is_above():
+    unit = Image.fromarray(np.array([[0.0, 0.2, 1.0, np.nan]], np.float32))
+    eight_bit = Image.fromarray(np.array([[0.0, 51.0, 255.0, -3.0]], np.float32))
+    np.testing.assert_array_equal(np.asarray(convert(unit, 1)), [[0, 51, 255, 0]])
+    np.testing.assert_array_equal(np.asarray(convert(eight_bit, 1)), [[0, 51, 255, 0]])
+
+
+def test_transparency_is_dropped_and_the_colour_below_it_kept(tmp_path):
+    Image.new('RGBA', (4, 4), (10, 200, 30, 0)).save(tmp_path / 'clear.png')
+    assert open_image(tmp_path / 'clear.png').getpixel((0, 0)) == (10, 200, 30)
+    assert open_image(tmp_path / 'clear.png', 4).getpixel((0, 0)) == (10, 200, 30, 0)
+
+
+def test_the_transparent_colour_of_a_palette_keeps_its_colour_without_a_warning(tmp_path):
+    image = Image.new('P', (4, 4), 1)
+    image.putpalette([0, 0, 0, 10, 200, 30])
+    image.save(tmp_path / 'p.png', transparency=bytes([255, 0]))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert open_image(tmp_path / 'p.png').getpixel((0, 0)) == (10, 200, 30)
+
+
+def test_exif_orientation_is_respected(tmp_path, photo):
+    exif = Image.Exif()
+    exif[0x0112] = 6                       # the camera was turned: show it rotated by 90 degrees clockwise
+    photo(20, 12).save(tmp_path / 'turned.png', exif=exif)
+    image = open_image(tmp_path / 'turned.png')
+    np.testing.assert_array_equal(np.asarray(image), np.rot90(np.asarray(photo(20, 12)), -1))
+
+
+def test_damaged_exif_does_not_cost_the_image(tmp_path, photo):
+    photo().save(tmp_path / 'a.png', exif=b'Exif\0\0II*\0\xff\xff\xff\xff')
+    assert open_image(tmp_path / 'a.png').size == (20, 12)
+
+
+def test_a_file_object_is_read_like_a_path(tmp_path, photo):
+    photo().save(tmp_path / 'a.png')
+    data = io.BytesIO((tmp_path / 'a.png').read_bytes())
+    assert open_image(data).tobytes() == open_image(str(tmp_path / 'a.png')).tobytes() == photo().tobytes()
+
+
+def test_an_opened_image_holds_no_open_file(tmp_path, photo):
+    photo().save(tmp_path / 'a.png')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', ResourceWarning)
+        image = open_image(tmp_path / 'a.png')
+        (tmp_path / 'a.png').unlink()
+        assert image.getpixel((19, 11)) == photo().getpixel((19, 11))
+
+
+@pytest.mark.parametrize('ending', ['png', 'jpg', 'gif', 'webp', 'bmp', 'tif'])
+def test_a_truncated_file_is_an_error_that_names_it(tmp_path, photo, ending):
+    file = tmp_path / f'cut.{ending}'
+    photo(64, 48).save(file)
+    file.write_bytes(file.read_bytes()[:file.stat().st_size // 2])
+    with pytest.raises(UserError, match=rf'cut\.{ending} (cannot be read as an image|is no image)'):
+        open_image(file)
+
+
+def test_an_empty_file_is_an_error(tmp_path):
+    (tmp_path / 'empty.jpg').touch()
+    with pytest.raises(UserError, match='empty.jpg is empty'):
+        open_image(tmp_path / 'empty.jpg')
+
+
+def test_a_file_that_is_no_image_is_an_error(tmp_path):
+    (tmp_path / 'page.jpg').write_text('<html>404</html>')
+    with pytest.raises(UserError, match='page.jpg is no image'):
+        open_image(tmp_path / 'page.jpg')
+
+
+def test_a_missing_file_and_a_directory_are_errors(tmp_path):
+    with pytest.raises(UserError, match='none.jpg cannot be read as an image: No such file'):
+        open_image(tmp_path / 'none.jpg')
+    with pytest.raises(UserError, match='cannot be read as an image: Is a directory'):
+        open_image(tmp_path)
+
+
+def test_a_decompression_bomb_is_an_error(tmp_path, photo, monkeypatch):
+    photo(64, 48).save(tmp_path / 'bomb.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    with pytest.raises(UserError, match='bomb.png is too large: more than 200 pixels'):
+        open_image(tmp_path / 'bomb.png')
+
+
+def test_a_mode_that_pillow_cannot_convert_is_an_error(tmp_path, monkeypatch):
+    def fail(self, mode):
+        raise ValueError('conversion not supported')
+    Image.new('LAB', (4, 4)).save(tmp_path / 'lab.tif')
+    monkeypatch.setattr(Image.Image, 'convert', fail)              # which modes these are depends on Pillow's version
+    with pytest.raises(UserError, match='lab.tif of mode LAB cannot be converted to RGB'):
+        open_image(tmp_path / 'lab.tif')

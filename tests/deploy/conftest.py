@@ -1,0 +1,47 @@
+import numpy as np
+import paddle
+import pytest
+from PIL import Image
+
+import image_classification as ic
+from image_classification.engine.checkpoint import save_checkpoint
+
+CLASSES = ['cat', 'Müller, "Anna"', '数字', 'e', 'f']
+SIZE = 64
+
+
+class NoAverage:
+    def state_dict(self):
+        return {}
+
+
+@pytest.fixture(scope='session')
+def network():
+    """MobileFormer-26M for 5 classes whose running statistics fit its weights; otherwise it would magnify rounding."""
+    paddle.seed(0)
+    cfg = ic.get_config('mobileformer_26m', {'MODEL.NUM_CLASSES': 5, 'DATA.IMAGE_SIZE': SIZE})
+    model = ic.create_model(cfg)
+    with paddle.no_grad():
+        for _ in range(30):
+            model(paddle.randn([8, 3, SIZE, SIZE]))
+    return model
+
+
+@pytest.fixture(scope='session')
+def checkpoint(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp('run') / 'best.safetensors'
+    optimizer = paddle.optimizer.SGD(parameters=network.parameters())
+    scaler = paddle.amp.GradScaler(enable=False)
+    save_checkpoint(path, network.config, CLASSES, {'epoch': 1}, network, NoAverage(), optimizer, scaler)
+    return path
+
+
+@pytest.fixture(scope='session')
+def pictures(tmp_path_factory):
+    """12 readable pictures of several sizes and modes, named so that only natural order counts them rightly."""
+    root = tmp_path_factory.mktemp('pictures')
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        pixels = rng.integers(0, 256, (40 + i, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert('RGB' if i % 2 else 'L').save(root / f'picture {i}.png')
+    return root

@@ -1,0 +1,224 @@
+import numpy as np
+import paddle
+import pytest
+import yaml
+from paddle import nn
+
+import image_classification as ic
+from image_classification.datasets import Preprocess
+from image_classification.deploy import inference
+from image_classification.deploy.export import export_model
+from image_classification.deploy.static import Deployed
+from image_classification.errors import UserError
+
+from .conftest import CLASSES, SIZE
+
+
+class Small(nn.Layer):
+    """A classifier of 5 classes that is exported in a moment. `bend` spoils it."""
+
+    def __init__(self, bend=None, in_channels=3):
+        super().__init__()
+        self.config = ic.get_config('mobileformer_26m', {'MODEL.NUM_CLASSES': 5, 'DATA.IMAGE_SIZE': 32,
+                                                         'MODEL.IN_CHANNELS': in_channels})
+        self.conv = nn.Conv2D(in_channels, 8, 3, 2)
+        self.drop = nn.Dropout(0.5)
+        self.fc = nn.Linear(8, 5)
+        self.bend = bend or (lambda logits: logits)
+
+    def forward(self, x):
+        return self.bend(self.fc(self.drop(self.conv(x).mean([2, 3]))))
+
+
+class PositionedSmall(Small):
+    """Its position embedding fits 32 x 32 pixels only."""
+
+    def __init__(self):
+        super().__init__()
+        self.position = self.create_parameter([1, 3, 32, 32])
+
+    def forward(self, x):
+        return super().forward(x + self.position)
+
+
+class ConstantNorm(Small):
+    """Normalizes a parameter: oneDNN's constant folding breaks on that."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens = self.create_parameter([1, 3, 5])
+        self.norm = nn.LayerNorm(5)
+
+    def forward(self, x):
+        return super().forward(x) + self.norm(self.tokens).mean(1)
+
+
+def bend_when_traced(logits):
+    return logits if paddle.in_dynamic_mode() else logits * 1.01
+
+
+def give_pairs(logits):
+    return logits, logits
+
+
+def description(directory):
+    return yaml.safe_load((directory / 'inference.yaml').read_text(encoding='utf-8'))
+
+
+def run(directory, images, onednn=True):
+    return inference.run(inference.create_predictor(directory, onednn), images)
+
+
+@pytest.fixture(scope='module')
+def exported(network, tmp_path_factory):
+    directory = tmp_path_factory.mktemp('exports') / 'deep' / 'export'
+    return directory, export_model(network, directory, CLASSES)
+
+
+def test_it_reports_the_differences_at_batches_1_and_3(exported):
+    directory, differences = exported
+    assert list(differences) == [1, 3] and all(0 <= value < 1e-4 for value in differences.values())
+    assert {batch: values['relative'] for batch, values in description(directory)['differences'].items()} == differences
+
+
+@pytest.mark.parametrize('shape', [(1, 3, 64, 64), (3, 3, 64, 64), (2, 3, 96, 160)])
+@pytest.mark.parametrize('onednn', [False, True])
+def test_any_batch_and_any_size_give_the_networks_logits(network, exported, shape, onednn):
+    images = np.random.default_rng(7).standard_normal(shape, np.float32)
+    with paddle.no_grad():
+        expected = Deployed(network)(paddle.to_tensor(images)).numpy()
+    np.testing.assert_allclose(run(exported[0], images, onednn), expected, atol=1e-4 * expected.std(), rtol=0)
+
+
+def test_inference_yaml_says_all_that_a_user_of_the_export_needs(network, exported):
+    content = description(exported[0])
+    assert content['name'] == 'mobileformer_26m' and content['type'] == 'MobileFormer'
+    assert content['input'] == {'name': 'image', 'channels': 3, 'image_size': SIZE, 'free_size': True}
+    assert content['output'] == {'kind': 'logits', 'num_classes': 5}
+    assert Preprocess.from_dict(content['preprocessing']) == Preprocess.from_config(network.config)
+    assert content['class_names'] == CLASSES
+    assert content['versions'] == {'paddle_mobile_backbones': ic.__version__, 'paddle': paddle.__version__}
+    assert content['model'] == yaml.safe_load(network.config.MODEL.dump())
+
+
+def test_class_names_are_readable_in_inference_yaml(exported):
+    assert '数字' in (exported[0] / 'inference.yaml').read_text(encoding='utf-8')
+
+
+def test_an_export_holds_three_files_and_nothing_stays_beside_it(exported):
+    assert sorted(path.name for path in exported[0].iterdir()) == ['inference.json', 'inference.pdiparams', 'inference.yaml']
+    assert [path.name for path in exported[0].parent.iterdir()] == ['export']
+    assert [path.name for path in exported[0].parent.parent.iterdir()] == ['deep']
+
+
+def test_everyone_who_may_read_the_parent_may_read_the_export(tmp_path):
+    export_model(Small(), tmp_path / 'export')
+    (tmp_path / 'plain').mkdir()
+    assert (tmp_path / 'export').stat().st_mode == (tmp_path / 'plain').stat().st_mode
+
+
+def test_the_callers_network_stays_as_it_was(network, exported, tmp_path):
+    model = Small()
+    model.conv.eval()
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    attributes = [set(vars(layer)) for layer in model.sublayers(include_self=True)]
+    export_model(model, tmp_path / 'export')
+    assert (model.training, model.conv.training, model.drop.training) == (True, False, True)
+    assert [set(vars(layer)) for layer in model.sublayers(include_self=True)] == attributes    # tracing replaces `forward`
+    assert all((tensor.numpy() == state[name]).all() for name, tensor in model.state_dict().items())
+    assert all(layer.training and 'forward' not in vars(layer) for layer in network.sublayers(include_self=True))
+
+
+def test_softmax_makes_it_give_probabilities(tmp_path):
+    export_model(Small(), tmp_path / 'export', softmax=True)
+    output = run(tmp_path / 'export', np.ones((2, 3, 32, 32), np.float32))
+    np.testing.assert_allclose(output.sum(1), 1, rtol=1e-5)
+    assert description(tmp_path / 'export')['output']['kind'] == 'probabilities'
+
+
+def test_the_image_size_can_be_chosen(tmp_path):
+    export_model(Small(), tmp_path / 'export', image_size=48)
+    content = description(tmp_path / 'export')
+    assert content['input']['image_size'] == content['preprocessing']['image_size'] == 48
+
+
+def test_grey_networks_take_one_channel(tmp_path):
+    export_model(Small(in_channels=1), tmp_path / 'export')
+    assert run(tmp_path / 'export', np.ones((2, 1, 32, 32), np.float32)).shape == (2, 5)
+    assert description(tmp_path / 'export')['preprocessing']['mean'].__len__() == 1
+
+
+def test_a_network_of_one_size_is_exported_for_that_size(tmp_path):
+    export_model(PositionedSmall(), tmp_path / 'export')
+    assert description(tmp_path / 'export')['input']['free_size'] is False
+    assert run(tmp_path / 'export', np.ones((4, 3, 32, 32), np.float32)).shape == (4, 5)
+
+
+def test_an_untrained_classifier_of_zeros_is_exported(tmp_path):
+    model = Small(bend=lambda logits: logits * 0)
+    assert export_model(model, tmp_path / 'export') == {1: 0.0, 3: 0.0}
+
+
+def test_a_new_classifier_counts_as_the_networks_own(network, tmp_path):
+    model = ic.create_model('mobileformer_26m', num_classes=5)
+    model.set_state_dict(network.state_dict())
+    model.reset_classifier(3)
+    export_model(model, tmp_path / 'export', ['a', 'b', 'c'], image_size=32)
+    content = description(tmp_path / 'export')
+    assert content['output']['num_classes'] == content['model']['NUM_CLASSES'] == 3
+
+
+@pytest.mark.parametrize('softmax', [False, True])
+def test_pdmodel_is_the_older_format_of_the_same_network(network, tmp_path, softmax):
+    differences = export_model(network, tmp_path / 'export', CLASSES, format='pdmodel', softmax=softmax)
+    assert max(differences.values()) < 1e-4
+    assert not (tmp_path / 'export' / 'inference.json').exists() and (tmp_path / 'export' / 'inference.pdmodel').is_file()
+    images = np.random.default_rng(7).standard_normal((2, 3, 96, 64), np.float32)
+    with paddle.no_grad():
+        expected = Deployed(network, softmax)(paddle.to_tensor(images)).numpy()
+    np.testing.assert_allclose(run(tmp_path / 'export', images), expected, atol=1e-4 * expected.std(), rtol=0)
+
+
+def test_an_empty_directory_is_used(tmp_path):
+    (tmp_path / 'export').mkdir()
+    export_model(Small(), tmp_path / 'export')
+    assert (tmp_path / 'export' / 'inference.json').is_file()
+
+
+def test_an_existing_export_is_never_overwritten(tmp_path):
+    (tmp_path / 'export').mkdir()
+    (tmp_path / 'export' / 'mine.txt').write_text('mine')
+    with pytest.raises(UserError, match='not empty; an export never overwrites'):
+        export_model(Small(), tmp_path / 'export')
+    assert [path.name for path in (tmp_path / 'export').iterdir()] == ['mine.txt']
+
+
+@pytest.mark.parametrize('model, words', [
+    (lambda: Small(bend=bend_when_traced), 'differs from the network by .* of its output'),
+    (lambda: Small(bend=lambda logits: logits / 0 * 0), 'differs from the network by nan'),
+    (lambda: Small(bend=give_pairs), 'does not give one tensor'),
+    (ConstantNorm, 'Paddle Inference with oneDNN fails on the exported ConstantNorm: .*holds no memory'),
+])
+def test_what_fails_leaves_nothing_behind(tmp_path, model, words):
+    with pytest.raises(UserError, match=words):
+        export_model(model(), tmp_path / 'deep' / 'export')
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('arguments, words', [
+    ({'format': 'onnx'}, "format is 'onnx'; wanted one of paddle, pdmodel"),
+    ({'class_names': ['a', 'b']}, '2 class names for a network of 5 classes'),
+    ({'image_size': 0}, 'image_size .*is 0; wanted'),
+])
+def test_arguments_that_do_not_fit_are_refused(tmp_path, arguments, words):
+    with pytest.raises(UserError, match=words):
+        export_model(Small(), tmp_path / 'export', **arguments)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_in_the_way_is_refused(tmp_path):
+    (tmp_path / 'export').write_text('a file')
+    with pytest.raises(UserError, match='is a file; wanted a directory'):
+        export_model(Small(), tmp_path / 'export')
+    with pytest.raises(UserError, match='cannot write the export'):
+        export_model(Small(), tmp_path / 'export' / 'below')

@@ -1,0 +1,152 @@
+import numpy as np
+import paddle
+import pytest
+from PIL import Image
+
+from image_classification.datasets.images import open_image
+from image_classification.deploy.export import export_model
+from image_classification.deploy.predictor import Predictor
+from image_classification.errors import UserError
+
+from .conftest import CLASSES, SIZE
+
+
+@pytest.fixture(scope='module')
+def exports(network, tmp_path_factory):
+    """{kind of output: directory}"""
+    root = tmp_path_factory.mktemp('exports')
+    for kind in ('logits', 'probabilities'):
+        export_model(network, root / kind, CLASSES if kind == 'logits' else None, softmax=kind == 'probabilities')
+    return {kind: root / kind for kind in ('logits', 'probabilities')}
+
+
+@pytest.fixture(scope='module')
+def predictor(checkpoint):
+    return Predictor(checkpoint, batch_size=5)
+
+
+@pytest.fixture
+def files(pictures):
+    return sorted(pictures.iterdir())
+
+
+def test_a_checkpoint_gives_the_softmax_of_the_networks_logits(network, predictor, files):
+    network.eval()
+    images = np.stack([predictor.preprocess(open_image(file)) for file in files])
+    with paddle.no_grad():
+        expected = paddle.nn.functional.softmax(network(paddle.to_tensor(images))).numpy()
+    network.train()
+    np.testing.assert_allclose(predictor.predict(files), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('kind', ['logits', 'probabilities'])
+def test_an_export_gives_the_same_as_its_checkpoint_whatever_it_ends_in(predictor, exports, files, kind):
+    found = Predictor(exports[kind], batch_size=7).predict(files)
+    assert found.shape == (12, 5) and found.dtype == np.float32
+    np.testing.assert_allclose(found, predictor.predict(files), atol=1e-5)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+def test_it_knows_name_classes_and_preprocessing(predictor, exports):
+    for other in (predictor, Predictor(exports['logits']), Predictor(exports['logits'] / 'inference.yaml')):
+        assert (other.name, other.class_names, other.preprocess.image_size) == ('mobileformer_26m', CLASSES, SIZE)
+        assert other.preprocess == predictor.preprocess
+
+
+def test_without_class_names_the_classes_are_numbered(exports):
+    assert Predictor(exports['probabilities']).class_names == ['0', '1', '2', '3', '4']
+
+
+def test_paths_pictures_and_arrays_mean_the_same(predictor, files):
+    rgb = [open_image(file) for file in files[:3]]
+    expected = predictor.predict(files[:3])
+    for images in ([str(file) for file in files[:3]], rgb, map(np.asarray, rgb)):
+        np.testing.assert_array_equal(predictor.predict(images), expected)
+
+
+def test_grey_arrays_are_read_with_and_without_their_channel(predictor):
+    grey = np.random.default_rng(0).integers(0, 256, (50, 70), dtype=np.uint8)
+    a, b, c = predictor.predict([grey, grey[:, :, None], Image.fromarray(grey)])
+    assert (a == b).all() and (a == c).all()
+
+
+def test_one_image_counts_as_a_list_of_one(predictor, files):
+    for image in (files[0], str(files[0]), open_image(files[0]), np.asarray(open_image(files[0]))):
+        assert predictor.predict(image).shape == (1, 5)
+
+
+def test_no_images_give_no_rows(predictor):
+    assert predictor.predict([]).shape == (0, 5)
+
+
+@pytest.mark.parametrize('image, words', [
+    (np.zeros((4, 4, 3)), 'uint8'), (np.zeros((2, 4, 4, 3), np.uint8), 'is no image'), (7, 'a int is no image'),
+    ('missing.png', 'missing.png')])
+def test_what_is_no_image_is_refused(predictor, image, words):
+    with pytest.raises(UserError, match=words):
+        predictor.predict([image])
+
+
+def test_files_come_in_order_and_unreadable_ones_as_errors(predictor, files, tmp_path):
+    bad = tmp_path / 'bad.png'
+    bad.write_bytes(b'no image')
+    paths = [*files[:3], bad, *files[3:7], *[bad] * 6]             # batches of 5: mixed, mixed, all unreadable
+    found = list(predictor.predict_files(paths))
+    assert [path for path, _ in found] == paths
+    assert [isinstance(result, UserError) for _, result in found] == [path == bad for path in paths]
+    assert 'bad.png' in str(found[3][1])
+    np.testing.assert_allclose(np.stack([result for path, result in found if path != bad]), predictor.predict(files[:7]),
+                               atol=1e-6)
+
+
+def test_files_are_read_a_batch_at_a_time(predictor, files):
+    asked = []
+    results = predictor.predict_files(asked.append(file) or file for file in files)
+    next(results)
+    assert len(asked) == 5
+
+
+def test_top_k_gives_the_best_classes_first(predictor):
+    probabilities = np.array([0.1, 0.2, 0.4, 0.2, 0.1], np.float32)
+    assert [name for name, _ in predictor.top_k(probabilities, 3)] == ['数字', 'Müller, "Anna"', 'e']
+    assert predictor.top_k(probabilities, 1)[0][1] == pytest.approx(0.4)
+    assert len(predictor.top_k(probabilities, 99)) == 5
+
+
+def test_an_engine_that_does_not_fit_is_refused(checkpoint, exports):
+    with pytest.raises(UserError, match="is a checkpoint, which the engine 'inference' does not run"):
+        Predictor(checkpoint, engine='inference')
+    with pytest.raises(UserError, match="is an export, which the engine 'paddle' does not run"):
+        Predictor(exports['logits'], engine='paddle')
+    with pytest.raises(UserError, match="engine is 'onnx'; wanted one of auto, paddle, inference"):
+        Predictor(checkpoint, engine='onnx')
+    with pytest.raises(UserError, match='batch size is 0'):
+        Predictor(checkpoint, batch_size=0)
+
+
+@pytest.mark.parametrize('name, content, words', [
+    ('missing', None, 'does not exist; wanted a checkpoint'),
+    ('notes.txt', b'hello', 'is something else; wanted a checkpoint'),
+    ('foreign.safetensors', b'hello', 'damaged or no .safetensors'),
+    ('empty/readme', b'', 'empty has no inference.yaml'),
+    ('export/inference.yaml', b'- 1', 'holds a list'),
+    ('export/inference.yaml', b'{', 'cannot be read as yaml'),
+    ('export/inference.yaml', b'name: x', "lacks or misstates 'preprocessing'"),
+])
+def test_what_is_neither_checkpoint_nor_export_is_refused(tmp_path, name, content, words):
+    path = tmp_path / name
+    if content is not None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        Predictor(path.parent if '/' in name else path)
+
+
+def test_half_an_export_is_refused(exports, tmp_path):
+    (tmp_path / 'inference.yaml').write_bytes((exports['logits'] / 'inference.yaml').read_bytes())
+    with pytest.raises(UserError, match='lacks inference.pdiparams, or both inference.json and inference.pdmodel'):
+        Predictor(tmp_path)
+    (tmp_path / 'inference.pdiparams').write_bytes(b'')
+    (tmp_path / 'inference.json').write_bytes(b'{}')
+    with pytest.raises(UserError, match='Paddle Inference cannot read'):
+        Predictor(tmp_path)

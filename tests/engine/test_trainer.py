@@ -1,0 +1,187 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from safetensors.numpy import load_file
+
+import image_classification as ic
+from image_classification.datasets import get_dataloader, get_dataset
+from image_classification.engine.checkpoint import load_network, read_checkpoint
+from image_classification.engine.distributed import Group
+from image_classification.engine.evaluate import evaluate
+from image_classification.engine.trainer import run
+
+
+def train(cfg):
+    """Run a training; returns its directory."""
+    before = set(Path(cfg.SAVE).glob('*'))
+    run(cfg, Group())
+    return next(iter(set(Path(cfg.SAVE).glob('*')) - before), None)
+
+
+def metrics(directory, kind):
+    rows = [json.loads(line) for line in (directory / 'metrics.jsonl').read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != 'images_per_second'} for row in rows if row['kind'] == kind]
+
+
+def assert_same_file(a, b):
+    a, b = load_file(a), load_file(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def message(cfg):
+    with pytest.raises(ic.UserError) as caught:
+        run(cfg, Group())
+    return str(caught.value)
+
+
+def test_a_run_leaves_checkpoints_configuration_log_and_metrics(tiny):
+    directory = train(tiny())
+    assert {path.name for path in directory.iterdir()} >= {'last.safetensors', 'best.safetensors', 'config.yaml', 'log.txt',
+                                                          'metrics.jsonl', 'sample.png'}
+    assert ic.get_config(directory / 'config.yaml').MODEL.NUM_CLASSES == 2
+    assert [row['step'] for row in metrics(directory, 'train')] == [2, 4, 6, 8, 10, 12]
+    assert [row['images'] for row in metrics(directory, 'eval')] == [10, 10]
+    assert 'learning rate' in (directory / 'log.txt').read_text()
+
+
+def test_it_learns(tiny):
+    directory = train(tiny(TRAIN__NUM_EPOCHS=15, DATA__BATCH_SIZE=8, VALIDATE_FREQ=5))
+    assert max(row['top1'] for row in metrics(directory, 'eval')) >= 90
+
+
+@pytest.mark.parametrize('options', [{}, {'TRAIN__ACCUM_ITER': 2, 'TRAIN__MODEL_EMA': True, 'TRAIN__MIXUP_ALPHA': 0.5,
+                                          'TRAIN__OPTIMIZER__NAME': 'SGD', 'MODEL__DROPPATH': 0.3}])
+def test_a_resumed_run_is_bit_for_bit_the_one_that_was_not_stopped(tiny, options):
+    whole = train(tiny(**options))
+    stopped = train(tiny(**options, TRAIN__MAX_STEPS=2))           # in the middle of the first epoch
+    assert train(tiny(**options, MODEL__RESUME='auto')) is None    # goes on in its own directory
+    assert_same_file(whole / 'last.safetensors', stopped / 'last.safetensors')
+    assert metrics(whole, 'train') == metrics(stopped, 'train')
+    assert metrics(whole, 'eval')[-1] == metrics(stopped, 'eval')[-1]
+
+
+def test_the_number_of_workers_changes_nothing(tiny):
+    a, b = (train(tiny(DATA__NUM_WORKERS=n, TRAIN__NUM_EPOCHS=1)) for n in (0, 2))
+    assert_same_file(a / 'last.safetensors', b / 'last.safetensors')
+
+
+def test_resuming_from_an_earlier_checkpoint_leaves_the_later_part_alone(tiny):
+    first = train(tiny())
+    before = (first / 'last.safetensors').read_bytes()
+    (first / 'best.safetensors').rename(first / 'early.safetensors')
+    second = train(tiny(TRAIN__NUM_EPOCHS=3, MODEL__RESUME=str(first / 'early.safetensors')))
+    assert second is not None and (first / 'last.safetensors').read_bytes() == before
+
+
+def test_auto_without_a_run_starts_one(tiny):
+    assert train(tiny(MODEL__RESUME='auto', TRAIN__MAX_STEPS=1)) is not None
+
+
+def test_another_batch_size_goes_on_at_the_start_of_the_epoch(tiny):
+    directory = train(tiny(TRAIN__MAX_STEPS=3))
+    train(tiny(MODEL__RESUME='auto', DATA__BATCH_SIZE=8))
+    assert 'goes on at the start of epoch 1' in (directory / 'log.txt').read_text()
+
+
+def test_accumulating_batches_equals_one_large_batch(tiny):
+    options = {'TRAIN__MAX_STEPS': 1, 'TRAIN__OPTIMIZER__NAME': 'SGD', 'TRAIN__BASE_LR': 0.01, 'TRAIN__CROP_SCALE': [1.0, 1.0],
+               'TRAIN__HFLIP': 0, 'MODEL__DROPOUT': 0.0}
+    names = ('model.head.fc2.bias',)                               # batch norm sees other batches: the rest differs
+    small = load_file(train(tiny(**options, DATA__BATCH_SIZE=4, TRAIN__ACCUM_ITER=2)) / 'last.safetensors')
+    large = load_file(train(tiny(**options, DATA__BATCH_SIZE=8)) / 'last.safetensors')
+    for name in names:
+        np.testing.assert_allclose(small[name], large[name], atol=2e-3)
+
+
+def test_the_checkpoint_of_an_averaged_training_gives_the_average(tiny):
+    directory = train(tiny(TRAIN__MODEL_EMA=True, TRAIN__NUM_EPOCHS=1))
+    checkpoint = read_checkpoint(directory / 'last.safetensors')
+    model, names = load_network(directory / 'last.safetensors')
+    assert names == ['bläu', 'red, warm'] and not model.training
+    np.testing.assert_array_equal(model.head.fc2.weight.numpy(), checkpoint.ema['head.fc2.weight'])
+    assert (checkpoint.ema['head.fc2.weight'] != checkpoint.model['head.fc2.weight']).any()
+
+
+def test_eval_repeats_the_accuracy_of_the_training(tiny):
+    directory = train(tiny(TRAIN__MODEL_EMA=True))
+    best = max(row['top1'] for row in metrics(directory, 'eval'))
+    for key in ('MODEL__RESUME', 'MODEL__PRETRAINED'):
+        assert run(tiny(EVAL=True, **{key: str(directory / 'best.safetensors')}), Group())['top1'] == best
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(tiny):
+    model = ic.create_model(tiny())
+    results = []
+    for size in (1, 3, 10):
+        cfg = tiny(DATA__BATCH_SIZE_EVAL=size)
+        results.append(evaluate(model, get_dataloader(cfg, get_dataset(cfg, False), False), Group()))
+    assert model.training and results[0]['images'] == 10
+    assert len({(r['top1'], r['top5'], round(r['loss'], 5)) for r in results}) == 1
+
+
+def test_pretrained_weights_with_another_number_of_classes_get_a_new_classifier(tiny):
+    directory = train(tiny(TRAIN__MAX_STEPS=1))
+    file = directory / 'last.safetensors'
+    with pytest.warns(UserWarning, match='start afresh'):
+        model = ic.create_model('mobileformer_26m', num_classes=5, pretrained=file)
+    np.testing.assert_array_equal(model.head.fc1.weight.numpy(), load_file(file)['model.head.fc1.weight'])
+
+
+def test_paddle_model_evaluates_on_a_data_set_of_ours(tiny):
+    cfg = tiny()
+    model = paddle.Model(ic.create_model(cfg))
+    model.prepare(optimizer=None, loss=paddle.nn.CrossEntropyLoss(), metrics=paddle.metric.Accuracy(topk=(1, 2)))
+    result = model.evaluate(get_dataset(cfg, is_train=False), batch_size=4, verbose=0)
+    assert result['acc_top2'] == 1.0 and 0 <= result['acc_top1'] <= 1
+
+
+def test_unreadable_training_images_are_named_in_the_log(tiny, colours, tmp_path):
+    import shutil
+    data = tmp_path / 'data'
+    shutil.copytree(colours, data)
+    (data / 'train' / 'bläu' / 'picture 3.png').write_bytes(b'no image')
+    directory = train(tiny(DATA__DATA_PATH=str(data), TRAIN__NUM_EPOCHS=1, TRAIN__MAX_STEPS=0))
+    assert 'picture 3.png' in (directory / 'log.txt').read_text()
+    assert 'MAX_BAD_IMAGES' in message(tiny(DATA__DATA_PATH=str(data), DATA__MAX_BAD_IMAGES=0))
+
+
+@pytest.mark.parametrize('overrides, words', [
+    ({'DATA__BATCH_SIZE': 100}, 'batch_size 24 or less'), ({'TRAIN__ACCUM_ITER': 7}, 'ACCUM_ITER is 7'),
+    ({'EVAL': True}, '-pretrained'),
+    ({'MODEL__RESUME': 'nowhere.safetensors'}, 'no checkpoint at nowhere'), ({'DATA__DATA_PATH': '/nowhere'}, '/nowhere'),
+    ({'MODEL__NUM_CLASSES': 3}, '-num_classes 2'), ({'SAVE_FREQ': 0}, 'SAVE_FREQ is 0'), ({'AMP_DTYPE': 'half'}, 'AMP_DTYPE'),
+    ({'MODEL__PRETRAINED': 'nowhere.pdparams'}, 'no weights at nowhere')])
+def test_bad_input_gets_one_clear_message_and_leaves_no_run(tiny, overrides, words):
+    cfg = tiny(**overrides)
+    assert words in message(cfg)
+    assert not Path(cfg.SAVE).exists()
+
+
+def test_a_checkpoint_of_another_model_is_refused(tiny):
+    directory = train(tiny(TRAIN__MAX_STEPS=1))
+    last = str(directory / 'last.safetensors')
+    assert 'MODEL.MF' in message(tiny(MODEL__RESUME=last, MODEL__MF__NUM_HEAD=2))
+    assert 'OPTIMIZER' in message(tiny(MODEL__RESUME=last, TRAIN__OPTIMIZER__NAME='SGD'))
+
+
+def test_a_training_that_is_complete_says_so(tiny):
+    directory = train(tiny(TRAIN__NUM_EPOCHS=1))
+    assert 'epochs behind it' in message(tiny(TRAIN__NUM_EPOCHS=1, MODEL__RESUME=str(directory / 'best.safetensors')))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tiny):
+    assert 'the loss is' in message(tiny(TRAIN__BASE_LR=1e30, TRAIN__OPTIMIZER__NAME='SGD'))
+
+
+def test_a_run_never_writes_into_the_directory_of_another(tiny):
+    assert len({train(tiny(TRAIN__MAX_STEPS=1)) for _ in range(3)}) == 3
+
+
+def test_an_output_that_is_a_file_is_refused(tiny, tmp_path):
+    (tmp_path / 'file').write_text('')
+    assert 'Choose another -output' in message(tiny(SAVE=str(tmp_path / 'file')))

@@ -1,0 +1,149 @@
+import json
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+
+import image_classification as ic
+from image_classification.mobileformer import build_mformer, get_config
+from tests.golden import DATA, Recording, standard_normal
+
+PARAMETERS = {'26m': 3_204_324, '52m': 3_490_860, '96m': 4_564_400, '151m': 7_570_582, '214m': 9_357_167, '294m': 11_320_606,
+              '508m': 13_916_561}
+RECORDED = ['26m', '151m', '294m']
+NO_DROP = {'drop_rate': 0.0, 'drop_path_rate': 0.0, 'attention_dropout': 0.0, 'mlp_dropout': 0.0}
+
+
+@pytest.mark.parametrize('variant', PARAMETERS)
+def test_has_the_recorded_number_of_parameters(variant):
+    model = ic.create_model(f'mobileformer_{variant}')
+    assert sum(p.size for p in model.parameters() if not p.stop_gradient) == PARAMETERS[variant]
+
+
+@pytest.mark.parametrize('variant', RECORDED)
+def test_has_the_seeds_parameter_names_in_their_order(variant):
+    keys = [(key, shape) for key, shape, *_ in Recording(f'seed_mobileformer_{variant}').meta['keys']]
+    assert [(key, list(value.shape)) for key, value in ic.create_model(f'mobileformer_{variant}').state_dict().items()] == keys
+
+
+@pytest.mark.parametrize('variant', RECORDED)
+@pytest.mark.parametrize('dtype, tolerance', [('float32', 1e-4), ('float64', 2e-6)])
+def test_outputs_and_features_equal_the_seeds(variant, dtype, tolerance, float64):
+    paddle.set_default_dtype(dtype)
+    recording = Recording(f'seed_mobileformer_{variant}')
+    model = recording.fill(ic.create_model(f'mobileformer_{variant}')).eval()
+    for j, image in enumerate(recording.inputs()):
+        with paddle.no_grad():
+            x = paddle.to_tensor(image.astype(dtype))
+            logits, maps = model(x).numpy(), model.forward_intermediates(x)
+        wanted = recording.arrays[f'logits_{j}']
+        assert abs(logits - wanted).max() < tolerance * wanted.std()
+        means = dict(zip((f['name'] for f in recording.meta['features']), recording.arrays[f'feat_mean_{j}']))
+        recorded = [means['stem'], means['bneck_lite'], *(means[f'blocks.{i}:0'] for i in range(len(model.blocks)))]
+        np.testing.assert_allclose([m.mean().item() for m in maps], [recorded[i] for i in model.levels], rtol=1e-3, atol=1e-5)
+
+
+def test_the_52m_of_paddlevit_differs_by_the_stride_of_its_lite_bottleneck():
+    assert ic.create_model('mobileformer_52m').feature_strides == [2, 4, 8, 16, 32]
+    slip = get_config('mobileformer_52m', {'MODEL.MF.LITE_BNECK.STRIDE': 1})
+    assert ic.create_model(slip).feature_strides == [2, 4, 8, 16]
+
+
+def test_training_loss_and_gradients_equal_the_recorded_ones(float64):
+    """shared recording train_seed_mobileformer_26m: loss 6.89736168, total norm 159.698, 66 gradients that are exactly zero."""
+    recording = Recording('seed_mobileformer_26m')
+    model = recording.fill(ic.create_model('mobileformer_26m', **NO_DROP)).train()
+    x = paddle.to_tensor(standard_normal(2, (4, 3, 96, 96)).astype('float64'))
+    loss = F.cross_entropy(model(x), paddle.to_tensor([1, 2, 3, 4]))
+    loss.backward()
+    norms = np.array([float((p.grad ** 2).sum().item()) ** 0.5 for p in model.parameters() if not p.stop_gradient])
+    assert loss.item() == pytest.approx(6.89736168, abs=1e-8)
+    assert np.sqrt((norms ** 2).sum()) == pytest.approx(159.698, rel=1e-5)
+    assert (norms < 1e-10 * norms.max()).sum() == 66
+
+
+def test_the_seeds_usage_runs_as_written():
+    model = build_mformer(get_config('mobileformer_26m.yaml'))
+    assert model(paddle.rand((1, 3, 224, 224))).shape == [1, 1000]
+
+
+def test_gives_logits_in_training_and_evaluation_alike():
+    model = ic.create_model('mobileformer_26m', num_classes=7, **NO_DROP)
+    x = paddle.rand((4, 3, 64, 64))
+    for mode in (model.train(), model.eval()):
+        assert not np.allclose(mode(x).sum(1).numpy(), 1.0, atol=1e-3)
+
+
+def test_an_image_is_classified_the_same_whatever_its_batch_mates():
+    model = ic.create_model('mobileformer_26m').eval()
+    x = paddle.rand((3, 3, 64, 96))
+    np.testing.assert_allclose(model(x)[1:2].numpy(), model(x[1:2]).numpy(), atol=1e-5)
+
+
+def test_each_parameter_gets_a_gradient():
+    model = ic.create_model('mobileformer_26m', num_classes=3)
+    model(paddle.rand((2, 3, 64, 64))).sum().backward()
+    assert all(p.grad is not None for p in model.parameters() if not p.stop_gradient)
+
+
+def test_head_follows_features():
+    model = ic.create_model('mobileformer_26m').eval()
+    x = paddle.rand((2, 3, 64, 64))
+    features = model.forward_features(x)
+    assert [list(f.shape) for f in features] == [[2, 576, 2, 2], [2, 3, 128]]
+    assert (model.forward_head(features) == model(x)).all()
+
+
+def test_a_new_classifier_has_the_wanted_classes():
+    model = ic.create_model('mobileformer_26m').eval()
+    model.reset_classifier(5)
+    assert model(paddle.rand((2, 3, 64, 64))).shape == [2, 5]
+
+
+def test_learns_eight_images():
+    paddle.seed(0)
+    model = ic.create_model('mobileformer_26m', num_classes=8, **NO_DROP)
+    optimizer = paddle.optimizer.AdamW(1e-3, parameters=model.parameters())
+    x, y = paddle.randn((8, 3, 64, 64)), paddle.arange(8)
+    losses = []
+    for _ in range(4):
+        losses.append(F.cross_entropy(model(x), y))
+        losses[-1].backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    assert losses[-1].item() < losses[0].item()
+
+
+@pytest.mark.parametrize('key, value, words', [
+    ('MODEL.MF.NUM_HEAD', 5, 'NUM_HEAD is 5'), ('MODEL.MF.BLOCK.STRIDES', [1, 2], 'differ in length'),
+    ('MODEL.MF.STEM.OUT_CHANNELS', 12, 'do not fit'), ('MODEL.MF.INIT', 'he', 'INIT is'),
+    ('MODEL.MF.LITE_BNECK.ACT', 'elu', 'ACT is')])
+def test_parts_that_do_not_fit_are_named(key, value, words):
+    with pytest.raises(ic.UserError, match=words):
+        ic.create_model(get_config('mobileformer_26m', {key: value}))
+
+
+@pytest.mark.parametrize('key, value', [
+    ('MODEL.MF.LITE_BNECK.ACT', 'hardswish'), ('MODEL.MF.DYRELU.USE_DYRELU', False), ('MODEL.MF.DYRELU.DYRELU_K', 3),
+    ('MODEL.MF.QKV_BIAS', False), ('MODEL.MF.ALPHA', 2.0), ('MODEL.MF.INIT', 'kn'), ('MODEL.IN_CHANNELS', 1)])
+def test_every_choice_of_the_configuration_trains(key, value):
+    model = ic.create_model(get_config('mobileformer_26m', {key: value, 'MODEL.NUM_CLASSES': 3}))
+    assert model(paddle.rand((2, model.config.MODEL.IN_CHANNELS, 64, 64))).shape == [2, 3]
+
+
+def test_dropout_acts_in_training_only():
+    model = ic.create_model('mobileformer_26m', drop_rate=0.5, drop_path=0.5, attention_dropout=0.5, mlp_dropout=0.5)
+    for block in model.sublayers():
+        if isinstance(block, paddle.nn.BatchNorm2D):
+            block.eval()
+    x = paddle.rand((2, 3, 64, 64))
+    assert (model(x) != model(x)).any()
+    model.eval()
+    assert (model(x) == model(x)).all()
+
+
+def test_the_recorded_configurations_are_ours():
+    for variant in RECORDED:
+        block = json.loads((DATA / f'seed_mobileformer_{variant}.json').read_text())['config_MODEL']['MF']['BLOCK']
+        assert get_config(f'mobileformer_{variant}').MODEL.MF.BLOCK.STRIDES == block['STRIEDS']

@@ -1,0 +1,146 @@
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+
+import image_classification as ic
+from image_classification.config import CONFIGS, argument_parser, config_from_args, find_config, get_config, parse_opts
+from tests.golden import DATA
+
+PROJECT = CONFIGS.parent
+
+
+def from_command_line(*words):
+    return config_from_args(argument_parser('').parse_args(words))
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def message(function, *args):
+    with pytest.raises(ic.UserError) as caught:
+        function(*args)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize('path', sorted(str(path.relative_to(PROJECT)) for path in CONFIGS.rglob('*.yaml')
+                                        if path.parent.name != '_base_'))
+def test_every_experiment_loads_and_is_frozen(path):
+    cfg = get_config(PROJECT / path)
+    assert cfg.is_frozen() and cfg.MODEL.NAME in ic.list_models()
+
+
+def test_a_name_means_a_file_or_a_path_below_configs_or_a_model():
+    experiment = CONFIGS / 'mobileformer_26m.yaml'
+    assert find_config('configs/mobileformer_26m.yaml').samefile(experiment)
+    assert find_config('mobileformer_26m.yaml') == experiment
+    assert find_config('mobileformer_26m').parent.name == 'mobileformer'
+    assert get_config('mnist5k/mobileformer_26m.yaml').DATA.DATASET == 'mnist5k'
+
+
+@pytest.mark.parametrize('directory', ['.', 'image_classification'])
+def test_cfg_finds_the_experiments_from_the_root_and_from_the_package(directory, monkeypatch):
+    monkeypatch.chdir(PROJECT / directory)
+    assert get_config('configs/mobileformer_26m.yaml').TRAIN.NUM_EPOCHS == 450
+
+
+def test_a_chain_of_bases_is_merged_the_nearest_last(tmp_path):
+    write(tmp_path / 'a.yaml', 'BASE: [mobileformer_52m]\nTRAIN: {BASE_LR: 1.0, NUM_EPOCHS: 7}')
+    write(tmp_path / 'b.yaml', 'BASE: [a.yaml]\nTRAIN: {BASE_LR: 2.0}')
+    cfg = get_config(tmp_path / 'b.yaml')
+    assert (cfg.TRAIN.BASE_LR, cfg.TRAIN.NUM_EPOCHS, cfg.MODEL.MF.POINTWISECONV_GROUPS) == (2.0, 7, 1)
+
+
+def test_a_base_that_leads_back_to_itself_is_named(tmp_path):
+    write(tmp_path / 'a.yaml', 'BASE: [b.yaml]')
+    assert 'leads back to itself' in message(get_config, write(tmp_path / 'b.yaml', 'BASE: [a.yaml]'))
+
+
+def test_flags_go_over_the_yaml_and_opts_over_the_flags():
+    cfg = from_command_line('-cfg', 'mobileformer_26m', '-batch_size', '8', '-num_classes', '5', '-amp', '-eval',
+                            '-data_path', 'x y', '-resume', 'auto', '-output', 'runs', '-accum_iter', '2', '-opts', 'DATA.BATCH_SIZE', '16',
+                            'TRAIN.BASE_LR', '1e-3', 'TRAIN.CROP_SCALE', '[0.2, 1]', 'DATA.IMAGENET_MEAN', '[0, 0, 0]')
+    assert (cfg.DATA.BATCH_SIZE, cfg.MODEL.NUM_CLASSES, cfg.AMP, cfg.EVAL, cfg.DATA.DATA_PATH) == (16, 5, True, True, 'x y')
+    assert (cfg.MODEL.RESUME, cfg.SAVE, cfg.TRAIN.ACCUM_ITER) == ('auto', 'runs', 2)
+    assert (cfg.TRAIN.BASE_LR, cfg.TRAIN.CROP_SCALE, cfg.DATA.IMAGENET_MEAN) == (1e-3, [0.2, 1.0], [0.0, 0.0, 0.0])
+
+
+def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path):
+    path = write(tmp_path / 'typo.yaml', 'TRAIN: {BASE_RL: 0.1}')
+    text = message(get_config, path)
+    assert str(path) in text and 'TRAIN.BASE_RL' in text and 'nearest known key is TRAIN.BASE_LR' in text
+    assert 'TRAIN.NUM_EPOCHS' in message(get_config, None, {'TRAIN.NUM_EPOCH': 3})
+    assert 'MODEL.MF.TOKENS' in message(get_config, None, {'MODEL.MF.TOKEN': [3, 128]})
+
+
+@pytest.mark.parametrize('text, key, wanted', [
+    ('TRAIN: {NUM_EPOCHS: ten}', 'TRAIN.NUM_EPOCHS', 'a whole number'), ('AMP: 1', 'AMP', 'true or false'),
+    ('TRAIN: {BASE_LR: fast}', 'TRAIN.BASE_LR', 'a number'), ('SAVE: 3', 'SAVE', 'a text'),
+    ('TRAIN: 3', 'TRAIN', 'a group of keys'), ('TRAIN: {CROP_SCALE: 0.5}', 'TRAIN.CROP_SCALE', 'a list'),
+    ('DATA: {IMAGE_SIZE: true}', 'DATA.IMAGE_SIZE', 'a whole number'),
+    ('MODEL: {MF: {TOKENS: [3, many]}}', 'MODEL.MF.TOKENS[1]', 'a whole number')])
+def test_a_type_error_says_the_key_the_file_and_the_wanted_type(tmp_path, text, key, wanted):
+    path = write(tmp_path / 'wrong.yaml', text)
+    error = message(get_config, path)
+    assert str(path) in error and f'{key} is ' in error and wanted in error
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
+    assert get_config(write(tmp_path / 'a.yaml', 'TRAIN: {BASE_LR: 1e-3}')).TRAIN.BASE_LR == 1e-3
+
+
+@pytest.mark.parametrize('text', ['{', '- a', 'MODEL: {TYPE: NoSuchFamily}', 'BASE: [3]', 'BASE: [nowhere.yaml]'])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path, text):
+    message(get_config, write(tmp_path / 'bad.yaml', text))
+
+
+def test_a_model_that_does_not_exist_is_answered_with_similar_ones():
+    assert 'mobileformer_26m' in message(get_config, 'mobileformer_27m')
+
+
+def test_opts_come_in_pairs():
+    assert 'pairs' in message(parse_opts, ['SEED'])
+
+
+@pytest.mark.parametrize('variant', ['26m', '151m', '294m'])
+def test_a_yaml_in_the_spelling_of_the_seed_loads_with_one_warning(tmp_path, variant):
+    model = json.loads((DATA / f'seed_mobileformer_{variant}.json').read_text())['config_MODEL']
+    path = write(tmp_path / 'old.yaml', yaml.safe_dump({'DATA': {'IMAGE_SIZE': 224, 'CROP_PCT': 0.9}, 'MODEL': model}))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        cfg = get_config(path)
+    assert len(caught) == 1 and 'STRIED -> MODEL.MF.LITE_BNECK.STRIDE' in str(caught[0].message)
+    ours = get_config(f'mobileformer_{variant}').MODEL.MF
+    assert cfg.MODEL.MF == ours
+
+
+def test_keys_of_paddlevit_without_a_counterpart_are_read_over_with_a_warning(tmp_path):
+    path = write(tmp_path / 'old.yaml', 'TAG: x\nTRAIN: {LAST_EPOCH: 3}\nDATA: {BATCH_SIZE_EVAL: null}')
+    with pytest.warns(UserWarning, match='no effect'):
+        assert get_config(path).DATA.BATCH_SIZE_EVAL == 0
+
+
+def test_every_flag_of_paddlevit_is_accepted():
+    text = argument_parser('').format_help()
+    for flag in ('cfg dataset data_path batch_size batch_size_eval image_size num_classes output pretrained resume eval amp '
+                 'accum_iter num_workers ngpus save_freq log_freq validate_freq opts').split():
+        assert f'-{flag} ' in text or f'-{flag}]' in text or f'-{flag}\n' in text, flag
+
+
+def test_every_shared_key_is_read_somewhere():
+    files = [path for path in (PROJECT / 'image_classification').rglob('*.py') if path.name != 'config.py']
+    sources = ' '.join(path.read_text() for path in files)
+    cfg = get_config()
+    unread = [f'{group}.{key}' for group in ('DATA', 'TRAIN') for key in cfg[group] if key not in sources]
+    unread += [key for key in cfg if key not in ('BASE',) and key not in sources]
+    assert not unread, unread
+
+
+def test_a_line_of_every_yaml_says_how_it_differs():
+    long = [path.name for path in [*CONFIGS.rglob('*.yaml'), *Path(ic.__file__).parent.rglob('*.yaml')]
+            if len(path.read_text().splitlines()) > 25]
+    assert not long, long
