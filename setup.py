@@ -11,7 +11,6 @@ setup(
     description='Mobile image-classification networks for PaddlePaddle: train, evaluate, export',
     long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
-    license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['image_classification', 'image_classification.*']),
     package_data={'image_classification': ['*/*.yaml']},

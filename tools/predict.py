@@ -9,8 +9,10 @@ import re
 import sys
 import tempfile
 import unicodedata
+import warnings
 from pathlib import Path
 
+warnings.filterwarnings('ignore', message='No ccache found')  # Paddle's, at import; nothing is compiled here
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tqdm import tqdm  # noqa: E402

@@ -1,6 +1,4 @@
 """From a command line to trainings in one process or several."""
-import sys
-
 from image_classification.config import argument_parser, config_from_args
 from image_classification.engine import distributed
 from image_classification.engine.trainer import run
@@ -29,12 +27,5 @@ def multi(argv=None):
 
 
 def _worker(cfg):
-    """A spawned process. Its error goes to the terminal as one line; the exit code tells the parent."""
-    exit_code = 0
-    try:
-        run(cfg, distributed.join_group())
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr, flush=True)
-        exit_code = 1
-    if exit_code:
-        sys.exit(exit_code)
+    """A spawned process."""
+    exit_with_message(run)(cfg, distributed.join_group())

@@ -43,4 +43,4 @@ DEFAULTS.MF.CHANNEL_CONV.OUT_CHANNEL = 576
 DEFAULTS.MF.HEAD = CN()
 DEFAULTS.MF.HEAD.IN_CHANNEL = 576
 DEFAULTS.MF.HEAD.HIDDEN_FEATURE = 1024
-DEFAULTS.MF.INIT = 'mixed'                # mixed, kn, tn, ku or xu, see model.py
+DEFAULTS.MF.INIT = 'tn'                   # tn: truncated normal 0.02; kn, ku: Kaiming; xu: Xavier uniform

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 import image_classification as ic
+from image_classification.deploy.export import export_model
 from image_classification.engine.checkpoint import save_checkpoint
 
 CLASSES = ['cat', 'Müller, "Anna"', '数字', 'e', 'f']
@@ -34,6 +35,13 @@ def checkpoint(network, tmp_path_factory):
     scaler = paddle.amp.GradScaler(enable=False)
     save_checkpoint(path, network.config, CLASSES, {'epoch': 1}, network, NoAverage(), optimizer, scaler)
     return path
+
+
+@pytest.fixture(scope='session')
+def exported(network, tmp_path_factory):
+    """(directory of an export of `network` that gives logits, what `export_model` returned)"""
+    directory = tmp_path_factory.mktemp('exports') / 'deep' / 'export'
+    return directory, export_model(network, directory, CLASSES)
 
 
 @pytest.fixture(scope='session')

@@ -12,12 +12,11 @@ from .conftest import CLASSES, SIZE
 
 
 @pytest.fixture(scope='module')
-def exports(network, tmp_path_factory):
-    """{kind of output: directory}"""
-    root = tmp_path_factory.mktemp('exports')
-    for kind in ('logits', 'probabilities'):
-        export_model(network, root / kind, CLASSES if kind == 'logits' else None, softmax=kind == 'probabilities')
-    return {kind: root / kind for kind in ('logits', 'probabilities')}
+def exports(network, exported, tmp_path_factory):
+    """{kind of output: directory}; the one of probabilities has no class names."""
+    directory = tmp_path_factory.mktemp('exports') / 'export'
+    export_model(network, directory, softmax=True)
+    return {'logits': exported[0], 'probabilities': directory}
 
 
 @pytest.fixture(scope='module')

@@ -50,7 +50,7 @@ def test_a_run_leaves_checkpoints_configuration_log_and_metrics(tiny):
 
 
 def test_it_learns(tiny):
-    directory = train(tiny(TRAIN__NUM_EPOCHS=15, DATA__BATCH_SIZE=8, VALIDATE_FREQ=5))
+    directory = train(tiny(TRAIN__NUM_EPOCHS=30, DATA__BATCH_SIZE=8, VALIDATE_FREQ=15))
     assert max(row['top1'] for row in metrics(directory, 'eval')) >= 90
 
 
@@ -121,7 +121,8 @@ def test_evaluation_does_not_depend_on_the_batch_size(tiny):
         cfg = tiny(DATA__BATCH_SIZE_EVAL=size)
         results.append(evaluate(model, get_dataloader(cfg, get_dataset(cfg, False), False), Group()))
     assert model.training and results[0]['images'] == 10
-    assert len({(r['top1'], r['top5'], round(r['loss'], 5)) for r in results}) == 1
+    assert len({(r['top1'], r['top5']) for r in results}) == 1
+    np.testing.assert_allclose([r['loss'] for r in results], results[0]['loss'], rtol=1e-5)
 
 
 def test_pretrained_weights_with_another_number_of_classes_get_a_new_classifier(tiny):

@@ -78,7 +78,8 @@ def test_gives_logits_in_training_and_evaluation_alike():
 def test_an_image_is_classified_the_same_whatever_its_batch_mates():
     model = ic.create_model('mobileformer_26m').eval()
     x = paddle.rand((3, 3, 64, 96))
-    np.testing.assert_allclose(model(x)[1:2].numpy(), model(x[1:2]).numpy(), atol=1e-5)
+    alone = model(x[1:2]).numpy()
+    np.testing.assert_allclose(model(x)[1:2].numpy(), alone, atol=1e-4 * alone.std())
 
 
 def test_each_parameter_gets_a_gradient():

@@ -1,0 +1,101 @@
+"""The two launchers as a user starts them. Two CPU processes talk over gloo."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from image_classification.engine import distributed
+from image_classification.errors import UserError
+
+PROJECT = Path(__file__).resolve().parents[2]
+PACKAGE = PROJECT / 'image_classification'
+
+
+def start(script, *flags, launcher=(), cwd=PROJECT):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith('PADDLE_')}
+    return subprocess.run([sys.executable, *launcher, str(PACKAGE / script), *map(str, flags)], cwd=cwd, env=environment,
+                          text=True, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def flags(colours, tmp_path):
+    return ['-cfg', 'mobileformer_26m', '-dataset', 'folder', '-data_path', colours, '-num_classes', 2, '-image_size', 32,
+            '-batch_size', 4, '-num_workers', 0, '-epochs', 1, '-log_freq', 1, '-output', tmp_path / 'out',
+            '-opts', 'EXPORT', 'False', 'TRAIN.COLOR_JITTER', '0', 'DATA.CROP_PCT', '1.0']
+
+
+def only_run(flags):
+    run, = Path(flags[flags.index('-output') + 1]).iterdir()
+    return run
+
+
+def rows(run, kind):
+    return [row for row in map(json.loads, (run / 'metrics.jsonl').read_text().splitlines()) if row['kind'] == kind]
+
+
+def test_one_device_trains_and_prints_where_everything_is(flags):
+    done = start('main_single_gpu.py', *flags)
+    assert done.returncode == 0, done.stderr
+    for word in ('top-1', 'checkpoint', 'log', 'classify', 'images/s'):
+        assert word in done.stdout
+    assert len(rows(only_run(flags), 'train')) == 6
+
+
+def test_a_user_error_is_one_line_without_traceback_and_exit_code_1(flags):
+    done = start('main_single_gpu.py', *flags, 'TRAIN.BASE_RL', '1')
+    assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith('error: ')
+    assert 'TRAIN.BASE_LR' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_the_launcher_runs_from_inside_the_package(flags):
+    assert start('main_single_gpu.py', '-h', cwd=PACKAGE).returncode == 0
+
+
+def test_two_processes_train_on_all_images_and_count_each_test_image_once(flags):
+    done = start('main_multi_gpu.py', '-ngpus', 2, *flags)
+    assert done.returncode == 0, done.stderr
+    run = only_run(flags)
+    assert len(rows(run, 'train')) == 3 and rows(run, 'eval')[0]['images'] == 10
+    assert done.stdout.count('top-1') == 2                         # the evaluation and the summary, by one process only
+
+
+def test_two_processes_give_the_same_weights_every_time(flags):
+    first = start('main_multi_gpu.py', '-ngpus', 2, *flags)
+    a = only_run(flags)
+    flags[flags.index('-output') + 1] = a.parent.with_name('again')
+    second = start('main_multi_gpu.py', '-ngpus', 2, *flags)
+    assert first.returncode == second.returncode == 0
+    a, b = load_file(a / 'last.safetensors'), load_file(only_run(flags) / 'last.safetensors')
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_runs_under_paddles_own_launcher(flags, tmp_path):
+    launcher = ('-m', 'paddle.distributed.launch', '--nproc_per_node', '2', '--log_dir', str(tmp_path / 'logs'))
+    done = start('main_multi_gpu.py', *flags, launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    assert rows(only_run(flags), 'eval')[0]['images'] == 10
+
+
+def test_a_user_error_in_a_child_process_is_told_once_more_by_its_parent(flags):
+    flags[flags.index('-batch_size') + 1] = 100
+    done = start('main_multi_gpu.py', '-ngpus', 2, *flags)
+    assert done.returncode == 1 and '-batch_size 12 or less' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_one_process_needs_no_child(flags, monkeypatch):
+    monkeypatch.setattr(distributed, 'spawn', None)                # calling it would raise
+    from image_classification.engine.launch import multi
+    multi(list(map(str, flags)))
+    assert rows(only_run(flags), 'eval')
+
+
+@pytest.mark.parametrize('ngpus', [0, -2])
+def test_a_number_of_processes_below_one_is_refused(ngpus):
+    with pytest.raises(UserError, match='-ngpus'):
+        distributed.world_size_for(ngpus)

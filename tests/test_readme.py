@@ -1,0 +1,47 @@
+"""README's commands parse, and its table says what the code gives."""
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import image_classification as ic
+from image_classification.config import argument_parser
+from image_classification.deploy.complexity import count_macs, count_parameters
+
+PROJECT = Path(__file__).resolve().parents[1]
+README = (PROJECT / 'README.md').read_text(encoding='utf-8')
+COMMANDS = [line for block in re.findall(r'```bash\n(.*?)```', README, re.S) for line in block.splitlines()
+            if line and not line.startswith('#')]
+
+
+@pytest.mark.parametrize('command', [line for line in COMMANDS if '_gpu.py' in line])
+def test_every_training_command_has_known_flags(command):
+    words = shlex.split(command.split('_gpu.py', 1)[1])
+    argument_parser('').parse_args(words)
+
+
+def test_the_first_command_is_the_main_job_and_the_second_runs_the_tests():
+    assert COMMANDS[0].endswith('main_single_gpu.py -cfg configs/mnist5k/mobileformer_26m.yaml')
+    assert COMMANDS[1].endswith('-m pytest')
+    assert all(command.startswith('python3 -m venv .venv && ') for command in COMMANDS[:2])
+
+
+def test_every_file_that_a_command_names_exists():
+    for command in COMMANDS:
+        for path in re.findall(r'(?:image_classification|tools|configs)/[\w/]+\.(?:py|yaml)', command):
+            assert (PROJECT / path).is_file(), path
+
+
+@pytest.mark.parametrize('name', ic.list_models())
+def test_the_table_gives_parameters_and_macs_of_every_model(name):
+    row = next(line for line in README.splitlines() if line.startswith(f'| {name} |'))
+    model = ic.create_model(name)
+    parameters, macs, size = (cell.strip() for cell in row.split('|')[2:5])
+    assert parameters == f'{count_parameters(model):,}'
+    assert macs == f'{count_macs(model, int(size.split()[0])) / 1e6:.1f} M'
+
+
+def test_python_examples_run():
+    for block in re.findall(r'```python\n(.*?)```', README, re.S):
+        exec(block.replace("ic.load_weights(model, 'model.pdparams')", ''), {})

@@ -1,0 +1,65 @@
+import re
+import shlex
+import sys
+
+import pytest
+
+import image_classification as ic
+from image_classification.deploy.predictor import Predictor
+from image_classification.weights import write_safetensors
+from tests.deploy.conftest import CLASSES
+
+
+@pytest.fixture
+def weights(network, tmp_path):
+    path = tmp_path / 'weights.safetensors'
+    write_safetensors(path, {name: tensor.numpy() for name, tensor in network.state_dict().items()}, {})
+    return path
+
+
+def failure(done):
+    """The only line that a failed tool prints."""
+    assert done.returncode == 1 and 'Traceback' not in done.stderr and done.stdout == ''
+    [line] = done.stderr.splitlines()
+    return line
+
+
+def test_a_checkpoint_is_exported_beside_itself(exported):
+    done, directory = exported
+    assert sorted(path.name for path in directory.iterdir()) == ['inference.json', 'inference.pdiparams', 'inference.yaml']
+    assert Predictor(directory).class_names == CLASSES
+
+
+def test_it_prints_the_files_and_the_differences_at_both_batches(exported):
+    done, directory = exported
+    assert done.stderr == ''
+    assert all(str(path) in done.stdout for path in directory.iterdir())
+    assert re.findall(r'^batch (\d): largest difference from the network \d\.\de[-+]\d+', done.stdout, re.M) == ['1', '3']
+
+
+def test_the_command_that_it_prints_classifies_an_image(exported, pictures, run_tool):
+    [line] = [line for line in exported[0].stdout.splitlines() if line.startswith('classify an image: ')]
+    python, script, directory, image = shlex.split(line.removeprefix('classify an image: '))
+    assert script.endswith('predict.py') and directory == str(exported[1]) and image == 'IMAGE'
+    done = run_tool('predict.py', directory, pictures / 'picture 1.png')
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 6
+
+
+def test_a_model_by_name_is_exported_with_its_weights_to_where_one_says(weights, tmp_path, run_tool):
+    done = run_tool('export.py', '--model', 'mobileformer_26m', '--num-classes', 5, '--weights', weights, '--softmax',
+                    '--image-size', 64, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'export' / 'mobileformer_26m' / 'inference.json').is_file()
+
+
+@pytest.mark.parametrize('arguments, words', [
+    ([], 'wanted either a checkpoint or --model NAME'),
+    (['missing.safetensors'], 'no checkpoint at missing.safetensors'),
+    (['--model', 'mobileformer_27m'], 'Did you mean mobileformer_'),
+])
+def test_bad_arguments_get_one_line(run_tool, tmp_path, arguments, words):
+    assert words in failure(run_tool('export.py', *arguments, cwd=tmp_path))
+
+
+def test_it_refuses_to_overwrite(exported, checkpoint, run_tool):
+    assert 'not empty; an export never overwrites' in failure(run_tool('export.py', checkpoint))
