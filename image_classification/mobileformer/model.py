@@ -199,7 +199,8 @@ class ToFormer_Bridge(nn.Layer):
         keys = x.reshape([0, self.heads, x.shape[1] // self.heads, -1])  # (B, heads, c, H*W), in place of a transposed map
         query = project_heads(split_heads(self.input_norm(tokens), self.heads), self.heads_q_proj)  # (B, heads, M, c)
         attn = self.attn_dropout(F.softmax(query * self.scale @ keys))   # (B, heads, M, H*W)
-        out = paddle.matmul(attn, keys, transpose_y=True)          # (B, heads, M, c)
+        # Not matmul(attn, keys, transpose_y=True): with a map of one pixel, oneDNN takes it for untransposed and reads garbage.
+        out = paddle.einsum('bhml,bhcl->bhmc', attn, keys)         # (B, heads, M, c)
         return tokens + self.droppath(self.dropout(self.output(merge_heads(out))))
 
 

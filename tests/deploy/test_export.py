@@ -211,3 +211,10 @@ def test_a_file_in_the_way_is_refused(tmp_path):
         export_model(Small(), tmp_path / 'export')
     with pytest.raises(UserError, match='cannot write the export'):
         export_model(Small(), tmp_path / 'export' / 'below')
+
+
+@pytest.mark.parametrize('overrides', [{'DATA.IMAGE_SIZE': 32}, {'DATA.IMAGE_SIZE': 64, 'MODEL.MF.INIT': 'kn'}])
+def test_a_map_of_one_pixel_and_an_untrained_network_are_exported_too(overrides, tmp_path):
+    """The first made oneDNN read garbage in a matmul; the second magnifies rounding, in the network itself as much."""
+    export_model(ic.create_model(ic.get_config('mobileformer_26m', overrides)), tmp_path / 'export')
+    assert yaml.safe_load((tmp_path / 'export' / 'inference.yaml').read_text())['input']['free_size']
