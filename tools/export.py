@@ -3,11 +3,8 @@ import argparse
 import os
 import shlex
 import sys
-import warnings
 from pathlib import Path
 
-os.environ.setdefault('GLOG_minloglevel', '2')                     # or Paddle comments on every trace
-warnings.filterwarnings('ignore', message='No ccache found')  # Paddle's, at import; nothing is compiled here
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import yaml  # noqa: E402

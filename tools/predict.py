@@ -9,10 +9,8 @@ import re
 import sys
 import tempfile
 import unicodedata
-import warnings
 from pathlib import Path
 
-warnings.filterwarnings('ignore', message='No ccache found')  # Paddle's, at import; nothing is compiled here
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tqdm import tqdm  # noqa: E402
@@ -20,6 +18,7 @@ from tqdm import tqdm  # noqa: E402
 from image_classification.datasets.files import IMAGE_ENDINGS  # noqa: E402
 from image_classification.deploy.predictor import ENGINES, Predictor  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.progress import progress_bar  # noqa: E402
 
 PROGRESS_FROM = 50                                                 # images
 
@@ -129,8 +128,8 @@ def main():
     predictor = Predictor(args.model, args.engine, args.batch_size)
     files = find_images(args.images)
     rows, unreadable = [], 0
-    hidden = len(files) <= PROGRESS_FROM or not sys.stderr.isatty()
-    for file, result in tqdm(predictor.predict_files(files), total=len(files), unit='image', disable=hidden):
+    results = predictor.predict_files(files)
+    for file, result in progress_bar(results, len(files), 'predict', enabled=len(files) > PROGRESS_FROM):
         if isinstance(result, UserError):
             tqdm.write(f'error: {result}', file=sys.stderr)
             unreadable += 1

@@ -2,6 +2,8 @@
 import paddle
 import paddle.nn.functional as F
 
+from image_classification.progress import progress_bar
+
 
 @paddle.no_grad()
 def evaluate(model, loader, group):
@@ -12,7 +14,7 @@ def evaluate(model, loader, group):
     was_training = model.training
     model.eval()
     sums = [0, 0, 0.0, 0]
-    for images, labels in loader.epoch(0):
+    for images, labels in progress_bar(loader.epoch(0), len(loader), 'evaluate', enabled=group.is_main, leave=False):
         logits = model(images).astype('float32')
         k = min(5, logits.shape[1])
         hits = logits.topk(k, axis=1)[1] == labels.unsqueeze(1)    # (B, k)

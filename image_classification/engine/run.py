@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from image_classification.engine.checkpoint import read_checkpoint
 from image_classification.errors import UserError
+from image_classification.progress import progress_bar
 
 LAST, BEST = 'last.safetensors', 'best.safetensors'
 
@@ -57,9 +58,8 @@ class RunLog:
 
     def __init__(self, directory, total_steps=0, done_steps=0):
         self.directory = directory
-        self.bar = tqdm(total=total_steps, initial=done_steps, disable=None if directory and total_steps else True,
-                        dynamic_ncols=True, file=sys.stderr,
-                        bar_format='{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]')
+        self.bar = progress_bar(total=total_steps, initial=done_steps, enabled=bool(directory and total_steps),
+                                bar_format='{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]')
         self.shown = 0.0
 
     def line(self, text):

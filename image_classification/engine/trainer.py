@@ -152,27 +152,30 @@ class Trainer:
         cfg, progress = self.cfg, self.progress
         for epoch in range(progress['epoch'], cfg.TRAIN.NUM_EPOCHS):
             self.train_epoch(epoch)
-            stopped = 0 < cfg.TRAIN.MAX_STEPS <= progress['step']
-            last = stopped or epoch + 1 == cfg.TRAIN.NUM_EPOCHS
+            last = self.stopped or epoch + 1 == cfg.TRAIN.NUM_EPOCHS
             if last or (epoch + 1) % cfg.VALIDATE_FREQ == 0:
                 self.evaluate(epoch)
             if last or (epoch + 1) % cfg.SAVE_FREQ == 0:
                 self.save(LAST)
-            if stopped:
+            if self.stopped:
                 break
         self.log.close()
         if self.group.is_main:
             finish(cfg, self.log, self.test_loader.dataset, progress['best'])
         return progress['best']
 
+    @property
+    def stopped(self):
+        return 0 < self.cfg.TRAIN.MAX_STEPS <= self.progress['step']
+
     def train_epoch(self, epoch):
         """From the batch where `progress` stands to the epoch's end, or to TRAIN.MAX_STEPS."""
         cfg, progress = self.cfg, self.progress
-        accum = cfg.TRAIN.ACCUM_ITER
+        accum, end = cfg.TRAIN.ACCUM_ITER, self.steps_per_epoch * cfg.TRAIN.ACCUM_ITER
         batches = self.loader.epoch(epoch, start=progress['batch'])
         meter = Meter()
         self.parallel.train()
-        while progress['batch'] < self.steps_per_epoch * accum:
+        while progress['batch'] < end and not self.stopped:
             paddle.seed(stream_seed(cfg.SEED, progress['step'], self.group.rank))  # dropout depends on the step alone
             rate = learning_rate(progress['step'], self.steps_per_epoch, cfg.TRAIN) * self.scale
             self.optimizer.set_lr(rate)
@@ -187,12 +190,10 @@ class Trainer:
             progress['batch'] += accum
             self.ema.update(self.model, progress['step'])
             self.log.step(epoch + 1, loss, lambda: meter.images_per_second() * self.group.world_size)
-            stopped = progress['step'] == cfg.TRAIN.MAX_STEPS
-            if stopped or progress['step'] % cfg.REPORT_FREQ == 0 or progress['batch'] == self.steps_per_epoch * accum:
+            if progress['step'] % cfg.REPORT_FREQ == 0 or progress['batch'] == end or self.stopped:
                 self.report(epoch, rate, meter)
-            if stopped:
-                return
-        progress.update(epoch=epoch + 1, batch=0)
+        if progress['batch'] == end:
+            progress.update(epoch=epoch + 1, batch=0)
 
     def backward(self, images, labels, position, last):
         """Loss of the batch at `position`, and its gradients; the last one of a step sums them over all processes."""

@@ -186,3 +186,10 @@ def test_a_run_never_writes_into_the_directory_of_another(tiny):
 def test_an_output_that_is_a_file_is_refused(tiny, tmp_path):
     (tmp_path / 'file').write_text('')
     assert 'Choose another -output' in message(tiny(SAVE=str(tmp_path / 'file')))
+
+
+def test_a_limit_of_steps_holds_for_the_resumed_run_too(tiny):
+    directory = train(tiny(TRAIN__MAX_STEPS=2))
+    train(tiny(TRAIN__MAX_STEPS=2, MODEL__RESUME='auto'))
+    train(tiny(TRAIN__MAX_STEPS=3, MODEL__RESUME='auto'))
+    assert [row['step'] for row in metrics(directory, 'train')] == [2, 3]
