@@ -31,6 +31,17 @@ def load_weights(model, path, new_classifier=False):
 
 def load_state(model, state, source, new_classifier=False):
     """The same from {name: array}; `source` names it in errors."""
+    dropped = _fit(model, state, source, new_classifier)
+    with paddle.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name not in dropped:
+                tensor.set_value(np.asarray(state[name]).astype(_numpy_dtype(tensor)))
+    return dropped
+
+
+def _fit(model, state, source, new_classifier):
+    """Raise UserError unless `state` has all of the model's entries, in their shapes, and no others. Returns the names of the
+    classifier's entries if they differ in shape and `new_classifier` allows it."""
     own = model.state_dict()
     misfits = [name for name in own if name in state and tuple(state[name].shape) != tuple(own[name].shape)]
     classifier = [name for name in misfits if name.startswith(tuple(f'{prefix}.' for prefix in model.classifier))]
@@ -46,11 +57,29 @@ def load_state(model, state, source, new_classifier=False):
                           for kind, names in problems.items() if names)
         raise UserError(f'{source} does not fit {type(model).__name__} ({model.config.MODEL.NAME}): {found}. '
                         'Check the model\'s name and MODEL.NUM_CLASSES.')
-    with paddle.no_grad():
-        for name, tensor in own.items():
-            if name not in dropped:
-                tensor.set_value(np.asarray(state[name]).astype(_numpy_dtype(tensor)))
     return dropped
+
+
+def from_torch(model, torch_state):
+    """A published PyTorch state dict as this model's: {published key: array} -> {our key: array}, strict.
+
+    Batch norms' `running_mean`/`running_var` become `_mean`/`_variance`, weights of `nn.Linear` layers transpose, everything
+    else is equal. `num_batches_tracked` and what the model lists in `derived_entries` (endings of published keys whose
+    values follow from the architecture) have no counterpart here.
+    Raises:
+        UserError: names are missing or unexpected, or shapes differ; the first few of each are listed.
+    """
+    linear = {f'{name}.weight' for name, layer in model.named_sublayers() if isinstance(layer, paddle.nn.Linear)}
+    skipped = ('num_batches_tracked', *getattr(model, 'derived_entries', ()))
+    state = {}
+    for key, value in torch_state.items():
+        if key.endswith(skipped):
+            continue
+        group, dot, last = key.rpartition('.')
+        name = group + dot + {'running_mean': '_mean', 'running_var': '_variance'}.get(last, last)
+        state[name] = np.asarray(value).T if name in linear else np.asarray(value)
+    _fit(model, state, 'the PyTorch state dict', new_classifier=False)
+    return state
 
 
 def _numpy_dtype(tensor):
