@@ -66,6 +66,7 @@ _C.TRAIN.OPTIMIZER.NESTEROV = False       # SGD
 _C.TRAIN.MODEL_EMA = False                # keep a moving average of the weights; it is what is evaluated and exported
 _C.TRAIN.MODEL_EMA_DECAY = 0.9999
 _C.TRAIN.SMOOTHING = 0.1                  # label smoothing
+_C.TRAIN.AUX_LOSS_WEIGHT = 0.3            # of the loss of each auxiliary head, where a network has some
 _C.TRAIN.CROP_SCALE = [0.08, 1.0]         # share of the image's area that a random crop keeps
 _C.TRAIN.CROP_RATIO = [0.75, 1.3333333333]  # width / height of a random crop
 _C.TRAIN.HFLIP = 0.5                      # probability of mirroring; 0 for digits and text

@@ -15,8 +15,9 @@ from image_classification.weights import from_torch, load_state
 DATA = Path(__file__).parent / 'data' / 'golden'
 GAMMAS = ('gamma', 'gamma_xca', 'gamma_1', 'gamma_2', 'gamma_3')
 # Recordings under another name than ours.
-NAMES = {'ic_resnet50_det_k9': 'ic_resnet50', 'ic_resnet50_pose_k13': 'ic_resnet50_k13', 'inception_v2_bfmd': 'inception_resnet_v2',
-         'mobilenet_v3_small': 'mobilenet_v3_small_x1_0', 'mobilenet_v3_large': 'mobilenet_v3_large_x1_0'}
+NAMES = {'ic_resnet50_det_k9': 'ic_resnet50', 'ic_resnet50_pose_k13': 'ic_resnet50_k13',
+         'inception_v2_bfmd': 'inception_resnet_v2', 'mobilenet_v3_small': 'mobilenet_v3_small_x1_0',
+         'mobilenet_v3_large': 'mobilenet_v3_large_x1_0'}
 
 
 def our_name(recording):

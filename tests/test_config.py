@@ -62,7 +62,8 @@ def test_a_base_that_leads_back_to_itself_is_named(tmp_path):
 
 def test_flags_go_over_the_yaml_and_opts_over_the_flags():
     cfg = from_command_line('-cfg', 'mobileformer_26m', '-batch_size', '8', '-num_classes', '5', '-amp', '-eval',
-                            '-data_path', 'x y', '-resume', 'auto', '-output', 'runs', '-accum_iter', '2', '-opts', 'DATA.BATCH_SIZE', '16',
+                            '-data_path', 'x y', '-resume', 'auto', '-output', 'runs', '-accum_iter', '2',
+                            '-opts', 'DATA.BATCH_SIZE', '16',
                             'TRAIN.BASE_LR', '1e-3', 'TRAIN.CROP_SCALE', '[0.2, 1]', 'DATA.IMAGENET_MEAN', '[0, 0, 0]')
     assert (cfg.DATA.BATCH_SIZE, cfg.MODEL.NUM_CLASSES, cfg.AMP, cfg.EVAL, cfg.DATA.DATA_PATH) == (16, 5, True, True, 'x y')
     assert (cfg.MODEL.RESUME, cfg.SAVE, cfg.TRAIN.ACCUM_ITER) == ('auto', 'runs', 2)

@@ -109,7 +109,8 @@ def test_a_file_that_would_run_code_is_refused_and_does_not_run(tmp_path, monkey
 
 @pytest.mark.parametrize('name, content', [
     ('cut.safetensors', None), ('cut.pdparams', None), ('empty.safetensors', b''), ('text.pdparams', b'hello'),
-    ('list.pdparams', pickle.dumps([1, 2])), ('numbers.pdparams', pickle.dumps({'a': 1})), ('nothing.pdparams', pickle.dumps({})),
+    ('list.pdparams', pickle.dumps([1, 2])), ('numbers.pdparams', pickle.dumps({'a': 1})),
+    ('nothing.pdparams', pickle.dumps({})),
     ('weights.pth', b'')])
 def test_a_damaged_or_foreign_file_gets_one_clear_message(model, file, tmp_path, name, content):
     if content is None:

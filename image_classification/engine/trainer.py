@@ -202,8 +202,8 @@ class Trainer:
         alone = self.group.world_size > 1 and not last
         with self.parallel.no_sync() if alone else contextlib.nullcontext():
             with paddle.amp.auto_cast(enable=self.amp, dtype=cfg.AMP_DTYPE):
-                logits = self.parallel(images)
-            loss = F.cross_entropy(logits.astype('float32'), targets, soft_label=True)
+                outputs = self.parallel(images)
+            loss = criterion(outputs, targets, cfg.TRAIN.AUX_LOSS_WEIGHT)
             self.scaler.scale(loss / cfg.TRAIN.ACCUM_ITER).backward()
         return loss.detach()
 
@@ -240,6 +240,13 @@ class Trainer:
         if self.group.is_main:
             save_checkpoint(self.directory / name, self.cfg, self.classes, self.progress, self.model, self.ema, self.optimizer,
                             self.scaler)
+
+
+def criterion(outputs, targets, aux_weight):
+    """Cross entropy of logits, or of (logits, aux, ...) with the auxiliary ones weighted; targets (B, num_classes) are shares."""
+    heads = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    losses = [F.cross_entropy(head.astype('float32'), targets, soft_label=True) for head in heads]
+    return losses[0] + aux_weight * sum(losses[1:])
 
 
 class Meter:

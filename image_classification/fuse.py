@@ -1,0 +1,94 @@
+"""Batch norms folded into the layers in front of them, for evaluation."""
+import copy
+
+import paddle
+from paddle import nn
+
+_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D)
+
+
+def fuse(model):
+    """A copy of the network in evaluation mode in which each batch norm that directly follows a convolution or a linear layer,
+    or directly precedes a linear layer, is part of it; the same outputs but for rounding.
+
+    Which layers follow each other is seen on one image of the configuration's size. Norms elsewhere stay.
+    """
+    model = copy.deepcopy(model)
+    model.eval()
+    for first, second in _neighbours(model):
+        if isinstance(second, _NORMS):
+            _fold_behind(first, second)
+            _replace(model, second)
+        else:
+            _fold_in_front(first, second)
+            _replace(model, first)
+    return model
+
+
+@paddle.no_grad()
+def _neighbours(model):
+    """[(layer, the next one)] of which one is a batch norm to fold; both run once per image, one on the other's output."""
+    makers, pairs, calls = {}, [], {}
+
+    def before(layer, inputs):
+        made = makers.get(id(inputs[0]))
+        if made:
+            pairs.append((made[0], layer))
+
+    def after(layer, inputs, output):
+        calls[layer] = calls.get(layer, 0) + 1
+        makers[id(output)] = layer, output                         # the tensor is kept: a freed one's id could return
+    layers = [layer for layer in model.sublayers() if isinstance(layer, (nn.Conv2D, nn.Linear, *_NORMS))]
+    hooks = [hook for layer in layers
+             for hook in (layer.register_forward_pre_hook(before), layer.register_forward_post_hook(after))]
+    cfg = model.config
+    model(paddle.zeros([1, cfg.MODEL.IN_CHANNELS, cfg.DATA.IMAGE_SIZE, cfg.DATA.IMAGE_SIZE]))
+    for hook in hooks:
+        hook.remove()
+    folded, chosen = set(), []
+    for first, second in pairs:
+        norm, other = (second, first) if isinstance(second, _NORMS) else (first, second)
+        fits = isinstance(norm, _NORMS) and (other is first and not isinstance(other, _NORMS) or isinstance(other, nn.Linear))
+        if fits and norm not in folded and calls[first] == calls[second] == 1:
+            folded.add(norm)
+            chosen.append((first, second))
+    return chosen
+
+
+def _affine(norm):
+    """Factor and offset per channel of a batch norm in evaluation."""
+    factor = norm.weight * (norm._variance + norm._epsilon).rsqrt()
+    return factor, norm.bias - norm._mean * factor
+
+
+@paddle.no_grad()
+def _fold_behind(layer, norm):
+    factor, offset = _affine(norm)
+    shape = [1, -1] if isinstance(layer, nn.Linear) else [-1, 1, 1, 1]   # Linear: (in, out), convolution: (out, in, h, w)
+    if layer.bias is not None:
+        offset = offset + layer.bias * factor
+    layer.weight.set_value(layer.weight * factor.reshape(shape))
+    _set_bias(layer, offset)
+
+
+@paddle.no_grad()
+def _fold_in_front(norm, linear):
+    factor, offset = _affine(norm)
+    bias = offset @ linear.weight
+    if linear.bias is not None:
+        bias = bias + linear.bias
+    linear.weight.set_value(linear.weight * factor.unsqueeze(1))
+    _set_bias(linear, bias)
+
+
+def _set_bias(layer, value):
+    if layer.bias is None:
+        layer.bias = layer.create_parameter(value.shape, dtype=value.dtype, is_bias=True)
+    layer.bias.set_value(value)
+
+
+def _replace(model, norm):
+    for parent in model.sublayers(include_self=True):
+        for name, child in parent._sub_layers.items():
+            if child is norm:
+                parent._sub_layers[name] = nn.Identity()
