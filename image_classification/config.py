@@ -45,6 +45,9 @@ _C.MODEL.NUM_CLASSES = 1000
 _C.MODEL.IN_CHANNELS = 3                  # 3: RGB, 1: grey, 4: RGBA
 _C.MODEL.DROPOUT = 0.0                    # in front of the classifier, and where else the family says
 _C.MODEL.DROPPATH = 0.0                   # probability that a sample skips a residual branch
+_C.MODEL.PUBLISHED = CN()                 # what the network's authors or porters report, for the table of networks
+_C.MODEL.PUBLISHED.TOP1 = 0.0             # ImageNet top-1 in percent; 0: none
+_C.MODEL.PUBLISHED.SOURCE = ''            # where
 
 _C.TRAIN = CN()
 _C.TRAIN.NUM_EPOCHS = 300

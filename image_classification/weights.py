@@ -44,7 +44,7 @@ def _fit(model, state, source, new_classifier):
     classifier's entries if they differ in shape and `new_classifier` allows it."""
     own = model.state_dict()
     misfits = [name for name in own if name in state and tuple(state[name].shape) != tuple(own[name].shape)]
-    classifier = [name for name in misfits if name.startswith(tuple(f'{prefix}.' for prefix in model.classifier))]
+    classifier = [name for name in misfits if name.startswith(tuple(f'{prefix}.' for prefix in model.classifier_layers))]
     dropped = classifier if new_classifier and classifier == misfits else []
     problems = {
         'missing': [name for name in own if name not in state],

@@ -1,19 +1,133 @@
+"""What is true of every network. Costly checks run on the smallest variant of each family."""
+import numpy as np
 import paddle
 import pytest
+from paddle import nn
 
 import image_classification as ic
+from image_classification.deploy.export import export_model
+
+ALL = ic.list_models()
+SMALLEST = [name for name in (
+    'mobileformer_26m mobileformer_official_26m edgenext_xx_small edgenext_xx_small_bn_hs uniformer_small uniformer_xxs '
+    'efficientvit_m0 efficientvit_m0_yolo efficientvit_m0_det mobilenet_v1_x0_25 mobilenet_v2_x0_35 mobilenet_v3_small_x0_5 '
+    'mobilenext_x0_35 shufflenet_v1_g3_x0_5 shufflenet_v2_x0_5 googlenet inception_v2 inception_v3 inception_v4 '
+    'inception_resnet_v2 xception ic_resnet50 blazeface').split() if name in ALL]
+CLASSIFIERS = [name for name in SMALLEST if not name.endswith(('_yolo', '_det')) and not name.startswith('blazeface')]
+
+
+def images(model, batch=2, channels=3):
+    size = model.config.DATA.IMAGE_SIZE
+    return paddle.randn([batch, channels, size, size])
+
+
+def outputs(result):
+    return list(result) if isinstance(result, (list, tuple)) else [result]
+
+
+def settled(model):
+    """The network in evaluation mode, its running statistics and affine parameters such that they matter."""
+    paddle.seed(0)
+    for layer in model.sublayers():
+        if isinstance(layer, (nn.BatchNorm1D, nn.BatchNorm2D)):
+            layer._mean.set_value(0.1 * paddle.randn(layer._mean.shape))
+            layer._variance.set_value(0.5 + paddle.rand(layer._variance.shape))
+            layer.weight.set_value(1.0 + 0.1 * paddle.randn(layer.weight.shape))
+    return model.eval()
 
 
 def test_lists_models_by_a_pattern():
-    assert ic.list_models('mobileformer_*') == sorted(f'mobileformer_{v}' for v in '26m 52m 96m 151m 214m 294m 508m'.split())
+    assert ic.list_models('mobileformer_*m') == sorted(
+        name for name in ALL if name.startswith('mobileformer_'))
     assert ic.list_models('nothing*') == []
 
 
-@pytest.mark.parametrize('name', ic.list_models())
-def test_every_model_gives_one_row_of_logits_per_image(name):
-    model = ic.create_model(name, num_classes=4).eval()
+def test_every_family_has_its_smallest_variant_here():
+    families, covered = ({ic.get_config(name).MODEL.TYPE.lower() for name in names} for names in (ALL, SMALLEST))
+    assert families == covered
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_every_yaml_bears_its_models_name(name):
+    assert ic.get_config(name).MODEL.NAME == name
+
+
+@pytest.mark.parametrize('name', CLASSIFIERS)
+def test_gives_one_row_of_logits_per_image_whatever_the_batch_mates(name):
+    model = settled(ic.create_model(name, num_classes=4))
+    x = images(model, 3)
     with paddle.no_grad():
-        assert model(paddle.rand((2, 3, 64, 64))).shape == [2, 4]
+        together, alone = model(x), model(x[1:2])
+    assert together.shape == [3, 4]
+    np.testing.assert_allclose(together[1:2].numpy(), alone.numpy(), atol=1e-3 * float(together.std()))
+
+
+@pytest.mark.parametrize('name', CLASSIFIERS)
+def test_the_head_follows_the_features_and_can_be_replaced(name):
+    model = settled(ic.create_model(name, num_classes=4))
+    x = images(model, 1)
+    with paddle.no_grad():
+        assert (model.forward_head(model.forward_features(x)) == model(x)).all()
+        model.reset_classifier(7)
+        assert model(x).shape == [1, 7]
+    assert any(key.startswith(model.classifier_layers[0]) for key in model.state_dict())
+
+
+@pytest.mark.parametrize('name', SMALLEST)
+def test_each_parameter_gets_a_gradient(name):
+    model = ic.create_model(name)
+    sum(output.sum() for output in outputs(model(images(model)))).backward()
+    assert [key for key, p in model.named_parameters() if not p.stop_gradient and p.grad is None] == []
+
+
+@pytest.mark.parametrize('name', SMALLEST)
+def test_feature_maps_have_the_announced_channels_and_strides(name):
+    model = ic.create_model(name, features_only=True).eval()
+    x = images(model.network, 1)
+    with paddle.no_grad():
+        maps = model(x)
+    assert [m.shape[1] for m in maps] == list(model.channels)
+    assert list(model.strides) == sorted(set(model.strides))
+    for m, stride in zip(maps, model.strides):                     # valid convolutions lose some pixels at the border
+        assert x.shape[-1] / stride - 4 <= m.shape[-1] <= -(-x.shape[-1] // stride)
+
+
+@pytest.mark.parametrize('name', SMALLEST)
+@pytest.mark.parametrize('channels', [1, 4])
+def test_takes_other_numbers_of_input_channels(name, channels):
+    model = ic.create_model(name, in_chans=channels).eval()
+    with paddle.no_grad():
+        assert outputs(model(images(model, 1, channels)))[0].shape[0] == 1
+
+
+@pytest.mark.parametrize('name', CLASSIFIERS)
+def test_takes_drop_rates(name):
+    model = ic.create_model(name, drop_rate=0.2, drop_path_rate=0.1).config.MODEL
+    assert (model.DROPOUT, model.DROPPATH) == (0.2, 0.1)
+
+
+@pytest.mark.parametrize('name', SMALLEST)
+def test_names_of_parameters_without_decay_exist(name):
+    model = ic.create_model(name)
+    assert model.no_weight_decay() <= {key for key, _ in model.named_parameters()}
+
+
+@pytest.mark.parametrize('name', SMALLEST)
+def test_a_fused_network_agrees_with_the_network(name):
+    model = settled(ic.create_model(name))
+    fused = ic.fuse(model)
+    x = images(model, 1)
+    with paddle.no_grad():
+        pairs = zip(outputs(model(x)), outputs(fused(x)))
+    for plain, folded in pairs:
+        assert abs(plain - folded).max().item() <= 1e-4 * plain.std().item()
+    assert sum(isinstance(layer, nn.BatchNorm2D) for layer in fused.sublayers()) <= sum(
+        isinstance(layer, nn.BatchNorm2D) for layer in model.sublayers())
+
+
+@pytest.mark.parametrize('name', CLASSIFIERS)
+def test_its_export_agrees_at_batches_1_and_3(name, tmp_path):
+    assert export_model(settled(ic.create_model(name, num_classes=6)), tmp_path / 'export').keys() == {1, 3}
 
 
 def test_keywords_mean_keys_of_the_model():

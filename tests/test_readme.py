@@ -7,7 +7,7 @@ import pytest
 
 import image_classification as ic
 from image_classification.config import argument_parser
-from image_classification.deploy.complexity import count_macs, count_parameters
+from tools import model_table
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / 'README.md').read_text(encoding='utf-8')
@@ -34,12 +34,13 @@ def test_every_file_that_a_command_names_exists():
 
 
 @pytest.mark.parametrize('name', ic.list_models())
-def test_the_table_gives_parameters_and_macs_of_every_model(name):
-    row = next(line for line in README.splitlines() if line.startswith(f'| {name} |'))
-    model = ic.create_model(name)
-    parameters, macs, size = (cell.strip() for cell in row.split('|')[2:5])
-    assert parameters == f'{count_parameters(model):,}'
-    assert macs == f'{count_macs(model, int(size.split()[0])) / 1e6:.1f} M'
+def test_the_table_has_the_row_that_its_tool_prints(name):
+    assert model_table.row(name) in README.splitlines(keepends=True)
+
+
+def test_the_table_has_no_other_rows():
+    table = README.split(model_table.HEAD)[1].split('\n\n')[0]
+    assert [line.split()[1] for line in table.splitlines()] == ic.list_models()
 
 
 def test_python_examples_run():

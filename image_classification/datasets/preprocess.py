@@ -42,9 +42,10 @@ class Preprocess:
 
     @classmethod
     def from_config(cls, cfg, channels=3):
+        """Of the configuration's DATA. Grey images take the average of an RGB network's means and deviations."""
         data = cfg.DATA
-        return cls(data.IMAGE_SIZE, data.CROP_PCT, data.INTERPOLATION, tuple(data.IMAGENET_MEAN), tuple(data.IMAGENET_STD),
-                   channels)
+        mean, std = (tuple(v) if channels > 1 else (sum(v) / len(v),) for v in (data.IMAGENET_MEAN, data.IMAGENET_STD))
+        return cls(data.IMAGE_SIZE, data.CROP_PCT, data.INTERPOLATION, mean, std, channels)
 
     @classmethod
     def from_dict(cls, values):

@@ -32,7 +32,8 @@ def mend_operators():
     Those that 3.3 moved to C++ (paddle.matmul, maximum, sigmoid, ..., F.gelu) raise "must be Value, but got Variable" there.
     Here are those of them that networks use; what is missing still raises, and nothing is written.
     """
-    functions = {name: _unary(name) for name in ('exp', 'log', 'sqrt', 'rsqrt', 'sigmoid', 'tanh', 'abs', 'floor', 'ceil')}
+    unary = ('exp', 'log', 'sqrt', 'rsqrt', 'sigmoid', 'tanh', 'sin', 'cos', 'abs', 'floor', 'ceil')
+    functions = {name: _unary(name) for name in unary}
     functions.update(maximum=_binary('elementwise_max'), minimum=_binary('elementwise_min'),
                      multiply=_binary('elementwise_mul'), bmm=_bmm, matmul=_matmul, sum=_sum)
     for function in (*functions.values(), _gelu):

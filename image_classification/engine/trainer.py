@@ -57,7 +57,7 @@ def run_evaluation(cfg, group):
 def check_same_model(checkpoint, cfg, classes):
     """Raise UserError unless the checkpoint is of the network, the classes and the optimizer at hand."""
     theirs, ours = checkpoint.cfg.MODEL, cfg.MODEL
-    free = ('RESUME', 'PRETRAINED', 'DROPOUT', 'DROPPATH', 'ATTENTION_DROPOUT', 'MLP_DROPOUT')
+    free = ('RESUME', 'PRETRAINED', 'PUBLISHED', 'DROPOUT', 'DROPPATH', 'ATTENTION_DROPOUT', 'MLP_DROPOUT')
     differ = [f'MODEL.{key} is {theirs.get(key)!r}, the configuration\'s is {ours[key]!r}'
               for key in ours if key not in free and theirs.get(key) != ours[key]]
     names = checkpoint.cfg.TRAIN.OPTIMIZER.NAME, cfg.TRAIN.OPTIMIZER.NAME
@@ -243,7 +243,7 @@ class Trainer:
 
 
 def criterion(outputs, targets, aux_weight):
-    """Cross entropy of logits, or of (logits, aux, ...) with the auxiliary ones weighted; targets (B, num_classes) are shares."""
+    """Cross entropy of logits, or of (logits, aux, ...) with the auxiliary ones weighted; targets (B, classes) are shares."""
     heads = outputs if isinstance(outputs, (list, tuple)) else [outputs]
     losses = [F.cross_entropy(head.astype('float32'), targets, soft_label=True) for head in heads]
     return losses[0] + aux_weight * sum(losses[1:])

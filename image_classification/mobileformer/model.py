@@ -330,7 +330,7 @@ class MobileFormer(nn.Layer):
         self.feature_strides = [strides[i] for i in self.levels]
         self.feature_channels = [widths[i] for i in self.levels]
 
-    classifier = ('head.fc2',)                                     # what a new number of classes replaces
+    classifier_layers = ('head.fc2',)  # what a new number of classes replaces
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms and biases."""

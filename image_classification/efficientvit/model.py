@@ -1,0 +1,325 @@
+"""EfficientViT-M, https://arxiv.org/abs/2305.07027. Parameters bear the names of the microsoft/Cream checkpoints.
+
+`EfficientViT` is the classifier, `EfficientViTBackbone` a detector's backbone: strides 16, 32, 64 as the authors' (`_det`), or
+8, 16, 32 as the seed's (`_yolo`), whose last convolution of the patch embedding has stride 1. What the originals do oddly:
+
+- *The classifier clips its windows to the map, 4 x 4 in the last stage, so the number of attention biases depends on the
+  image size.* Here `WINDOWS` says it: 7, 7, 4 whatever the size, as in the published weights. The backbones have 7 throughout.
+- *The classifier asserts its image size; a detector's map within 7 x 7, yet smaller, fails on the attention biases.* Here every
+  size is accepted: a map that the window does not divide, or that is smaller, is padded below and to the right with zeros,
+  as the original does with larger maps. Nothing masks the padding. At sizes that the originals take, nothing changes.
+- *M0's kernels are 5, 5, 5, 5 in the classifier, 7, 5, 3, 3 in both detectors.* Kept: the weights belong to them.
+- *`eval()` caches the attention biases, so that weights loaded afterwards have no effect.* Here nothing is cached.
+- *The seed's constructor runs an image of 640 x 640 in training mode to learn its channels, which disturbs the statistics of
+  its batch norms.* Here `feature_channels` follows from the arguments.
+- *The authors' backbone freezes its patch embedding, and all its batch norms in training.* Not here: it is up to the trainer.
+- *The residual branches have a drop rate that nothing sets.* `DROPPATH` does here; `DROPOUT` acts in front of the classifier.
+"""
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import DropPath, conv_bn
+
+
+def uniform(fan_in):
+    """Initializer of a convolution's weight and bias, PyTorch's default."""
+    return nn.initializer.Uniform(-fan_in ** -0.5, fan_in ** -0.5)
+
+
+def distances(window):
+    """(N, N) for the N = window ** 2 pixels of a window: |dy| * window + |dx|, the entry of the bias table for each pair."""
+    steps = (paddle.arange(window).unsqueeze(1) - paddle.arange(window)).abs()  # (window, window)
+    table = steps.reshape([window, 1, window, 1]) * window + steps.reshape([1, window, 1, window])
+    return table.reshape([window * window, -1])
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, then batch norm: (B, C, H, W) -> (B, c_out, H / stride, W / stride)."""
+
+    def __init__(self, c_in, c_out, kernel=1, stride=1, groups=1, gain=1.0):
+        conv = nn.Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
+                         weight_attr=uniform(c_in // groups * kernel ** 2))
+        norm = nn.BatchNorm2D(c_out, momentum=0.9, epsilon=1e-5, weight_attr=nn.initializer.Constant(gain),
+                              bias_attr=nn.initializer.Constant(0.0))
+        super().__init__(('c', conv), ('bn', norm))
+
+    def forward(self, x):
+        return conv_bn(x, self.c, self.bn)
+
+
+class NormLinear(nn.Layer):
+    """Batch norm, dropout, linear layer: (B, C) -> (B, c_out)."""
+
+    def __init__(self, c_in, c_out, dropout):
+        super().__init__()
+        self.bn = nn.BatchNorm1D(c_in, momentum=0.9, epsilon=1e-5, weight_attr=nn.initializer.Constant(1.0),
+                                 bias_attr=nn.initializer.Constant(0.0))
+        self.dropout = nn.Dropout(dropout)
+        self.replace(c_out)
+
+    def replace(self, c_out):
+        """A fresh linear layer."""
+        self.l = nn.Linear(self.bn.weight.shape[0], c_out, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
+                           bias_attr=nn.initializer.Constant(0.0))
+
+    def forward(self, x):
+        x = self.bn(x)
+        return self.l(self.dropout(x) if self.training else x)     # norm and linear layer meet, so that they can be fused
+
+
+class Residual(nn.Layer):
+    """x + m(x); in training, whole samples skip `m` with probability `droppath`."""
+
+    def __init__(self, m, droppath):
+        super().__init__()
+        self.m = m
+        self.drop = DropPath(droppath)
+
+    def forward(self, x):
+        return x + self.drop(self.m(x))
+
+
+class FFN(nn.Layer):
+    """Two pointwise convolutions, the hidden one twice as wide: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.pw1 = ConvNorm(channels, 2 * channels)
+        self.act = nn.ReLU()
+        self.pw2 = ConvNorm(2 * channels, channels, gain=0.0)
+
+    def forward(self, x):
+        return self.pw2(self.act(self.pw1(x)))
+
+
+def depthwise_and_ffn(channels, gain, droppath):
+    """The layers on each side of the attention, and of a downsampling."""
+    return (Residual(ConvNorm(channels, channels, 3, groups=channels, gain=gain), droppath),
+            Residual(FFN(channels), droppath))
+
+
+class SqueezeExcite(nn.Layer):
+    """Scales each channel by a gate in 0..1, made of all channels' means: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        hidden = max(8, (channels // 4 + 4) // 8 * 8)              # a quarter, to the nearest multiple of 8
+        self.fc1 = nn.Conv2D(channels, hidden, 1, weight_attr=uniform(channels), bias_attr=uniform(channels))
+        self.fc2 = nn.Conv2D(hidden, channels, 1, weight_attr=uniform(hidden), bias_attr=uniform(hidden))
+
+    def forward(self, x):
+        gate = self.fc2(F.relu(self.fc1(x.mean([2, 3], keepdim=True))))  # (B, C, 1, 1)
+        return x * F.sigmoid(gate)
+
+
+class PatchMerging(nn.Layer):
+    """An inverted bottleneck with squeeze and excitation that halves the map: (B, C, H, W) -> (B, c_out, H / 2, W / 2)."""
+
+    def __init__(self, c_in, c_out):
+        super().__init__()
+        hidden = 4 * c_in
+        self.conv1 = ConvNorm(c_in, hidden)
+        self.act = nn.ReLU()
+        self.conv2 = ConvNorm(hidden, hidden, 3, stride=2, groups=hidden)
+        self.se = SqueezeExcite(hidden)
+        self.conv3 = ConvNorm(hidden, c_out)
+
+    def forward(self, x):
+        x = self.act(self.conv2(self.act(self.conv1(x))))
+        return self.conv3(self.se(x))
+
+
+class CascadedGroupAttention(nn.Layer):
+    """Attention among all pixels of a window, each head on its own share of the channels: (B, C, w, w) -> (B, C, w, w).
+
+    A head's input is its share plus the output of the head before: the cascade. Its query passes a depthwise convolution, the
+    token interaction, with a kernel of its own. A bias per head and distance (|dy|, |dx|) is added to the scores.
+    """
+
+    def __init__(self, channels, key_dim, heads, window, kernels):
+        super().__init__()
+        self.scale = key_dim ** -0.5
+        self.window, self.heads = window, heads
+        share = channels // heads                                  # channels of a head's input, value and output
+        self.parts = [key_dim, key_dim, share]                     # query, key, value
+        self.qkvs = nn.LayerList([ConvNorm(share, sum(self.parts)) for _ in range(heads)])
+        self.dws = nn.LayerList([ConvNorm(key_dim, key_dim, kernel, groups=key_dim) for kernel in kernels[:heads]])
+        self.proj = nn.Sequential(nn.ReLU(), ConvNorm(channels, channels, gain=0.0))
+        self.attention_biases = self.create_parameter([heads, window * window],
+                                                      default_initializer=nn.initializer.Constant(0.0))
+        self.register_buffer('attention_bias_idxs', distances(window), persistable=False)
+
+    def biases(self):
+        """Of each head, for each pair of query and key: (heads, N, N) with N = window ** 2."""
+        idxs = self.attention_bias_idxs.flatten().astype('int64')  # `.to(dtype=...)` has made it a table of floats
+        return self.attention_biases.index_select(idxs, axis=1).reshape([self.heads, self.window ** 2, -1])
+
+    def attend(self, i, x, bias):
+        """Head i: (B, C / heads, w, w), (N, N) -> (B, C / heads, w, w)."""
+        query, key, value = self.qkvs[i](x).split(self.parts, axis=1)
+        query = self.dws[i](query) * self.scale
+        scores = paddle.matmul(query.flatten(2), key.flatten(2), transpose_x=True)   # (B, N, N)
+        attn = F.softmax(scores + bias, axis=-1)
+        out = paddle.matmul(value.flatten(2), attn, transpose_y=True)  # (B, C / heads, N)
+        return out.reshape([0, 0, self.window, self.window])
+
+    def forward(self, x):
+        biases, outs = self.biases(), []
+        for i, share in enumerate(x.chunk(self.heads, axis=1)):
+            outs.append(self.attend(i, share if i == 0 else share + outs[-1], biases[i]))
+        return self.proj(paddle.concat(outs, axis=1))
+
+
+class LocalWindowAttention(nn.Layer):
+    """Cascaded group attention within windows of w x w pixels: (B, C, H, W) -> (B, C, H, W).
+
+    Maps that w does not divide are padded with zeros below and to the right.
+    """
+
+    def __init__(self, channels, key_dim, heads, window, kernels):
+        super().__init__()
+        self.channels, self.window = channels, window
+        self.attn = CascadedGroupAttention(channels, key_dim, heads, window, kernels)
+
+    def forward(self, x):
+        w, c = self.window, self.channels
+        height, width = x.shape[2:]
+        rows, columns = (height + w - 1) // w, (width + w - 1) // w
+        x = F.pad(x, [0, columns * w - width, 0, rows * w - height])
+        x = x.reshape([0, c, rows, w, columns, w]).transpose([0, 2, 4, 1, 3, 5])     # (B, rows, columns, C, w, w)
+        x = self.attn(x.reshape([-1, c, w, w]))
+        x = x.reshape([-1, rows, columns, c, w, w]).transpose([0, 3, 1, 4, 2, 5])    # (B, C, rows, w, columns, w)
+        return x.reshape([0, c, rows * w, columns * w])[:, :, :height, :width]
+
+
+class EfficientViTBlock(nn.Layer):
+    """The sandwich: depthwise convolution and FFN, one attention, the same again: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, channels, key_dim, heads, window, kernels, droppath):
+        super().__init__()
+        self.dw0, self.ffn0 = depthwise_and_ffn(channels, 0.0, droppath)
+        self.mixer = Residual(LocalWindowAttention(channels, key_dim, heads, window, kernels), droppath)
+        self.dw1, self.ffn1 = depthwise_and_ffn(channels, 0.0, droppath)
+
+    def forward(self, x):
+        return self.ffn1(self.dw1(self.mixer(self.ffn0(self.dw0(x)))))
+
+
+class EfficientViTBackbone(nn.Layer):
+    """(B, in_channels, H, W), normalized -> list of the three stages' maps, in training and evaluation alike; any H and W.
+
+    Args:
+        dims, depths, num_heads, key_dims, windows: one number per stage, see `config.py`.
+        kernels: of the token interaction, at least one per head.
+        stride: of the first stage, 16 or 8; the others follow by 2.
+        droppath: probability that a sample skips a residual branch in training.
+    """
+
+    classifier_layers = ()  # what a new number of classes replaces
+    derived_entries = ('attention_bias_idxs',)                     # published, and determined by the window
+
+    def __init__(self, in_channels, dims, depths, num_heads, key_dims, windows, kernels, stride=16, droppath=0.0):
+        super().__init__()
+        c = dims[0]
+        self.patch_embed = nn.Sequential(
+            ConvNorm(in_channels, c // 8, 3, 2), nn.ReLU(), ConvNorm(c // 8, c // 4, 3, 2), nn.ReLU(),
+            ConvNorm(c // 4, c // 2, 3, 2), nn.ReLU(), ConvNorm(c // 2, c, 3, stride // 8))
+        stages = [[], [], []]
+        for i, (dim, depth, heads, key_dim, window) in enumerate(zip(dims, depths, num_heads, key_dims, windows)):
+            if i > 0:
+                stages[i] += [nn.Sequential(*depthwise_and_ffn(dims[i - 1], 1.0, droppath)), PatchMerging(dims[i - 1], dim),
+                              nn.Sequential(*depthwise_and_ffn(dim, 1.0, droppath))]
+            stages[i] += [EfficientViTBlock(dim, key_dim, heads, window, kernels, droppath) for _ in range(depth)]
+        self.blocks1, self.blocks2, self.blocks3 = (nn.Sequential(*stage) for stage in stages)
+        self.feature_channels = list(dims)
+        self.feature_strides = [stride, 2 * stride, 4 * stride]
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases."""
+        return {name for name, _ in self.named_parameters() if name.endswith('attention_biases')}
+
+    def forward_intermediates(self, x):
+        """List of the stages' maps: `feature_channels`, `feature_strides`."""
+        first = self.blocks1(self.patch_embed(x))
+        second = self.blocks2(first)
+        return [first, second, self.blocks3(second)]
+
+    def forward_features(self, x):
+        """The last map (B, C, H / s, W / s), s the last stride."""
+        return self.forward_intermediates(x)[-1]
+
+    def forward(self, x):
+        return self.forward_intermediates(x)
+
+    def forward_head(self, features):
+        raise UserError('a detector backbone has no head; use one of efficientvit_m0 to efficientvit_m5 to classify')
+
+    def reset_classifier(self, num_classes):
+        raise UserError(f'a detector backbone has no classifier for {num_classes} classes; use one of efficientvit_m0 to '
+                        'efficientvit_m5 to classify')
+
+
+class EfficientViT(EfficientViTBackbone):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W. `backbone`: its arguments."""
+
+    classifier_layers = ('head.l',)  # what a new number of classes replaces
+
+    def __init__(self, num_classes, dropout=0.0, **backbone):
+        super().__init__(**backbone)
+        self.head = NormLinear(self.feature_channels[-1], num_classes, dropout)
+
+    def forward_head(self, features):
+        return self.head(features.mean([2, 3]))
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        self.head.replace(num_classes)
+
+
+def from_classifier(model, state):
+    """A classifier's state dict for a detector backbone of the same kernels: {key: array} of both, in this library's names.
+
+    The head goes; attention biases of smaller windows are resized to the backbone's by bicubic interpolation, as the
+    authors' detectors do.
+    """
+    own = model.state_dict()
+    fitted = {name: value for name, value in state.items() if not name.startswith('head.')}
+    for name in model.no_weight_decay() & fitted.keys():
+        table, (heads, wanted) = paddle.to_tensor(fitted[name]), own[name].shape
+        found = table.shape[1]
+        if found != wanted:                                        # (heads, side * side) -> (heads, window * window)
+            side, window = round(found ** 0.5), round(wanted ** 0.5)
+            table = F.interpolate(table.reshape([1, -1, side, side]), [window, window], mode='bicubic', align_corners=False)
+            fitted[name] = table.reshape([-1, wanted]).numpy()
+    return fitted
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    model, vit = cfg.MODEL, cfg.MODEL.EFFICIENTVIT
+    _check(vit)
+    backbone = {'in_channels': model.IN_CHANNELS, 'dims': vit.DIMS, 'depths': vit.DEPTHS, 'num_heads': vit.NUM_HEADS,
+                'key_dims': vit.KEY_DIMS, 'windows': vit.WINDOWS, 'kernels': vit.KERNELS, 'stride': vit.STRIDE,
+                'droppath': model.DROPPATH}
+    return EfficientViT(model.NUM_CLASSES, model.DROPOUT, **backbone) if vit.HEAD else EfficientViTBackbone(**backbone)
+
+
+def _check(vit):
+    """Raise UserError unless there are three stages of positive numbers, and the heads divide their channels."""
+    for key in ('DIMS', 'DEPTHS', 'NUM_HEADS', 'KEY_DIMS', 'WINDOWS'):
+        if len(vit[key]) != 3 or min(vit[key]) < 1:
+            raise UserError(f'MODEL.EFFICIENTVIT.{key} is {vit[key]}; wanted three positive numbers, one per stage')
+    for dim, heads in zip(vit.DIMS, vit.NUM_HEADS):
+        if dim % heads:
+            raise UserError(f'MODEL.EFFICIENTVIT.NUM_HEADS has {heads} for a stage of {dim} channels; wanted a divisor')
+    if vit.DIMS[0] % 8:
+        raise UserError(f'MODEL.EFFICIENTVIT.DIMS begins with {vit.DIMS[0]}; wanted a multiple of 8 for the patch embedding')
+    if len(vit.KERNELS) < max(vit.NUM_HEADS) or any(kernel < 1 or kernel % 2 == 0 for kernel in vit.KERNELS):
+        raise UserError(f'MODEL.EFFICIENTVIT.KERNELS is {vit.KERNELS}; wanted an odd number for each of the '
+                        f'{max(vit.NUM_HEADS)} heads')
+    if vit.STRIDE not in (8, 16):
+        raise UserError(f'MODEL.EFFICIENTVIT.STRIDE is {vit.STRIDE}; wanted 16, or 8')

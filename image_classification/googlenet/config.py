@@ -1,0 +1,6 @@
+"""Keys of the GoogLeNet family, below MODEL."""
+from yacs.config import CfgNode as CN
+
+DEFAULTS = CN()
+DEFAULTS.AUX_LOGITS = True                # two auxiliary heads, which give logits of their own in training
+DEFAULTS.DROPOUT_AUX = 0.7                # in front of the auxiliary heads' last layers

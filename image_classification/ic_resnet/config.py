@@ -1,0 +1,7 @@
+"""Keys of the IC-ResNet family, below MODEL. The defaults are those of IC-ResNet-50."""
+from yacs.config import CfgNode as CN
+
+DEFAULTS = CN()
+DEFAULTS.IC = CN()
+DEFAULTS.IC.DEPTHS = [3, 4, 6, 3]         # bottlenecks per stage; the stages' inner widths are 64, 128, 256 and 512
+DEFAULTS.IC.PATTERN = 'ic_resnet50'       # a name in patterns.py, or a .json file of the published format

@@ -1,0 +1,201 @@
+"""Inception-ResNet-v2, https://arxiv.org/abs/1602.07261, section 3.2. Names are those of timm's `inception_resnet_v2`.
+
+What is particular:
+
+- *The seed's package calls this network Inception-v2*, under the same names: its weights load here. It averages the last map
+  over a square of the map's height, which ignores the rest of a wide picture; here, as in timm, over the whole map.
+- *The widths are those of TensorFlow's code, not of the paper's figures*: 320, 1088 and 2080 channels (paper: 384, 1154, 2048)
+  behind the stem of Inception v3, not of v4.
+- *The branches are scaled down before they are added*, by 0.17, 0.1 and 0.2; the last block by 1 and without ReLU.
+- *Stem and reductions do not pad*, so that maps are a little smaller than H / stride: 299 gives 147, 71, 35, 17 and 8.
+- *The average pool leaves the padding out*, unlike those of Inception v3; that is Paddle's default.
+"""
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import DropPath, conv_bn
+
+SMALLEST = 75                                                      # pixels per side; below it nothing reaches mixed_7a
+# PyTorch's default: uniform within +-1 / sqrt(fan_in).
+PYTORCH = nn.initializer.KaimingUniform(negative_slope=5 ** 0.5, nonlinearity='leaky_relu')
+
+
+def bias(fan_in):
+    return nn.initializer.Uniform(-fan_in ** -0.5, fan_in ** -0.5)
+
+
+class BasicConv2d(nn.Layer):
+    """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, c_out, H', W').
+
+    Unpadded, unless `same`: then (B, c_out, H, W), by half the kernel on each side.
+    """
+
+    def __init__(self, c_in, c_out, kernel, stride=1, same=False):
+        super().__init__()
+        kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+        padding = tuple(side // 2 for side in kernel) if same else 0
+        self.conv = nn.Conv2D(c_in, c_out, kernel, stride, padding, weight_attr=PYTORCH, bias_attr=False)
+        self.bn = nn.BatchNorm2D(c_out, epsilon=1e-3)
+
+    def forward(self, x):
+        return F.relu(conv_bn(x, self.conv, self.bn))
+
+
+class Branches(nn.Sequential):
+    """`branch0`, `branch1`, ... side by side on the same map: (B, C, H, W) -> (B, sum of their C', H', W')."""
+
+    def __init__(self, *branches):
+        super().__init__(*((f'branch{i}', branch) for i, branch in enumerate(branches)))
+
+    def forward(self, x):
+        return paddle.concat([branch(x) for branch in self], axis=1)
+
+
+class Residual(nn.Layer):
+    """x + scale * conv2d(branch0(x), branch1(x), ...), then ReLU: (B, channels, H, W) -> the same. `width`: of all branches."""
+
+    def __init__(self, channels, width, branches, scale, droppath, relu=True):
+        super().__init__()
+        self.names = [f'branch{i}' for i in range(len(branches))]
+        for name, branch in zip(self.names, branches):
+            self.add_sublayer(name, branch)
+        self.conv2d = nn.Conv2D(width, channels, 1, weight_attr=PYTORCH, bias_attr=bias(width))
+        self.droppath = DropPath(droppath)
+        self.scale, self.relu = scale, relu
+
+    def forward(self, x):
+        inner = paddle.concat([getattr(self, name)(x) for name in self.names], axis=1)
+        out = x + self.droppath(self.conv2d(inner) * self.scale)
+        return F.relu(out) if self.relu else out
+
+
+def mixed_5b():
+    """Inception-A: (B, 192, H, W) -> (B, 320, H, W)."""
+    return Branches(
+        BasicConv2d(192, 96, 1),
+        nn.Sequential(BasicConv2d(192, 48, 1), BasicConv2d(48, 64, 5, same=True)),
+        nn.Sequential(BasicConv2d(192, 64, 1), BasicConv2d(64, 96, 3, same=True), BasicConv2d(96, 96, 3, same=True)),
+        nn.Sequential(nn.AvgPool2D(3, 1, padding=1), BasicConv2d(192, 64, 1)))
+
+
+def block35(scale, droppath):
+    """Inception-ResNet-A: (B, 320, H, W) -> the same."""
+    return Residual(320, 128, [
+        BasicConv2d(320, 32, 1),
+        nn.Sequential(BasicConv2d(320, 32, 1), BasicConv2d(32, 32, 3, same=True)),
+        nn.Sequential(BasicConv2d(320, 32, 1), BasicConv2d(32, 48, 3, same=True), BasicConv2d(48, 64, 3, same=True))],
+        scale, droppath)
+
+
+def mixed_6a():
+    """Reduction-A: (B, 320, H, W) -> (B, 1088, (H - 1) // 2, (W - 1) // 2)."""
+    return Branches(
+        BasicConv2d(320, 384, 3, stride=2),
+        nn.Sequential(BasicConv2d(320, 256, 1), BasicConv2d(256, 256, 3, same=True), BasicConv2d(256, 384, 3, stride=2)),
+        nn.MaxPool2D(3, 2))
+
+
+def block17(scale, droppath):
+    """Inception-ResNet-B: (B, 1088, H, W) -> the same."""
+    return Residual(1088, 384, [
+        BasicConv2d(1088, 192, 1),
+        nn.Sequential(BasicConv2d(1088, 128, 1), BasicConv2d(128, 160, (1, 7), same=True),
+                      BasicConv2d(160, 192, (7, 1), same=True))],
+        scale, droppath)
+
+
+def mixed_7a():
+    """Reduction-B: (B, 1088, H, W) -> (B, 2080, (H - 1) // 2, (W - 1) // 2)."""
+    return Branches(
+        nn.Sequential(BasicConv2d(1088, 256, 1), BasicConv2d(256, 384, 3, stride=2)),
+        nn.Sequential(BasicConv2d(1088, 256, 1), BasicConv2d(256, 288, 3, stride=2)),
+        nn.Sequential(BasicConv2d(1088, 256, 1), BasicConv2d(256, 288, 3, same=True), BasicConv2d(288, 320, 3, stride=2)),
+        nn.MaxPool2D(3, 2))
+
+
+def block8(scale, droppath, relu=True):
+    """Inception-ResNet-C: (B, 2080, H, W) -> the same."""
+    return Residual(2080, 448, [
+        BasicConv2d(2080, 192, 1),
+        nn.Sequential(BasicConv2d(2080, 192, 1), BasicConv2d(192, 224, (1, 3), same=True),
+                      BasicConv2d(224, 256, (3, 1), same=True))],
+        scale, droppath, relu)
+
+
+class InceptionResNetV2(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
+
+    Args:
+        depths, scales: number of residual blocks at strides 8, 16 and 32, and the factors of their branches. At stride 32 one
+            more block follows, with factor 1.
+        dropout: probability in front of the classifier; the paper's is 0.2.
+        droppath: probability that a sample skips the last residual branch; those before it rise to that evenly from 0.
+    """
+
+    def __init__(self, num_classes=1000, in_channels=3, depths=(10, 20, 9), scales=(0.17, 0.1, 0.2), dropout=0.2, droppath=0.0):
+        super().__init__()
+        total = sum(depths)
+        drops = [droppath * i / max(total, 1) for i in range(total + 1)]
+        drops35, drops17, drops8 = drops[:depths[0]], drops[depths[0]:sum(depths[:2])], drops[sum(depths[:2]):-1]
+        self.conv2d_1a = BasicConv2d(in_channels, 32, 3, stride=2)
+        self.conv2d_2a = BasicConv2d(32, 32, 3)
+        self.conv2d_2b = BasicConv2d(32, 64, 3, same=True)
+        self.maxpool_3a = nn.MaxPool2D(3, 2)
+        self.conv2d_3b = BasicConv2d(64, 80, 1)
+        self.conv2d_4a = BasicConv2d(80, 192, 3)
+        self.maxpool_5a = nn.MaxPool2D(3, 2)
+        self.mixed_5b = mixed_5b()
+        self.repeat = nn.Sequential(*(block35(scales[0], drop) for drop in drops35))
+        self.mixed_6a = mixed_6a()
+        self.repeat_1 = nn.Sequential(*(block17(scales[1], drop) for drop in drops17))
+        self.mixed_7a = mixed_7a()
+        self.repeat_2 = nn.Sequential(*(block8(scales[2], drop) for drop in drops8))
+        self.block8 = block8(1.0, droppath, relu=False)
+        self.conv2d_7b = BasicConv2d(2080, 1536, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.reset_classifier(num_classes)
+        self.feature_channels = [64, 192, 320, 1088, 1536]
+        self.feature_strides = [2, 4, 8, 16, 32]
+
+    classifier_layers = ('classif',)  # what a new number of classes replaces
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases: none."""
+        return set()
+
+    def forward_intermediates(self, x):
+        """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
+        if paddle.in_dynamic_mode() and min(x.shape[2:]) < SMALLEST:
+            raise UserError(f'Inception-ResNet-v2 takes images of at least {SMALLEST} x {SMALLEST} pixels, found '
+                            f'{x.shape[2]} x {x.shape[3]}. Enlarge DATA.IMAGE_SIZE.')
+        s2 = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(x)))
+        s4 = self.conv2d_4a(self.conv2d_3b(self.maxpool_3a(s2)))
+        s8 = self.repeat(self.mixed_5b(self.maxpool_5a(s4)))
+        s16 = self.repeat_1(self.mixed_6a(s8))
+        s32 = self.conv2d_7b(self.block8(self.repeat_2(self.mixed_7a(s16))))
+        return [s2, s4, s8, s16, s32]
+
+    def forward_features(self, x):
+        """(B, 1536, H', W'), 8 x 8 for 299 x 299."""
+        return self.forward_intermediates(x)[-1]
+
+    def forward_head(self, features):
+        return self.classif(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        self.classif = nn.Linear(1536, num_classes, weight_attr=PYTORCH, bias_attr=bias(1536))
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized."""
+    model = cfg.MODEL
+    for key in ('DEPTHS', 'SCALES'):
+        if len(model[key]) != 3:
+            raise UserError(f'MODEL.{key} is {model[key]}; wanted three numbers, for strides 8, 16 and 32')
+    return InceptionResNetV2(num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, depths=model.DEPTHS,
+                             scales=model.SCALES, dropout=model.DROPOUT, droppath=model.DROPPATH)

@@ -1,0 +1,5 @@
+"""Keys of the Inception-v2 family, below MODEL."""
+from yacs.config import CfgNode as CN
+
+DEFAULTS = CN()
+DEFAULTS.DEPTHS = [3, 5, 2]               # number of blocks at 35 x 35, 17 x 17 and 8 x 8, reductions not counted

@@ -1,0 +1,366 @@
+"""Mobile-Former, https://arxiv.org/abs/2108.05895, as its authors published it, the only one with ImageNet weights.
+
+Parameters bear the names of the AAboys/MobileFormer checkpoints. It is another network than `mobileformer`, which follows the
+seed's Paddle code. A map (B, C, H, W) and a few tokens (B, T, D) run side by side; what the paper does not say:
+
+- *Tokens are normalized after each residual sum*, not before, and are keys and values of their own attention unprojected.
+  That attention has 4 heads, the bridges have 2.
+- *The bridge to the tokens is gated*: its result is multiplied by twice a hard sigmoid of the tokens.
+- *A dynamic ReLU has no offsets*: max(a1 * x, a2 * x), a1 in 0..2 and a2 in -1..1, both made from token 0.
+- *With grouped 1x1 convolutions (26M)* channels are shuffled after them and after each widening depthwise convolution.
+- *The keys' bias of the bridge to the map* has no effect: it moves all scores of a softmax alike. Kept for its name.
+- *Stochastic depth* drops whole samples here; the authors' code, whose tokens come first, drops a token of all samples. Their
+  recipes do not use it.
+- *The head has a batch norm over pooled vectors*: a training batch needs two images at least.
+"""
+from itertools import accumulate
+from math import lcm, sqrt
+from operator import mul
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import DropPath, channel_shuffle, conv_bn
+
+
+def linear(in_features, out_features):
+    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Normal(0.0, 0.01),
+                     bias_attr=nn.initializer.Constant(0.0))
+
+
+def conv2d(in_channels, out_channels, kernel=1, stride=1, groups=1):
+    std = sqrt(2 / (kernel * kernel * out_channels))               # whatever the groups
+    return nn.Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
+                     weight_attr=nn.initializer.Normal(0.0, std))
+
+
+def hard_sigmoid(x):
+    """0 below -3, 1 above 3. Paddle's own has a slope of 0.1666667, which float64 would show."""
+    return F.relu6(x + 3.0) / 6.0
+
+
+def dynamic_relu(x, slopes):
+    """The larger of two lines through the origin: (B, C, H, W), 2 x (B, C, 1, 1) -> (B, C, H, W)."""
+    return paddle.maximum(x * slopes[0], x * slopes[1])
+
+
+def split_heads(tokens, heads):                                    # (B, T, D)
+    return tokens.reshape([0, 0, heads, -1]).transpose([0, 2, 1, 3])  # (B, heads, T, D / heads)
+
+
+def merge_heads(tokens):                                           # (B, heads, T, d)
+    return tokens.transpose([0, 2, 1, 3]).flatten(2)               # (B, T, heads * d)
+
+
+class ChannelShuffle(nn.Layer):
+    """Channel i of group g becomes channel g of group i: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, groups):
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x):
+        return channel_shuffle(x, self.groups)
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, batch norm, then `after`: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
+
+    def __init__(self, in_channels, out_channels, kernel, stride, groups, *after):
+        conv = conv2d(in_channels, out_channels, kernel, stride, groups)
+        super().__init__(conv, nn.BatchNorm2D(out_channels), *after)
+
+    def forward(self, x):
+        conv, bn, *after = self
+        x = conv_bn(x, conv, bn)
+        for layer in after:
+            x = layer(x)
+        return x
+
+
+class HyperFunction(nn.Layer):
+    """The slopes of a dynamic ReLU, from token 0: (B, T, D) -> 2 x (B, C, 1, 1)."""
+
+    def __init__(self, token_dim, channels, reduction):
+        super().__init__()
+        hidden = token_dim // reduction
+        self.hyper = nn.Sequential(linear(token_dim, hidden), nn.ReLU(), linear(hidden, 2 * channels))
+
+    def forward(self, tokens):
+        slopes = 2.0 * hard_sigmoid(self.hyper(tokens[:, 0]))      # (B, 2C)
+        first, second = slopes.unsqueeze([2, 3]).chunk(2, axis=1)
+        return first, second - 1.0
+
+
+class LocalToGlobal(nn.Layer):
+    """The tokens query the map, which is its own key and value: (B, C, H, W), (B, T, D) -> tokens, scores (B, heads, T, H, W).
+
+    The scores show where each token looks; the network has no use for them.
+    """
+
+    def __init__(self, channels, token_dim, heads, droppath):
+        super().__init__()
+        self.heads = heads
+        self.scale = (channels // heads) ** -0.5
+        self.alpha = nn.Sequential(linear(token_dim, channels))
+        self.q = linear(token_dim, channels)
+        self.proj = linear(channels, token_dim)
+        self.layer_norm = nn.LayerNorm(token_dim)
+        self.drop_path = DropPath(droppath)
+
+    def forward(self, x, tokens):
+        B, C, H, W = x.shape
+        keys = x.reshape([0, self.heads, C // self.heads, -1])     # (B, heads, c, H*W)
+        scores = split_heads(self.q(tokens), self.heads) * self.scale @ keys  # (B, heads, T, H*W)
+        # Not matmul(..., keys, transpose_y=True): with a map of one pixel, oneDNN takes it for untransposed and reads garbage.
+        gathered = merge_heads(paddle.einsum('bhtl,bhcl->bhtc', F.softmax(scores), keys))  # (B, T, C)
+        gate = 2.0 * hard_sigmoid(self.alpha(tokens))
+        tokens = self.layer_norm(tokens + self.drop_path(self.proj(gathered * gate)))
+        return tokens, scores.reshape([0, 0, 0, H, W])
+
+
+class GlobalBlock(nn.Layer):
+    """A post-norm transformer block of the tokens, which are their own keys and values: (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, token_dim, heads, mlp_ratio, droppath):
+        super().__init__()
+        self.heads = heads
+        self.scale = (token_dim // heads) ** -0.5
+        self.ffn = nn.Sequential(linear(token_dim, mlp_ratio * token_dim), nn.GELU(), linear(mlp_ratio * token_dim, token_dim))
+        self.ffn_norm = nn.LayerNorm(token_dim)
+        self.q = linear(token_dim, token_dim)
+        self.channel_mlp = linear(token_dim, token_dim)
+        self.layer_norm = nn.LayerNorm(token_dim)
+        self.drop_path = DropPath(droppath)
+
+    def forward(self, tokens):
+        keys = split_heads(tokens, self.heads)                     # (B, heads, T, d)
+        query = split_heads(self.q(tokens), self.heads) * self.scale
+        attn = F.softmax(paddle.matmul(query, keys, transpose_y=True))  # (B, heads, T, T)
+        tokens = self.layer_norm(tokens + self.drop_path(self.channel_mlp(merge_heads(attn @ keys))))
+        return self.ffn_norm(tokens + self.ffn(tokens))
+
+
+class GlobalToLocal(nn.Layer):
+    """The map queries the tokens: (B, C, H, W), (B, T, D) -> (B, C, H, W)."""
+
+    def __init__(self, channels, token_dim, heads, droppath):
+        super().__init__()
+        self.heads = heads
+        self.scale = (channels // heads) ** -0.5
+        self.k = linear(token_dim, channels)
+        self.proj = linear(token_dim, channels)
+        self.drop_path = DropPath(droppath)
+
+    def forward(self, x, tokens):
+        B, C, H, W = x.shape
+        query = x.reshape([0, self.heads, C // self.heads, -1])    # (B, heads, c, H*W)
+        keys = split_heads(self.k(tokens), self.heads) * self.scale  # (B, heads, T, c)
+        values = split_heads(self.proj(tokens), self.heads)        # (B, heads, T, c)
+        attn = F.softmax(paddle.matmul(query, keys, transpose_x=True, transpose_y=True))  # (B, heads, H*W, T)
+        out = paddle.matmul(values, attn, transpose_x=True, transpose_y=True)  # (B, heads, c, H*W)
+        return x + self.drop_path(out.reshape([0, C, H, W]))
+
+
+class LiteBlock(nn.Layer):
+    """Depthwise, 1x1, no tokens: (B, C, H, W) -> (B, C', H / stride, W / stride), and the tokens as they came."""
+
+    def __init__(self, in_channels, out_channels, stride, expansion, groups):
+        super().__init__()
+        hidden = in_channels * expansion
+        self.residual = stride == 1 and in_channels == out_channels
+        self.conv = nn.Sequential(
+            conv2d(in_channels, hidden, 3, stride, in_channels), nn.BatchNorm2D(hidden), nn.ReLU6(),
+            ChannelShuffle(in_channels) if groups > 1 else nn.Identity(),
+            conv2d(hidden, out_channels, groups=groups), nn.BatchNorm2D(out_channels))
+
+    def forward(self, x, tokens):
+        depthwise, depthwise_bn, act, shuffle, pointwise, pointwise_bn = self.conv
+        out = shuffle(act(conv_bn(x, depthwise, depthwise_bn)))
+        out = conv_bn(out, pointwise, pointwise_bn)
+        return (x + out if self.residual else out), tokens
+
+
+class Bridged(nn.Layer):
+    """A block of both paths: map and tokens -> map (B, C', H / stride, W / stride) and tokens.
+
+    The tokens read the map and mix, `mobile(x, tokens)` of the subclass computes the new map, the map reads the tokens.
+    """
+
+    def __init__(self, in_channels, out_channels, token_dim, bridge_heads, token_heads, mlp_ratio, droppath):
+        super().__init__()
+        self.drop_path = DropPath(droppath)
+        self.local_global = LocalToGlobal(in_channels, token_dim, bridge_heads, droppath)
+        self.global_block = GlobalBlock(token_dim, token_heads, mlp_ratio, droppath)
+        self.global_local = GlobalToLocal(out_channels, token_dim, bridge_heads, droppath)
+
+    def forward(self, x, tokens):
+        tokens, _ = self.local_global(x, tokens)
+        tokens = self.global_block(tokens)
+        return self.global_local(self.mobile(x, tokens), tokens), tokens
+
+
+class Block(Bridged):
+    """Stride 1: 1x1 up, depthwise, 1x1 down, with a residual where the width stays."""
+
+    def __init__(self, in_channels, out_channels, expansion, groups, reduction, droppath, token_dim, *former):
+        super().__init__(in_channels, out_channels, token_dim, *former, droppath)
+        hidden = in_channels * expansion
+        self.residual = in_channels == out_channels
+        shuffle = [ChannelShuffle(groups)] if groups > 1 else []
+        self.conv1 = ConvNorm(in_channels, hidden, 1, 1, groups, *shuffle)
+        self.hyper1 = HyperFunction(token_dim, hidden, reduction)
+        self.conv2 = ConvNorm(hidden, hidden, 3, 1, hidden)
+        self.hyper2 = HyperFunction(token_dim, hidden, reduction)
+        self.conv3 = ConvNorm(hidden, out_channels, 1, 1, groups, *shuffle)
+
+    def mobile(self, x, tokens):
+        out = dynamic_relu(self.conv1(x), self.hyper1(tokens))
+        out = dynamic_relu(self.conv2(out), self.hyper2(tokens))
+        out = self.conv3(out)
+        return x + self.drop_path(out) if self.residual else out
+
+
+class DownBlock(Bridged):
+    """Stride 2: depthwise up, 1x1 down; then the same at the new size, with a residual."""
+
+    def __init__(self, in_channels, out_channels, stride, expansions, groups, reduction, droppath, token_dim, *former):
+        super().__init__(in_channels, out_channels, token_dim, *former, droppath)
+        hidden1, hidden2 = in_channels * expansions[0], out_channels * expansions[1]
+        shuffle1, shuffle2 = ([ChannelShuffle(in_channels)], [ChannelShuffle(out_channels)]) if groups > 1 else ([], [])
+        self.conv1 = ConvNorm(in_channels, hidden1, 3, stride, in_channels, *shuffle1)
+        self.hyper1 = HyperFunction(token_dim, hidden1, reduction)
+        self.conv2 = ConvNorm(hidden1, out_channels, 1, 1, groups)
+        self.conv3 = ConvNorm(out_channels, hidden2, 3, 1, out_channels, *shuffle2)
+        self.hyper3 = HyperFunction(token_dim, hidden2, reduction)
+        self.conv4 = ConvNorm(hidden2, out_channels, 1, 1, groups)
+
+    def mobile(self, x, tokens):
+        x = self.conv2(dynamic_relu(self.conv1(x), self.hyper1(tokens)))
+        return x + self.drop_path(self.conv4(dynamic_relu(self.conv3(x), self.hyper3(tokens))))
+
+
+class Head(nn.Layer):
+    """Last map and tokens -> logits: `widen` (B, C, H, W) -> (B, C', H, W), then pooled and beside token 0 (B, num_classes)."""
+
+    def __init__(self, channels, expansion, groups, token_dim, hidden, num_classes, dropout):
+        super().__init__()
+        wide = channels * expansion
+        self.conv = nn.Sequential(ChannelShuffle(groups) if groups > 1 else nn.Identity(),
+                                  conv2d(channels, wide, groups=groups), nn.BatchNorm2D(wide))
+        self.fc = nn.Sequential(linear(wide + token_dim, hidden), nn.BatchNorm1D(hidden), nn.Hardswish())
+        self.classifier = nn.Sequential(nn.Dropout(dropout), linear(hidden, num_classes))
+
+    def widen(self, x):
+        shuffle, conv, bn = self.conv
+        return F.relu6(conv_bn(shuffle(x), conv, bn))
+
+    def forward(self, x, tokens):
+        pooled = F.hardswish(F.adaptive_avg_pool2d(x, 1)).flatten(1)  # (B, C')
+        return self.classifier(self.fc(paddle.concat([pooled, tokens[:, 0]], axis=-1)))
+
+
+class MobileFormerOfficial(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
+
+    Args:
+        tokens: (number T, width D).
+        blocks: one (channels, stride, expansion) per block, the first of them lite.
+        groups: of every 1x1 convolution.
+        down_expansion, last_expansion, hidden_features, bridge_heads, token_heads, mlp_ratio, reduction: see `config.py`.
+        dropout: in front of the classifier.
+        droppath: of the residuals of the last block and of both paths; it rises linearly from the first.
+    """
+
+    classifier_layers = ('classifier.classifier.1',)  # what a new number of classes replaces
+
+    def __init__(self, num_classes, in_channels, tokens, stem, blocks, groups=1, down_expansion=4, last_expansion=6,
+                 hidden_features=1280, bridge_heads=2, token_heads=4, mlp_ratio=2, reduction=4, dropout=0.0, droppath=0.0):
+        super().__init__()
+        count, token_dim = tokens
+        former = (token_dim, bridge_heads, token_heads, mlp_ratio)
+        self.tokens = nn.Embedding(count, token_dim, weight_attr=nn.initializer.Normal(0.0, 1.0))
+        self.stem = ConvNorm(in_channels, stem, 3, 2, 1, nn.ReLU6())
+        widths = [stem, *(channels for channels, _, _ in blocks)]
+        layers = [LiteBlock(stem, *blocks[0], groups)]
+        for i, (channels, stride, expansion) in enumerate(blocks[1:], start=1):
+            drop = droppath * (i + 1) / len(blocks)
+            if stride == 1:
+                layers.append(Block(widths[i], channels, expansion, groups, reduction, drop, *former))
+            else:
+                expansions = (expansion, down_expansion)
+                layers.append(DownBlock(widths[i], channels, stride, expansions, groups, reduction, drop, *former))
+        self.features = nn.LayerList(layers)
+        self.local_global = LocalToGlobal(widths[-1], token_dim, bridge_heads, droppath)
+        self.classifier = Head(widths[-1], last_expansion, groups, token_dim, hidden_features, num_classes, dropout)
+        strides = list(accumulate([2, *(stride for _, stride, _ in blocks)], mul))
+        self.levels = [i for i, stride in enumerate(strides) if stride not in strides[i + 1:]]  # last step at each stride
+        self.feature_strides = [strides[i] for i in self.levels]
+        self.feature_channels = [widths[i] for i in self.levels]
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases: none, the authors decay the tokens, too."""
+        return set()
+
+    def _trunk(self, x):
+        """Maps after the stem and each block, and the tokens."""
+        tokens = self.tokens.weight.unsqueeze(0).expand([x.shape[0], -1, -1])  # (B, T, D), B symbolic under paddle.jit
+        maps = [self.stem(x)]
+        for block in self.features:
+            x, tokens = block(maps[-1], tokens)
+            maps.append(x)
+        return maps, tokens
+
+    def forward_intermediates(self, x):
+        """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
+        maps, _ = self._trunk(x)
+        return [maps[i] for i in self.levels]
+
+    def forward_features(self, x):
+        """Last map (B, C, H/32, W/32) and tokens (B, T, D): the head takes both."""
+        maps, tokens = self._trunk(x)
+        tokens, _ = self.local_global(maps[-1], tokens)
+        return self.classifier.widen(maps[-1]), tokens
+
+    def forward_head(self, features):
+        return self.classifier(*features)
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        layers = self.classifier.classifier
+        layers[1] = linear(layers[1].weight.shape[0], num_classes)
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    model = cfg.MODEL
+    _check(model)
+    return MobileFormerOfficial(
+        num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, tokens=model.TOKENS, stem=model.STEM_CHANNELS,
+        blocks=list(zip(model.BLOCK.CHANNELS, model.BLOCK.STRIDES, model.BLOCK.EXPANSIONS)), groups=model.POINTWISE_GROUPS,
+        down_expansion=model.DOWN_EXPANSION, last_expansion=model.LAST_EXPANSION, hidden_features=model.HIDDEN_FEATURES,
+        bridge_heads=model.BRIDGE_HEADS, token_heads=model.TOKEN_HEADS, mlp_ratio=model.MLP_RATIO,
+        reduction=model.HYPER_REDUCTION, dropout=model.DROPOUT, droppath=model.DROPPATH)
+
+
+def _check(model):
+    """Raise UserError unless the lists are of one length and heads and groups divide the widths."""
+    lengths = {key: len(column) for key, column in model.BLOCK.items()}
+    if len(set(lengths.values())) > 1 or min(lengths.values()) == 0:
+        raise UserError(f'the lists of MODEL.BLOCK have lengths {lengths}; wanted one entry per block in each')
+    if len(model.TOKENS) != 2 or model.TOKENS[1] % model.TOKEN_HEADS:
+        raise UserError(f'MODEL.TOKENS is {model.TOKENS}; wanted number and width, a multiple of the {model.TOKEN_HEADS} heads '
+                        'of MODEL.TOKEN_HEADS')
+    step = lcm(model.POINTWISE_GROUPS, model.BRIDGE_HEADS)
+    odd = [channels for channels in model.BLOCK.CHANNELS if channels % step]
+    if odd:
+        raise UserError(f'MODEL.BLOCK.CHANNELS has {odd}; wanted multiples of {step}, which MODEL.POINTWISE_GROUPS '
+                        f'{model.POINTWISE_GROUPS} and MODEL.BRIDGE_HEADS {model.BRIDGE_HEADS} divide')
+    hidden = model.STEM_CHANNELS * model.BLOCK.EXPANSIONS[0]
+    if hidden % model.POINTWISE_GROUPS:
+        raise UserError(f'the lite block has {hidden} hidden channels (MODEL.STEM_CHANNELS times the first of '
+                        f'MODEL.BLOCK.EXPANSIONS); wanted a multiple of MODEL.POINTWISE_GROUPS, {model.POINTWISE_GROUPS}')

@@ -1,0 +1,5 @@
+"""Keys of the MobileNetV1 family, below MODEL. DROPPATH has nothing to act on: the network has no residual branch."""
+from yacs.config import CfgNode as CN
+
+DEFAULTS = CN()
+DEFAULTS.WIDTH = 1.0                      # multiplier of all channels, rounded to multiples of 8

@@ -1,0 +1,115 @@
+"""MobileNetV1, https://arxiv.org/abs/1704.04861. Sub-layers bear the names of timm's `mobilenetv1_*` checkpoints.
+
+A plain stack of depthwise separable convolutions without shortcuts. Where the sources differ:
+
+- *Activation.* The paper and the seed write ReLU; TensorFlow's code and timm's weights are for ReLU6, and so is this network.
+- *Biases.* The seed's 1x1 convolutions have biases in front of their batch norms, its depthwise ones have none. Here none has.
+- *Stride and classes.* The seed's stem has stride 1 for CIFAR's pictures of 32 pixels and 100 classes. Here stride 2 and any
+  number of classes, as published; small pictures are better enlarged.
+- *Input size.* The paper's 7 x 7 average pool is a global one here: the same at 224 pixels, and every other size works.
+"""
+from math import sqrt
+
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import conv_bn, make_divisible
+
+STEM = 32                                                          # channels at width 1
+STAGES = [(64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2)]  # channels, blocks, stride of the first block
+
+
+def conv2d(c_in, c_out, kernel, stride=1, groups=1):
+    """A convolution without bias that keeps the map's size but for its stride, drawn for what one output pixel feeds."""
+    fan_out = kernel * kernel * c_out // groups
+    return nn.Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
+                     weight_attr=nn.initializer.Normal(std=sqrt(2.0 / fan_out)))
+
+
+def batch_norm(channels):
+    return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-5)
+
+
+def linear(c_in, c_out):
+    bound = 1.0 / sqrt(c_out)
+    return nn.Linear(c_in, c_out, weight_attr=nn.initializer.Uniform(-bound, bound),
+                     bias_attr=nn.initializer.Constant(0.0))
+
+
+class DepthwiseSeparableConv(nn.Layer):
+    """3x3 depthwise, then 1x1, each with batch norm and ReLU6: (B, C, H, W) -> (B, c_out, H / stride, W / stride)."""
+
+    def __init__(self, c_in, c_out, stride):
+        super().__init__()
+        self.conv_dw = conv2d(c_in, c_in, 3, stride, groups=c_in)
+        self.bn1 = batch_norm(c_in)
+        self.conv_pw = conv2d(c_in, c_out, 1)
+        self.bn2 = batch_norm(c_out)
+
+    def forward(self, x):
+        x = F.relu6(conv_bn(x, self.conv_dw, self.bn1))
+        return F.relu6(conv_bn(x, self.conv_pw, self.bn2))
+
+
+class MobileNetV1(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
+
+    Args:
+        width: multiplier of all channels.
+        dropout: probability in front of the classifier.
+    """
+
+    classifier_layers = ('classifier',)  # what a new number of classes replaces
+
+    def __init__(self, num_classes=1000, in_channels=3, width=1.0, dropout=0.0):
+        super().__init__()
+        c_in = make_divisible(STEM * width)
+        self.conv_stem = conv2d(in_channels, c_in, 3, 2)
+        self.bn1 = batch_norm(c_in)
+        stages, strides = [], [2]
+        self.feature_channels = []
+        for channels, depth, stride in STAGES:
+            c_out = make_divisible(channels * width)
+            first = DepthwiseSeparableConv(c_in, c_out, stride)
+            stages.append(nn.Sequential(first, *[DepthwiseSeparableConv(c_out, c_out, 1) for _ in range(depth - 1)]))
+            strides.append(strides[-1] * stride)
+            self.feature_channels.append(c_out)
+            c_in = c_out
+        self.blocks = nn.Sequential(*stages)
+        self.feature_strides = strides[1:]                         # of the stages: 2, 4, 8, 16, 32
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = linear(c_in, num_classes)
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases."""
+        return set()
+
+    def forward_intermediates(self, x):
+        """List of maps, one per stage: `feature_channels`, `feature_strides`."""
+        maps = [F.relu6(conv_bn(x, self.conv_stem, self.bn1))]
+        for stage in self.blocks:
+            maps.append(stage(maps[-1]))
+        return maps[1:]
+
+    def forward_features(self, x):
+        """Last map (B, C, H/32, W/32)."""
+        return self.forward_intermediates(x)[-1]
+
+    def forward_head(self, x):
+        pooled = F.adaptive_avg_pool2d(x, 1).flatten(1)            # (B, C)
+        return self.classifier(self.dropout(pooled))
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        self.classifier = linear(self.feature_channels[-1], num_classes)
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for a width that is not positive."""
+    model = cfg.MODEL
+    if model.WIDTH <= 0.0:
+        raise UserError(f'MODEL.WIDTH is {model.WIDTH}; wanted a positive multiplier of the channels, e.g. 1.0')
+    return MobileNetV1(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT)

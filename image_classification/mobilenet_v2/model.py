@@ -1,0 +1,137 @@
+"""MobileNetV2, https://arxiv.org/abs/1801.04381. Sub-layers bear the names of torchvision's checkpoints.
+
+Inverted residuals: narrow maps are joined by shortcuts, wide ones are convolved, and what leaves a block has no activation.
+Where the sources differ:
+
+- *The seed's copy* (also its package) has biases in all convolutions, a stem of 1x1 with padding, an expansion by one in the
+  first block, stride 1 in the sixth stage and a convolution as classifier. None of that here: the network is the published one.
+- *Width.* The last convolution stays at 1280 channels below width 1 and widens above it, as in the paper.
+- *Stochastic depth* (`DROPPATH`) is not in the paper. It grows linearly from 0 in the first block to the given rate.
+"""
+from itertools import accumulate
+from math import sqrt
+from operator import mul
+
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import DropPath, conv_bn, make_divisible
+
+STEM, LAST = 32, 1280                                              # channels at width 1
+STAGES = [  # expansion, channels, blocks, stride of the first block: table 2 of the paper
+    (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+
+
+def conv2d(c_in, c_out, kernel, stride=1, groups=1):
+    """A convolution without bias that keeps the map's size but for its stride."""
+    return nn.Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
+                     weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * c_out))))
+
+
+def batch_norm(channels):
+    return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-5)
+
+
+def linear(c_in, c_out):
+    return nn.Linear(c_in, c_out, weight_attr=nn.initializer.Normal(std=0.01), bias_attr=nn.initializer.Constant(0.0))
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution, batch norm, ReLU6: (B, C, H, W) -> (B, c_out, H / stride, W / stride)."""
+
+    def __init__(self, c_in, c_out, kernel, stride=1, groups=1):
+        super().__init__(conv2d(c_in, c_out, kernel, stride, groups), batch_norm(c_out), nn.ReLU6())
+
+    def forward(self, x):
+        return self[2](conv_bn(x, self[0], self[1]))
+
+
+class InvertedResidual(nn.Layer):
+    """1x1 up, 3x3 depthwise, 1x1 down: (B, C, H, W) -> (B, c_out, H / stride, W / stride). No layer up where expansion is 1."""
+
+    def __init__(self, c_in, c_out, stride, expansion, droppath):
+        super().__init__()
+        hidden = c_in * expansion
+        up = [ConvNormAct(c_in, hidden, 1)] if expansion != 1 else []
+        self.conv = nn.Sequential(*up, ConvNormAct(hidden, hidden, 3, stride, groups=hidden),
+                                  conv2d(hidden, c_out, 1), batch_norm(c_out))
+        self.shortcut = stride == 1 and c_in == c_out
+        self.droppath = DropPath(droppath if self.shortcut else 0.0)
+
+    def forward(self, x):
+        y = x
+        for i in range(len(self.conv) - 2):
+            y = self.conv[i](y)
+        y = conv_bn(y, self.conv[-2], self.conv[-1])
+        return x + self.droppath(y) if self.shortcut else y
+
+
+class MobileNetV2(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
+
+    Args:
+        width: multiplier of all channels; of the last convolution's only where it is above 1.
+        dropout: probability in front of the classifier.
+        droppath: probability that a sample skips the last residual branch; earlier ones are skipped less.
+    """
+
+    classifier_layers = ('classifier.1',)  # what a new number of classes replaces
+
+    def __init__(self, num_classes=1000, in_channels=3, width=1.0, dropout=0.2, droppath=0.0):
+        super().__init__()
+        rows = []                                                  # (c_in, c_out, stride, expansion) of each block
+        stem = c_in = make_divisible(STEM * width)
+        for expansion, channels, depth, stride in STAGES:
+            c_out = make_divisible(channels * width)
+            for i in range(depth):
+                rows.append((c_in, c_out, stride if i == 0 else 1, expansion))
+                c_in = c_out
+        blocks = [InvertedResidual(*row, droppath * i / (len(rows) - 1)) for i, row in enumerate(rows)]
+        last = make_divisible(LAST * max(1.0, width))
+        self.features = nn.Sequential(ConvNormAct(in_channels, stem, 3, 2), *blocks, ConvNormAct(c_in, last, 1))
+        self.classifier = nn.Sequential(nn.Dropout(dropout), linear(last, num_classes))
+        strides = list(accumulate([2, *(row[2] for row in rows)], mul))
+        widths = [stem, *(row[1] for row in rows)]
+        self.levels = [i for i, stride in enumerate(strides) if stride not in strides[i + 1:]]  # last block at each stride
+        self.feature_strides = [strides[i] for i in self.levels]
+        self.feature_channels = [widths[i] for i in self.levels]
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases."""
+        return set()
+
+    def _blocks(self, x):
+        """Maps after the stem and after each block."""
+        maps = [self.features[0](x)]
+        for i in range(1, len(self.features) - 1):
+            maps.append(self.features[i](maps[-1]))
+        return maps
+
+    def forward_intermediates(self, x):
+        """List of maps, the last block's at each stride: `feature_channels`, `feature_strides`. The head's wide convolution
+        is none of them."""
+        maps = self._blocks(x)
+        return [maps[i] for i in self.levels]
+
+    def forward_features(self, x):
+        """Last map (B, 1280, H/32, W/32)."""
+        return self.features[-1](self._blocks(x)[-1])
+
+    def forward_head(self, x):
+        return self.classifier(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        layers = self.classifier
+        layers[1] = linear(layers[1].weight.shape[0], num_classes)
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for a width that is not positive."""
+    model = cfg.MODEL
+    if model.WIDTH <= 0.0:
+        raise UserError(f'MODEL.WIDTH is {model.WIDTH}; wanted a positive multiplier of the channels, e.g. 1.0')
+    return MobileNetV2(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT, model.DROPPATH)

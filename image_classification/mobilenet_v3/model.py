@@ -1,0 +1,179 @@
+"""MobileNetV3, https://arxiv.org/abs/1905.02244. Sub-layers bear the names of torchvision's checkpoints.
+
+Inverted residuals as in MobileNetV2, with squeeze-and-excitation in some and hard-swish in the deeper ones; the last
+convolution widens before the pool and a hidden linear layer follows it. Where the sources differ:
+
+- *Width.* Two rules agree at width 1 only. The paper's (in TensorFlow's code) widens a block's already narrowed input by the
+  block's expansion and keeps the hidden linear layer at full size below width 1: 3.99 M parameters and 155 M multiply-adds
+  for large x0.75, as published. torchvision's `width_mult` rounds each of the table's numbers times the width, the hidden
+  layer's too: 3.38 M and 140 M, for which it has no weights. `WIDTH_RULE` chooses; the first is the default.
+- *Squeeze-and-excitation* squeezes to a quarter, rounded to a multiple of 8 (the seed does not round), between biased 1x1
+  convolutions, with a hard sigmoid as gate. Blocks that do not use it do not hold it either, unlike the seed's package.
+- *Expansion.* No expanding convolution where it would not expand (the first block); the seed's package has one.
+- *Batch norm* has an epsilon of 0.001 and a momentum of 0.99 (PyTorch's 0.01).
+- *Stochastic depth* (`DROPPATH`) grows linearly from 0 in the first block to the given rate.
+"""
+from itertools import accumulate
+from math import sqrt
+from operator import mul
+
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import DropPath, conv_bn, make_divisible
+
+STEM = 16                                                          # channels at width 1
+LARGE = [  # kernel, hidden channels, channels, squeeze-and-excitation, activation, stride: table 1 of the paper
+    (3, 16, 16, False, 'relu', 1),
+    (3, 64, 24, False, 'relu', 2), (3, 72, 24, False, 'relu', 1),
+    (5, 72, 40, True, 'relu', 2), (5, 120, 40, True, 'relu', 1), (5, 120, 40, True, 'relu', 1),
+    (3, 240, 80, False, 'hardswish', 2), (3, 200, 80, False, 'hardswish', 1),
+    (3, 184, 80, False, 'hardswish', 1), (3, 184, 80, False, 'hardswish', 1),
+    (3, 480, 112, True, 'hardswish', 1), (3, 672, 112, True, 'hardswish', 1),
+    (5, 672, 160, True, 'hardswish', 2), (5, 960, 160, True, 'hardswish', 1), (5, 960, 160, True, 'hardswish', 1)]
+SMALL = [  # the same, table 2
+    (3, 16, 16, True, 'relu', 2),
+    (3, 72, 24, False, 'relu', 2), (3, 88, 24, False, 'relu', 1),
+    (5, 96, 40, True, 'hardswish', 2), (5, 240, 40, True, 'hardswish', 1), (5, 240, 40, True, 'hardswish', 1),
+    (5, 120, 48, True, 'hardswish', 1), (5, 144, 48, True, 'hardswish', 1),
+    (5, 288, 96, True, 'hardswish', 2), (5, 576, 96, True, 'hardswish', 1), (5, 576, 96, True, 'hardswish', 1)]
+ARCHITECTURES = {'large': (LARGE, 1280), 'small': (SMALL, 1024)}   # blocks, units of the hidden linear layer
+ACTIVATIONS = {'relu': nn.ReLU, 'hardswish': nn.Hardswish, 'none': nn.Identity}
+WIDTH_RULES = ('paper', 'torchvision')
+
+
+def conv2d(c_in, c_out, kernel, stride=1, groups=1, bias=False):
+    """A convolution that keeps the map's size but for its stride."""
+    return nn.Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups,
+                     weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * c_out))),
+                     bias_attr=nn.initializer.Constant(0.0) if bias else False)
+
+
+def linear(c_in, c_out):
+    return nn.Linear(c_in, c_out, weight_attr=nn.initializer.Normal(std=0.01), bias_attr=nn.initializer.Constant(0.0))
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution, batch norm, activation: (B, C, H, W) -> (B, c_out, H / stride, W / stride)."""
+
+    def __init__(self, c_in, c_out, kernel, act, stride=1, groups=1):
+        super().__init__(conv2d(c_in, c_out, kernel, stride, groups), nn.BatchNorm2D(c_out, momentum=0.99, epsilon=1e-3),
+                         ACTIVATIONS[act]())
+
+    def forward(self, x):
+        return self[2](conv_bn(x, self[0], self[1]))
+
+
+class SqueezeExcitation(nn.Layer):
+    """Each channel times a gate in 0..1 that is computed from all channels' means: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        squeezed = make_divisible(channels // 4)
+        self.fc1 = conv2d(channels, squeezed, 1, bias=True)
+        self.fc2 = conv2d(squeezed, channels, 1, bias=True)
+
+    def forward(self, x):
+        gate = self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1))))  # (B, C, 1, 1)
+        return x * (F.relu6(gate + 3.0) / 6.0)                     # Paddle's hardsigmoid keeps 1/6 in float32 only
+
+
+class InvertedResidual(nn.Layer):
+    """1x1 up, depthwise, gates, 1x1 down: (B, C, H, W) -> (B, c_out, H / stride, W / stride). No activation at the end."""
+
+    def __init__(self, c_in, hidden, c_out, kernel, squeeze, act, stride, droppath):
+        super().__init__()
+        layers = [ConvNormAct(c_in, hidden, 1, act)] if hidden != c_in else []
+        layers.append(ConvNormAct(hidden, hidden, kernel, act, stride, groups=hidden))
+        if squeeze:
+            layers.append(SqueezeExcitation(hidden))
+        self.block = nn.Sequential(*layers, ConvNormAct(hidden, c_out, 1, 'none'))
+        self.shortcut = stride == 1 and c_in == c_out
+        self.droppath = DropPath(droppath if self.shortcut else 0.0)
+
+    def forward(self, x):
+        y = self.block(x)
+        return x + self.droppath(y) if self.shortcut else y
+
+
+def scaled(blocks, hidden_units, width, rule):
+    """A table and its hidden layer at another width: [(c_in, hidden, c_out, kernel, squeeze, act, stride)], units."""
+    rows, table_in, c_in = [], STEM, make_divisible(STEM * width)
+    for kernel, hidden, channels, *rest, stride in blocks:
+        c_out = make_divisible(channels * width)
+        wide = make_divisible(hidden * c_in / table_in if rule == 'paper' else hidden * width)
+        rows.append((c_in, wide, c_out, kernel, *rest, stride))
+        table_in, c_in = channels, c_out
+    return rows, make_divisible(hidden_units * (max(1.0, width) if rule == 'paper' else width))
+
+
+class MobileNetV3(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
+
+    Args:
+        arch: large or small.
+        width: multiplier of all channels, applied by `width_rule`: paper or torchvision.
+        dropout: probability in front of the classifier.
+        droppath: probability that a sample skips the last residual branch; earlier ones are skipped less.
+    """
+
+    classifier_layers = ('classifier.3',)  # what a new number of classes replaces
+
+    def __init__(self, num_classes=1000, in_channels=3, arch='large', width=1.0, width_rule='paper', dropout=0.2, droppath=0.0):
+        super().__init__()
+        rows, units = scaled(*ARCHITECTURES[arch], width, width_rule)
+        stem, c_last = rows[0][0], rows[-1][2]
+        blocks = [InvertedResidual(*row, droppath * i / (len(rows) - 1)) for i, row in enumerate(rows)]
+        self.features = nn.Sequential(ConvNormAct(in_channels, stem, 3, 'hardswish', stride=2), *blocks,
+                                      ConvNormAct(c_last, 6 * c_last, 1, 'hardswish'))
+        self.classifier = nn.Sequential(
+            linear(6 * c_last, units), nn.Hardswish(), nn.Dropout(dropout), linear(units, num_classes))
+        strides = list(accumulate([2, *(row[-1] for row in rows)], mul))
+        widths = [stem, *(row[2] for row in rows)]
+        self.levels = [i for i, stride in enumerate(strides) if stride not in strides[i + 1:]]  # last block at each stride
+        self.feature_strides = [strides[i] for i in self.levels]
+        self.feature_channels = [widths[i] for i in self.levels]
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases."""
+        return set()
+
+    def _blocks(self, x):
+        """Maps after the stem and after each block."""
+        maps = [self.features[0](x)]
+        for i in range(1, len(self.features) - 1):
+            maps.append(self.features[i](maps[-1]))
+        return maps
+
+    def forward_intermediates(self, x):
+        """List of maps, the stem's or the last block's at each stride: `feature_channels`, `feature_strides`. The head's wide
+        convolution is none of them."""
+        maps = self._blocks(x)
+        return [maps[i] for i in self.levels]
+
+    def forward_features(self, x):
+        """Last map (B, 6 C, H/32, W/32), C being the last block's channels."""
+        return self.features[-1](self._blocks(x)[-1])
+
+    def forward_head(self, x):
+        return self.classifier(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        layers = self.classifier
+        layers[3] = linear(layers[3].weight.shape[0], num_classes)
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for an unknown choice or a bad width."""
+    model = cfg.MODEL
+    for key, value, known in (('ARCH', model.ARCH, ARCHITECTURES), ('WIDTH_RULE', model.WIDTH_RULE, WIDTH_RULES)):
+        if value not in known:
+            raise UserError(f'MODEL.{key} is {value!r}; wanted one of {", ".join(known)}')
+    if model.WIDTH <= 0.0:
+        raise UserError(f'MODEL.WIDTH is {model.WIDTH}; wanted a positive multiplier of the channels, e.g. 1.0')
+    return MobileNetV3(model.NUM_CLASSES, model.IN_CHANNELS, model.ARCH, model.WIDTH, model.WIDTH_RULE, model.DROPOUT,
+                       model.DROPPATH)

@@ -1,0 +1,165 @@
+"""MobileNeXt, https://arxiv.org/abs/2007.02269. Sub-layers bear the names of the authors' checkpoints (zhoudaquan's
+rethinking_bottleneck_design).
+
+The sandglass block turns the inverted residual over: wide maps are joined by shortcuts and convolved in space, narrow ones only
+stand between. Where the sources differ, and what is decided here:
+
+- *Three blocks of 960 channels*, as in the authors' code; the paper's table and the seed's package have two.
+- *The first block of a stage lacks depthwise convolutions*: with stride 2 the first, with stride 1 both. The stages of one
+  block with stride 1 (144 and 1280 channels) keep both, and the first stage does, too. The seed's block says the same.
+- *Identity multiplier.* The authors' block adds its input to the first C / `identity_div` channels, all of them by default.
+  Their released 1.0 checkpoint of 74.09 % is the half-identity one: it takes `IDENTITY_DIV: 2`, and scores 69.2 % without.
+- *Width.* The last block stays at 1280 channels below width 1 and widens above it. What kind a block is follows from its place
+  in the stage; the authors ask whether its widths differ, which is the same for every published width.
+- *Stochastic depth* (`DROPPATH`) is not in the paper. It rises linearly from 0 at the first block.
+"""
+from itertools import accumulate
+from math import ceil, sqrt
+from operator import mul
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import DropPath, conv_bn, make_divisible
+
+STEM, LAST = 32, 1280                                              # channels at width 1
+STAGES = [  # reduction, channels, blocks, stride of the first block: the paper's table
+    (2, 96, 1, 2), (6, 144, 1, 1), (6, 192, 3, 2), (6, 288, 3, 2), (6, 384, 4, 1), (6, 576, 4, 2), (6, 960, 3, 1),
+    (6, LAST, 1, 1)]
+
+
+def bottleneck_width(in_channels, out_channels, reduction):
+    """Channels of a block's narrow map: its input's by `reduction`, but no less than a sixth of its output's."""
+    width = in_channels // reduction
+    return width if width >= out_channels / 6 else make_divisible(ceil(out_channels / 6), 16)
+
+
+def conv_norm(in_channels, out_channels, kernel, stride=1, groups=1):
+    """[convolution without bias, batch norm], the weights normal as He's rule says for the outputs."""
+    init = nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * out_channels)))
+    return [nn.Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False),
+            nn.BatchNorm2D(out_channels)]
+
+
+def linear(in_features, out_features):
+    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Normal(std=0.01),
+                     bias_attr=nn.initializer.Constant(0.0))
+
+
+class Chain(nn.Sequential):
+    """Layers one after the other, each convolution together with the batch norm behind it."""
+
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.starts = [i for i, layer in enumerate(layers) if not isinstance(layer, nn.BatchNorm2D)]
+
+    def forward(self, x):
+        for i in self.starts:
+            x = conv_bn(x, self[i], self[i + 1]) if isinstance(self[i], nn.Conv2D) else self[i](x)
+        return x
+
+
+class SGBlock(nn.Layer):
+    """Sandglass: 3x3 depthwise, 1x1 down (linear), 1x1 up, 3x3 depthwise (linear):
+    (B, C, H, W) -> (B, out_channels, H / stride, W / stride).
+
+    Args:
+        first, last: whether the block has the first and the last depthwise convolution, which takes the stride.
+        shortcut: how many of the channels, the first ones, the input is added to; 0: no shortcut.
+    """
+
+    def __init__(self, in_channels, out_channels, stride, reduction, first, last, shortcut, droppath):
+        super().__init__()
+        hidden = bottleneck_width(in_channels, out_channels, reduction)
+        before = [*conv_norm(in_channels, in_channels, 3, groups=in_channels), nn.ReLU6()] if first else []
+        after = conv_norm(out_channels, out_channels, 3, stride, groups=out_channels) if last else []
+        self.conv = Chain(*before, *conv_norm(in_channels, hidden, 1), *conv_norm(hidden, out_channels, 1), nn.ReLU6(), *after)
+        self.shortcut = shortcut
+        self.drop_path = DropPath(droppath if shortcut else 0.0)
+
+    def forward(self, x):
+        y = self.conv(x)
+        if self.shortcut == 0:
+            return y
+        y = self.drop_path(y)
+        if self.shortcut == x.shape[1]:
+            return x + y
+        joined = x[:, :self.shortcut] + y[:, :self.shortcut]       # (B, shortcut, H, W)
+        return paddle.concat([joined, y[:, self.shortcut:]], axis=1)
+
+
+def rows_of(width, identity_div):
+    """One (in_channels, out_channels, stride, reduction, first, last, shortcut) per block, as `SGBlock` takes them."""
+    rows, c_in = [], make_divisible(STEM * width)
+    for reduction, channels, depth, stride in STAGES:
+        c_out = make_divisible(channels * (max(1.0, width) if channels == LAST else width))
+        complete = reduction == 2 or (stride == 1 and depth == 1)  # both depthwise convolutions in the stage's first block
+        rows.append((c_in, c_out, stride, reduction, complete, complete or stride == 2, 0))
+        rows += [(c_out, c_out, 1, reduction, True, True, c_out // identity_div)] * (depth - 1)
+        c_in = c_out
+    return rows
+
+
+class MobileNeXt(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
+
+    Args:
+        width: multiplier of all channels; of the last block's only where it is above 1.
+        identity_div: shortcuts add to the first C // identity_div channels; 1 is the plain residual sum.
+        dropout: in front of the classifier. droppath: of the last block; it rises linearly from 0 at the first.
+    """
+
+    classifier_layers = ('classifier.1',)  # what a new number of classes replaces
+
+    def __init__(self, num_classes=1000, in_channels=3, width=1.0, identity_div=1, dropout=0.2, droppath=0.0):
+        super().__init__()
+        rows = rows_of(width, identity_div)
+        stem, last = rows[0][0], rows[-1][1]
+        blocks = [SGBlock(*row, droppath * i / (len(rows) - 1)) for i, row in enumerate(rows)]
+        self.features = nn.Sequential(Chain(*conv_norm(in_channels, stem, 3, 2), nn.ReLU6()), *blocks)
+        self.classifier = nn.Sequential(nn.Dropout(dropout), linear(last, num_classes))
+        strides = list(accumulate([2, *(row[2] for row in rows)], mul))
+        widths = [stem, *(row[1] for row in rows)]
+        self.levels = [i for i, stride in enumerate(strides) if stride not in strides[i + 1:]]  # last layer at each stride
+        self.feature_strides = [strides[i] for i in self.levels]
+        self.feature_channels = [widths[i] for i in self.levels]
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases: none."""
+        return set()
+
+    def forward_intermediates(self, x):
+        """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
+        maps = []
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in self.levels:
+                maps.append(x)
+        return maps
+
+    def forward_features(self, x):
+        """Last map (B, 1280, H/32, W/32), wider above width 1."""
+        return self.features(x)
+
+    def forward_head(self, features):
+        pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)     # (B, 1280)
+        return self.classifier(pooled)
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        layers = self.classifier
+        layers[1] = linear(layers[1].weight.shape[0], num_classes)
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for multipliers that cannot be."""
+    model = cfg.MODEL
+    if model.WIDTH <= 0.0:
+        raise UserError(f'MODEL.WIDTH is {model.WIDTH}; wanted a positive multiplier of the channels, e.g. 1.0')
+    if model.IDENTITY_DIV < 1:
+        raise UserError(f'MODEL.IDENTITY_DIV is {model.IDENTITY_DIV}; wanted 1 (shortcuts of all channels), 2 (of half), ...')
+    return MobileNeXt(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.IDENTITY_DIV, model.DROPOUT, model.DROPPATH)

@@ -1,0 +1,182 @@
+"""ShuffleNet V1, https://arxiv.org/abs/1707.01083. Sub-layers bear the names of Megvii's checkpoints (ShuffleNet-Series).
+
+What is decided here:
+
+- *Megvii shuffles by the inverse of the paper's permutation*, which the seed has: of 12 channels in 3 groups theirs takes 0, 3,
+  6, 9, 1, ..., the paper's 0, 4, 8, 1, ... Theirs is kept, since the weights belong to it.
+- *They pool by a 7 x 7 window*, which beyond 224 x 224 sees only a corner or gives several rows for one image. Here the whole
+  map is averaged: the same at 224, and every size works.
+- *The first 1x1 convolution of stage 2 has no groups*, its input being narrow. The seed means this too, but never gets there.
+- *The pooled shortcut counts the padding's zeros*, and the ReLU comes before the concatenation: the pooled map is never
+  negative. The classifier has no bias.
+- *Published weights take BGR of 0 to 255.* The yaml files scale to 0..255; the order of colours is a matter of the weights:
+  reverse the three input channels of `first_conv.0.weight` to use them with RGB.
+"""
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import DropPath, channel_shuffle, conv_bn
+
+
+def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, std=None):
+    """Without bias; normal, by default with a standard deviation of 1 / (input channels of a group)."""
+    init = nn.initializer.Normal(std=std or groups / in_channels)
+    return nn.Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False)
+
+
+def batch_norm(channels):
+    return nn.BatchNorm2D(channels, bias_attr=nn.initializer.Constant(1e-4))
+
+
+def linear(in_features, out_features):
+    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Normal(std=0.01), bias_attr=False)
+
+
+def megvii_shuffle(x, groups):
+    """Gather what stands `groups` channels apart: (B, C, H, W), of 6 channels and 3 groups 0, 3, 1, 4, 2, 5."""
+    return channel_shuffle(x, x.shape[1] // groups)
+
+
+class Stem(nn.Sequential):
+    """(B, C, H, W) -> (B, C', H/2, W/2)."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__(conv2d(in_channels, out_channels, 3, 2, std=0.01), batch_norm(out_channels), nn.ReLU())
+
+    def forward(self, x):
+        conv, bn, act = self
+        return act(conv_bn(x, conv, bn))
+
+
+class Inner(nn.Sequential):
+    """1x1 in groups, then depthwise without activation: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
+
+    def __init__(self, in_channels, out_channels, stride, groups):
+        super().__init__(conv2d(in_channels, out_channels, 1, groups=groups), batch_norm(out_channels), nn.ReLU(),
+                         conv2d(out_channels, out_channels, 3, stride, groups=out_channels), batch_norm(out_channels))
+
+    def forward(self, x):
+        pw, pw_bn, act, dw, dw_bn = self
+        return conv_bn(act(conv_bn(x, pw, pw_bn)), dw, dw_bn)
+
+
+class Outer(nn.Sequential):
+    """1x1 in groups, linear: (B, C, H, W) -> (B, C', H, W)."""
+
+    def __init__(self, in_channels, out_channels, groups):
+        super().__init__(conv2d(in_channels, out_channels, 1, groups=groups), batch_norm(out_channels))
+
+    def forward(self, x):
+        conv, bn = self
+        return conv_bn(x, conv, bn)
+
+
+class Unit(nn.Layer):
+    """(B, C, H, W) -> (B, C', H / stride, W / stride). With stride 1 (C' = C) a residual sum; with stride 2 the pooled input
+    and the branch, which gives the channels that it lacks, stand side by side."""
+
+    def __init__(self, in_channels, out_channels, stride, groups, first_groups, droppath):
+        super().__init__()
+        hidden = out_channels // 4
+        self.groups, self.stride = groups, stride
+        self.branch_main_1 = Inner(in_channels, hidden, stride, first_groups)
+        self.branch_main_2 = Outer(hidden, out_channels if stride == 1 else out_channels - in_channels, groups)
+        self.branch_proj = nn.AvgPool2D(3, 2, 1, exclusive=False) if stride == 2 else None
+        self.drop_path = DropPath(droppath)
+
+    def forward(self, x):
+        out = self.branch_main_1(x)
+        if self.groups > 1:
+            out = megvii_shuffle(out, self.groups)
+        out = self.branch_main_2(out)
+        if self.stride == 1:
+            return F.relu(x + self.drop_path(out))
+        return paddle.concat([self.branch_proj(x), F.relu(out)], axis=1)
+
+
+class ShuffleNetV1(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
+
+    Args:
+        groups: of every 1x1 convolution but the first. stem: channels of the first convolution.
+        repeats, channels: units and output channels of stages 2, 3 and 4, at strides 8, 16 and 32.
+        dropout: in front of the classifier. droppath: of the last unit; it rises linearly from 0 at the first.
+    """
+
+    classifier_layers = ('classifier.0',)  # what a new number of classes replaces
+
+    def __init__(self, num_classes, in_channels, groups, stem, repeats, channels, dropout=0.0, droppath=0.0):
+        super().__init__()
+        self.first_conv = Stem(in_channels, stem)
+        self.maxpool = nn.MaxPool2D(3, 2, 1)
+        units, width, last = [], stem, max(1, sum(repeats) - 1)
+        for count, out in zip(repeats, channels):
+            for i in range(count):
+                first_groups = groups if units else 1
+                units.append(Unit(width, out, 1 if i else 2, groups, first_groups, droppath * len(units) / last))
+                width = out
+        self.features = nn.Sequential(*units)
+        self.dropout = nn.Dropout(dropout)
+        # Published under a name that is taken: as an attribute, `classifier` says what reset_classifier replaces.
+        self.classifier = nn.Sequential(linear(width, num_classes))
+        self.stage_ends = [sum(repeats[:i + 1]) - 1 for i in range(len(repeats))]
+        self.feature_channels = [stem, stem, *channels]
+        self.feature_strides = [2, 4, 8, 16, 32]
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases: none."""
+        return set()
+
+    def forward_intermediates(self, x):
+        """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
+        x = self.first_conv(x)
+        maps = [x]
+        x = self.maxpool(x)
+        maps.append(x)
+        for i, unit in enumerate(self.features):
+            x = unit(x)
+            if i in self.stage_ends:
+                maps.append(x)
+        return maps
+
+    def forward_features(self, x):
+        """Last map (B, C, H/32, W/32)."""
+        return self.features(self.maxpool(self.first_conv(x)))
+
+    def forward_head(self, features):
+        pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)     # (B, C)
+        return self.classifier(self.dropout(pooled))
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        self.classifier = nn.Sequential(linear(self.feature_channels[-1], num_classes))
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    model, net = cfg.MODEL, cfg.MODEL.SHUFFLENET
+    _check(net)
+    return ShuffleNetV1(
+        num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, groups=net.GROUPS, stem=net.STEM_CHANNELS,
+        repeats=net.REPEATS, channels=net.CHANNELS, dropout=model.DROPOUT, droppath=model.DROPPATH)
+
+
+def _check(net):
+    """Raise UserError unless there are three stages, each wider than the one before, whose convolutions divide into groups."""
+    for key in ('REPEATS', 'CHANNELS'):
+        if len(net[key]) != 3 or min(net[key]) < 1:
+            raise UserError(f'MODEL.SHUFFLENET.{key} is {net[key]}; wanted three positive numbers, of stages 2, 3 and 4')
+    widths = [net.STEM_CHANNELS, *net.CHANNELS]
+    if sorted(set(widths)) != widths:
+        raise UserError(f'MODEL.SHUFFLENET.STEM_CHANNELS and CHANNELS are {widths}; wanted rising numbers: each stage adds '
+                        'channels')
+    if net.GROUPS < 1:
+        raise UserError(f'MODEL.SHUFFLENET.GROUPS is {net.GROUPS}; wanted 1 or more')
+    odd = [out for before, out in zip(widths, widths[1:]) if out % 4 or out // 4 % net.GROUPS or (out - before) % net.GROUPS]
+    if odd:
+        raise UserError(f'MODEL.SHUFFLENET.GROUPS is {net.GROUPS}, which does not fit CHANNELS {odd}; a quarter of them, and '
+                        f'what they add to {widths[:-1]}, must divide by it')

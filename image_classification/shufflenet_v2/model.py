@@ -1,0 +1,166 @@
+"""ShuffleNet V2, https://arxiv.org/abs/1807.11164. Sub-layers bear the names of torchvision's checkpoints.
+
+What is decided here:
+
+- *The stem is the paper's and torchvision's*: stride 2, batch norm, ReLU, max pool. The seed's has stride 1, no ReLU, no pool.
+- *No residual sum exists that drop path could skip*: a unit replaces half of the channels. What its branch adds to that half
+  is taken for the residual, so that a skipped sample keeps all its channels; the rate rises linearly with depth. Evaluation
+  does not know of it. Units that halve the map are never skipped.
+- *Published weights.* Those of torchvision take ImageNet's mean and standard deviation; x1_5 and x2_0 were evaluated at crop
+  224 of 232. The ones by Megvii bear other names and take BGR of 0 to 255.
+"""
+from math import sqrt
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import DropPath, channel_shuffle, conv_bn
+
+
+def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
+    """Without bias; uniform within 1 / sqrt(fan_in), PyTorch's default, which torchvision leaves as it is."""
+    init = nn.initializer.KaimingUniform(negative_slope=sqrt(5), nonlinearity='leaky_relu')
+    return nn.Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False)
+
+
+def linear(in_features, out_features):
+    bound = 1 / sqrt(in_features)
+    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Uniform(-bound, bound),
+                     bias_attr=nn.initializer.Uniform(-bound, bound))
+
+
+class ConvNormReLU(nn.Sequential):
+    """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
+
+    def __init__(self, in_channels, out_channels, kernel, stride=1):
+        super().__init__(conv2d(in_channels, out_channels, kernel, stride), nn.BatchNorm2D(out_channels), nn.ReLU())
+
+    def forward(self, x):
+        conv, bn, act = self
+        return act(conv_bn(x, conv, bn))
+
+
+class Shortcut(nn.Sequential):
+    """The lesser branch of a unit that halves the map, depthwise then 1x1: (B, C, H, W) -> (B, C', H/2, W/2)."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__(conv2d(in_channels, in_channels, 3, 2, groups=in_channels), nn.BatchNorm2D(in_channels),
+                         conv2d(in_channels, out_channels, 1), nn.BatchNorm2D(out_channels), nn.ReLU())
+
+    def forward(self, x):
+        dw, dw_bn, pw, pw_bn, act = self
+        return act(conv_bn(conv_bn(x, dw, dw_bn), pw, pw_bn))
+
+
+class Branch(nn.Sequential):
+    """1x1, depthwise, 1x1; no activation behind the depthwise one: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
+
+    def __init__(self, in_channels, out_channels, stride):
+        super().__init__(conv2d(in_channels, out_channels, 1), nn.BatchNorm2D(out_channels), nn.ReLU(),
+                         conv2d(out_channels, out_channels, 3, stride, groups=out_channels), nn.BatchNorm2D(out_channels),
+                         conv2d(out_channels, out_channels, 1), nn.BatchNorm2D(out_channels), nn.ReLU())
+
+    def forward(self, x):
+        pw_in, in_bn, in_act, dw, dw_bn, pw_out, out_bn, out_act = self
+        x = in_act(conv_bn(x, pw_in, in_bn))
+        return out_act(conv_bn(conv_bn(x, dw, dw_bn), pw_out, out_bn))
+
+
+class DownUnit(nn.Layer):
+    """Both branches see the whole map: (B, C, H, W) -> (B, C', H/2, W/2)."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.branch1 = Shortcut(in_channels, out_channels // 2)
+        self.branch2 = Branch(in_channels, out_channels // 2, 2)
+
+    def forward(self, x):
+        return channel_shuffle(paddle.concat([self.branch1(x), self.branch2(x)], axis=1), 2)
+
+
+class Unit(nn.Layer):
+    """One half of the channels passes as it is, the other through the branch; then both mix: (B, C, H, W), same shape."""
+
+    def __init__(self, channels, droppath):
+        super().__init__()
+        self.branch2 = Branch(channels // 2, channels // 2, 1)
+        self.drop_path = DropPath(droppath)
+
+    def forward(self, x):
+        kept, half = x.chunk(2, axis=1)                            # (B, C/2, H, W) each
+        changed = self.branch2(half)
+        if self.training and self.drop_path.p > 0.0:
+            changed = half + self.drop_path(changed - half)
+        return channel_shuffle(paddle.concat([kept, changed], axis=1), 2)
+
+
+class ShuffleNetV2(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
+
+    Args:
+        stem: channels of the first convolution.
+        repeats, channels: units and output channels of stages 2, 3 and 4, at strides 8, 16 and 32.
+        head: channels of the last 1x1 convolution.
+        dropout: in front of the classifier. droppath: of the last unit; it rises linearly from 0 at the first.
+    """
+
+    classifier_layers = ('fc',)  # what a new number of classes replaces
+
+    def __init__(self, num_classes, in_channels, stem, repeats, channels, head, dropout=0.0, droppath=0.0):
+        super().__init__()
+        last = max(1, sum(repeats) - 1)
+        rates = [droppath * i / last for i in range(sum(repeats))]
+        self.conv1 = ConvNormReLU(in_channels, stem, 3, 2)
+        self.maxpool = nn.MaxPool2D(3, 2, 1)
+        self.stage2 = self._stage(stem, channels[0], rates[:repeats[0]])
+        self.stage3 = self._stage(channels[0], channels[1], rates[repeats[0]:repeats[0] + repeats[1]])
+        self.stage4 = self._stage(channels[1], channels[2], rates[repeats[0] + repeats[1]:])
+        self.conv5 = ConvNormReLU(channels[2], head, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = linear(head, num_classes)
+        self.feature_channels = [stem, stem, *channels]
+        self.feature_strides = [2, 4, 8, 16, 32]
+
+    @staticmethod
+    def _stage(in_channels, out_channels, rates):
+        return nn.Sequential(DownUnit(in_channels, out_channels), *[Unit(out_channels, rate) for rate in rates[1:]])
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases: none."""
+        return set()
+
+    def forward_intermediates(self, x):
+        """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
+        maps = [self.conv1(x)]
+        for layer in (self.maxpool, self.stage2, self.stage3, self.stage4):
+            maps.append(layer(maps[-1]))
+        return maps
+
+    def forward_features(self, x):
+        """Last map (B, head, H/32, W/32)."""
+        return self.conv5(self.forward_intermediates(x)[-1])
+
+    def forward_head(self, features):
+        pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)     # (B, head)
+        return self.fc(self.dropout(pooled))
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        self.fc = linear(self.fc.weight.shape[0], num_classes)
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    model, net = cfg.MODEL, cfg.MODEL.SHUFFLENET
+    for key in ('REPEATS', 'CHANNELS'):
+        if len(net[key]) != 3 or min(net[key]) < 1:
+            raise UserError(f'MODEL.SHUFFLENET.{key} is {net[key]}; wanted three positive numbers, of stages 2, 3 and 4')
+    if any(channels % 2 for channels in net.CHANNELS):
+        raise UserError(f'MODEL.SHUFFLENET.CHANNELS is {net.CHANNELS}; wanted even numbers: a unit halves its channels')
+    return ShuffleNetV2(
+        num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, stem=net.STEM_CHANNELS, repeats=net.REPEATS,
+        channels=net.CHANNELS, head=net.HEAD_CHANNELS, dropout=model.DROPOUT, droppath=model.DROPPATH)

@@ -1,0 +1,158 @@
+"""UniFormer-Light: UniFormer that prunes tokens as Evo-ViT, https://arxiv.org/abs/2108.01390, does.
+
+Sub-layers bear the names of the Sense-X/UniFormer checkpoints.
+
+A class token joins the two global stages. What it attends to, averaged over heads and blocks, scores the tokens of the map. In
+every block but the first only the better half of the tokens goes through attention and the feed-forward layer, with one token
+that sums up the others by their scores; what the two branches add to that one, the others get. Decided here:
+
+- *Scores are globals of the module during a forward.* Here they go from block to block, beside class token and map.
+- *Training gives two outputs*, of the pooled map and of the class token; the second has a norm and a classifier of its own,
+  which evaluation does not use. Kept: (logits, logits of the class token) in training, the first alone in evaluation.
+- *Where a single token is pruned, its score changes too*: the summary is that token. Kept, the next selection depends on it.
+- *The convolutional stem does not extend to the embeddings between stages*, unlike in UniFormer. Kept.
+- *Layer scale is in the local blocks, too*, and scales what pruned tokens get. Kept; the published weights have none.
+"""
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.uniformer.model import (CBlock, HeadEmbedding, PatchEmbed, SABlock, check_size, droppath_rates,
+                                                  layer_scale, linear, scaled)
+
+
+def reorder(tokens, order):                                        # (B, N, C), (B, N)
+    return paddle.take_along_axis(tokens, order.unsqueeze(-1), 1)  # (B, N, C)
+
+
+def pool_scores(scores, height, width):
+    """Scores of a map half as large, with the same sum: (B, H*W) -> (B, H/2 * W/2), rounded down."""
+    pooled = F.avg_pool2d(scores.reshape([0, 1, height, width]), 2, 2).flatten(1)
+    return pooled * (scores.sum(1, keepdim=True) / pooled.sum(1, keepdim=True))
+
+
+class EvoSABlock(SABlock):
+    """Global block that attends to some tokens: (B, 1, C), (B, C, H, W), (B, H*W) -> the same: class token, map, scores.
+
+    `keep_ratio`: share of the tokens that it attends to, the best by score; 1 for all, then it needs no scores and gives the
+    first ones. `trade_off`: weight of its own attention in the new scores. The other arguments are SABlock's.
+    """
+
+    def __init__(self, keep_ratio, trade_off, dim, *others, init_scale):
+        super().__init__(dim, *others, init_scale)
+        self.keep_ratio, self.trade_off = keep_ratio, trade_off
+        self.gamma_3 = layer_scale(self, [dim], init_scale) if keep_ratio < 1.0 else None
+
+    def forward(self, cls_token, x, scores):
+        x = x + self.pos_embed(x)
+        H, W = x.shape[2:]
+        tokens = x.flatten(2).transpose([0, 2, 1])                 # (B, H*W, C)
+        if self.keep_ratio < 1.0:
+            cls_token, tokens, scores = self._pruned(cls_token, tokens, scores)
+        else:
+            tokens, scores, _ = self._branches(paddle.concat([cls_token, tokens], 1))
+            cls_token, tokens = tokens[:, :1], tokens[:, 1:]
+        return cls_token, tokens.transpose([0, 2, 1]).reshape([0, 0, H, W]), scores
+
+    def _branches(self, tokens):
+        """Both residual branches: the new tokens (B, N, C), the first one's attention to the others (B, N - 1), and what the
+        branches gave for the last one (B, 1, C)."""
+        attended, weights = self.attn.attend(self.norm1(tokens))
+        tokens = tokens + self.drop_path(scaled(attended, self.gamma_1))
+        hidden = self.mlp(self.norm2(tokens))
+        tokens = tokens + self.drop_path(scaled(hidden, self.gamma_2))
+        return tokens, weights[:, :, 0, 1:].mean(1), attended[:, -1:] + hidden[:, -1:]
+
+    def _pruned(self, cls_token, tokens, scores):
+        order = paddle.argsort(scores, 1, descending=True)
+        tokens, scores = reorder(tokens, order), reorder(scores.unsqueeze(-1), order)  # (B, N, C), (B, N, 1)
+        kept = int(tokens.shape[1] * self.keep_ratio)
+        rest, rest_scores = tokens[:, kept:], scores[:, kept:]
+        summary = (rest_scores / rest_scores.sum(1, keepdim=True) * rest).sum(1, keepdim=True)  # (B, 1, C)
+        some, attention, added = self._branches(paddle.concat([cls_token, tokens[:, :kept], summary], 1))
+        attention = attention.unsqueeze(-1)                        # (B, kept + 1, 1), the last one for the summary
+        kept_scores = scores[:, :kept]
+        kept_scores = kept_scores + self.trade_off * (attention[:, :-1] - kept_scores)
+        alone = 1 // rest.shape[1]                                 # 1 where the summary is the only pruned token, else 0
+        rest_scores = rest_scores + self.trade_off * alone * (attention[:, -1:] - rest_scores)
+        back = paddle.argsort(order, 1)
+        tokens = reorder(paddle.concat([some[:, 1:-1], rest + scaled(added, self.gamma_3)], 1), back)
+        scores = reorder(paddle.concat([kept_scores, rest_scores], 1), back).squeeze(-1)
+        return some[:, :1], tokens, scores
+
+
+class UniFormerLight(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes), in training (logits, logits of the class token).
+
+    H and W at least 32, with the convolutional stem 29.
+
+    Args:
+        keep_ratio, trade_off: see `EvoSABlock`; the first block of stage 3 keeps all tokens.
+        init_scale: initial layer scale of all blocks, 0: none. The others are UniFormer's.
+    """
+
+    def __init__(self, num_classes=1000, in_channels=3, depths=(2, 5, 8, 2), dims=(56, 112, 224, 448), head_dim=28,
+                 mlp_ratio=3.0, qkv_bias=True, qk_scale=0.0, conv_stem=True, init_scale=0.0, dropout=0.0, droppath=0.0,
+                 attn_dropout=0.0, keep_ratio=0.5, trade_off=0.5):
+        super().__init__()
+        self.least = 29 if conv_stem else 32                       # smallest side of an image: 8 pixels behind the stem
+        self.cls_token = self.create_parameter([1, 1, dims[2]], default_initializer=nn.initializer.Constant(0.0))
+        self.patch_embed1 = HeadEmbedding(in_channels, dims[0]) if conv_stem else PatchEmbed(in_channels, dims[0], 4)
+        self.patch_embed2, self.patch_embed3, self.patch_embed4 = map(PatchEmbed, dims[:3], dims[1:], (2, 2, 2))
+        self.cls_upsample = linear(dims[2], dims[3])
+        self.pos_drop = nn.Dropout(dropout)
+        rates = droppath_rates(droppath, depths)
+        self.blocks1, self.blocks2 = (
+            nn.Sequential(*(CBlock(dim, mlp_ratio, dropout, rate, init_scale) for rate in stage))
+            for dim, stage in zip(dims[:2], rates[:2]))
+        keep = [[1.0] + [keep_ratio] * (depths[2] - 1), [keep_ratio] * depths[3]]
+        self.blocks3, self.blocks4 = (
+            nn.LayerList([EvoSABlock(ratio, trade_off, dim, dim // head_dim, mlp_ratio, qkv_bias, qk_scale, attn_dropout,
+                                     dropout, rate, init_scale=init_scale) for ratio, rate in zip(ratios, stage)])
+            for dim, ratios, stage in zip(dims[2:], keep, rates[2:]))
+        self.norm = nn.BatchNorm2D(dims[3])
+        self.norm_cls = nn.LayerNorm(dims[3], epsilon=1e-5)
+        self.head = linear(dims[3], num_classes)
+        self.head_cls = linear(dims[3], num_classes)
+        self.feature_channels, self.feature_strides = list(dims), [4, 8, 16, 32]
+
+    classifier_layers = ('head', 'head_cls')  # what a new number of classes replaces
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases."""
+        return {'cls_token'}
+
+    def _trunk(self, x):
+        """The maps after each stage, and the class token (B, 1, C4)."""
+        check_size(x, self.least)
+        first = self.blocks1(self.pos_drop(self.patch_embed1(x)))  # (B, C1, H/4, W/4)
+        second = self.blocks2(self.patch_embed2(first))            # (B, C2, H/8, W/8)
+        third, scores = self.patch_embed3(second), None            # (B, C3, H/16, W/16)
+        cls_token = self.cls_token.expand([x.shape[0], -1, -1])    # the batch stays symbolic under paddle.jit
+        for block in self.blocks3:
+            cls_token, third, scores = block(cls_token, third, scores)
+        scores = pool_scores(scores, *third.shape[2:])
+        cls_token, fourth = self.cls_upsample(cls_token), self.patch_embed4(third)  # (B, C4, H/32, W/32)
+        for block in self.blocks4:
+            cls_token, fourth, scores = block(cls_token, fourth, scores)
+        return [first, second, third, fourth], cls_token
+
+    def forward_intermediates(self, x):
+        """List of maps, the last of each stage, in front of the last norm: `feature_channels`, `feature_strides`."""
+        return self._trunk(x)[0]
+
+    def forward_features(self, x):
+        """Last map, normalized, (B, C4, H/32, W/32) and class token (B, 1, C4): in training the head takes both."""
+        maps, cls_token = self._trunk(x)
+        return self.norm(maps[-1]), cls_token
+
+    def forward_head(self, features):
+        x, cls_token = features
+        logits = self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        return (logits, self.head_cls(self.norm_cls(cls_token[:, 0]))) if self.training else logits
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        self.head, self.head_cls = (linear(self.feature_channels[-1], num_classes) for _ in range(2))

@@ -1,0 +1,4 @@
+"""Xception, Chollet's."""
+from image_classification.xception.model import Xception, build_model
+
+__all__ = ['Xception', 'build_model']

@@ -1,0 +1,166 @@
+"""Xception, https://arxiv.org/abs/1610.02357. Sub-layers bear the names of timm's `legacy_xception`, Keras' weights in PyTorch.
+
+Decided where implementations differ:
+
+- *Order inside a block.* Chollet's: ReLU, then depthwise and pointwise convolution, then batch norm. Nothing stands between the
+  two convolutions. The network's first block has no leading ReLU, since the stem ends in one.
+- *The shortcut sees the block's input, not its rectified input.* Ports that open the residual branch with an in-place ReLU
+  change the shortcut as well, and with it the output.
+- *The stem's two convolutions have no padding*, everything later has: 299 px give maps of 149, 147, 74, 37, 19 and 10.
+- *Stochastic depth* (`droppath`) is an addition, off by default; its rate grows linearly from block to block.
+"""
+import math
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import DropPath
+
+SMALLEST_SIZE = 7                                                  # leaves one pixel after the two unpadded convolutions
+
+
+def conv2d(in_channels, out_channels, kernel, stride=1, padding=0, groups=1):
+    """A convolution without bias, He-initialized by its outputs, groups not counted."""
+    std = math.sqrt(2.0 / (out_channels * kernel * kernel))
+    return nn.Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, bias_attr=False,
+                     weight_attr=nn.initializer.Normal(0.0, std))
+
+
+def batch_norm(channels):
+    return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-5)
+
+
+def linear(in_features, out_features):
+    bound = 1.0 / math.sqrt(in_features)
+    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Uniform(-bound, bound),
+                     bias_attr=nn.initializer.Uniform(-bound, bound))
+
+
+class SeparableConv2d(nn.Layer):
+    """3x3 depthwise, then 1x1: (B, C, H, W) -> (B, C', H, W)."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.conv1 = conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels)
+        self.pointwise = conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x):
+        return self.pointwise(self.conv1(x))
+
+
+class Block(nn.Layer):
+    """Separable convolutions with a shortcut: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride)).
+
+    `widths` are the channels in front of, between and behind the separable convolutions. The shortcut is a 1x1 convolution
+    where the shape changes.
+    """
+
+    def __init__(self, widths, stride=1, start_with_relu=True, droppath=0.0):
+        super().__init__()
+        layers = []
+        for c_in, c_out in zip(widths, widths[1:]):
+            layers += [nn.ReLU(), SeparableConv2d(c_in, c_out), batch_norm(c_out)]
+        if not start_with_relu:
+            del layers[0]
+        if stride != 1:
+            layers.append(nn.MaxPool2D(3, stride, 1))
+        self.rep = nn.Sequential(*layers)
+        self.skip = None
+        if stride != 1 or widths[0] != widths[-1]:
+            self.skip = conv2d(widths[0], widths[-1], 1, stride)
+            self.skipbn = batch_norm(widths[-1])
+        self.drop_path = DropPath(droppath)
+
+    def forward(self, x):
+        shortcut = x if self.skip is None else self.skipbn(self.skip(x))
+        return self.drop_path(self.rep(x)) + shortcut
+
+
+class Xception(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W from 7 up.
+
+    Args:
+        middle_blocks: blocks of the middle flow; eight in the paper.
+        dropout: in front of the classifier. droppath: of the last block, growing linearly from 0 at the first.
+    """
+
+    def __init__(self, num_classes=1000, in_channels=3, middle_blocks=8, dropout=0.0, droppath=0.0):
+        super().__init__()
+        self.conv1 = conv2d(in_channels, 32, 3, 2)
+        self.bn1 = batch_norm(32)
+        self.conv2 = conv2d(32, 64, 3)
+        self.bn2 = batch_norm(64)
+        plan = [((64, 128, 128), 2), ((128, 256, 256), 2), ((256, 728, 728), 2),             # entry flow
+                *[((728, 728, 728, 728), 1)] * middle_blocks,
+                ((728, 728, 1024), 2)]                                                       # exit flow
+        self.count = len(plan)                                     # blocks, named block1 to block12
+        for i, (widths, stride) in enumerate(plan):
+            self.add_sublayer(f'block{i + 1}', Block(widths, stride, i > 0, droppath * i / (len(plan) - 1)))
+        self.conv3 = SeparableConv2d(1024, 1536)
+        self.bn3 = batch_norm(1536)
+        self.conv4 = SeparableConv2d(1536, 2048)
+        self.bn4 = batch_norm(2048)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = linear(2048, num_classes)
+
+    classifier_layers = ('fc',)  # what a new number of classes replaces
+    feature_channels = [64, 128, 256, 728, 2048]
+    feature_strides = [2, 4, 8, 16, 32]
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms and biases: none."""
+        return set()
+
+    def _trunk(self, x):
+        """Maps, the last at each stride; not rectified where a block follows, which does that itself."""
+        _check_size(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))                        # (B, 64, H/2, W/2)
+        maps = [x]
+        for i in range(1, self.count + 1):
+            x = getattr(self, f'block{i}')(x)
+            if i in (1, 2, self.count - 1):                        # the next block halves the map
+                maps.append(x)
+        x = F.relu(self.bn3(self.conv3(x)))                        # (B, 1536, H/32, W/32)
+        maps.append(F.relu(self.bn4(self.conv4(x))))
+        return maps
+
+    def forward_intermediates(self, x):
+        """List of rectified maps, the last at each stride: `feature_channels`, `feature_strides`.
+
+        The unpadded stem makes the first map smaller than H/2, by two or three pixels; each other one is half of the one
+        before, rounded up.
+        """
+        stem, *inner, last = self._trunk(x)
+        return [stem, *[F.relu(inner_map) for inner_map in inner], last]
+
+    def forward_features(self, x):
+        """Last map, (B, 2048, H/32, W/32)."""
+        return self._trunk(x)[-1]
+
+    def forward_head(self, features):
+        return self.fc(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+    def reset_classifier(self, num_classes):
+        self.fc = linear(2048, num_classes)
+
+
+def _check_size(x):
+    """Raise UserError for an image that the stem leaves nothing of; an export's size may be unknown here."""
+    if paddle.in_dynamic_mode() and min(x.shape[2:]) < SMALLEST_SIZE:
+        raise UserError(f'images of {x.shape[2]} x {x.shape[3]} pixels are too small for Xception; '
+                        f'wanted at least {SMALLEST_SIZE} x {SMALLEST_SIZE}')
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized."""
+    model, middle_blocks = cfg.MODEL, cfg.MODEL.XCEPTION.MIDDLE_BLOCKS
+    if middle_blocks < 0:
+        raise UserError(f'MODEL.XCEPTION.MIDDLE_BLOCKS is {middle_blocks}; wanted 0 or more, 8 for the published weights')
+    return Xception(num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, middle_blocks=middle_blocks,
+                    dropout=model.DROPOUT, droppath=model.DROPPATH)

@@ -1,0 +1,32 @@
+"""README's table of networks as Markdown: python tools/model_table.py ['edgenext*']"""
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from image_classification import create_model, list_models  # noqa: E402
+from image_classification.deploy.complexity import count_macs, count_parameters  # noqa: E402
+from image_classification.progress import progress_bar  # noqa: E402
+
+HEAD = '| model | parameters | MACs | input | published top-1 | source |\n|---|---|---|---|---|---|\n'
+
+
+def row(name):
+    """One line of the table: what is published is from the model's yaml, the rest is counted."""
+    model = create_model(name)
+    size, published = model.config.DATA.IMAGE_SIZE, model.config.MODEL.PUBLISHED
+    top1 = f'{published.TOP1:g} %' if published.TOP1 else '-'
+    return (f'| {name} | {count_parameters(model):,} | {count_macs(model, size) / 1e6:.1f} M | {size} x {size} | {top1} | '
+            f'{published.SOURCE or "-"} |\n')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split(':')[0])
+    parser.add_argument('pattern', nargs='?', default='*', help="names to print, e.g. 'edgenext*'")
+    rows = [row(name) for name in progress_bar(list_models(parser.parse_args().pattern), label='count')]
+    print(HEAD + ''.join(rows), end='')
+
+
+if __name__ == '__main__':
+    main()
