@@ -2,7 +2,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,6 @@ import yaml
 
 import image_classification
 from image_classification.datasets import Preprocess
-from image_classification.deploy.inference import PROGRAMS
 from image_classification.deploy.static import Deployed, on_cpu, to_static
 from image_classification.errors import UserError
 from image_classification.weights import write_safetensors

@@ -289,7 +289,7 @@ def from_classifier(model, state):
     own = model.state_dict()
     fitted = {name: value for name, value in state.items() if not name.startswith('head.')}
     for name in model.no_weight_decay() & fitted.keys():
-        table, (heads, wanted) = paddle.to_tensor(fitted[name]), own[name].shape
+        table, (_, wanted) = paddle.to_tensor(fitted[name]), own[name].shape
         found = table.shape[1]
         if found != wanted:                                        # (heads, side * side) -> (heads, window * window)
             side, window = round(found ** 0.5), round(wanted ** 0.5)

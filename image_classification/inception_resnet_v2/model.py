@@ -10,47 +10,28 @@ What is particular:
 - *Stem and reductions do not pad*, so that maps are a little smaller than H / stride: 299 gives 147, 71, 35, 17 and 8.
 - *The average pool leaves the padding out*, unlike those of Inception v3; that is Paddle's default.
 """
+from functools import partial
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, conv_bn
+from image_classification.layers import BasicConv2d, Branches, DropPath
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches mixed_7a
 # PyTorch's default: uniform within +-1 / sqrt(fan_in).
 PYTORCH = nn.initializer.KaimingUniform(negative_slope=5 ** 0.5, nonlinearity='leaky_relu')
+Conv = partial(BasicConv2d, init=PYTORCH)
+
+
+def side_by_side(*branches):
+    """`Branches` under the published names branch0, branch1, ..."""
+    return Branches(**{f'branch{i}': branch for i, branch in enumerate(branches)})
 
 
 def bias(fan_in):
     return nn.initializer.Uniform(-fan_in ** -0.5, fan_in ** -0.5)
-
-
-class BasicConv2d(nn.Layer):
-    """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, c_out, H', W').
-
-    Unpadded, unless `same`: then (B, c_out, H, W), by half the kernel on each side.
-    """
-
-    def __init__(self, c_in, c_out, kernel, stride=1, same=False):
-        super().__init__()
-        kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
-        padding = tuple(side // 2 for side in kernel) if same else 0
-        self.conv = nn.Conv2D(c_in, c_out, kernel, stride, padding, weight_attr=PYTORCH, bias_attr=False)
-        self.bn = nn.BatchNorm2D(c_out, epsilon=1e-3)
-
-    def forward(self, x):
-        return F.relu(conv_bn(x, self.conv, self.bn))
-
-
-class Branches(nn.Sequential):
-    """`branch0`, `branch1`, ... side by side on the same map: (B, C, H, W) -> (B, sum of their C', H', W')."""
-
-    def __init__(self, *branches):
-        super().__init__(*((f'branch{i}', branch) for i, branch in enumerate(branches)))
-
-    def forward(self, x):
-        return paddle.concat([branch(x) for branch in self], axis=1)
 
 
 class Residual(nn.Layer):
@@ -73,54 +54,54 @@ class Residual(nn.Layer):
 
 def mixed_5b():
     """Inception-A: (B, 192, H, W) -> (B, 320, H, W)."""
-    return Branches(
-        BasicConv2d(192, 96, 1),
-        nn.Sequential(BasicConv2d(192, 48, 1), BasicConv2d(48, 64, 5, same=True)),
-        nn.Sequential(BasicConv2d(192, 64, 1), BasicConv2d(64, 96, 3, same=True), BasicConv2d(96, 96, 3, same=True)),
-        nn.Sequential(nn.AvgPool2D(3, 1, padding=1), BasicConv2d(192, 64, 1)))
+    return side_by_side(
+        Conv(192, 96, 1),
+        nn.Sequential(Conv(192, 48, 1), Conv(48, 64, 5, same=True)),
+        nn.Sequential(Conv(192, 64, 1), Conv(64, 96, 3, same=True), Conv(96, 96, 3, same=True)),
+        nn.Sequential(nn.AvgPool2D(3, 1, padding=1), Conv(192, 64, 1)))
 
 
 def block35(scale, droppath):
     """Inception-ResNet-A: (B, 320, H, W) -> the same."""
     return Residual(320, 128, [
-        BasicConv2d(320, 32, 1),
-        nn.Sequential(BasicConv2d(320, 32, 1), BasicConv2d(32, 32, 3, same=True)),
-        nn.Sequential(BasicConv2d(320, 32, 1), BasicConv2d(32, 48, 3, same=True), BasicConv2d(48, 64, 3, same=True))],
+        Conv(320, 32, 1),
+        nn.Sequential(Conv(320, 32, 1), Conv(32, 32, 3, same=True)),
+        nn.Sequential(Conv(320, 32, 1), Conv(32, 48, 3, same=True), Conv(48, 64, 3, same=True))],
         scale, droppath)
 
 
 def mixed_6a():
     """Reduction-A: (B, 320, H, W) -> (B, 1088, (H - 1) // 2, (W - 1) // 2)."""
-    return Branches(
-        BasicConv2d(320, 384, 3, stride=2),
-        nn.Sequential(BasicConv2d(320, 256, 1), BasicConv2d(256, 256, 3, same=True), BasicConv2d(256, 384, 3, stride=2)),
+    return side_by_side(
+        Conv(320, 384, 3, stride=2),
+        nn.Sequential(Conv(320, 256, 1), Conv(256, 256, 3, same=True), Conv(256, 384, 3, stride=2)),
         nn.MaxPool2D(3, 2))
 
 
 def block17(scale, droppath):
     """Inception-ResNet-B: (B, 1088, H, W) -> the same."""
     return Residual(1088, 384, [
-        BasicConv2d(1088, 192, 1),
-        nn.Sequential(BasicConv2d(1088, 128, 1), BasicConv2d(128, 160, (1, 7), same=True),
-                      BasicConv2d(160, 192, (7, 1), same=True))],
+        Conv(1088, 192, 1),
+        nn.Sequential(Conv(1088, 128, 1), Conv(128, 160, (1, 7), same=True),
+                      Conv(160, 192, (7, 1), same=True))],
         scale, droppath)
 
 
 def mixed_7a():
     """Reduction-B: (B, 1088, H, W) -> (B, 2080, (H - 1) // 2, (W - 1) // 2)."""
-    return Branches(
-        nn.Sequential(BasicConv2d(1088, 256, 1), BasicConv2d(256, 384, 3, stride=2)),
-        nn.Sequential(BasicConv2d(1088, 256, 1), BasicConv2d(256, 288, 3, stride=2)),
-        nn.Sequential(BasicConv2d(1088, 256, 1), BasicConv2d(256, 288, 3, same=True), BasicConv2d(288, 320, 3, stride=2)),
+    return side_by_side(
+        nn.Sequential(Conv(1088, 256, 1), Conv(256, 384, 3, stride=2)),
+        nn.Sequential(Conv(1088, 256, 1), Conv(256, 288, 3, stride=2)),
+        nn.Sequential(Conv(1088, 256, 1), Conv(256, 288, 3, same=True), Conv(288, 320, 3, stride=2)),
         nn.MaxPool2D(3, 2))
 
 
 def block8(scale, droppath, relu=True):
     """Inception-ResNet-C: (B, 2080, H, W) -> the same."""
     return Residual(2080, 448, [
-        BasicConv2d(2080, 192, 1),
-        nn.Sequential(BasicConv2d(2080, 192, 1), BasicConv2d(192, 224, (1, 3), same=True),
-                      BasicConv2d(224, 256, (3, 1), same=True))],
+        Conv(2080, 192, 1),
+        nn.Sequential(Conv(2080, 192, 1), Conv(192, 224, (1, 3), same=True),
+                      Conv(224, 256, (3, 1), same=True))],
         scale, droppath, relu)
 
 
@@ -139,12 +120,12 @@ class InceptionResNetV2(nn.Layer):
         total = sum(depths)
         drops = [droppath * i / max(total, 1) for i in range(total + 1)]
         drops35, drops17, drops8 = drops[:depths[0]], drops[depths[0]:sum(depths[:2])], drops[sum(depths[:2]):-1]
-        self.conv2d_1a = BasicConv2d(in_channels, 32, 3, stride=2)
-        self.conv2d_2a = BasicConv2d(32, 32, 3)
-        self.conv2d_2b = BasicConv2d(32, 64, 3, same=True)
+        self.conv2d_1a = Conv(in_channels, 32, 3, stride=2)
+        self.conv2d_2a = Conv(32, 32, 3)
+        self.conv2d_2b = Conv(32, 64, 3, same=True)
         self.maxpool_3a = nn.MaxPool2D(3, 2)
-        self.conv2d_3b = BasicConv2d(64, 80, 1)
-        self.conv2d_4a = BasicConv2d(80, 192, 3)
+        self.conv2d_3b = Conv(64, 80, 1)
+        self.conv2d_4a = Conv(80, 192, 3)
         self.maxpool_5a = nn.MaxPool2D(3, 2)
         self.mixed_5b = mixed_5b()
         self.repeat = nn.Sequential(*(block35(scales[0], drop) for drop in drops35))
@@ -153,7 +134,7 @@ class InceptionResNetV2(nn.Layer):
         self.mixed_7a = mixed_7a()
         self.repeat_2 = nn.Sequential(*(block8(scales[2], drop) for drop in drops8))
         self.block8 = block8(1.0, droppath, relu=False)
-        self.conv2d_7b = BasicConv2d(2080, 1536, 1)
+        self.conv2d_7b = Conv(2080, 1536, 1)
         self.dropout = nn.Dropout(dropout)
         self.reset_classifier(num_classes)
         self.feature_channels = [64, 192, 320, 1088, 1536]

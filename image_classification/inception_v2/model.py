@@ -10,99 +10,75 @@ What is decided here:
 - *No auxiliary head*: the paper gives one to Inception v3. What the seed's package calls Inception-v2 is Inception-ResNet-v2.
 - The network has no residual branches, so `MODEL.DROPPATH` is without effect.
 """
+from functools import partial
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import conv_bn
+from image_classification.layers import BasicConv2d, Branches
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches Mixed_7
 INIT = nn.initializer.TruncatedNormal(std=0.1)
-
-
-class BasicConv2d(nn.Layer):
-    """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, c_out, H', W').
-
-    Unpadded, unless `same`: then (B, c_out, H, W), by half the kernel on each side.
-    """
-
-    def __init__(self, c_in, c_out, kernel, stride=1, same=False):
-        super().__init__()
-        kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
-        padding = tuple(side // 2 for side in kernel) if same else 0
-        self.conv = nn.Conv2D(c_in, c_out, kernel, stride, padding, weight_attr=INIT, bias_attr=False)
-        self.bn = nn.BatchNorm2D(c_out, epsilon=1e-3)
-
-    def forward(self, x):
-        return F.relu(conv_bn(x, self.conv, self.bn))
-
-
-class Branches(nn.Sequential):
-    """Layers side by side on the same map, in the order of their names: (B, C, H, W) -> (B, sum of their C', H', W')."""
-
-    def __init__(self, **branches):
-        super().__init__(*branches.items())
-
-    def forward(self, x):
-        return paddle.concat([branch(x) for branch in self], axis=1)
+Conv = partial(BasicConv2d, init=INIT)
 
 
 def pool_branch(c_in, c_out):
-    return nn.Sequential(nn.AvgPool2D(3, 1, padding=1), BasicConv2d(c_in, c_out, 1))
+    return nn.Sequential(nn.AvgPool2D(3, 1, padding=1), Conv(c_in, c_out, 1))
 
 
 def figure_5():
     """GoogLeNet's block with the 5x5 as two 3x3: (B, 288, H, W) -> the same."""
     return Branches(
-        branch1x1=BasicConv2d(288, 96, 1),
-        branch3x3=nn.Sequential(BasicConv2d(288, 48, 1), BasicConv2d(48, 96, 3, same=True)),
-        branch3x3dbl=nn.Sequential(BasicConv2d(288, 32, 1), BasicConv2d(32, 48, 3, same=True),
-                                   BasicConv2d(48, 48, 3, same=True)),
+        branch1x1=Conv(288, 96, 1),
+        branch3x3=nn.Sequential(Conv(288, 48, 1), Conv(48, 96, 3, same=True)),
+        branch3x3dbl=nn.Sequential(Conv(288, 32, 1), Conv(32, 48, 3, same=True),
+                                   Conv(48, 48, 3, same=True)),
         branch_pool=pool_branch(288, 48))
 
 
 def figure_6():
     """n x n as 1 x n and n x 1, with n = 7: (B, 768, H, W) -> the same."""
     return Branches(
-        branch1x1=BasicConv2d(768, 192, 1),
-        branch7x7=nn.Sequential(BasicConv2d(768, 48, 1), BasicConv2d(48, 48, (1, 7), same=True),
-                                BasicConv2d(48, 192, (7, 1), same=True)),
-        branch7x7dbl=nn.Sequential(BasicConv2d(768, 48, 1), BasicConv2d(48, 48, (7, 1), same=True),
-                                   BasicConv2d(48, 48, (1, 7), same=True), BasicConv2d(48, 48, (7, 1), same=True),
-                                   BasicConv2d(48, 192, (1, 7), same=True)),
+        branch1x1=Conv(768, 192, 1),
+        branch7x7=nn.Sequential(Conv(768, 48, 1), Conv(48, 48, (1, 7), same=True),
+                                Conv(48, 192, (7, 1), same=True)),
+        branch7x7dbl=nn.Sequential(Conv(768, 48, 1), Conv(48, 48, (7, 1), same=True),
+                                   Conv(48, 48, (1, 7), same=True), Conv(48, 48, (7, 1), same=True),
+                                   Conv(48, 192, (1, 7), same=True)),
         branch_pool=pool_branch(768, 192))
 
 
 def spread(c_in, c_out):
     """1x3 beside 3x1, the expanded filter bank: (B, C, H, W) -> (B, 2 * c_out, H, W)."""
-    return Branches(wide=BasicConv2d(c_in, c_out, (1, 3), same=True), tall=BasicConv2d(c_in, c_out, (3, 1), same=True))
+    return Branches(wide=Conv(c_in, c_out, (1, 3), same=True), tall=Conv(c_in, c_out, (3, 1), same=True))
 
 
 def figure_7(c_in):
     """Expanded filter banks on the coarsest map: (B, C, H, W) -> (B, 2048, H, W)."""
     return Branches(
-        branch1x1=BasicConv2d(c_in, 320, 1),
-        branch3x3=nn.Sequential(BasicConv2d(c_in, 192, 1), spread(192, 384)),
-        branch3x3dbl=nn.Sequential(BasicConv2d(c_in, 192, 1), BasicConv2d(192, 384, 3, same=True), spread(384, 384)),
+        branch1x1=Conv(c_in, 320, 1),
+        branch3x3=nn.Sequential(Conv(c_in, 192, 1), spread(192, 384)),
+        branch3x3dbl=nn.Sequential(Conv(c_in, 192, 1), Conv(192, 384, 3, same=True), spread(384, 384)),
         branch_pool=pool_branch(c_in, 192))
 
 
 def reduction_a():
     """Figure 10: (B, 288, H, W) -> (B, 768, (H - 1) // 2, (W - 1) // 2)."""
     return Branches(
-        branch3x3=nn.Sequential(BasicConv2d(288, 96, 1), BasicConv2d(96, 288, 3, stride=2)),
-        branch3x3dbl=nn.Sequential(BasicConv2d(288, 64, 1), BasicConv2d(64, 96, 3, same=True),
-                                   BasicConv2d(96, 192, 3, stride=2)),
+        branch3x3=nn.Sequential(Conv(288, 96, 1), Conv(96, 288, 3, stride=2)),
+        branch3x3dbl=nn.Sequential(Conv(288, 64, 1), Conv(64, 96, 3, same=True),
+                                   Conv(96, 192, 3, stride=2)),
         branch_pool=nn.MaxPool2D(3, 2))
 
 
 def reduction_b():
     """Figure 10, its double branch by 7x7: (B, 768, H, W) -> (B, 1280, (H - 1) // 2, (W - 1) // 2)."""
     return Branches(
-        branch3x3=nn.Sequential(BasicConv2d(768, 128, 1), BasicConv2d(128, 256, 3, stride=2)),
-        branch7x7x3=nn.Sequential(BasicConv2d(768, 128, 1), BasicConv2d(128, 128, (1, 7), same=True),
-                                  BasicConv2d(128, 128, (7, 1), same=True), BasicConv2d(128, 256, 3, stride=2)),
+        branch3x3=nn.Sequential(Conv(768, 128, 1), Conv(128, 256, 3, stride=2)),
+        branch7x7x3=nn.Sequential(Conv(768, 128, 1), Conv(128, 128, (1, 7), same=True),
+                                  Conv(128, 128, (7, 1), same=True), Conv(128, 256, 3, stride=2)),
         branch_pool=nn.MaxPool2D(3, 2))
 
 
@@ -116,13 +92,13 @@ class InceptionV2(nn.Layer):
 
     def __init__(self, num_classes=1000, in_channels=3, depths=(3, 5, 2), dropout=0.2):
         super().__init__()
-        self.Conv2d_1a_3x3 = BasicConv2d(in_channels, 32, 3, stride=2)
-        self.Conv2d_2a_3x3 = BasicConv2d(32, 32, 3)
-        self.Conv2d_2b_3x3 = BasicConv2d(32, 64, 3, same=True)
+        self.Conv2d_1a_3x3 = Conv(in_channels, 32, 3, stride=2)
+        self.Conv2d_2a_3x3 = Conv(32, 32, 3)
+        self.Conv2d_2b_3x3 = Conv(32, 64, 3, same=True)
         self.maxpool = nn.MaxPool2D(3, 2)
-        self.Conv2d_3a_3x3 = BasicConv2d(64, 80, 3)
-        self.Conv2d_4a_3x3 = BasicConv2d(80, 192, 3, stride=2)
-        self.Conv2d_4b_3x3 = BasicConv2d(192, 288, 3, same=True)
+        self.Conv2d_3a_3x3 = Conv(64, 80, 3)
+        self.Conv2d_4a_3x3 = Conv(80, 192, 3, stride=2)
+        self.Conv2d_4b_3x3 = Conv(192, 288, 3, same=True)
         self.Mixed_5 = nn.Sequential(*(figure_5() for _ in range(depths[0])))
         self.Reduction_6 = reduction_a()
         self.Mixed_6 = nn.Sequential(*(figure_6() for _ in range(depths[1])))

@@ -8,43 +8,19 @@ What is particular:
   73 x 73).
 - The network has no residual branches, so `MODEL.DROPPATH` is without effect.
 """
+from functools import partial
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import conv_bn
+from image_classification.layers import BasicConv2d, Branches
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches the C blocks
 # PyTorch's default: uniform within +-1 / sqrt(fan_in).
 PYTORCH = nn.initializer.KaimingUniform(negative_slope=5 ** 0.5, nonlinearity='leaky_relu')
-
-
-class ConvNormAct(nn.Layer):
-    """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, c_out, H', W').
-
-    Unpadded, unless `same`: then (B, c_out, H, W), by half the kernel on each side.
-    """
-
-    def __init__(self, c_in, c_out, kernel, stride=1, same=False):
-        super().__init__()
-        kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
-        padding = tuple(side // 2 for side in kernel) if same else 0
-        self.conv = nn.Conv2D(c_in, c_out, kernel, stride, padding, weight_attr=PYTORCH, bias_attr=False)
-        self.bn = nn.BatchNorm2D(c_out, epsilon=1e-3)
-
-    def forward(self, x):
-        return F.relu(conv_bn(x, self.conv, self.bn))
-
-
-class Branches(nn.Sequential):
-    """Layers side by side on the same map, in the order of their names: (B, C, H, W) -> (B, sum of their C', H', W')."""
-
-    def __init__(self, **branches):
-        super().__init__(*branches.items())
-
-    def forward(self, x):
-        return paddle.concat([branch(x) for branch in self], axis=1)
+ConvNormAct = partial(BasicConv2d, init=PYTORCH)
 
 
 def pool_branch(c_in, c_out):

@@ -1,10 +1,8 @@
 import re
 import shlex
-import sys
 
 import pytest
 
-import image_classification as ic
 from image_classification.deploy.predictor import Predictor
 from image_classification.weights import write_safetensors
 from tests.deploy.conftest import CLASSES
