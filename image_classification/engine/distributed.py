@@ -48,7 +48,7 @@ def world_size_for(ngpus):
     if ngpus == -1:
         return max(gpus, 1)
     if ngpus < 1 or (gpus and ngpus > gpus):
-        raise UserError(f'-ngpus is {ngpus}; wanted -1 or 1 to {gpus or "as many CPU processes as you like"}')
+        raise UserError(f'-ngpus is {ngpus}; wanted -1, or {f"1 to {gpus}" if gpus else "1 or more processes on the CPU"}')
     return ngpus
 
 
