@@ -23,7 +23,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, conv_bn
+from image_classification.layers import DropPath, conv_bn, merge_heads, split_heads
 
 INITIALIZERS = {'tn': nn.initializer.TruncatedNormal(std=0.02), 'kn': nn.initializer.KaimingNormal(),
                 'ku': nn.initializer.KaimingUniform(), 'xu': nn.initializer.XavierUniform()}
@@ -38,14 +38,6 @@ def linear(in_features, out_features, init, bias=True):
 def conv2d(in_channels, out_channels, kernel, stride, padding, groups, init):
     return nn.Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, weight_attr=INITIALIZERS[init],
                      bias_attr=nn.initializer.Constant(0.0))
-
-
-def split_heads(tokens, heads):                                    # (B, M, D)
-    return tokens.reshape([0, 0, heads, -1]).transpose([0, 2, 1, 3])  # (B, heads, M, D / heads)
-
-
-def merge_heads(tokens):                                           # (B, heads, M, d)
-    return tokens.transpose([0, 2, 1, 3]).flatten(2)               # (B, M, heads * d)
 
 
 def project_heads(tokens, layers):

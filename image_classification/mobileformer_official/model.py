@@ -22,7 +22,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, channel_shuffle, conv_bn
+from image_classification.layers import DropPath, channel_shuffle, conv_bn, merge_heads, split_heads
 
 
 def linear(in_features, out_features):
@@ -44,14 +44,6 @@ def hard_sigmoid(x):
 def dynamic_relu(x, slopes):
     """The larger of two lines through the origin: (B, C, H, W), 2 x (B, C, 1, 1) -> (B, C, H, W)."""
     return paddle.maximum(x * slopes[0], x * slopes[1])
-
-
-def split_heads(tokens, heads):                                    # (B, T, D)
-    return tokens.reshape([0, 0, heads, -1]).transpose([0, 2, 1, 3])  # (B, heads, T, D / heads)
-
-
-def merge_heads(tokens):                                           # (B, heads, T, d)
-    return tokens.transpose([0, 2, 1, 3]).flatten(2)               # (B, T, heads * d)
 
 
 class ChannelShuffle(nn.Layer):

@@ -1,0 +1,9 @@
+"""Tokens of several attention heads."""
+
+
+def split_heads(tokens, heads):                                    # (B, N, D)
+    return tokens.reshape([0, 0, heads, -1]).transpose([0, 2, 1, 3])  # (B, heads, N, D / heads)
+
+
+def merge_heads(tokens):                                           # (B, heads, N, d)
+    return tokens.transpose([0, 2, 1, 3]).flatten(2)               # (B, N, heads * d)
