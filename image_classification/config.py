@@ -33,6 +33,7 @@ _C.DATA.CROP_PCT = 0.875                  # evaluation resizes the short side to
 _C.DATA.INTERPOLATION = 'bilinear'        # nearest, bilinear, bicubic, lanczos, box or hamming
 _C.DATA.IMAGENET_MEAN = [0.485, 0.456, 0.406]  # subtracted from RGB in 0..1
 _C.DATA.IMAGENET_STD = [0.229, 0.224, 0.225]   # then divided by this
+_C.DATA.COLOR_ORDER = 'RGB'               # in which the network takes colours, after normalizing: RGB, or BGR as OpenCV reads
 _C.DATA.NUM_WORKERS = 2                   # processes that load images; 0 loads in the training process
 _C.DATA.MAX_BAD_IMAGES = 50               # unreadable training images that are skipped before training stops
 
@@ -48,6 +49,8 @@ _C.MODEL.DROPPATH = 0.0                   # probability that a sample skips a re
 _C.MODEL.PUBLISHED = CN()                 # what the network's authors or porters report, for the table of networks
 _C.MODEL.PUBLISHED.TOP1 = 0.0             # ImageNet top-1 in percent; 0: none
 _C.MODEL.PUBLISHED.SOURCE = ''            # where
+
+_C.MODEL.WEIGHTS = []                     # published weights, the first is the default: see `pretrained.py`
 
 _C.TRAIN = CN()
 _C.TRAIN.NUM_EPOCHS = 300

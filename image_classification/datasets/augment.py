@@ -131,8 +131,8 @@ class TrainTransform:
                                  train.RAND_AUGMENT_MSTD, self.fill, pre.interpolation)
         elif train.COLOR_JITTER:
             image = T.color_jitter(image, rng, train.COLOR_JITTER, train.COLOR_JITTER, train.COLOR_JITTER)
-        array = T.normalize(T.to_array(image), pre.mean, pre.std)
-        return T.random_erasing(array, rng, train.RANDOM_ERASE_PROB, train.RANDOM_ERASE_MODE, train.RANDOM_ERASE_COUNT)
+        return T.random_erasing(pre.to_input(image), rng, train.RANDOM_ERASE_PROB, train.RANDOM_ERASE_MODE,
+                                train.RANDOM_ERASE_COUNT)
 
 
 def train_transform(cfg, preprocess):

@@ -8,7 +8,7 @@ from image_classification.errors import UserError
 
 @dataclass(frozen=True)
 class Preprocess:
-    """PIL image -> (channels, image_size, image_size) float32: resize, centre crop, scale to 0..1, normalize.
+    """PIL image -> (channels, image_size, image_size) float32: resize, centre crop, scale to 0..1, normalize, order colours.
 
     Raises:
         UserError: a value that makes no sense; names the key, the value and what is wanted.
@@ -16,9 +16,10 @@ class Preprocess:
     image_size: int                        # side of the network's input, in pixels
     crop_pct: float                        # the short side is first resized to floor(image_size / crop_pct), as in timm
     interpolation: str
-    mean: tuple                            # of pixels in 0..1, per channel; one number holds for all channels
+    mean: tuple                            # of RGB pixels in 0..1, per channel; one number holds for all channels
     std: tuple
     channels: int = 3                      # 1: grey, 3: RGB, 4: RGBA
+    color_order: str = 'RGB'               # 'BGR': the network takes blue first, after normalizing
 
     def __post_init__(self):
         _check('channels', self.channels, self.channels in images.MODES, '1 (grey), 3 (RGB) or 4 (RGBA)')
@@ -26,6 +27,7 @@ class Preprocess:
         _check('crop_pct', self.crop_pct, _is_number(self.crop_pct) and 0 < self.crop_pct <= 1, 'a number above 0, up to 1')
         _check('interpolation', self.interpolation, str(self.interpolation) in transforms.INTERPOLATIONS,
                f'one of: {", ".join(transforms.INTERPOLATIONS)}')
+        _check('color_order', self.color_order, self.color_order in ('RGB', 'BGR'), 'RGB or BGR')
         object.__setattr__(self, 'mean', self._per_channel('mean'))
         object.__setattr__(self, 'std', self._per_channel('std'))
         _check('mean', self.mean, all(0 <= value <= 1 for value in self.mean),
@@ -45,12 +47,14 @@ class Preprocess:
         """Of the configuration's DATA. Grey images take the average of an RGB network's means and deviations."""
         data = cfg.DATA
         mean, std = (tuple(v) if channels > 1 else (sum(v) / len(v),) for v in (data.IMAGENET_MEAN, data.IMAGENET_STD))
-        return cls(data.IMAGE_SIZE, data.CROP_PCT, data.INTERPOLATION, mean, std, channels)
+        return cls(data.IMAGE_SIZE, data.CROP_PCT, data.INTERPOLATION, mean, std, channels, data.COLOR_ORDER)
 
     @classmethod
     def from_dict(cls, values):
         """The inverse of `to_dict`."""
         names = [field.name for field in fields(cls)]
+        if isinstance(values, dict) and set(values) == set(names) - {'color_order'}:
+            values = {**values, 'color_order': 'RGB'}              # exports of before there was a choice
         if not isinstance(values, dict) or set(values) != set(names):
             raise UserError(f'preprocessing is {values!r}; wanted exactly the keys {", ".join(names)}')
         return cls(**values)
@@ -64,7 +68,14 @@ class Preprocess:
         image = images.convert(image, self.channels)
         image = transforms.resize_short(image, math.floor(self.image_size / self.crop_pct), self.interpolation)
         image = transforms.center_crop(image, self.image_size, self.image_size)
-        return transforms.normalize(transforms.to_array(image), self.mean, self.std)
+        return self.to_input(image)
+
+    def to_input(self, image):
+        """PIL image of `channels` channels -> (C, H, W) float32, normalized, in the order of colours that the network takes."""
+        array = transforms.normalize(transforms.to_array(image), self.mean, self.std)
+        if self.color_order == 'BGR' and self.channels >= 3:
+            array[:3] = array[2::-1].copy()
+        return array
 
 
 def _is_number(value):
@@ -72,7 +83,7 @@ def _is_number(value):
 
 
 _KEYS = {'image_size': 'DATA.IMAGE_SIZE', 'crop_pct': 'DATA.CROP_PCT', 'interpolation': 'DATA.INTERPOLATION',
-         'mean': 'DATA.IMAGENET_MEAN', 'std': 'DATA.IMAGENET_STD'}
+         'mean': 'DATA.IMAGENET_MEAN', 'std': 'DATA.IMAGENET_STD', 'color_order': 'DATA.COLOR_ORDER'}
 
 
 def _check(name, value, good, wanted):

@@ -55,6 +55,17 @@ def test_images_of_any_mode_become_the_wanted_channels(photo, mode, channels):
     assert Preprocess(8, 1.0, 'bilinear', 0.5, 0.5, channels)(photo().convert(mode)).shape == (channels, 8, 8)
 
 
+@pytest.mark.parametrize('channels, order', [(1, [0]), (3, [2, 1, 0]), (4, [2, 1, 0, 3])])
+def test_a_network_may_take_blue_first(photo, channels, order):
+    mean, std = (0.1, 0.2, 0.3, 0.4)[:channels], (0.5, 0.6, 0.7, 0.8)[:channels]
+    rgb, bgr = (Preprocess(8, 1.0, 'bilinear', mean, std, channels, color)(photo()) for color in ('RGB', 'BGR'))
+    np.testing.assert_array_equal(bgr, rgb[order])
+
+
+def test_preprocessing_stored_without_an_order_of_colours_is_rgb():
+    assert Preprocess.from_dict(GOOD).to_dict() == {**GOOD, 'color_order': 'RGB'}
+
+
 def test_one_number_holds_for_all_channels():
     assert Preprocess(8, 1.0, 'bilinear', 0.5, [0.25]).mean == (0.5, 0.5, 0.5)
     assert Preprocess(8, 1.0, 'bilinear', 0.5, [0.25]).std == (0.25, 0.25, 0.25)
