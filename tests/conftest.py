@@ -5,6 +5,8 @@ from PIL import Image
 
 import image_classification as ic
 
+from tests.download_server import server, url  # noqa: F401  (fixtures)
+
 
 @pytest.fixture
 def float64():

