@@ -19,7 +19,7 @@ setup(
         'setuptools',                     # paddle imports it at run time
         'yacs',
         'numpy',
-        'Pillow',
+        'Pillow>=10.1',
         'safetensors',
         'tqdm',
     ],

@@ -15,6 +15,7 @@ import yaml
 from yacs.config import CfgNode as CN
 
 from image_classification.errors import UserError
+from image_classification.pretrained import protocol
 
 PACKAGE = Path(__file__).resolve().parent
 CONFIGS = PACKAGE.parent / 'configs'
@@ -41,11 +42,12 @@ _C.MODEL = CN()
 _C.MODEL.TYPE = 'MobileFormer'            # the family's directory, compared in lower case
 _C.MODEL.NAME = 'mobileformer_26m'        # the variant, as logs and exports call it
 _C.MODEL.RESUME = ''                      # a checkpoint to continue, or 'auto': the newest run below SAVE
-_C.MODEL.PRETRAINED = ''                  # weights to start from: .pdparams, .safetensors
+_C.MODEL.PRETRAINED = ''                  # weights to start from: a tag of WEIGHTS, 'default' for its first, an address, a file
 _C.MODEL.NUM_CLASSES = 1000
 _C.MODEL.IN_CHANNELS = 3                  # 3: RGB, 1: grey, 4: RGBA
 _C.MODEL.DROPOUT = 0.0                    # in front of the classifier, and where else the family says
 _C.MODEL.DROPPATH = 0.0                   # probability that a sample skips a residual branch
+_C.MODEL.GRAD_CHECKPOINTING = False       # train with less memory and a third more time: blocks run again in the backward pass
 _C.MODEL.PUBLISHED = CN()                 # what the network's authors or porters report, for the table of networks
 _C.MODEL.PUBLISHED.TOP1 = 0.0             # ImageNet top-1 in percent; 0: none
 _C.MODEL.PUBLISHED.SOURCE = ''            # where
@@ -159,11 +161,26 @@ def get_config(name=None, overrides=None):
     layers = _read_chain(find_config(name)) if name else []
     if overrides:
         layers.append(('the command line', _nested(overrides)))
-    model_type = _C.MODEL.TYPE
-    for _, tree in layers:
-        model = tree.get('MODEL')
-        model_type = (model.get('TYPE') or model_type) if isinstance(model, dict) else model_type
-    return _merged(model_type, layers)
+    _insert_protocol(layers)
+    return _merged(_last(layers, 'TYPE') or _C.MODEL.TYPE, layers)
+
+
+def _last(layers, key):
+    """The last value of a key of MODEL that is set in [(source, tree)]; None where none is."""
+    values = [tree['MODEL'].get(key) for _, tree in layers if isinstance(tree.get('MODEL'), dict)]
+    return next((value for value in reversed(values) if value), None)
+
+
+def _insert_protocol(layers):
+    """Behind the model's own yaml, the DATA keys that come with the weights of MODEL.PRETRAINED; later files overrule them."""
+    pretrained, weights = _last(layers, 'PRETRAINED'), _last(layers, 'WEIGHTS')
+    if not isinstance(pretrained, str) or not isinstance(weights or [], list):
+        return                                                     # a wrong type is reported when the layers are merged
+    data = protocol(weights or [], pretrained, _last(layers, 'NAME') or _C.MODEL.NAME)
+    if data:
+        own = {str(path) for path in model_yamls().values()}
+        place = max([i for i, (source, _) in enumerate(layers) if source in own], default=-1)
+        layers.insert(place + 1, (f'the weights {pretrained}', {'DATA': data}))
 
 
 def config_from_text(text, source):
@@ -300,7 +317,7 @@ _FLAGS = {  # flag: (key, type, help)
     'image_size': ('DATA.IMAGE_SIZE', int, 'side of the square input, in pixels'),
     'num_workers': ('DATA.NUM_WORKERS', int, 'processes that load images; 0: none'),
     'num_classes': ('MODEL.NUM_CLASSES', int, 'number of classes'),
-    'pretrained': ('MODEL.PRETRAINED', str, 'weights to start from or to evaluate: .safetensors or .pdparams'),
+    'pretrained': ('MODEL.PRETRAINED', str, 'weights to start from or to evaluate: a tag or default, an address, a file'),
     'resume': ('MODEL.RESUME', str, "a checkpoint to continue, or 'auto' for the newest run below -output"),
     'output': ('SAVE', str, 'directory that gets one directory per run'),
     'epochs': ('TRAIN.NUM_EPOCHS', int, 'number of epochs'),

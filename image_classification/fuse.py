@@ -11,7 +11,8 @@ def fuse(model):
     """A copy of the network in evaluation mode in which each batch norm that directly follows a convolution or a linear layer,
     or directly precedes a linear layer, is part of it; the same outputs but for rounding.
 
-    Which layers follow each other is seen on one image of the configuration's size. Norms elsewhere stay.
+    Which layers follow each other is seen on one image of the configuration's size. Norms elsewhere stay. Layers that derive
+    something from their weights in each pass, as EfficientViT its attention biases, do so once: those with a method `fix`.
     """
     model = copy.deepcopy(model)
     model.eval()
@@ -21,6 +22,9 @@ def fuse(model):
             _replace(model, second, nn.Identity())
         else:
             _try_in_front(model, first, second)
+    for layer in model.sublayers():
+        if hasattr(layer, 'fix'):
+            layer.fix()
     return model
 
 

@@ -2,14 +2,15 @@
 import difflib
 import fnmatch
 import importlib
+import os
 import warnings
 
 from yacs.config import CfgNode
 
 from image_classification.config import get_config, model_yamls
 from image_classification.errors import UserError
-from image_classification.layers import FeatureExtractor
-from image_classification.weights import load_weights
+from image_classification.layers import FeatureExtractor, set_checkpointing
+from image_classification.pretrained import DEFAULT, load_pretrained, with_protocol
 
 # What timm's users call these keys.
 _KEYWORDS = {'drop_rate': 'DROPOUT', 'drop_path_rate': 'DROPPATH', 'in_chans': 'IN_CHANNELS'}
@@ -25,6 +26,8 @@ def build_model(cfg):
     module = importlib.import_module(f'image_classification.{cfg.MODEL.TYPE.lower()}.model')
     model = module.build_model(cfg)
     model.config = cfg
+    if cfg.MODEL.GRAD_CHECKPOINTING:
+        set_checkpointing(model)
     return model
 
 
@@ -33,8 +36,10 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
 
     Args:
         name: a model of `list_models()`, a yaml's path, or a configuration.
-        pretrained: weights to load, .safetensors or .pdparams. If `num_classes` differs from theirs, the classifier keeps
-            its fresh weights, with a warning.
+        pretrained: published weights, True or a tag of `list_pretrained()`, an address, or a file: .safetensors, .pth, .pt,
+            .tar or .pdparams, in any publisher's key style. With a tag, the configuration takes its preprocessing. If
+            `num_classes` differs from theirs, the classifier keeps its fresh weights, with a warning; if `in_chans` does,
+            the first convolution's weights are adapted.
         features_only: give the list of feature maps instead of logits, see `FeatureExtractor`; `out_indices` choose levels.
         overrides: keys of MODEL in lower case: num_classes, in_chans, drop_rate, drop_path, ...
     Returns:
@@ -42,23 +47,27 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
     Raises:
         UserError: an unknown name or key, weights that do not fit, levels that do not exist.
     """
+    pretrained = DEFAULT if pretrained is True else os.fspath(pretrained or '')
     if isinstance(name, CfgNode):
         if overrides:
             raise UserError(f'create_model takes a configuration or keywords, not both; found {", ".join(overrides)}. '
                             'Put them into the configuration.')
-        cfg = name
+        cfg = with_protocol(name, pretrained) if pretrained else name
     else:
         cfg = get_config(name)
+        overrides = {f'MODEL.{_key(word, cfg.MODEL)}': value for word, value in overrides.items()}
+        if pretrained:
+            overrides['MODEL.PRETRAINED'] = pretrained
         if overrides:
             with warnings.catch_warnings():                        # said once above
                 warnings.simplefilter('ignore')
-                cfg = get_config(name, {f'MODEL.{_key(word, cfg.MODEL)}': value for word, value in overrides.items()})
+                cfg = get_config(name, overrides)
     model = build_model(cfg)
     if pretrained:
-        dropped = load_weights(model, pretrained, new_classifier=True)
+        source, dropped = load_pretrained(model, pretrained)
         if dropped:
-            warnings.warn(f'{pretrained} has another number of classes than {cfg.MODEL.NUM_CLASSES}: '
-                          f'{", ".join(dropped)} start afresh', stacklevel=2)
+            warnings.warn(f'{source} has another number of classes than {cfg.MODEL.NUM_CLASSES}: {", ".join(dropped)} start '
+                          'afresh', stacklevel=2)
     return FeatureExtractor(model, out_indices) if features_only else model
 
 

@@ -8,18 +8,23 @@ import paddle
 import safetensors
 from safetensors.numpy import load_file, save_file
 
-from image_classification import safe_pickle
+from image_classification import key_styles, safe_pickle
 from image_classification.errors import UserError
+from image_classification.torch_file import is_torch, read_torch
 
-# Wrappers that training programs put around a state dict, the preferred first: EMA is what they evaluate.
-_WRAPPERS = ('model_ema', 'model', 'state_dict')
+# Where training programs put a state dict, the preferred first: the moving average is what they evaluate.
+WRAPPERS = ('model_ema', 'state_dict_ema', 'ema', 'model', 'state_dict')
+# Beside the weights, of paddle.save and of tools/convert_weights.py.
+NOTES = ('StructuredToParameterName@@', '__provenance__')
+# What is saved by mistake in place of weights, by how it begins.
+_NO_WEIGHTS = {b'<': 'a web page', b'version https://git-lfs': 'a pointer to a file in Git LFS'}
 
 
 def load_weights(model, path, new_classifier=False):
     """Load a weights file or a checkpoint into `model`, all of it or nothing.
 
     Args:
-        path: .safetensors (of a checkpoint its moving average, if it has one) or .pdparams.
+        path: as `read_weights` takes it.
         new_classifier: keep the model's own classifier where the file's has another number of classes.
     Returns:
         names of the classifier's parameters that were kept for that reason.
@@ -60,47 +65,84 @@ def _fit(model, state, source, new_classifier):
     return dropped
 
 
-def from_torch(model, torch_state):
-    """A published PyTorch state dict as this model's: {published key: array} -> {our key: array}, strict.
+def from_torch(model, torch_state, style='', strict=True):
+    """A published PyTorch state dict as this model's: {published key: array} -> {our name: array}.
 
-    Batch norms' `running_mean`/`running_var` become `_mean`/`_variance`, weights of `nn.Linear` layers transpose, everything
-    else is equal. `num_batches_tracked` and what the model lists in `derived_entries` (endings of published keys whose
-    values follow from the architecture) have no counterpart here.
+    Args:
+        style: whose keys these are, of the family's `published.py` (official, timm, torchvision); '' is the family's own.
+            `key_styles.detect_style` finds it.
+        strict: check that names and shapes are the model's. `load_state` does so, too, and can accept another classifier.
     Raises:
-        UserError: names are missing or unexpected, or shapes differ; the first few of each are listed.
+        UserError: an unknown style; names are missing or unexpected, or shapes differ: the first few of each are listed.
     """
-    linear = {f'{name}.weight' for name, layer in model.named_sublayers() if isinstance(layer, paddle.nn.Linear)}
-    skipped = ('num_batches_tracked', *getattr(model, 'derived_entries', ()))
-    state = {}
-    for key, value in torch_state.items():
-        if key.endswith(skipped):
-            continue
-        group, dot, last = key.rpartition('.')
-        name = group + dot + {'running_mean': '_mean', 'running_var': '_variance'}.get(last, last)
-        state[name] = np.asarray(value).T if name in linear else np.asarray(value)
-    _fit(model, state, 'the PyTorch state dict', new_classifier=False)
+    state = key_styles.to_ours(model, torch_state, style)
+    if strict:
+        _fit(model, state, 'the PyTorch state dict', new_classifier=False)
     return state
+
+
+def to_torch(model, style=''):
+    """The inverse: the model's weights under the keys and in the shapes of a publisher, {published key: array}."""
+    return key_styles.to_published(model, style)
 
 
 def _numpy_dtype(tensor):
     return str(tensor.dtype).rsplit('.', 1)[-1]
 
 
-def read_weights(path):
-    """{name: array} from a weights file; from a checkpoint of ours its moving average, else its model."""
+def read_weights(path, wrapper=''):
+    """{name: array} from a weights file; from a checkpoint of ours its moving average, else its model.
+
+    What the file holds decides how it is read, its ending only what an error says.
+    Args:
+        path: .safetensors, .pdparams, or what `torch.save` wrote (.pth, .pt, .tar, .bin).
+        wrapper: which part of a training checkpoint to take, if it is one; by default the first of `WRAPPERS` that it has.
+    Raises:
+        UserError: the file is missing, damaged, of another format, or holds something else than weights.
+    """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f'no weights at {path}; wanted a .safetensors or .pdparams file')
-    if path.suffix == '.safetensors':
+    kind = _format(path)
+    if kind == '.safetensors':
         state, _ = read_safetensors(path)
         for prefix in ('ema.', 'model.'):
             inside = {name[len(prefix):]: value for name, value in state.items() if name.startswith(prefix)}
             if inside:
                 return inside
         return state
-    if path.suffix == '.pdparams':
-        return _read_pdparams(path)
-    raise UserError(f'{path} ends in {path.suffix or "nothing"!r}; wanted .safetensors or .pdparams')
+    content = read_torch(path) if kind == '.pth' else safe_pickle.load(path, encoding='latin1')
+    parts = [name for name in WRAPPERS if isinstance(content, dict) and isinstance(content.get(name), dict)]
+    if wrapper and parts and wrapper not in parts:
+        raise UserError(f'{path} has no part {wrapper!r}; found {", ".join(parts)}. Fetch the checkpoint that has it.')
+    return _state(unwrap(content, (wrapper,) if wrapper else WRAPPERS), path)
+
+
+def _format(path):
+    """'.safetensors', '.pdparams' (any pickle) or '.pth', by the first bytes; by the ending if these say nothing."""
+    try:
+        with open(path, 'rb') as file:
+            start = file.read(512)
+    except OSError as error:
+        raise UserError(f'no weights at {path} ({error.strerror}); wanted a .safetensors, .pdparams or PyTorch file') from None
+    if start[8:9] == b'{':                                         # behind the header's length
+        return '.safetensors'
+    if is_torch(start):
+        return '.pth'
+    if start[:1] == b'\x80':                                       # the protocol of a pickle
+        return '.pdparams'
+    hint = next((text for mark, text in _NO_WEIGHTS.items() if start.lstrip().startswith(mark)), '')
+    if not hint and path.suffix in ('.safetensors', '.pdparams'):
+        return path.suffix                                         # whose reader says what is wrong
+    raise UserError(f'{path} is {hint or "damaged, or no weights file"}; wanted a .safetensors, .pdparams or PyTorch file. '
+                    'Fetch or copy it again.')
+
+
+def unwrap(content, prefer=WRAPPERS):
+    """The state dict within what a training program saved: the first part of these names, without `module.`, which PyTorch's
+    parallel wrappers put before every key. What has no such part is given back as it is."""
+    if not isinstance(content, dict):
+        return content
+    state = next((content[name] for name in prefer if isinstance(content.get(name), dict)), content)
+    return key_styles.without_prefix(state)
 
 
 def read_safetensors(path):
@@ -109,6 +151,8 @@ def read_safetensors(path):
         with safetensors.safe_open(path, framework='numpy') as file:
             metadata = file.metadata() or {}
         return load_file(path), metadata
+    except (TypeError, AttributeError) as error:                   # of the library, for types that numpy lacks
+        raise UserError(f'{path} holds numbers of a type that is not read here ({error}); wanted float32 or float16') from None
     except (safetensors.SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
         raise UserError(f'{path} is damaged or no .safetensors file: {error}. Fetch or copy it again.') from None
 
@@ -128,15 +172,11 @@ def write_safetensors(path, tensors, metadata):
         temporary.unlink(missing_ok=True)
 
 
-def _read_pdparams(path):
-    content = safe_pickle.load(path, encoding='latin1')
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-            break
+def _state(content, path):
+    """{name: array} of a state dict, whose values are checked."""
     if not isinstance(content, dict):
         raise UserError(f'{path} holds a {type(content).__name__}; wanted the state dict of a network')
-    state = {name: _array(value) for name, value in content.items() if name != 'StructuredToParameterName@@'}
+    state = {name: _array(value) for name, value in content.items() if name not in NOTES}
     strange = [name for name, value in state.items() if value is None]
     if strange or not state:
         raise UserError(f'{path} holds no tensors under {strange[:3] or "any name"}; wanted the state dict of a network')

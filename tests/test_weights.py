@@ -1,12 +1,17 @@
+import json
 import os
 import pickle
+import random
+import struct
 
 import numpy as np
 import paddle
 import pytest
 
 import image_classification as ic
-from image_classification.weights import read_safetensors, read_weights, write_safetensors
+from image_classification.weights import read_safetensors, read_weights, unwrap, write_safetensors
+from tests import torch_writer
+from tests.torch_writer import Name, legacy_file, zip_file
 
 
 @pytest.fixture(scope='module')
@@ -119,6 +124,96 @@ def test_a_damaged_or_foreign_file_gets_one_clear_message(model, file, tmp_path,
         content = whole.read_bytes()[:-5]
     (tmp_path / name).write_bytes(content)
     assert name in message(read_weights, tmp_path / name)
+
+
+@pytest.fixture(params=[zip_file, lambda content, data: legacy_file(content, {key: (3, value) for key, value in data.items()})])
+def torch_file(request, tmp_path):
+    """torch_file(content, ending): path of a file of torch.save, whose storage '0' is 0, 1, 2 and '1' is 3, 4, 5."""
+    def write(content, ending='.pth'):
+        path = tmp_path / f'torch{ending}'
+        path.write_bytes(request.param(content, {str(i): np.arange(3 * i, 3 * i + 3, dtype='f4').tobytes() for i in (0, 1)}))
+        return path
+    return write
+
+
+TWO = {'a.weight': torch_writer.tensor('0', (3,)), 'a.bias': torch_writer.tensor('1', (3,))}
+
+
+@pytest.mark.parametrize('ending', ['.pth', '.pt', '.pth.tar', '.bin', '.pdparams', '.safetensors', ''])
+def test_files_of_pytorch_are_known_by_their_content(torch_file, ending):
+    parallel = {f'module.{name}': value for name, value in TWO.items()}
+    state = read_weights(torch_file({'state_dict': parallel, 'epoch': 1}, ending))
+    assert list(state) == ['a.weight', 'a.bias']
+    np.testing.assert_array_equal(state['a.bias'], [3, 4, 5])
+
+
+def test_other_files_are_known_by_their_content_too(tmp_path):
+    write_safetensors(tmp_path / 'a.pth', {'a': np.ones(2)}, {})
+    (tmp_path / 'b.bin').write_bytes(pickle.dumps({'a': np.ones(2)}))
+    for name in ('a.pth', 'b.bin'):
+        np.testing.assert_array_equal(read_weights(tmp_path / name)['a'], [1, 1])
+
+
+def test_a_part_of_a_checkpoint_can_be_named(torch_file):
+    path = torch_file({'model': {'w': TWO['a.weight']}, 'model_ema': {'w': TWO['a.bias']},
+                       'args': Name('argparse', 'Namespace')()})
+    np.testing.assert_array_equal(read_weights(path)['w'], [3, 4, 5])
+    np.testing.assert_array_equal(read_weights(path, wrapper='model')['w'], [0, 1, 2])
+    assert "no part 'student'; found model_ema, model" in message(read_weights, path, 'student')
+
+
+def test_weights_without_a_wrapper_need_none(torch_file):
+    assert read_weights(torch_file(TWO), wrapper='model_ema').keys() == TWO.keys()
+
+
+@pytest.mark.parametrize('content, taken', [
+    ({'model': {'x': 1}, 'state_dict_ema': {'x': 2}}, {'x': 2}), ({'state_dict': {'x': 1}, 'ema': {'x': 2}}, {'x': 2}),
+    ({'model': {'module.x': 1, 'module.y': 2}}, {'x': 1, 'y': 2}), ({'module.x': 1, 'y': 2}, {'module.x': 1, 'y': 2}),
+    ({'model': 'a name', 'x': 1}, {'model': 'a name', 'x': 1}), ([1], [1])])
+def test_wrappers_are_taken_off(content, taken):
+    assert unwrap(content) == taken
+
+
+@pytest.mark.parametrize('content', [{'w': 'x'}, {'net': TWO}, [1], {}, 7, {'model': {}}])
+def test_what_is_no_state_dict_is_an_error(tmp_path, content):
+    for data in (zip_file(content, {'0': bytes(12), '1': bytes(12)}), torch_writer.program({'a': 1})):
+        (tmp_path / 'a.pth').write_bytes(data)
+        assert 'wanted the state dict of a network' in message(read_weights, tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('content, found', [
+    (b'\n<!DOCTYPE html><html>', 'a web page'),
+    (b'version https://git-lfs.github.com/spec/v1\n', 'a pointer to a file in Git LFS'),
+    (b'\x1f\x8b\x08' + bytes(100), 'damaged, or no weights file'), (b'', 'damaged, or no weights file')])
+def test_what_is_saved_by_mistake_is_named(tmp_path, content, found):
+    (tmp_path / 'a.pth').write_bytes(content)
+    assert f'a.pth is {found}; wanted' in message(read_weights, tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('dtype, shape, header, problem', [
+    ('F32', [2], 10 ** 15, 'header too large'), ('F32', [10 ** 12], None, 'damaged'), ('F32', [10 ** 10] * 2, None, 'damaged'),
+    ('BF16', [4], None, 'numbers of a type'), ('F8_E4M3', [8], None, 'numbers of a type')])
+def test_safetensors_that_promise_too_much_are_an_error(tmp_path, dtype, shape, header, problem):
+    text = json.dumps({'a': {'dtype': dtype, 'shape': shape, 'data_offsets': [0, 8]}}).encode()
+    (tmp_path / 'a.safetensors').write_bytes(struct.pack('<Q', header or len(text)) + text + bytes(8))
+    assert problem in message(read_weights, tmp_path / 'a.safetensors')
+
+
+def test_flipped_bits_of_a_pdparams_are_an_error_or_another_number(tmp_path):
+    whole = pickle.dumps({'w': np.arange(6, dtype='f4').reshape(2, 3), 'b': ('b_0', np.ones(2))}, 4)
+    rng, errors = random.Random(0), 0
+    for _ in range(300):
+        data = bytearray(whole)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        (tmp_path / 'a.pdparams').write_bytes(data)
+        try:
+            state = read_weights(tmp_path / 'a.pdparams')
+        except ic.UserError as error:
+            errors += 1
+            assert 'a.pdparams' in str(error)
+        else:
+            assert sum(value.nbytes for value in state.values()) <= len(data)
+    assert errors > 50
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -98,12 +98,17 @@ FORMATS = {'table': as_table, 'json': as_json, 'csv': as_csv}
 
 
 def write(text, output):
-    """To the screen, or to a file that is there whole or not at all. Names of files may be of any encoding."""
+    """To the screen, or to a file. Names of files may be of any encoding."""
     data = text.encode('utf-8', 'surrogateescape')
     if output is None:
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
-        return
+    else:
+        write_file(data, output)
+
+
+def write_file(data, output):
+    """Bytes to a file that is there whole or not at all."""
     try:
         handle, temporary = tempfile.mkstemp(dir=os.path.dirname(output) or '.', prefix=f'.{os.path.basename(output)}.')
         try:

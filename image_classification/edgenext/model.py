@@ -18,7 +18,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, conv_bn
+from image_classification.layers import DropPath, Network, Stage, check_size, conv_bn
 
 
 def conv2d(c_in, c_out, kernel, stride=1, groups=1, bias=True):
@@ -187,7 +187,7 @@ class Stem(nn.Sequential):
         return conv_bn(x, self[0], self[1])
 
 
-class EdgeNeXt(nn.Layer):
+class EdgeNeXt(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W from 32 up.
 
     Stem and downsampling leave out the rows and columns at the end that fill no kernel.
@@ -214,7 +214,7 @@ class EdgeNeXt(nn.Layer):
         self.stages = nn.LayerList()
         for dim, depth, kernel, (count, *attention) in zip(dims, depths, kernels, sdta):
             rest = [(expansion, bn_hs, layer_scale, rates.pop(0)) for _ in range(depth)]
-            self.stages.append(nn.Sequential(
+            self.stages.append(Stage(
                 *[ConvEncoder(dim, kernel, *rest[i]) for i in range(depth - count)],
                 *[SDTAEncoder(dim, *attention, *rest[i]) for i in range(depth - count, depth)]))
         self.norm = nn.BatchNorm2D(dims[-1], epsilon=1e-5) if bn_hs else nn.LayerNorm(dims[-1], epsilon=1e-6)
@@ -231,7 +231,7 @@ class EdgeNeXt(nn.Layer):
 
     def forward_intermediates(self, x):
         """List of maps, one per stage: `feature_channels`, `feature_strides`."""
-        _check_size(x, self.feature_strides[-1])
+        check_size(x, self.feature_strides[-1], 'EdgeNeXt')
         maps = []
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             x = stage(downsample(x))
@@ -251,19 +251,9 @@ class EdgeNeXt(nn.Layer):
             pooled = self.norm(F.adaptive_avg_pool2d(features, 1).flatten(1))
         return self.head(self.head_dropout(pooled))
 
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
-
     def reset_classifier(self, num_classes):
         self.head = nn.Linear(self.feature_channels[-1], num_classes, bias_attr=nn.initializer.Constant(0.0),
                               weight_attr=nn.initializer.TruncatedNormal(std=0.02 * self.head_scale))
-
-
-def _check_size(x, smallest):
-    """Raise UserError for an image that leaves nothing of the last map; an export's size may be unknown here."""
-    if paddle.in_dynamic_mode() and min(x.shape[2:]) < smallest:
-        raise UserError(f'images of {x.shape[2]} x {x.shape[3]} pixels are too small for EdgeNeXt; '
-                        f'wanted at least {smallest} x {smallest}')
 
 
 def build_model(cfg):

@@ -20,7 +20,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, conv_bn
+from image_classification.layers import DropPath, Network, Stage, conv_bn
 
 
 def uniform(fan_in):
@@ -150,9 +150,16 @@ class CascadedGroupAttention(nn.Layer):
         self.attention_biases = self.create_parameter([heads, window * window],
                                                       default_initializer=nn.initializer.Constant(0.0))
         self.register_buffer('attention_bias_idxs', distances(window), persistable=False)
+        self.register_buffer('fixed_biases', None, persistable=False)
+
+    def fix(self):
+        """Gather the biases now and for good: `ic.fuse` calls it, for evaluation with weights that no longer change."""
+        self.fixed_biases = self.biases().detach()
 
     def biases(self):
         """Of each head, for each pair of query and key: (heads, N, N) with N = window ** 2."""
+        if self.fixed_biases is not None:
+            return self.fixed_biases
         idxs = self.attention_bias_idxs.flatten().astype('int64')  # `.to(dtype=...)` has made it a table of floats
         return self.attention_biases.index_select(idxs, axis=1).reshape([self.heads, self.window ** 2, -1])
 
@@ -207,7 +214,7 @@ class EfficientViTBlock(nn.Layer):
         return self.ffn1(self.dw1(self.mixer(self.ffn0(self.dw0(x)))))
 
 
-class EfficientViTBackbone(nn.Layer):
+class EfficientViTBackbone(Network):
     """(B, in_channels, H, W), normalized -> list of the three stages' maps, in training and evaluation alike; any H and W.
 
     Args:
@@ -217,7 +224,6 @@ class EfficientViTBackbone(nn.Layer):
         droppath: probability that a sample skips a residual branch in training.
     """
 
-    classifier_layers = ()  # what a new number of classes replaces
     derived_entries = ('attention_bias_idxs',)                     # published, and determined by the window
 
     def __init__(self, in_channels, dims, depths, num_heads, key_dims, windows, kernels, stride=16, droppath=0.0):
@@ -232,7 +238,7 @@ class EfficientViTBackbone(nn.Layer):
                 stages[i] += [nn.Sequential(*depthwise_and_ffn(dims[i - 1], 1.0, droppath)), PatchMerging(dims[i - 1], dim),
                               nn.Sequential(*depthwise_and_ffn(dim, 1.0, droppath))]
             stages[i] += [EfficientViTBlock(dim, key_dim, heads, window, kernels, droppath) for _ in range(depth)]
-        self.blocks1, self.blocks2, self.blocks3 = (nn.Sequential(*stage) for stage in stages)
+        self.blocks1, self.blocks2, self.blocks3 = (Stage(*stage) for stage in stages)
         self.feature_channels = list(dims)
         self.feature_strides = [stride, 2 * stride, 4 * stride]
 

@@ -16,7 +16,8 @@ from image_classification.engine.run import BEST, LAST, RunLog, find_checkpoint,
 from image_classification.engine.summary import finish
 from image_classification.errors import UserError
 from image_classification.models import build_model
-from image_classification.weights import load_state, load_weights
+from image_classification.pretrained import load_pretrained
+from image_classification.weights import load_state
 
 
 def run(cfg, group):
@@ -46,7 +47,10 @@ def run_evaluation(cfg, group):
         check_same_model(checkpoint, cfg, data.classes)
         load_state(model, checkpoint.ema or checkpoint.model, checkpoint.path)
     else:
-        load_weights(model, cfg.MODEL.PRETRAINED)
+        _, dropped = load_pretrained(model, cfg.MODEL.PRETRAINED)
+        if dropped:
+            raise UserError(f'{cfg.MODEL.PRETRAINED} has another number of classes than {cfg.MODEL.NUM_CLASSES}; set '
+                            '-num_classes')
     log = RunLog(new_run_directory(cfg) if group.is_main else None)
     metrics = evaluate(model, get_dataloader(cfg, data, False, group.rank, group.world_size), group)
     log.metrics(kind='eval', **metrics)
@@ -57,7 +61,8 @@ def run_evaluation(cfg, group):
 def check_same_model(checkpoint, cfg, classes):
     """Raise UserError unless the checkpoint is of the network, the classes and the optimizer at hand."""
     theirs, ours = checkpoint.cfg.MODEL, cfg.MODEL
-    free = ('RESUME', 'PRETRAINED', 'PUBLISHED', 'WEIGHTS', 'DROPOUT', 'DROPPATH', 'ATTENTION_DROPOUT', 'MLP_DROPOUT')
+    free = ('RESUME', 'PRETRAINED', 'PUBLISHED', 'WEIGHTS', 'GRAD_CHECKPOINTING', 'DROPOUT', 'DROPPATH', 'ATTENTION_DROPOUT',
+            'MLP_DROPOUT')
     differ = [f'MODEL.{key} is {theirs.get(key)!r}, the configuration\'s is {ours[key]!r}'
               for key in ours if key not in free and theirs.get(key) != ours[key]]
     names = checkpoint.cfg.TRAIN.OPTIMIZER.NAME, cfg.TRAIN.OPTIMIZER.NAME
@@ -124,14 +129,14 @@ class Trainer:
 
     def load_pretrained(self):
         """Start from the weights of MODEL.PRETRAINED, if it is set. Returns lines for the log."""
-        path, model = self.cfg.MODEL.PRETRAINED, self.model
-        if not path:
+        model = self.model
+        if not self.cfg.MODEL.PRETRAINED:
             return []
-        dropped = load_weights(model, path, new_classifier=True)
+        source, dropped = load_pretrained(model, self.cfg.MODEL.PRETRAINED)
         self.ema.set_state_dict(model.state_dict())
         if not dropped:
-            return [f'weights from {path}']
-        return [f'weights from {path}, which has another number of classes than {self.cfg.MODEL.NUM_CLASSES}: '
+            return [f'weights from {source}']
+        return [f'weights from {source}, which has another number of classes than {self.cfg.MODEL.NUM_CLASSES}: '
                 f'{", ".join(dropped)} start afresh']
 
     def introduce(self, notes):

@@ -13,8 +13,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.errors import UserError
-from image_classification.layers import conv_bn
+from image_classification.layers import Network, check_size, conv_bn
 
 SMALLEST = 15                                                      # pixels per side; below it nothing reaches inception4a
 
@@ -66,7 +65,7 @@ class InceptionAux(nn.Layer):
         return self.fc2(self.dropout(F.relu(self.fc1(x))))
 
 
-class GoogLeNet(nn.Layer):
+class GoogLeNet(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 15 on.
 
     In training, with `aux_logits`: (logits, logits behind inception4a, logits behind inception4d). The paper adds the losses
@@ -104,15 +103,9 @@ class GoogLeNet(nn.Layer):
 
     classifier_layers = ('fc', 'aux1.fc2', 'aux2.fc2')  # what a new number of classes replaces
 
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases: none."""
-        return set()
-
     def _trunk(self, x):
         """The last map at each stride, and the two maps that the auxiliary heads see."""
-        if paddle.in_dynamic_mode() and min(x.shape[2:]) < SMALLEST:
-            raise UserError(f'GoogLeNet takes images of at least {SMALLEST} x {SMALLEST} pixels, found {x.shape[2]} x '
-                            f'{x.shape[3]}. Enlarge DATA.IMAGE_SIZE.')
+        check_size(x, SMALLEST, 'GoogLeNet')
         s2 = self.conv1(x)
         s4 = self.conv3(self.conv2(self.maxpool1(s2)))
         s8 = self.inception3b(self.inception3a(self.maxpool2(s4)))

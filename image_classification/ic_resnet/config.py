@@ -5,3 +5,4 @@ DEFAULTS = CN()
 DEFAULTS.IC = CN()
 DEFAULTS.IC.DEPTHS = [3, 4, 6, 3]         # bottlenecks per stage; the stages' inner widths are 64, 128, 256 and 512
 DEFAULTS.IC.PATTERN = 'ic_resnet50'       # a name in patterns.py, or a .json file of the published format
+DEFAULTS.IC.SUPERNET_DILATION = 0         # d: a supernet for tools/search_dilation.py, (2d + 1) x (2d + 1) kernels, no pattern

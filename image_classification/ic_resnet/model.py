@@ -1,7 +1,8 @@
 """IC-ResNet, https://arxiv.org/abs/2012.13587. Sub-layers bear the names of the yifan123/IC-Conv checkpoints.
 
 A ResNet whose 3x3 convolutions are inception convolutions: every output channel has a dilation of its own in H and in W, found
-by a search and fixed in a pattern (`patterns.py`). Parameters and cost are those of the plain ResNet. Decided here:
+by a search (`search.py`) and fixed in a pattern (`patterns.py`). Parameters and cost are those of the plain ResNet. The search
+takes the weights of a *supernet*, the same network with one large convolution in place of each 3x3. Decided here:
 
 - *A branch's padding is its dilation*, so that all branches give maps of one size; its stride is the convolution's.
 - *A branch is initialized by its own number of outputs*, as the original does: the fewer channels, the larger its weights.
@@ -18,7 +19,7 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.ic_resnet.patterns import load_pattern
-from image_classification.layers import DropPath, conv_bn
+from image_classification.layers import DropPath, Network, Stage, conv_bn
 
 WIDTHS = (64, 128, 256, 512)                                       # of the 3x3 convolutions, stage by stage
 EXPANSION = 4                                                      # outputs of a bottleneck / its width
@@ -56,14 +57,20 @@ class ICConv2d(nn.Layer):
 
 
 class Bottleneck(nn.Layer):
-    """1x1 down, inception convolution, 1x1 up, shortcut: (B, C, H, W) -> (B, 4 * width, H / stride, W / stride)."""
+    """1x1 down, inception convolution, 1x1 up, shortcut: (B, C, H, W) -> (B, 4 * width, H / stride, W / stride).
+
+    `branches` as in `ICConv2d`; or one number, d, for a supernet's plain convolution of (2d + 1) x (2d + 1).
+    """
 
     def __init__(self, in_channels, width, branches, stride=1, droppath=0.0):
         super().__init__()
         out_channels = EXPANSION * width
         self.conv1 = conv2d(in_channels, width, 1)
         self.bn1 = batch_norm(width)
-        self.conv2 = ICConv2d(width, branches, stride)
+        if isinstance(branches, int):
+            self.conv2 = conv2d(width, width, 2 * branches + 1, stride, padding=branches)
+        else:
+            self.conv2 = ICConv2d(width, branches, stride)
         self.bn2 = batch_norm(width)
         self.conv3 = conv2d(width, out_channels, 1)
         self.bn3 = batch_norm(out_channels)
@@ -80,18 +87,19 @@ class Bottleneck(nn.Layer):
         return F.relu(self.drop_path(x) + shortcut)
 
 
-class ICResNet(nn.Layer):
+class ICResNet(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
         depths: bottlenecks in each of the four stages.
-        pattern: per bottleneck the branches [(dilation in H, dilation in W, output channels), ...], see `patterns.py`.
+        pattern: per bottleneck the branches [(dilation in H, dilation in W, output channels), ...], see `patterns.py`; or, for
+            a supernet that the search starts from, the largest dilation.
         dropout: in front of the classifier. droppath: of the last block, growing linearly from 0 at the first.
     """
 
     def __init__(self, depths, pattern, num_classes=1000, in_channels=3, dropout=0.0, droppath=0.0):
         super().__init__()
-        _check(depths, pattern)
+        pattern = _checked(depths, pattern)
         self.conv1 = conv2d(in_channels, 64, 7, 2, 3)
         self.bn1 = batch_norm(64)
         self.maxpool = nn.MaxPool2D(3, 2, 1)
@@ -102,17 +110,13 @@ class ICResNet(nn.Layer):
                 stride = 2 if i > 0 and j == 0 else 1
                 blocks.append(Bottleneck(channels, width, pattern[k], stride, droppath * k / last))
                 k, channels = k + 1, EXPANSION * width
-            self.add_sublayer(f'layer{i + 1}', nn.Sequential(*blocks))
+            self.add_sublayer(f'layer{i + 1}', Stage(*blocks))
         self.dropout = nn.Dropout(dropout)
         self.fc = linear(channels, num_classes)
 
     classifier_layers = ('fc',)  # what a new number of classes replaces
     feature_channels = [64, *(EXPANSION * width for width in WIDTHS)]
     feature_strides = [2, 4, 8, 16, 32]
-
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases: none."""
-        return set()
 
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
@@ -129,17 +133,17 @@ class ICResNet(nn.Layer):
     def forward_head(self, features):
         return self.fc(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
 
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
-
     def reset_classifier(self, num_classes):
         self.fc = linear(self.feature_channels[-1], num_classes)
 
 
-def _check(depths, pattern):
-    """Raise UserError unless the pattern has as many convolutions as the network, each with as many channels."""
+def _checked(depths, pattern):
+    """The pattern; a supernet's, spelled out per bottleneck. Raises UserError unless it has as many convolutions as the network
+    and each as many channels."""
     if len(depths) != len(WIDTHS) or min(depths) < 1:
         raise UserError(f'MODEL.IC.DEPTHS is {list(depths)}; wanted {len(WIDTHS)} stages of at least one block')
+    if isinstance(pattern, int):
+        return [pattern] * sum(depths)
     wanted = [width for width, depth in zip(WIDTHS, depths) for _ in range(depth)]
     if len(pattern) != len(wanted):
         raise UserError(f'MODEL.IC.PATTERN has {len(pattern)} convolutions; '
@@ -148,10 +152,13 @@ def _check(depths, pattern):
         found = sum(channels for *_, channels in branches)
         if found != width:
             raise UserError(f'MODEL.IC.PATTERN gives {found} channels to convolution {i}; wanted {width}')
+    return pattern
 
 
 def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where pattern and depths do not fit."""
-    model = cfg.MODEL
-    return ICResNet(depths=model.IC.DEPTHS, pattern=load_pattern(model.IC.PATTERN), num_classes=model.NUM_CLASSES,
+    model, dilation = cfg.MODEL, cfg.MODEL.IC.SUPERNET_DILATION
+    if dilation < 0:
+        raise UserError(f'MODEL.IC.SUPERNET_DILATION is {dilation}; wanted the largest dilation, or 0 for no supernet')
+    return ICResNet(depths=model.IC.DEPTHS, pattern=dilation or load_pattern(model.IC.PATTERN), num_classes=model.NUM_CLASSES,
                     in_channels=model.IN_CHANNELS, dropout=model.DROPOUT, droppath=model.DROPPATH)

@@ -9,6 +9,7 @@ Of the authors' patterns these are the ones found for Faster R-CNN (`ic_resnet50
 """
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -115,6 +116,28 @@ def read_pattern(path):
     if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
         raise UserError(f'{path} is no dilation pattern; wanted a list of objects, one per 3x3 convolution')
     return [[branch for key, channels in layer.items() if (branch := _branch(key, channels, path))[2]] for layer in layers]
+
+
+def write_pattern(pattern, path):
+    """Write a pattern in that format; a reader of `path` sees the old file or this one.
+
+    Raises:
+        UserError: the file cannot be written, or a convolution has two branches of one dilation, for which json has one key.
+    """
+    layers = [{f'({h - 1}, {w - 1})': channels for h, w, channels in branches} for branches in pattern]
+    for i, (layer, branches) in enumerate(zip(layers, pattern)):
+        if len(layer) != len(branches):
+            raise UserError(f'convolution {i} has {len(branches)} branches of {len(layer)} dilations; wanted one for each')
+    path = Path(path)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        temporary.write_text(json.dumps(layers, indent=1) + '\n', encoding='utf-8')
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f'cannot write {path}: {error.strerror}. Choose another file.') from None
+    finally:
+        if temporary.exists():
+            temporary.unlink()
 
 
 def _branch(key, channels, path):

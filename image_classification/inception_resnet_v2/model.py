@@ -17,7 +17,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import BasicConv2d, Branches, DropPath
+from image_classification.layers import BasicConv2d, Branches, DropPath, Network, Stage, check_size
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches mixed_7a
 # PyTorch's default: uniform within +-1 / sqrt(fan_in).
@@ -105,7 +105,7 @@ def block8(scale, droppath, relu=True):
         scale, droppath, relu)
 
 
-class InceptionResNetV2(nn.Layer):
+class InceptionResNetV2(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
 
     Args:
@@ -128,11 +128,11 @@ class InceptionResNetV2(nn.Layer):
         self.conv2d_4a = Conv(80, 192, 3)
         self.maxpool_5a = nn.MaxPool2D(3, 2)
         self.mixed_5b = mixed_5b()
-        self.repeat = nn.Sequential(*(block35(scales[0], drop) for drop in drops35))
+        self.repeat = Stage(*(block35(scales[0], drop) for drop in drops35))
         self.mixed_6a = mixed_6a()
-        self.repeat_1 = nn.Sequential(*(block17(scales[1], drop) for drop in drops17))
+        self.repeat_1 = Stage(*(block17(scales[1], drop) for drop in drops17))
         self.mixed_7a = mixed_7a()
-        self.repeat_2 = nn.Sequential(*(block8(scales[2], drop) for drop in drops8))
+        self.repeat_2 = Stage(*(block8(scales[2], drop) for drop in drops8))
         self.block8 = block8(1.0, droppath, relu=False)
         self.conv2d_7b = Conv(2080, 1536, 1)
         self.dropout = nn.Dropout(dropout)
@@ -142,15 +142,9 @@ class InceptionResNetV2(nn.Layer):
 
     classifier_layers = ('classif',)  # what a new number of classes replaces
 
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases: none."""
-        return set()
-
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
-        if paddle.in_dynamic_mode() and min(x.shape[2:]) < SMALLEST:
-            raise UserError(f'Inception-ResNet-v2 takes images of at least {SMALLEST} x {SMALLEST} pixels, found '
-                            f'{x.shape[2]} x {x.shape[3]}. Enlarge DATA.IMAGE_SIZE.')
+        check_size(x, SMALLEST, 'Inception-ResNet-v2')
         s2 = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(x)))
         s4 = self.conv2d_4a(self.conv2d_3b(self.maxpool_3a(s2)))
         s8 = self.repeat(self.mixed_5b(self.maxpool_5a(s4)))
@@ -164,9 +158,6 @@ class InceptionResNetV2(nn.Layer):
 
     def forward_head(self, features):
         return self.classif(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
     def reset_classifier(self, num_classes):
         self.classif = nn.Linear(1536, num_classes, weight_attr=PYTORCH, bias_attr=bias(1536))

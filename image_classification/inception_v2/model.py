@@ -12,12 +12,11 @@ What is decided here:
 """
 from functools import partial
 
-import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import BasicConv2d, Branches
+from image_classification.layers import BasicConv2d, Branches, Network, Stage, check_size
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches Mixed_7
 INIT = nn.initializer.TruncatedNormal(std=0.1)
@@ -82,7 +81,7 @@ def reduction_b():
         branch_pool=nn.MaxPool2D(3, 2))
 
 
-class InceptionV2(nn.Layer):
+class InceptionV2(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
 
     Args:
@@ -99,11 +98,11 @@ class InceptionV2(nn.Layer):
         self.Conv2d_3a_3x3 = Conv(64, 80, 3)
         self.Conv2d_4a_3x3 = Conv(80, 192, 3, stride=2)
         self.Conv2d_4b_3x3 = Conv(192, 288, 3, same=True)
-        self.Mixed_5 = nn.Sequential(*(figure_5() for _ in range(depths[0])))
+        self.Mixed_5 = Stage(*(figure_5() for _ in range(depths[0])))
         self.Reduction_6 = reduction_a()
-        self.Mixed_6 = nn.Sequential(*(figure_6() for _ in range(depths[1])))
+        self.Mixed_6 = Stage(*(figure_6() for _ in range(depths[1])))
         self.Reduction_7 = reduction_b()
-        self.Mixed_7 = nn.Sequential(figure_7(1280), *(figure_7(2048) for _ in range(depths[2] - 1)))
+        self.Mixed_7 = Stage(figure_7(1280), *(figure_7(2048) for _ in range(depths[2] - 1)))
         self.dropout = nn.Dropout(dropout)
         self.reset_classifier(num_classes)
         self.feature_channels = [64, 80, 288, 768, 2048]
@@ -111,15 +110,9 @@ class InceptionV2(nn.Layer):
 
     classifier_layers = ('fc',)  # what a new number of classes replaces
 
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases: none."""
-        return set()
-
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
-        if paddle.in_dynamic_mode() and min(x.shape[2:]) < SMALLEST:
-            raise UserError(f'Inception-v2 takes images of at least {SMALLEST} x {SMALLEST} pixels, found {x.shape[2]} x '
-                            f'{x.shape[3]}. Enlarge DATA.IMAGE_SIZE.')
+        check_size(x, SMALLEST, 'Inception-v2')
         s2 = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         s4 = self.Conv2d_3a_3x3(self.maxpool(s2))
         s8 = self.Mixed_5(self.Conv2d_4b_3x3(self.Conv2d_4a_3x3(s4)))
@@ -133,9 +126,6 @@ class InceptionV2(nn.Layer):
 
     def forward_head(self, features):
         return self.fc(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
     def reset_classifier(self, num_classes):
         self.fc = nn.Linear(2048, num_classes, weight_attr=INIT, bias_attr=nn.initializer.Constant(0.0))

@@ -14,8 +14,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.errors import UserError
-from image_classification.layers import conv_bn
+from image_classification.layers import Network, check_size, conv_bn
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches Mixed_7a
 
@@ -157,7 +156,7 @@ class InceptionAux(nn.Layer):
         return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-class InceptionV3(nn.Layer):
+class InceptionV3(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
 
     In training, with `aux_logits`: (logits, logits behind Mixed_6e). torchvision adds the latter's loss with weight 0.4.
@@ -195,15 +194,9 @@ class InceptionV3(nn.Layer):
 
     classifier_layers = ('fc', 'AuxLogits.fc')  # what a new number of classes replaces
 
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases: none."""
-        return set()
-
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
-        if paddle.in_dynamic_mode() and min(x.shape[2:]) < SMALLEST:
-            raise UserError(f'Inception v3 takes images of at least {SMALLEST} x {SMALLEST} pixels, found {x.shape[2]} x '
-                            f'{x.shape[3]}. Enlarge DATA.IMAGE_SIZE.')
+        check_size(x, SMALLEST, 'Inception v3')
         s2 = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         s4 = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(self.maxpool1(s2)))
         s8 = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(self.maxpool2(s4))))

@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import BasicConv2d, Branches
+from image_classification.layers import BasicConv2d, Branches, Network, Stage, check_size
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches the C blocks
 # PyTorch's default: uniform within +-1 / sqrt(fan_in).
@@ -107,7 +107,7 @@ class InceptionC(nn.Layer):
                               self.branch2_3a(long), self.branch2_3b(long), self.branch3(x)], axis=1)
 
 
-class InceptionV4(nn.Layer):
+class InceptionV4(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
 
     Args:
@@ -118,7 +118,7 @@ class InceptionV4(nn.Layer):
     def __init__(self, num_classes=1000, in_channels=3, depths=(4, 7, 3), dropout=0.2):
         super().__init__()
         a, b, c = depths
-        self.features = nn.Sequential(
+        self.features = Stage(
             ConvNormAct(in_channels, 32, 3, stride=2), ConvNormAct(32, 32, 3), ConvNormAct(32, 64, 3, same=True),  # stride 2
             mixed_3a(), mixed_4a(),                                # 4
             mixed_5a(), *(inception_a() for _ in range(a)),        # 8
@@ -133,35 +133,17 @@ class InceptionV4(nn.Layer):
 
     classifier_layers = ('last_linear',)  # what a new number of classes replaces
 
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases: none."""
-        return set()
-
-    def _trunk(self, x):
-        """The outputs of all layers of `features`."""
-        if paddle.in_dynamic_mode() and min(x.shape[2:]) < SMALLEST:
-            raise UserError(f'Inception-v4 takes images of at least {SMALLEST} x {SMALLEST} pixels, found {x.shape[2]} x '
-                            f'{x.shape[3]}. Enlarge DATA.IMAGE_SIZE.')
-        maps = []
-        for layer in self.features:
-            x = layer(x)
-            maps.append(x)
-        return maps
-
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
-        maps = self._trunk(x)
-        return [maps[i] for i in self.levels]
+        check_size(x, SMALLEST, 'Inception-v4')
+        return self.features.outputs(self.levels, x)
 
     def forward_features(self, x):
         """(B, 1536, H', W'), 8 x 8 for 299 x 299."""
-        return self._trunk(x)[-1]
+        return self.forward_intermediates(x)[-1]
 
     def forward_head(self, features):
         return self.last_linear(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
     def reset_classifier(self, num_classes):
         bound = self.num_features ** -0.5

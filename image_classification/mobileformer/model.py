@@ -15,15 +15,13 @@ in detail: see `mobileformer_official`. What the seed's code does differently fr
 - *No residual in Mobile, one dynamic ReLU for both of its positions, convolutions with bias in front of batch norm.* Kept:
   they are the architecture that the weights belong to.
 """
-from itertools import accumulate
-from operator import mul
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, conv_bn, merge_heads, split_heads
+from image_classification.layers import DropPath, Network, Stage, conv_bn, levels_of, merge_heads, split_heads
 
 INITIALIZERS = {'tn': nn.initializer.TruncatedNormal(std=0.02), 'kn': nn.initializer.KaimingNormal(),
                 'ku': nn.initializer.KaimingUniform(), 'xu': nn.initializer.XavierUniform()}
@@ -105,7 +103,7 @@ class MLP(nn.Layer):
 class DyReLU(nn.Layer):
     """Dynamic ReLU type B, https://arxiv.org/abs/2003.10027: y_c = max_k(a_ck * x_c + b_ck), a and b made from token 0.
 
-    `pieces(tokens)` gives [(a_1, b_1), ..., (a_k, b_k)], each (B, C, 1, 1): computed once for both uses in a block.
+    `pieces(tokens)` gives [(a_1, b_1), ..., (a_k, b_k)], each (B, C, 1, 1), for both uses in a block.
     """
 
     def __init__(self, channels, token_dim, k, coefs, consts, reduce, init):
@@ -150,6 +148,8 @@ class BottleNeck(nn.Layer):
     def forward(self, x, tokens=None):
         pieces = [self.act.pieces(tokens)] if self.dynamic else []
         x = self.act(conv_bn(x, self.in_pw.conv, self.in_pw_bn), *pieces)
+        if self.dynamic and not paddle.in_dynamic_mode():
+            pieces = [self.act.pieces(tokens)]                     # the published network's cost; engines merge the two
         x = self.act(self.dw(x, self.dw_bn), *pieces)
         return conv_bn(x, self.out_pw.conv, self.out_pw_bn)
 
@@ -289,7 +289,7 @@ class Classifier_Head(nn.Layer):
         return self.fc2(self.dropout(hidden))
 
 
-class MobileFormer(nn.Layer):
+class MobileFormer(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -307,7 +307,7 @@ class MobileFormer(nn.Layer):
         self.tokens = self.create_parameter([1, *tokens])
         self.stem = Stem(in_channels, *stem, init)
         self.bneck_lite = BottleNeck(*lite[:6], groups, init, is_lite=True, act=lite[6])
-        self.blocks = nn.LayerList([
+        self.blocks = Stage(*[
             MFBlock(*block, groups, init, token_dim, dyrelu, heads, mlp_ratio, dropout, droppath,
                     attn_dropout, mlp_dropout, qkv_bias) for block in blocks])
         last = blocks[-1][2]
@@ -316,10 +316,8 @@ class MobileFormer(nn.Layer):
                                           nn.ReLU())
         self.head = Classifier_Head(channel_conv, token_dim, hidden_feature, num_classes, dropout, init)
         steps = [stem[2], lite[4], *(block[4] for block in blocks)]
-        strides = list(accumulate(steps, mul))
         widths = [stem[0], lite[2], *(block[2] for block in blocks)]
-        self.levels = [i for i, stride in enumerate(strides) if stride not in strides[i + 1:]]  # last step at each stride
-        self.feature_strides = [strides[i] for i in self.levels]
+        self.levels, self.feature_strides = levels_of(steps)       # the last step at each stride
         self.feature_channels = [widths[i] for i in self.levels]
 
     classifier_layers = ('head.fc2',)  # what a new number of classes replaces
@@ -331,12 +329,10 @@ class MobileFormer(nn.Layer):
     def _trunk(self, x):
         """Maps after the stem, the lite bottleneck and each block, and the tokens."""
         tokens = self.tokens.expand([x.shape[0], -1, -1])          # the batch stays symbolic under paddle.jit
-        maps = [self.stem(x)]
-        maps.append(self.bneck_lite(maps[-1]))
-        for block in self.blocks:
-            x, tokens = block(maps[-1], tokens)
-            maps.append(x)
-        return maps, tokens
+        stem = self.stem(x)
+        lite = self.bneck_lite(stem)
+        states = self.blocks.outputs(range(len(self.blocks)), lite, tokens)
+        return [stem, lite, *[x for x, _ in states]], states[-1][1]
 
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
@@ -353,9 +349,6 @@ class MobileFormer(nn.Layer):
 
     def forward_head(self, features):
         return self.head(*features)
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
     def reset_classifier(self, num_classes):
         self.head.fc2 = linear(self.head.fc2.weight.shape[0], num_classes, self.init)

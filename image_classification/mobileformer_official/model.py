@@ -13,16 +13,14 @@ seed's Paddle code. A map (B, C, H, W) and a few tokens (B, T, D) run side by si
   recipes do not use it.
 - *The head has a batch norm over pooled vectors*: a training batch needs two images at least.
 """
-from itertools import accumulate
 from math import lcm, sqrt
-from operator import mul
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, channel_shuffle, conv_bn, merge_heads, split_heads
+from image_classification.layers import DropPath, Network, Stage, channel_shuffle, conv_bn, levels_of, merge_heads, split_heads
 
 
 def linear(in_features, out_features):
@@ -254,7 +252,7 @@ class Head(nn.Layer):
         return self.classifier(self.fc(paddle.concat([pooled, tokens[:, 0]], axis=-1)))
 
 
-class MobileFormerOfficial(nn.Layer):
+class MobileFormerOfficial(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -284,12 +282,10 @@ class MobileFormerOfficial(nn.Layer):
             else:
                 expansions = (expansion, down_expansion)
                 layers.append(DownBlock(widths[i], channels, stride, expansions, groups, reduction, drop, *former))
-        self.features = nn.LayerList(layers)
+        self.features = Stage(*layers)
         self.local_global = LocalToGlobal(widths[-1], token_dim, bridge_heads, droppath)
         self.classifier = Head(widths[-1], last_expansion, groups, token_dim, hidden_features, num_classes, dropout)
-        strides = list(accumulate([2, *(stride for _, stride, _ in blocks)], mul))
-        self.levels = [i for i, stride in enumerate(strides) if stride not in strides[i + 1:]]  # last step at each stride
-        self.feature_strides = [strides[i] for i in self.levels]
+        self.levels, self.feature_strides = levels_of([2, *(stride for _, stride, _ in blocks)])  # last step at each stride
         self.feature_channels = [widths[i] for i in self.levels]
 
     def no_weight_decay(self):
@@ -299,11 +295,9 @@ class MobileFormerOfficial(nn.Layer):
     def _trunk(self, x):
         """Maps after the stem and each block, and the tokens."""
         tokens = self.tokens.weight.unsqueeze(0).expand([x.shape[0], -1, -1])  # (B, T, D), B symbolic under paddle.jit
-        maps = [self.stem(x)]
-        for block in self.features:
-            x, tokens = block(maps[-1], tokens)
-            maps.append(x)
-        return maps, tokens
+        stem = self.stem(x)
+        states = self.features.outputs(range(len(self.features)), stem, tokens)
+        return [stem, *[x for x, _ in states]], states[-1][1]
 
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
@@ -318,9 +312,6 @@ class MobileFormerOfficial(nn.Layer):
 
     def forward_head(self, features):
         return self.classifier(*features)
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
     def reset_classifier(self, num_classes):
         layers = self.classifier.classifier

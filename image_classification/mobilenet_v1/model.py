@@ -13,8 +13,7 @@ from math import sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.errors import UserError
-from image_classification.layers import conv_bn, make_divisible
+from image_classification.layers import Network, Stage, check_width, conv_bn, make_divisible
 
 STEM = 32                                                          # channels at width 1
 STAGES = [(64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2)]  # channels, blocks, stride of the first block
@@ -52,7 +51,7 @@ class DepthwiseSeparableConv(nn.Layer):
         return F.relu6(conv_bn(x, self.conv_pw, self.bn2))
 
 
-class MobileNetV1(nn.Layer):
+class MobileNetV1(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -72,7 +71,7 @@ class MobileNetV1(nn.Layer):
         for channels, depth, stride in STAGES:
             c_out = make_divisible(channels * width)
             first = DepthwiseSeparableConv(c_in, c_out, stride)
-            stages.append(nn.Sequential(first, *[DepthwiseSeparableConv(c_out, c_out, 1) for _ in range(depth - 1)]))
+            stages.append(Stage(first, *[DepthwiseSeparableConv(c_out, c_out, 1) for _ in range(depth - 1)]))
             strides.append(strides[-1] * stride)
             self.feature_channels.append(c_out)
             c_in = c_out
@@ -80,10 +79,6 @@ class MobileNetV1(nn.Layer):
         self.feature_strides = strides[1:]                         # of the stages: 2, 4, 8, 16, 32
         self.dropout = nn.Dropout(dropout)
         self.classifier = linear(c_in, num_classes)
-
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases."""
-        return set()
 
     def forward_intermediates(self, x):
         """List of maps, one per stage: `feature_channels`, `feature_strides`."""
@@ -100,9 +95,6 @@ class MobileNetV1(nn.Layer):
         pooled = F.adaptive_avg_pool2d(x, 1).flatten(1)            # (B, C)
         return self.classifier(self.dropout(pooled))
 
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
-
     def reset_classifier(self, num_classes):
         self.classifier = linear(self.feature_channels[-1], num_classes)
 
@@ -110,6 +102,5 @@ class MobileNetV1(nn.Layer):
 def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for a width that is not positive."""
     model = cfg.MODEL
-    if model.WIDTH <= 0.0:
-        raise UserError(f'MODEL.WIDTH is {model.WIDTH}; wanted a positive multiplier of the channels, e.g. 1.0')
+    check_width(model.WIDTH)
     return MobileNetV1(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT)

@@ -8,15 +8,11 @@ Where the sources differ:
 - *Width.* The last convolution stays at 1280 channels below width 1 and widens above it, as in the paper.
 - *Stochastic depth* (`DROPPATH`) is not in the paper. It grows linearly from 0 in the first block to the given rate.
 """
-from itertools import accumulate
 from math import sqrt
-from operator import mul
 
-import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.errors import UserError
-from image_classification.layers import DropPath, conv_bn, make_divisible
+from image_classification.layers import DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
 
 STEM, LAST = 32, 1280                                              # channels at width 1
 STAGES = [  # expansion, channels, blocks, stride of the first block: table 2 of the paper
@@ -67,7 +63,7 @@ class InvertedResidual(nn.Layer):
         return x + self.droppath(y) if self.shortcut else y
 
 
-class MobileNetV2(nn.Layer):
+class MobileNetV2(PlainNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -77,6 +73,7 @@ class MobileNetV2(nn.Layer):
     """
 
     classifier_layers = ('classifier.1',)  # what a new number of classes replaces
+    make_linear = staticmethod(linear)
 
     def __init__(self, num_classes=1000, in_channels=3, width=1.0, dropout=0.2, droppath=0.0):
         super().__init__()
@@ -89,49 +86,15 @@ class MobileNetV2(nn.Layer):
                 c_in = c_out
         blocks = [InvertedResidual(*row, droppath * i / (len(rows) - 1)) for i, row in enumerate(rows)]
         last = make_divisible(LAST * max(1.0, width))
-        self.features = nn.Sequential(ConvNormAct(in_channels, stem, 3, 2), *blocks, ConvNormAct(c_in, last, 1))
+        self.features = Stage(ConvNormAct(in_channels, stem, 3, 2), *blocks, ConvNormAct(c_in, last, 1))
         self.classifier = nn.Sequential(nn.Dropout(dropout), linear(last, num_classes))
-        strides = list(accumulate([2, *(row[2] for row in rows)], mul))
         widths = [stem, *(row[1] for row in rows)]
-        self.levels = [i for i, stride in enumerate(strides) if stride not in strides[i + 1:]]  # last block at each stride
-        self.feature_strides = [strides[i] for i in self.levels]
+        self.levels, self.feature_strides = levels_of([2, *(row[2] for row in rows)])  # the last block at each stride
         self.feature_channels = [widths[i] for i in self.levels]
-
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases."""
-        return set()
-
-    def _blocks(self, x):
-        """Maps after the stem and after each block."""
-        maps = [self.features[0](x)]
-        for i in range(1, len(self.features) - 1):
-            maps.append(self.features[i](maps[-1]))
-        return maps
-
-    def forward_intermediates(self, x):
-        """List of maps, the last block's at each stride: `feature_channels`, `feature_strides`. The head's wide convolution
-        is none of them."""
-        maps = self._blocks(x)
-        return [maps[i] for i in self.levels]
-
-    def forward_features(self, x):
-        """Last map (B, 1280, H/32, W/32)."""
-        return self.features[-1](self._blocks(x)[-1])
-
-    def forward_head(self, x):
-        return self.classifier(F.adaptive_avg_pool2d(x, 1).flatten(1))
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
-
-    def reset_classifier(self, num_classes):
-        layers = self.classifier
-        layers[1] = linear(layers[1].weight.shape[0], num_classes)
 
 
 def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for a width that is not positive."""
     model = cfg.MODEL
-    if model.WIDTH <= 0.0:
-        raise UserError(f'MODEL.WIDTH is {model.WIDTH}; wanted a positive multiplier of the channels, e.g. 1.0')
+    check_width(model.WIDTH)
     return MobileNetV2(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT, model.DROPPATH)

@@ -13,15 +13,13 @@ convolution widens before the pool and a hidden linear layer follows it. Where t
 - *Batch norm* has an epsilon of 0.001 and a momentum of 0.99 (PyTorch's 0.01).
 - *Stochastic depth* (`DROPPATH`) grows linearly from 0 in the first block to the given rate.
 """
-from itertools import accumulate
 from math import sqrt
-from operator import mul
 
 import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, conv_bn, make_divisible
+from image_classification.layers import DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
 
 STEM = 16                                                          # channels at width 1
 LARGE = [  # kernel, hidden channels, channels, squeeze-and-excitation, activation, stride: table 1 of the paper
@@ -108,7 +106,7 @@ def scaled(blocks, hidden_units, width, rule):
     return rows, make_divisible(hidden_units * (max(1.0, width) if rule == 'paper' else width))
 
 
-class MobileNetV3(nn.Layer):
+class MobileNetV3(PlainNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -119,52 +117,20 @@ class MobileNetV3(nn.Layer):
     """
 
     classifier_layers = ('classifier.3',)  # what a new number of classes replaces
+    make_linear = staticmethod(linear)
 
     def __init__(self, num_classes=1000, in_channels=3, arch='large', width=1.0, width_rule='paper', dropout=0.2, droppath=0.0):
         super().__init__()
         rows, units = scaled(*ARCHITECTURES[arch], width, width_rule)
         stem, c_last = rows[0][0], rows[-1][2]
         blocks = [InvertedResidual(*row, droppath * i / (len(rows) - 1)) for i, row in enumerate(rows)]
-        self.features = nn.Sequential(ConvNormAct(in_channels, stem, 3, 'hardswish', stride=2), *blocks,
+        self.features = Stage(ConvNormAct(in_channels, stem, 3, 'hardswish', stride=2), *blocks,
                                       ConvNormAct(c_last, 6 * c_last, 1, 'hardswish'))
         self.classifier = nn.Sequential(
             linear(6 * c_last, units), nn.Hardswish(), nn.Dropout(dropout), linear(units, num_classes))
-        strides = list(accumulate([2, *(row[-1] for row in rows)], mul))
         widths = [stem, *(row[2] for row in rows)]
-        self.levels = [i for i, stride in enumerate(strides) if stride not in strides[i + 1:]]  # last block at each stride
-        self.feature_strides = [strides[i] for i in self.levels]
+        self.levels, self.feature_strides = levels_of([2, *(row[-1] for row in rows)])  # the last block at each stride
         self.feature_channels = [widths[i] for i in self.levels]
-
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases."""
-        return set()
-
-    def _blocks(self, x):
-        """Maps after the stem and after each block."""
-        maps = [self.features[0](x)]
-        for i in range(1, len(self.features) - 1):
-            maps.append(self.features[i](maps[-1]))
-        return maps
-
-    def forward_intermediates(self, x):
-        """List of maps, the stem's or the last block's at each stride: `feature_channels`, `feature_strides`. The head's wide
-        convolution is none of them."""
-        maps = self._blocks(x)
-        return [maps[i] for i in self.levels]
-
-    def forward_features(self, x):
-        """Last map (B, 6 C, H/32, W/32), C being the last block's channels."""
-        return self.features[-1](self._blocks(x)[-1])
-
-    def forward_head(self, x):
-        return self.classifier(F.adaptive_avg_pool2d(x, 1).flatten(1))
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
-
-    def reset_classifier(self, num_classes):
-        layers = self.classifier
-        layers[3] = linear(layers[3].weight.shape[0], num_classes)
 
 
 def build_model(cfg):
@@ -173,7 +139,6 @@ def build_model(cfg):
     for key, value, known in (('ARCH', model.ARCH, ARCHITECTURES), ('WIDTH_RULE', model.WIDTH_RULE, WIDTH_RULES)):
         if value not in known:
             raise UserError(f'MODEL.{key} is {value!r}; wanted one of {", ".join(known)}')
-    if model.WIDTH <= 0.0:
-        raise UserError(f'MODEL.WIDTH is {model.WIDTH}; wanted a positive multiplier of the channels, e.g. 1.0')
+    check_width(model.WIDTH)
     return MobileNetV3(model.NUM_CLASSES, model.IN_CHANNELS, model.ARCH, model.WIDTH, model.WIDTH_RULE, model.DROPOUT,
                        model.DROPPATH)

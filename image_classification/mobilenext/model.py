@@ -13,16 +13,13 @@ stand between. Where the sources differ, and what is decided here:
   in the stage; the authors ask whether its widths differ, which is the same for every published width.
 - *Stochastic depth* (`DROPPATH`) is not in the paper. It rises linearly from 0 at the first block.
 """
-from itertools import accumulate
 from math import ceil, sqrt
-from operator import mul
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, conv_bn, make_divisible
+from image_classification.layers import DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
 
 STEM, LAST = 32, 1280                                              # channels at width 1
 STAGES = [  # reduction, channels, blocks, stride of the first block: the paper's table
@@ -102,7 +99,7 @@ def rows_of(width, identity_div):
     return rows
 
 
-class MobileNeXt(nn.Layer):
+class MobileNeXt(PlainNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -112,54 +109,24 @@ class MobileNeXt(nn.Layer):
     """
 
     classifier_layers = ('classifier.1',)  # what a new number of classes replaces
+    make_linear = staticmethod(linear)
 
     def __init__(self, num_classes=1000, in_channels=3, width=1.0, identity_div=1, dropout=0.2, droppath=0.0):
         super().__init__()
         rows = rows_of(width, identity_div)
         stem, last = rows[0][0], rows[-1][1]
         blocks = [SGBlock(*row, droppath * i / (len(rows) - 1)) for i, row in enumerate(rows)]
-        self.features = nn.Sequential(Chain(*conv_norm(in_channels, stem, 3, 2), nn.ReLU6()), *blocks)
+        self.features = Stage(Chain(*conv_norm(in_channels, stem, 3, 2), nn.ReLU6()), *blocks)
         self.classifier = nn.Sequential(nn.Dropout(dropout), linear(last, num_classes))
-        strides = list(accumulate([2, *(row[2] for row in rows)], mul))
         widths = [stem, *(row[1] for row in rows)]
-        self.levels = [i for i, stride in enumerate(strides) if stride not in strides[i + 1:]]  # last layer at each stride
-        self.feature_strides = [strides[i] for i in self.levels]
+        self.levels, self.feature_strides = levels_of([2, *(row[2] for row in rows)])  # the last layer at each stride
         self.feature_channels = [widths[i] for i in self.levels]
-
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases: none."""
-        return set()
-
-    def forward_intermediates(self, x):
-        """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
-        maps = []
-        for i, layer in enumerate(self.features):
-            x = layer(x)
-            if i in self.levels:
-                maps.append(x)
-        return maps
-
-    def forward_features(self, x):
-        """Last map (B, 1280, H/32, W/32), wider above width 1."""
-        return self.features(x)
-
-    def forward_head(self, features):
-        pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)     # (B, 1280)
-        return self.classifier(pooled)
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
-
-    def reset_classifier(self, num_classes):
-        layers = self.classifier
-        layers[1] = linear(layers[1].weight.shape[0], num_classes)
 
 
 def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for multipliers that cannot be."""
     model = cfg.MODEL
-    if model.WIDTH <= 0.0:
-        raise UserError(f'MODEL.WIDTH is {model.WIDTH}; wanted a positive multiplier of the channels, e.g. 1.0')
+    check_width(model.WIDTH)
     if model.IDENTITY_DIV < 1:
         raise UserError(f'MODEL.IDENTITY_DIV is {model.IDENTITY_DIV}; wanted 1 (shortcuts of all channels), 2 (of half), ...')
     return MobileNeXt(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.IDENTITY_DIV, model.DROPOUT, model.DROPPATH)

@@ -17,7 +17,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, channel_shuffle, conv_bn
+from image_classification.layers import DropPath, Network, Stage, channel_shuffle, conv_bn
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, std=None):
@@ -96,7 +96,7 @@ class Unit(nn.Layer):
         return paddle.concat([self.branch_proj(x), F.relu(out)], axis=1)
 
 
-class ShuffleNetV1(nn.Layer):
+class ShuffleNetV1(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -117,7 +117,7 @@ class ShuffleNetV1(nn.Layer):
                 first_groups = groups if units else 1
                 units.append(Unit(width, out, 1 if i else 2, groups, first_groups, droppath * len(units) / last))
                 width = out
-        self.features = nn.Sequential(*units)
+        self.features = Stage(*units)
         self.dropout = nn.Dropout(dropout)
         # Published under a name that is taken: as an attribute, `classifier` says what reset_classifier replaces.
         self.classifier = nn.Sequential(linear(width, num_classes))
@@ -125,21 +125,11 @@ class ShuffleNetV1(nn.Layer):
         self.feature_channels = [stem, stem, *channels]
         self.feature_strides = [2, 4, 8, 16, 32]
 
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases: none."""
-        return set()
-
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
-        x = self.first_conv(x)
-        maps = [x]
-        x = self.maxpool(x)
-        maps.append(x)
-        for i, unit in enumerate(self.features):
-            x = unit(x)
-            if i in self.stage_ends:
-                maps.append(x)
-        return maps
+        maps = [self.first_conv(x)]
+        maps.append(self.maxpool(maps[0]))
+        return maps + self.features.outputs(self.stage_ends, maps[1])
 
     def forward_features(self, x):
         """Last map (B, C, H/32, W/32)."""
@@ -148,9 +138,6 @@ class ShuffleNetV1(nn.Layer):
     def forward_head(self, features):
         pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)     # (B, C)
         return self.classifier(self.dropout(pooled))
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
     def reset_classifier(self, num_classes):
         self.classifier = nn.Sequential(linear(self.feature_channels[-1], num_classes))

@@ -16,7 +16,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, channel_shuffle, conv_bn
+from image_classification.layers import DropPath, Network, Stage, channel_shuffle, conv_bn
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
@@ -96,7 +96,7 @@ class Unit(nn.Layer):
         return channel_shuffle(paddle.concat([kept, changed], axis=1), 2)
 
 
-class ShuffleNetV2(nn.Layer):
+class ShuffleNetV2(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -125,11 +125,7 @@ class ShuffleNetV2(nn.Layer):
 
     @staticmethod
     def _stage(in_channels, out_channels, rates):
-        return nn.Sequential(DownUnit(in_channels, out_channels), *[Unit(out_channels, rate) for rate in rates[1:]])
-
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases: none."""
-        return set()
+        return Stage(DownUnit(in_channels, out_channels), *[Unit(out_channels, rate) for rate in rates[1:]])
 
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
@@ -145,9 +141,6 @@ class ShuffleNetV2(nn.Layer):
     def forward_head(self, features):
         pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)     # (B, head)
         return self.fc(self.dropout(pooled))
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
     def reset_classifier(self, num_classes):
         self.fc = linear(self.fc.weight.shape[0], num_classes)

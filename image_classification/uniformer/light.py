@@ -17,7 +17,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.uniformer.model import (CBlock, HeadEmbedding, PatchEmbed, SABlock, check_size, droppath_rates,
+from image_classification.layers import Network, Stage, check_size
+from image_classification.uniformer.model import (CBlock, HeadEmbedding, PatchEmbed, SABlock, droppath_rates,
                                                   layer_scale, linear, scaled)
 
 
@@ -81,7 +82,7 @@ class EvoSABlock(SABlock):
         return some[:, :1], tokens, scores
 
 
-class UniFormerLight(nn.Layer):
+class UniFormerLight(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes), in training (logits, logits of the class token).
 
     H and W at least 32, with the convolutional stem 29.
@@ -103,11 +104,11 @@ class UniFormerLight(nn.Layer):
         self.pos_drop = nn.Dropout(dropout)
         rates = droppath_rates(droppath, depths)
         self.blocks1, self.blocks2 = (
-            nn.Sequential(*(CBlock(dim, mlp_ratio, dropout, rate, init_scale) for rate in stage))
+            Stage(*(CBlock(dim, mlp_ratio, dropout, rate, init_scale) for rate in stage))
             for dim, stage in zip(dims[:2], rates[:2]))
         keep = [[1.0] + [keep_ratio] * (depths[2] - 1), [keep_ratio] * depths[3]]
         self.blocks3, self.blocks4 = (
-            nn.LayerList([EvoSABlock(ratio, trade_off, dim, dim // head_dim, mlp_ratio, qkv_bias, qk_scale, attn_dropout,
+            Stage(*[EvoSABlock(ratio, trade_off, dim, dim // head_dim, mlp_ratio, qkv_bias, qk_scale, attn_dropout,
                                      dropout, rate, init_scale=init_scale) for ratio, rate in zip(ratios, stage)])
             for dim, ratios, stage in zip(dims[2:], keep, rates[2:]))
         self.norm = nn.BatchNorm2D(dims[3])
@@ -124,17 +125,15 @@ class UniFormerLight(nn.Layer):
 
     def _trunk(self, x):
         """The maps after each stage, and the class token (B, 1, C4)."""
-        check_size(x, self.least)
+        check_size(x, self.least, 'UniFormer-Light')
         first = self.blocks1(self.pos_drop(self.patch_embed1(x)))  # (B, C1, H/4, W/4)
         second = self.blocks2(self.patch_embed2(first))            # (B, C2, H/8, W/8)
-        third, scores = self.patch_embed3(second), None            # (B, C3, H/16, W/16)
+        third = self.patch_embed3(second)                          # (B, C3, H/16, W/16)
         cls_token = self.cls_token.expand([x.shape[0], -1, -1])    # the batch stays symbolic under paddle.jit
-        for block in self.blocks3:
-            cls_token, third, scores = block(cls_token, third, scores)
+        cls_token, third, scores = self.blocks3.outputs([len(self.blocks3) - 1], cls_token, third, None)[0]
         scores = pool_scores(scores, *third.shape[2:])
         cls_token, fourth = self.cls_upsample(cls_token), self.patch_embed4(third)  # (B, C4, H/32, W/32)
-        for block in self.blocks4:
-            cls_token, fourth, scores = block(cls_token, fourth, scores)
+        cls_token, fourth, _ = self.blocks4.outputs([len(self.blocks4) - 1], cls_token, fourth, scores)[0]
         return [first, second, third, fourth], cls_token
 
     def forward_intermediates(self, x):
@@ -150,9 +149,6 @@ class UniFormerLight(nn.Layer):
         x, cls_token = features
         logits = self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
         return (logits, self.head_cls(self.norm_cls(cls_token[:, 0]))) if self.training else logits
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
     def reset_classifier(self, num_classes):
         self.head, self.head_cls = (linear(self.feature_channels[-1], num_classes) for _ in range(2))

@@ -15,12 +15,11 @@ the two deep ones it is self-attention over the whole map. What the published co
 
 UniFormer-Light, which prunes tokens, is in `light.py`.
 """
-import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, conv_bn
+from image_classification.layers import DropPath, Network, Stage, check_size, conv_bn
 
 
 def linear(in_features, out_features, bias=True):
@@ -48,12 +47,6 @@ def droppath_rates(rate, depths):
     """Rising evenly from 0 in the first block to `rate` in the last: one list per stage."""
     rates = [rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
     return [rates[sum(depths[:i]):sum(depths[:i + 1])] for i in range(len(depths))]
-
-
-def check_size(x, least):
-    """Raise UserError for images that are smaller than the embeddings need. In an export, Paddle's own error has to do."""
-    if paddle.in_dynamic_mode() and min(x.shape[2:]) < least:
-        raise UserError(f'the images are {x.shape[2]} x {x.shape[3]}; wanted at least {least} pixels on each side')
 
 
 class Mlp(nn.Layer):
@@ -179,7 +172,7 @@ class MiddleEmbedding(nn.Layer):
         return conv_bn(x, *self.proj)
 
 
-class UniFormer(nn.Layer):
+class UniFormer(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W at least 32, with the convolutional stem any.
 
     Args:
@@ -203,10 +196,10 @@ class UniFormer(nn.Layer):
             self.patch_embed2, self.patch_embed3, self.patch_embed4 = map(PatchEmbed, dims[:3], dims[1:], (2, 2, 2))
         self.pos_drop = nn.Dropout(dropout)
         rates = droppath_rates(droppath, depths)
-        self.blocks1, self.blocks2 = (nn.Sequential(*(CBlock(dim, mlp_ratio, dropout, rate) for rate in stage))
+        self.blocks1, self.blocks2 = (Stage(*(CBlock(dim, mlp_ratio, dropout, rate) for rate in stage))
                                       for dim, stage in zip(dims[:2], rates[:2]))
         self.blocks3, self.blocks4 = (
-            nn.Sequential(*(SABlock(dim, dim // head_dim, mlp_ratio, qkv_bias, qk_scale, attn_dropout, dropout, rate,
+            Stage(*(SABlock(dim, dim // head_dim, mlp_ratio, qkv_bias, qk_scale, attn_dropout, dropout, rate,
                                     init_scale) for rate in stage)) for dim, stage in zip(dims[2:], rates[2:]))
         self.norm = nn.BatchNorm2D(dims[3])
         self.head = linear(dims[3], num_classes)
@@ -214,13 +207,9 @@ class UniFormer(nn.Layer):
 
     classifier_layers = ('head',)  # what a new number of classes replaces
 
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms, biases and layer scales."""
-        return set()
-
     def forward_intermediates(self, x):
         """List of maps, the last of each stage, in front of the last norm: `feature_channels`, `feature_strides`."""
-        check_size(x, self.least)
+        check_size(x, self.least, 'UniFormer')
         first = self.blocks1(self.pos_drop(self.patch_embed1(x)))  # (B, C1, H/4, W/4)
         second = self.blocks2(self.patch_embed2(first))            # (B, C2, H/8, W/8)
         third = self.blocks3(self.patch_embed3(second))            # (B, C3, H/16, W/16)
@@ -233,9 +222,6 @@ class UniFormer(nn.Layer):
 
     def forward_head(self, features):
         return self.head(F.adaptive_avg_pool2d(features, 1).flatten(1))
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
     def reset_classifier(self, num_classes):
         self.head = linear(self.feature_channels[-1], num_classes)

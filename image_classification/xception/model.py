@@ -11,12 +11,11 @@ Decided where implementations differ:
 """
 import math
 
-import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath
+from image_classification.layers import DropPath, Network, check_size
 
 SMALLEST_SIZE = 7                                                  # leaves one pixel after the two unpadded convolutions
 
@@ -78,7 +77,7 @@ class Block(nn.Layer):
         return self.drop_path(self.rep(x)) + shortcut
 
 
-class Xception(nn.Layer):
+class Xception(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W from 7 up.
 
     Args:
@@ -109,13 +108,9 @@ class Xception(nn.Layer):
     feature_channels = [64, 128, 256, 728, 2048]
     feature_strides = [2, 4, 8, 16, 32]
 
-    def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases: none."""
-        return set()
-
     def _trunk(self, x):
         """Maps, the last at each stride; not rectified where a block follows, which does that itself."""
-        _check_size(x)
+        check_size(x, SMALLEST_SIZE, 'Xception')
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))                        # (B, 64, H/2, W/2)
         maps = [x]
@@ -143,18 +138,8 @@ class Xception(nn.Layer):
     def forward_head(self, features):
         return self.fc(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
 
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
-
     def reset_classifier(self, num_classes):
         self.fc = linear(2048, num_classes)
-
-
-def _check_size(x):
-    """Raise UserError for an image that the stem leaves nothing of; an export's size may be unknown here."""
-    if paddle.in_dynamic_mode() and min(x.shape[2:]) < SMALLEST_SIZE:
-        raise UserError(f'images of {x.shape[2]} x {x.shape[3]} pixels are too small for Xception; '
-                        f'wanted at least {SMALLEST_SIZE} x {SMALLEST_SIZE}')
 
 
 def build_model(cfg):

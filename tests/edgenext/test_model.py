@@ -1,12 +1,11 @@
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 import pytest
 from paddle import nn
 
 import image_classification as ic
 from image_classification.edgenext.model import XCA, ConvEncoder, PositionalEncodingFourier, SDTAEncoder
-from tests.golden import Recording, standard_normal
+from tests.golden import Recording
 
 PARAMETERS = {'xx_small': 1_327_216, 'x_small': 2_336_804, 'small': 5_586_832, 'base': 18_511_292, 'xx_small_bn_hs': 1_326_184,
               'x_small_bn_hs': 2_335_008, 'small_bn_hs': 5_584_000}
@@ -30,18 +29,6 @@ def test_has_the_published_names_in_their_order(name):
     own = [key.replace('._mean', '.running_mean').replace('._variance', '.running_var')
            for key in ic.create_model(name).state_dict()]
     assert own == [key for key, *_ in Recording(name).meta['keys'] if not key.endswith('num_batches_tracked')]
-
-
-def test_training_loss_and_gradients_equal_the_recorded_ones(float64):
-    """Recording train_edgenext_xx_small: loss 7.494548, total norm 16.9939, no gradient that is zero."""
-    model = Recording('edgenext_xx_small').fill(ic.create_model('edgenext_xx_small')).train()
-    x = paddle.to_tensor(standard_normal(2, (4, 3, 96, 96)).astype('float64'))
-    loss = F.cross_entropy(model(x), paddle.to_tensor([1, 2, 3, 4]))
-    loss.backward()
-    norms = np.array([float((p.grad ** 2).sum().item()) ** 0.5 for p in model.parameters()])
-    assert loss.item() == pytest.approx(7.494548, abs=1e-6)
-    assert np.sqrt((norms ** 2).sum()) == pytest.approx(16.9939, rel=1e-5)
-    assert norms.min() > 1e-10 * norms.max()
 
 
 def test_the_last_encoder_of_all_stages_but_the_first_is_an_sdta_encoder():
@@ -91,7 +78,7 @@ def test_takes_any_size_from_32_pixels_up(name):
     model = ic.create_model(name, num_classes=3).eval()
     x = paddle.rand((1, 3, 63, 90))
     assert (model(x) == model(x[:, :, :60, :88])).all()            # the rest fills no kernel of the stem
-    with pytest.raises(ic.UserError, match='31 x 90 pixels are too small for EdgeNeXt; wanted at least 32 x 32'):
+    with pytest.raises(ic.UserError, match='EdgeNeXt takes images of at least 32 x 32 pixels, found 31 x 90'):
         model(x[:, :, :31])
 
 

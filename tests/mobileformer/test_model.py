@@ -7,7 +7,7 @@ import pytest
 
 import image_classification as ic
 from image_classification.mobileformer import build_mformer, get_config
-from tests.golden import DATA, Recording, standard_normal
+from tests.golden import DATA, Recording
 
 PARAMETERS = {'26m': 3_204_324, '52m': 3_490_860, '96m': 4_564_400, '151m': 7_570_582, '214m': 9_357_167, '294m': 11_320_606,
               '508m': 13_916_561}
@@ -48,19 +48,6 @@ def test_the_52m_of_paddlevit_differs_by_the_stride_of_its_lite_bottleneck():
     assert ic.create_model('mobileformer_52m').feature_strides == [2, 4, 8, 16, 32]
     slip = get_config('mobileformer_52m', {'MODEL.MF.LITE_BNECK.STRIDE': 1})
     assert ic.create_model(slip).feature_strides == [2, 4, 8, 16]
-
-
-def test_training_loss_and_gradients_equal_the_recorded_ones(float64):
-    """shared recording train_seed_mobileformer_26m: loss 6.89736168, total norm 159.698, 66 gradients that are exactly zero."""
-    recording = Recording('seed_mobileformer_26m')
-    model = recording.fill(ic.create_model('mobileformer_26m', **NO_DROP)).train()
-    x = paddle.to_tensor(standard_normal(2, (4, 3, 96, 96)).astype('float64'))
-    loss = F.cross_entropy(model(x), paddle.to_tensor([1, 2, 3, 4]))
-    loss.backward()
-    norms = np.array([float((p.grad ** 2).sum().item()) ** 0.5 for p in model.parameters() if not p.stop_gradient])
-    assert loss.item() == pytest.approx(6.89736168, abs=1e-8)
-    assert np.sqrt((norms ** 2).sum()) == pytest.approx(159.698, rel=1e-5)
-    assert (norms < 1e-10 * norms.max()).sum() == 66
 
 
 def test_the_seeds_usage_runs_as_written():

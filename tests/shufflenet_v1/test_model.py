@@ -74,13 +74,3 @@ def test_without_groups_nothing_is_shuffled():
 def test_parts_that_do_not_fit_are_named(key, value, words):
     with pytest.raises(ic.UserError, match=words):
         ic.create_model(ic.get_config('shufflenet_v1_g3_x1_0', {f'MODEL.SHUFFLENET.{key}': value}))
-
-
-def test_head_follows_features_and_takes_a_new_classifier():
-    model = ic.create_model('shufflenet_v1_g3_x0_5', in_chans=1, drop_rate=0.2).eval()
-    x = paddle.rand((2, 1, 64, 64))
-    features = model.forward_features(x)
-    assert features.shape == [2, 480, 2, 2]
-    assert (model.forward_head(features) == model(x)).all()
-    model.reset_classifier(5)
-    assert model(x).shape == [2, 5] and 'classifier.0.weight' in model.state_dict()

@@ -114,7 +114,7 @@ def test_layer_scale_is_in_all_blocks_and_three_times_where_tokens_are_pruned():
 def test_takes_images_of_29_pixels_and_refuses_28():
     model = UniFormerLight(**TINY).eval()
     assert paddle.isfinite(model(paddle.rand((2, 3, 29, 64)))).all()
-    with pytest.raises(ic.UserError, match='28 x 64; wanted at least 29 pixels'):
+    with pytest.raises(ic.UserError, match='at least 29 x 29 pixels, found 28 x 64'):
         model(paddle.rand((2, 3, 28, 64)))
 
 

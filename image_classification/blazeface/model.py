@@ -1,0 +1,208 @@
+"""BlazeFace, https://arxiv.org/abs/1907.05047. Sub-layers bear the names of hollance/BlazeFace-PyTorch's checkpoints.
+
+`BlazeFaceExtractor` is the article's network, without heads; `BlazeFace` the two that MediaPipe published, front and back, with
+a detector's heads. `detector.py` turns what these give into faces. Where the sources differ:
+
+- *The article* has kernels of 5 x 5 and, from the third halving of the map on, double blocks: two depthwise-separable
+  convolutions, narrow in between. *MediaPipe* has kernels of 3 x 3 and single blocks throughout.
+- *Shortcuts* have no weights: where a block halves the map they take the maximum of 2 x 2 pixels, and channels that the block
+  adds are zero. The seed has a convolution there, with batch norm and ReLU; here it is as in the article and at MediaPipe.
+- *The seed's copy of the article's network* makes the second 5 x 5 convolution of a double block a dense one, and begins with
+  3 x 3. Here all 5 x 5 convolutions but the first are depthwise, as in the article's table.
+- *Batch norm* is not in the article's table. The extractor has one behind each convolution, as the seed has; activations
+  stand where the article draws them: within a double block, and behind the sum. MediaPipe's have been folded into biases.
+- *Padding.* TensorFlow's "same" at stride 2: one pixel less above and left than below and right, for the extractor, too.
+- *Sizes.* The published code needs sides that each halving divides. Here a last odd row or column is left out, by the
+  shortcut and by the convolution alike, so that every size from the last stride on gives maps.
+- *Stochastic depth* (`DROPPATH`) is in none of the sources. Every residual block has the given rate.
+"""
+from functools import partial
+from math import prod
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import DropPath, Network, Stage, check_size, conv_bn
+
+STEM = 24                                                          # channels of the first convolution, which halves the map
+# (channels, stride, and of a double block the channels in between), up to the finer map and from there to the coarser one.
+PAPER = ([(24, 1), (24, 1), (48, 2), (48, 1), (48, 1), (96, 2, 24), (96, 1, 24), (96, 1, 24)],
+         [(96, 2, 24), (96, 1, 24), (96, 1, 24)])
+FRONT = ([(24, 1), (28, 1), (32, 2), (36, 1), (42, 1), (48, 2), (56, 1), (64, 1), (72, 1), (80, 1), (88, 1)],
+         [(96, 2), (96, 1), (96, 1), (96, 1), (96, 1)])
+BACK = ([(24, 1)] * 7 + [(24, 2)] + [(24, 1)] * 7 + [(48, 2)] + [(48, 1)] * 7 + [(96, 2)] + [(96, 1)] * 7, [(96, 2)])
+BOXES = (2, 6)                                                     # per pixel of the finer and of the coarser map
+COORDINATES = 16                                                   # of a box: centre, size and six key points
+
+
+def convolution(c_in, c_out, kernel=1, stride=1, groups=1, bias=True):
+    """(B, C, H, W) -> (B, c_out, H // stride, W // stride), padded as TensorFlow does."""
+    before = (kernel - stride) // 2
+    after = kernel - stride - before
+    bound = (c_in // groups * kernel ** 2) ** -0.5                 # PyTorch's default
+    return nn.Conv2D(c_in, c_out, kernel, stride, before if before == after else [before, after] * 2, groups=groups,
+                     weight_attr=nn.initializer.Uniform(-bound, bound),
+                     bias_attr=nn.initializer.Uniform(-bound, bound) if bias else False)
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, then batch norm: (B, C, H, W) -> (B, c_out, H // stride, W // stride)."""
+
+    def __init__(self, c_in, c_out, kernel=1, stride=1, groups=1):
+        super().__init__(convolution(c_in, c_out, kernel, stride, groups, bias=False),
+                         nn.BatchNorm2D(c_out, momentum=0.9, epsilon=1e-5))
+
+    def forward(self, x):
+        return conv_bn(x, self[0], self[1])
+
+
+def separable(layer, c_in, c_out, kernel, stride=1):
+    """A depthwise convolution and a pointwise one. `layer` makes them: `convolution` or `ConvNorm`."""
+    return [layer(c_in, c_in, kernel, stride, groups=c_in), layer(c_in, c_out)]
+
+
+class BlazeBlock(nn.Layer):
+    """Separable convolutions beside a shortcut without weights: (B, C, H, W) -> (B, c_out, H // stride, W // stride).
+
+    With `hidden`, a double block: a second separable convolution follows the first, and `hidden` channels are in between.
+    """
+
+    def __init__(self, layer, kernel, droppath, c_in, c_out, stride=1, hidden=0):
+        super().__init__()
+        second = [nn.ReLU(), *separable(layer, hidden, c_out, kernel)] if hidden else []
+        self.convs = nn.Sequential(*separable(layer, c_in, hidden or c_out, kernel, stride), *second)
+        self.drop = DropPath(droppath)
+        self.act = nn.ReLU()
+        self.stride, self.added = stride, c_out - c_in
+
+    def forward(self, x):
+        shortcut = F.max_pool2d(x, 2, 2) if self.stride == 2 else x
+        if self.added:
+            # Not F.pad: with oneDNN, Paddle Inference 3.3 pads channels wrongly, or crashes.
+            shortcut = paddle.concat([shortcut, paddle.zeros_like(shortcut[:, :self.added])], axis=1)
+        return self.act(self.drop(self.convs(x)) + shortcut)
+
+
+class FinalBlazeBlock(nn.Layer):
+    """The back network's way to its coarser map, without a shortcut: (B, C, H, W) -> (B, C, H // 2, W // 2)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.convs = nn.Sequential(*separable(convolution, channels, channels, 3, 2))
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        return self.act(self.convs(x))
+
+
+def blocks(make, c_in, rows):
+    """[make(c_in, *row) for each row], each with the channels that the one before gives."""
+    found = []
+    for row in rows:
+        found.append(make(c_in, *row))
+        c_in = row[0]
+    return found
+
+
+class TwoMaps(Network):
+    """What the extractor and both detector networks share. A network has `parts()`: the layers that give the finer map, and
+    those that make the coarser one of it."""
+
+    def announce(self, finer, coarser):
+        """Channels and strides of the maps behind these rows of blocks."""
+        stride = 2 * prod(row[1] for row in finer)
+        self.feature_channels = [finer[-1][0], coarser[-1][0]]
+        self.feature_strides = [stride, stride * prod(row[1] for row in coarser)]
+
+    def forward_intermediates(self, x):
+        """List of the two maps: `feature_channels`, `feature_strides`."""
+        check_size(x, self.feature_strides[-1], 'BlazeFace')
+        first, second = self.parts()
+        finer = first(x)
+        return [finer, second(finer)]
+
+    def forward_features(self, x):
+        """The coarser map (B, 96, H // s, W // s), s the last stride."""
+        return self.forward_intermediates(x)[-1]
+
+    def forward_head(self, features):
+        raise UserError('BlazeFace makes no logits of a map; BlazeFaceDetector finds faces, with blazeface_front or '
+                        'blazeface_back')
+
+    def reset_classifier(self, num_classes):
+        raise UserError(f'BlazeFace has no classifier for {num_classes} classes; take its maps (features_only=True), or '
+                        'another network')
+
+
+class BlazeFaceExtractor(TwoMaps):
+    """(B, in_channels, H, W), normalized -> [(B, 96, H // 8, W // 8), (B, 96, H // 16, W // 16)]; H and W from 16 up.
+
+    `droppath`: probability that a sample skips a residual branch in training.
+    """
+
+    def __init__(self, in_channels=3, droppath=0.0):
+        super().__init__()
+        finer, coarser = PAPER
+        make = partial(BlazeBlock, ConvNorm, 5, droppath)
+        self.backbone1 = Stage(ConvNorm(in_channels, STEM, 5, 2), nn.ReLU(), *blocks(make, STEM, finer))
+        self.backbone2 = Stage(*blocks(make, finer[-1][0], coarser))
+        self.announce(finer, coarser)
+
+    def parts(self):
+        return self.backbone1, self.backbone2
+
+    def forward(self, x):
+        return self.forward_intermediates(x)
+
+
+class BlazeFace(TwoMaps):
+    """(B, in_channels, H, W), -1..1 -> regressors (B, N, 16) and classifiers (B, N, 1), in training and evaluation alike.
+
+    Row n is about anchor n (`detector.anchors`): centre (x, y), size (width, height) and six key points (x, y), in pixels from
+    the anchor, and the logit of a face. N is 896 at the size of the published weights: 128 x 128 or, with `back`, 256 x 256.
+    Other sizes, from the last stride up, give maps and rows in proportion.
+    """
+
+    derived_entries = ('anchors',)                                 # published beside the weights, and determined by the size
+
+    def __init__(self, back=False, in_channels=3, droppath=0.0):
+        super().__init__()
+        finer, coarser = BACK if back else FRONT
+        make = partial(BlazeBlock, convolution, 3, droppath)
+        first = Stage(convolution(in_channels, STEM, 5, 2), nn.ReLU(), *blocks(make, STEM, finer))
+        self.back = back
+        if back:
+            self.backbone, self.final = first, FinalBlazeBlock(finer[-1][0])
+        else:
+            self.backbone1, self.backbone2 = first, Stage(*blocks(make, finer[-1][0], coarser))
+        self.announce(finer, coarser)
+        (c_8, c_16), (boxes_8, boxes_16) = self.feature_channels, BOXES
+        self.classifier_8, self.classifier_16 = convolution(c_8, boxes_8), convolution(c_16, boxes_16)
+        self.regressor_8 = convolution(c_8, boxes_8 * COORDINATES)
+        self.regressor_16 = convolution(c_16, boxes_16 * COORDINATES)
+
+    def parts(self):
+        return (self.backbone, self.final) if self.back else (self.backbone1, self.backbone2)
+
+    def forward(self, x):
+        finer, coarser = self.forward_intermediates(x)
+        regressors = [rows(self.regressor_8(finer), COORDINATES), rows(self.regressor_16(coarser), COORDINATES)]
+        classifiers = [rows(self.classifier_8(finer), 1), rows(self.classifier_16(coarser), 1)]
+        return paddle.concat(regressors, axis=1), paddle.concat(classifiers, axis=1)
+
+
+def rows(x, width):                                                # (B, boxes * width, H, W)
+    return x.transpose([0, 2, 3, 1]).reshape([0, -1, width])       # (B, H * W * boxes, width)
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for an unknown one."""
+    model = cfg.MODEL
+    kind = model.BLAZEFACE.NETWORK
+    if kind not in ('paper', 'front', 'back'):
+        raise UserError(f'MODEL.BLAZEFACE.NETWORK is {kind!r}; wanted paper, front or back')
+    if kind == 'paper':
+        return BlazeFaceExtractor(model.IN_CHANNELS, model.DROPPATH)
+    return BlazeFace(kind == 'back', model.IN_CHANNELS, model.DROPPATH)

@@ -1,0 +1,19 @@
+"""Key styles of published weights, see `image_classification/key_styles.py`.
+
+timm puts each downsampling into the stage behind it, and the last norm into the head. It has no BN-HS variants.
+"""
+from image_classification.key_styles import Style
+
+TIMM = Style(rules=(
+    (r'^stages\.(\d)\.(\d+)\.', r'stages.\1.blocks.\2.'),
+    (r'^downsample_layers\.0\.', 'stem.'),
+    (r'^downsample_layers\.(\d)\.', r'stages.\1.downsample.'),
+    (r'\.dwconv\.', '.conv_dw.'),
+    (r'\.pwconv([12])\.', r'.mlp.fc\1.'),
+    (r'^norm\.', 'head.norm.'),
+    (r'^head\.(weight|bias)$', r'head.fc.\1'),
+))
+
+
+def styles(model):
+    return {'official': Style(), 'timm': TIMM}

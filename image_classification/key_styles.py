@@ -1,0 +1,204 @@
+"""Key styles: the names that publishers give to the entries of our networks.
+
+A network's attributes bear the names of one publisher, its family's own style. Where others publish weights of the same
+network under other names, or with other conventions, `<family>/published.py` says how these follow from our own:
+
+    def styles(model):
+        return {'torchvision': Style(), 'timm': Style(rules=[(r'^features\\.0\\.0\\.', 'conv_stem.'), ...])}
+
+the own style first. For a given network the rules give a dictionary {our name: published key}, which is read both ways: so
+every style can be written, too, and no second table can drift from the first.
+
+In each style batch norms have `running_mean` and `running_var` instead of Paddle's `_mean` and `_variance`, and weights of
+linear layers are (outputs, inputs), the transpose of Paddle's. The style 'paddle', or 'seed', means this library's own names
+and shapes, which are also those of the seed's Paddle code and of PaddleViT for Mobile-Former.
+"""
+import importlib
+import re
+import warnings
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from paddle import nn
+
+from image_classification.errors import UserError
+
+PADDLE = 'paddle'
+_AS_HERE = (PADDLE, 'seed')
+_STATISTICS = {'_mean': 'running_mean', '_variance': 'running_var'}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a publisher's state dict differs from the family's own.
+
+    rules: (pattern, replacement) of `re.sub`, applied in order to a key of the own style, give the publisher's.
+    convolutions: the publisher's keys of 1x1 convolutions' weights, (outputs, inputs, 1, 1), that are of linear layers here.
+    epsilon: of the publisher's batch norms, where it is not ours; 0.0 where it is.
+    optional: beginnings of our names that a file may lack, because evaluation does without: auxiliary heads.
+    """
+
+    rules: tuple = ()
+    convolutions: tuple = ()
+    epsilon: float = 0.0
+    optional: tuple = ()
+
+    def key(self, name):
+        """The publisher's key for one of the own style."""
+        for pattern, replacement in self.rules:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+
+def styles(model):
+    """{name: Style} of the network's family, its own first; empty where nobody publishes weights for it."""
+    package = type(model).__module__.rpartition('.')[0]
+    module = f'{package}.published'
+    try:
+        return importlib.import_module(module).styles(model)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        return {}
+
+
+def published_names(model, style=''):
+    """{our name: the publisher's key} of all the network's entries; style '' is the family's own."""
+    theirs, names = _style(model, style), {}
+    for name in model.state_dict():
+        layer, dot, last = name.rpartition('.')
+        names[name] = theirs.key(layer + dot + _STATISTICS.get(last, last))
+    return names
+
+
+def to_ours(model, published, style=''):
+    """A published state dict in our names and shapes: {published key: array} -> {our name: array}; what fits nowhere is kept.
+
+    Skipped are `num_batches_tracked` and `derived_entries`, a network's list of endings of published keys whose values follow
+    from its architecture. An optional part that the file lacks keeps the network's values, with a warning; one that the
+    network lacks goes. Batch norms of another epsilon get their weights rescaled, so that they compute the same.
+    """
+    if style in _AS_HERE:
+        return {key: np.asarray(value) for key, value in published.items()}
+    theirs, own, linear = _style(model, style), model.state_dict(), _linear_weights(model)
+    ours = {key: name for name, key in published_names(model, style).items()}
+    skipped = ('num_batches_tracked', *getattr(model, 'derived_entries', ()))
+    state = {}
+    for key, value in without_prefix(published).items():
+        if key.endswith(skipped):
+            continue
+        value = np.asarray(value)
+        name = ours.get(key, f'{key!r}' if key in own else key)     # quoted: a key that would be ours in another style
+        if name in linear:
+            value = value[:, :, 0, 0].T if value.shape[2:] == (1, 1) else value.T
+        state[name] = value
+    if theirs.epsilon:
+        _change_epsilon(model, state, theirs.epsilon)
+    return _fill_optional(own, state, theirs.optional)
+
+
+def to_published(model, style=''):
+    """The network's weights as a publisher names and shapes them: {key: array}, the inverse of `to_ours`.
+
+    In the own style with `derived_entries`, as the original has them. Never with `num_batches_tracked`, which PyTorch fills in.
+    """
+    own = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    if style in _AS_HERE:
+        return own
+    theirs, linear = _style(model, style), _linear_weights(model)
+    if theirs.epsilon:
+        _change_epsilon(model, own, theirs.epsilon, back=True)
+    state = {}
+    for name, key in published_names(model, style).items():
+        value = own[name].T if name in linear else own[name]
+        state[key] = value[:, :, None, None] if key in theirs.convolutions else value
+    derived = tuple(getattr(model, 'derived_entries', ()))
+    if derived and style in ('', next(iter(styles(model)), '')):
+        state.update({key: value.numpy().astype(np.int64) for key, value in model.named_buffers() if key.endswith(derived)})
+    return state
+
+
+def detect_style(model, state):
+    """The name of the style in which most entries of a file, {key: array}, fit the network.
+
+    That is the family's own, another publisher's, or 'paddle' for a file of this library; the own one ('' where it has no
+    name) if none fits: loading then says what does not.
+    """
+    shapes = {key: tuple(value.shape) for key, value in without_prefix(state).items()}
+    own, linear = model.state_dict(), _linear_weights(model)
+    here = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    there = {name: shape[::-1] if name in linear else shape for name, shape in here.items()}
+
+    def fitting(names, wanted):
+        return sum(key in shapes and shapes[key][:len(wanted[name])] == wanted[name] for name, key in names.items())
+    scores = {style: fitting(published_names(model, style), there) for style in styles(model) or ('',)}
+    scores[PADDLE] = fitting({name: name for name in own}, here)
+    return max(scores, key=scores.get)                             # the first of several
+
+
+def adapt_input(weight, in_chans):
+    """The weights of a first convolution, (C', 3, h, w), for another number of input channels: (C', in_chans, h, w).
+
+    For one channel they are summed, so that a grey picture gives what its copies in red, green and blue gave. For more than
+    three they are repeated in turn and scaled by 3 / in_chans, so that the responses keep their size.
+    """
+    channels = weight.shape[1]
+    if in_chans == channels:
+        return weight
+    if in_chans == 1:
+        return weight.sum(axis=1, keepdims=True)
+    repeated = np.tile(weight, (1, ceil(in_chans / channels), 1, 1))[:, :in_chans]
+    return repeated * np.asarray(channels / in_chans, weight.dtype)
+
+
+def adapt_first_convolution(model, state):
+    """A state in our names whose first convolution takes the network's number of input channels, where only that differs."""
+    for name, tensor in model.state_dict().items():
+        found, wanted = tuple(np.shape(state.get(name, ()))), tuple(tensor.shape)
+        if len(wanted) == len(found) == 4 and found[1] == 3 != wanted[1] and found[:1] + found[2:] == wanted[:1] + wanted[2:]:
+            return {**state, name: adapt_input(np.asarray(state[name]), wanted[1])}
+    return state
+
+
+def _style(model, name):
+    known = styles(model)
+    if not name:
+        return next(iter(known.values()), Style())
+    if name not in known:
+        raise UserError(f'{type(model).__name__} has no key style {name!r}; wanted one of {", ".join([*known, PADDLE])}')
+    return known[name]
+
+
+def _linear_weights(model):
+    """Names of the weights of linear layers, which PyTorch has transposed; an array of two axes may be something else."""
+    return {f'{name}.weight' for name, layer in model.named_sublayers() if isinstance(layer, nn.Linear)}
+
+
+def without_prefix(state):
+    """The state without the `module.` that PyTorch's parallel wrappers put before every key."""
+    prefix = 'module.'
+    prefixed = all(isinstance(key, str) and key.startswith(prefix) for key in state)
+    return {key[len(prefix):]: value for key, value in state.items()} if prefixed else state
+
+
+def _change_epsilon(model, state, epsilon, back=False):
+    """Rescale the weights of batch norms trained with `epsilon` so that they compute the same with the network's own:
+    weight / sqrt(variance + epsilon) stays. Or `back` again. In place."""
+    for name, layer in model.named_sublayers():
+        weight, variance = state.get(f'{name}.weight'), state.get(f'{name}._variance')
+        if isinstance(layer, (nn.BatchNorm1D, nn.BatchNorm2D)) and np.shape(weight) == np.shape(variance) != ():
+            variance = variance.astype(np.float64)
+            factor = np.sqrt((variance + layer._epsilon) / (variance + epsilon))
+            state[f'{name}.weight'] = (weight / factor if back else weight * factor).astype(weight.dtype)
+
+
+def _fill_optional(own, state, optional):
+    for beginning in optional:
+        names = [name for name in own if name.startswith(beginning)]
+        if not names:
+            state = {name: value for name, value in state.items() if not name.startswith(beginning)}
+        elif not any(name in state for name in names):
+            warnings.warn(f'the weights lack {beginning.rstrip(".")}, which only training uses: it keeps its own', stacklevel=3)
+            state.update({name: own[name].numpy() for name in names})
+    return state

@@ -1,0 +1,64 @@
+"""What the networks of the library have in common."""
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+
+
+class Network(nn.Layer):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes). A family's network adds, besides its layers:
+
+    - `forward_features(x)`, the last map, and `forward_head(features)`, the logits;
+    - `forward_intermediates(x)`, the last map at each stride, with lists `feature_channels` and `feature_strides`;
+    - `reset_classifier(num_classes)`, which replaces the layers whose names begin with `classifier_layers`.
+    """
+
+    classifier_layers = ()
+
+    def no_weight_decay(self):
+        """Names of parameters that take no weight decay, besides norms, biases and layer scales: none."""
+        return set()
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+
+class PlainNetwork(Network):
+    """A network of one Stage, `features`, of which `levels` are the last blocks at each stride, and behind the average over
+    the map a `classifier`, whose last layer `make_linear(c_in, c_out)` makes."""
+
+    make_linear = nn.Linear
+
+    def forward_intermediates(self, x):
+        """List of maps, the last block's at each stride: `feature_channels`, `feature_strides`. A wide convolution in front of
+        the classifier is none of them."""
+        return self.features.outputs(self.levels, x)
+
+    def forward_features(self, x):
+        """The last map (B, C, H/32, W/32)."""
+        return self.features(x)
+
+    def forward_head(self, features):
+        return self.classifier(F.adaptive_avg_pool2d(features, 1).flatten(1))
+
+    def reset_classifier(self, num_classes):
+        layers = self.classifier
+        layers[len(layers) - 1] = self.make_linear(layers[-1].weight.shape[0], num_classes)  # layers[-1] would be a new one
+
+
+def check_size(x, smallest, name):
+    """Raise UserError for images (B, C, H, W) that leave nothing of a map. In an export, the size may be unknown here."""
+    if paddle.in_dynamic_mode() and min(x.shape[2:]) < smallest:
+        raise UserError(f'{name} takes images of at least {smallest} x {smallest} pixels, found {x.shape[2]} x {x.shape[3]}. '
+                        'Enlarge DATA.IMAGE_SIZE.')
+
+
+def levels_of(strides):
+    """Of steps with these strides, one after another: ([number of the last step at each total stride], [that stride])."""
+    totals = [1]
+    for stride in strides:
+        totals.append(totals[-1] * stride)
+    totals = totals[1:]
+    levels = [i for i, total in enumerate(totals) if total not in totals[i + 1:]]
+    return levels, [totals[i] for i in levels]

@@ -1,0 +1,62 @@
+"""Blocks one after another, with gradient checkpointing (https://arxiv.org/abs/1604.06174) where it is asked for."""
+import paddle
+from paddle import nn
+from paddle.distributed.fleet.utils import recompute
+
+from image_classification.errors import UserError
+
+
+class Stage(nn.Sequential):
+    """Each block takes what the one before gives: one map, or several tensors.
+
+    With `checkpointing`, training keeps only what goes into each block; the backward pass runs the block again.
+    """
+
+    checkpointing = False
+
+    def forward(self, x):
+        for block in self:
+            x = self._run(block, x)
+        return x
+
+    def outputs(self, levels, *inputs):
+        """What the blocks numbered `levels` give; those behind the last of them do not run."""
+        found = []
+        for i in range(max(levels) + 1):
+            result = self._run(self[i], *inputs)
+            inputs = result if isinstance(result, (list, tuple)) else (result,)
+            if i in levels:
+                found.append(result)
+        return found
+
+    def _run(self, block, *inputs):
+        wanted = self.checkpointing and self.training and paddle.in_dynamic_mode() and paddle.is_grad_enabled()
+        if not wanted or all(x is None or x.stop_gradient for x in inputs):
+            return block(*inputs)
+        return recompute(_TwoRuns(block), *inputs, use_reentrant=False)
+
+
+class _TwoRuns:
+    """A block that runs forward, and again in the backward pass, where its batch norms must not update their statistics."""
+
+    def __init__(self, block):
+        self.block, self.runs = block, 0
+
+    def __call__(self, *inputs):
+        self.runs += 1
+        if self.runs == 1:
+            return self.block(*inputs)
+        statistics = [(buffer, buffer.clone()) for buffer in self.block.buffers()]
+        result = self.block(*inputs)
+        for buffer, value in statistics:
+            buffer.set_value(value)
+        return result
+
+
+def set_checkpointing(model, enabled=True):
+    """Switch gradient checkpointing on or off in all stages of a network. Raises UserError where it has none."""
+    stages = [layer for layer in model.sublayers(include_self=True) if isinstance(layer, Stage)]
+    if not stages:
+        raise UserError(f'{type(model).__name__} has no deep stage to checkpoint; set MODEL.GRAD_CHECKPOINTING to False')
+    for stage in stages:
+        stage.checkpointing = enabled

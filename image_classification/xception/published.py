@@ -1,0 +1,6 @@
+"""Key styles of published weights, see `image_classification/key_styles.py`. timm's `legacy_xception` is the only one."""
+from image_classification.key_styles import Style
+
+
+def styles(model):
+    return {'timm': Style()}

@@ -1,0 +1,99 @@
+"""Published weights in this library's names: python tools/convert_weights.py IN.pth OUT.safetensors --model NAME"""
+import argparse
+import datetime
+import hashlib
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import image_classification as ic  # noqa: E402
+from image_classification.deploy.complexity import count_parameters  # noqa: E402
+from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.pretrained import PROTOCOL, load_pretrained, locate, with_protocol  # noqa: E402
+from image_classification.weights import read_weights, to_torch, write_atomically, write_safetensors  # noqa: E402
+
+ENDINGS = ('.safetensors', '.pdparams')
+
+
+def parse():
+    parser = argparse.ArgumentParser(description='Write weights of any known publisher as .safetensors or .pdparams, with a '
+                                                 'note of where they come from.')
+    parser.add_argument('source', metavar='IN', help='a file, an address, or a tag of --model (default: the first)')
+    parser.add_argument('output', metavar='OUT', type=Path, help='file to write, .safetensors or .pdparams')
+    parser.add_argument('--model', required=True, help='name or yaml of the network')
+    parser.add_argument('--num-classes', type=int, help='number of classes of the weights, where it is not 1000')
+    parser.add_argument('--style', default='', help="whose key names to write, e.g. timm; by default this library's")
+    parser.add_argument('--verify', action='store_true', help='print parameters, a digest, and statistics of the logits')
+    return parser.parse_args()
+
+
+def provenance(cfg, args):
+    """{metadata key: text} that says what the weights are and where they come from."""
+    path, _, entry = locate(cfg, args.source)
+    notes = {'format': 'paddle-mobile-backbones weights', 'model': cfg.MODEL.NAME, 'num_classes': cfg.MODEL.NUM_CLASSES,
+             'source': entry.get('URL') or (args.source if '://' in args.source else Path(args.source).name),
+             'source_sha256': hashlib.sha256(path.read_bytes()).hexdigest(), 'tag': entry.get('TAG', ''),
+             'licence': entry.get('LICENCE', 'not stated'), 'style': args.style or 'paddle',
+             'date': datetime.date.today().isoformat(), 'version': ic.__version__,
+             'protocol': json.dumps({key: cfg.DATA[key] for key in sorted(PROTOCOL)})}
+    return {key: str(value) for key, value in notes.items()}
+
+
+def write(path, state, notes):
+    if path.suffix == '.safetensors':
+        return write_safetensors(path, state, notes)
+    content = {**state, '__provenance__': notes}                    # paddle's set_state_dict ignores names that no layer has
+    write_atomically(path, lambda temporary: temporary.write_bytes(pickle.dumps(content, protocol=4)))
+
+
+def digest(state):
+    """SHA-256 over names, shapes and bytes, the same whatever the file's format."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        array = np.ascontiguousarray(state[name])
+        total.update(f'{name} {array.dtype} {array.shape} '.encode() + array.tobytes())
+    return total.hexdigest()
+
+
+def describe(model, state):
+    """Lines that tell two conversions apart, or show that they are the same."""
+    size, channels = model.config.DATA.IMAGE_SIZE, model.config.MODEL.IN_CHANNELS
+    image = np.random.Generator(np.random.PCG64(0)).standard_normal((1, channels, size, size)).astype(np.float32)
+    with paddle.no_grad():
+        outputs = model.eval()(paddle.to_tensor(image))
+    lines = [f'parameters {count_parameters(model):,}', f'digest     {digest(state)}']
+    for i, output in enumerate(outputs if isinstance(outputs, (list, tuple)) else [outputs]):
+        values = output.numpy()
+        lines.append(f'output {i}   {list(values.shape)}: mean {values.mean():.6f}, deviation {values.std():.6f}, least '
+                     f'{values.min():.6f}, largest {values.max():.6f} at {int(values.argmax())}')
+    return lines + [f'input      {list(image.shape)}, normal numbers of PCG64 with seed 0']
+
+
+@exit_with_message
+def main():
+    args = parse()
+    if args.output.suffix not in ENDINGS:
+        raise UserError(f'{args.output} ends in {args.output.suffix or "nothing"!r}; wanted {" or ".join(ENDINGS)}')
+    if args.output.exists():
+        raise UserError(f'{args.output} exists and is not overwritten; choose another name, or remove it')
+    model = ic.create_model(args.model, **({} if args.num_classes is None else {'num_classes': args.num_classes}))
+    source, dropped = load_pretrained(model, args.source)
+    if dropped:
+        raise UserError(f'{source} has another number of classes than {model.config.MODEL.NUM_CLASSES}; give its --num-classes')
+    state = to_torch(model, args.style or 'paddle')
+    write(args.output, state, provenance(with_protocol(model.config, args.source), args))
+    if any((read != state[name]).any() for name, read in read_weights(args.output).items()):
+        raise UserError(f'{args.output} does not hold what was written to it; the disk may be failing')
+    print(f'{args.output}  {args.output.stat().st_size:,} bytes, {len(state)} arrays of {model.config.MODEL.NAME}')
+    if args.verify:
+        print('\n'.join(describe(model, state)))
+
+
+if __name__ == '__main__':
+    main()
