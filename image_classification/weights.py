@@ -1,6 +1,5 @@
 """Weights in and out: files of tensors, read without running code, loaded strictly."""
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from image_classification import key_styles, safe_pickle
 from image_classification.errors import UserError
+from image_classification.files import write_atomically
 from image_classification.torch_file import is_torch, read_torch
 
 # Where training programs put a state dict, the preferred first: the moving average is what they evaluate.
@@ -159,17 +159,9 @@ def read_safetensors(path):
 
 def write_safetensors(path, tensors, metadata):
     """Write beside `path`, sync, rename: a reader sees the old file or the new one."""
-    path = Path(path)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary, metadata)
-        with open(temporary, 'rb+') as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f'cannot write {path}: {error.strerror or error}. Free some space or choose another -output.') from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata),
+                     'Free some space or choose another directory (-output).')
 
 
 def _state(content, path):

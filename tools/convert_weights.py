@@ -15,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import image_classification as ic  # noqa: E402
 from image_classification.deploy.complexity import count_parameters  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.files import write_atomically  # noqa: E402
 from image_classification.pretrained import PROTOCOL, load_pretrained, locate, with_protocol  # noqa: E402
-from image_classification.weights import read_weights, to_torch, write_atomically, write_safetensors  # noqa: E402
+from image_classification.weights import read_weights, to_torch, write_safetensors  # noqa: E402
 
 ENDINGS = ('.safetensors', '.pdparams')
 

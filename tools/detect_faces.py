@@ -12,12 +12,13 @@ sys.path[:0] = [str(TOOLS.parent), str(TOOLS)]
 
 import numpy as np  # noqa: E402
 from PIL import ImageDraw, ImageFont  # noqa: E402
-from predict import PROGRESS_FROM, find_images, write, write_file  # noqa: E402
+from predict import PROGRESS_FROM, find_images, write  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from image_classification.blazeface.detector import COLUMNS, KEY_POINTS, BlazeFaceDetector  # noqa: E402
 from image_classification.datasets.images import open_image  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.files import write_atomically  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 
 PUBLISHED = {'blazeface_front': 'blazeface.pth', 'blazeface_back': 'blazefaceback.pth'}
@@ -80,9 +81,7 @@ def draw(image, faces):
 
 
 def save_png(image, path):
-    data = io.BytesIO()
-    image.save(data, 'PNG')
-    write_file(data.getvalue(), path)
+    write_atomically(path, lambda temporary: image.save(temporary, 'PNG'), 'Choose another --output.')
 
 
 def as_table(found):

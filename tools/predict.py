@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 import unicodedata
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tqdm import tqdm  # noqa: E402
 from image_classification.datasets.files import IMAGE_ENDINGS  # noqa: E402
 from image_classification.deploy.predictor import ENGINES, Predictor  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.files import write_atomically  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 
 PROGRESS_FROM = 50                                                 # images
@@ -104,25 +104,7 @@ def write(text, output):
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
     else:
-        write_file(data, output)
-
-
-def write_file(data, output):
-    """Bytes to a file that is there whole or not at all."""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(output) or '.', prefix=f'.{os.path.basename(output)}.')
-        try:
-            with open(handle, 'wb') as file:
-                file.write(data)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)                    # mkstemp's files are the owner's alone
-            os.replace(temporary, output)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise UserError(f'cannot write {output}: {error.strerror}. Choose another --output.') from None
+        write_atomically(output, lambda temporary: temporary.write_bytes(data), 'Choose another --output.')
 
 
 @exit_with_message

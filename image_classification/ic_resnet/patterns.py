@@ -9,11 +9,11 @@ Of the authors' patterns these are the ones found for Faster R-CNN (`ic_resnet50
 """
 import json
 import math
-import os
 import re
 from pathlib import Path
 
 from image_classification.errors import UserError
+from image_classification.files import write_atomically
 
 GRIDS = {
     'ic_resnet50': '''
@@ -128,16 +128,7 @@ def write_pattern(pattern, path):
     for i, (layer, branches) in enumerate(zip(layers, pattern)):
         if len(layer) != len(branches):
             raise UserError(f'convolution {i} has {len(branches)} branches of {len(layer)} dilations; wanted one for each')
-    path = Path(path)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        temporary.write_text(json.dumps(layers, indent=1) + '\n', encoding='utf-8')
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f'cannot write {path}: {error.strerror}. Choose another file.') from None
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(layers, indent=1) + '\n', encoding='utf-8'))
 
 
 def _branch(key, channels, path):
