@@ -24,14 +24,16 @@ def load_weights(model, path, new_classifier=False):
     """Load a weights file or a checkpoint into `model`, all of it or nothing.
 
     Args:
-        path: as `read_weights` takes it.
+        path: as `read_weights` takes it, in any publisher's key style.
         new_classifier: keep the model's own classifier where the file's has another number of classes.
     Returns:
         names of the classifier's parameters that were kept for that reason.
     Raises:
         UserError: the file is missing, damaged, of another format, or does not fit; nothing has been changed then.
     """
-    return load_state(model, read_weights(path), path, new_classifier)
+    state = read_weights(path)
+    state = key_styles.to_ours(model, state, key_styles.detect_style(model, state))
+    return load_state(model, state, path, new_classifier)
 
 
 def load_state(model, state, source, new_classifier=False):
@@ -52,8 +54,8 @@ def _fit(model, state, source, new_classifier):
     classifier = [name for name in misfits if name.startswith(tuple(f'{prefix}.' for prefix in model.classifier_layers))]
     dropped = classifier if new_classifier and classifier == misfits else []
     problems = {
-        'missing': [name for name in own if name not in state],
-        'unexpected': [name for name in state if name not in own],
+        'missing': [f'{name} {tuple(own[name].shape)}' for name in own if name not in state],
+        'unexpected': [f'{name} {tuple(np.shape(state[name]))}' for name in state if name not in own],
         'of another shape': [f'{name} {tuple(state[name].shape)}, wanted {tuple(own[name].shape)}'
                              for name in misfits if name not in dropped],
     }
