@@ -43,6 +43,17 @@ def test_the_table_has_no_other_rows():
     assert [line.split()[1] for line in table.splitlines()] == ic.list_models()
 
 
+EXAMPLES = re.findall(r'```python\n(.*?)```', README, re.S)
+
+
 def test_python_examples_run():
-    for block in re.findall(r'```python\n(.*?)```', README, re.S):
-        exec(block.replace("ic.load_weights(model, 'model.pdparams')", ''), {})
+    names = {}
+    for block in EXAMPLES:
+        exec(''.join(line for line in block.splitlines(True) if 'pretrained=' not in line and 'load_weights' not in line), names)
+
+
+def test_published_weights_of_the_examples_exist():
+    named = re.findall(r"create_model\('(\w+)', pretrained=(?:'(\w+)'|True)", ''.join(EXAMPLES))
+    assert named
+    for name, tag in named:
+        assert tag in ['', *(known for _, known in ic.list_pretrained(name))] and ic.list_pretrained(name)

@@ -9,7 +9,7 @@ from image_classification import create_model, list_models  # noqa: E402
 from image_classification.deploy.complexity import count_macs, count_parameters  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 
-HEAD = '| model | parameters | MACs | input | published top-1 | source |\n|---|---|---|---|---|---|\n'
+HEAD = '| model | parameters | MACs | input | published top-1 | source | weights |\n|---|---|---|---|---|---|---|\n'
 
 
 def row(name):
@@ -17,8 +17,9 @@ def row(name):
     model = create_model(name)
     size, published = model.config.DATA.IMAGE_SIZE, model.config.MODEL.PUBLISHED
     top1 = f'{published.TOP1:g} %' if published.TOP1 else '-'
+    tags = ', '.join(entry['TAG'] for entry in model.config.MODEL.WEIGHTS)
     return (f'| {name} | {count_parameters(model):,} | {count_macs(model, size) / 1e6:.1f} M | {size} x {size} | {top1} | '
-            f'{published.SOURCE or "-"} |\n')
+            f'{published.SOURCE or "-"} | {tags or "-"} |\n')
 
 
 def main():
