@@ -54,6 +54,17 @@ def test_every_yaml_bears_its_models_name(name):
     assert ic.get_config(name).MODEL.NAME == name
 
 
+@pytest.mark.parametrize('name', [name for name in ALL if name not in SMALLEST])
+def test_every_other_variant_gives_finite_outputs_and_the_announced_maps(name):
+    features = ic.create_model(name, features_only=True).eval()
+    x = paddle.randn([1, 3, 96, 96])
+    with paddle.no_grad():
+        maps, result = features(x), outputs(features.network(x))
+    assert [m.shape[1] for m in maps] == list(features.channels)
+    assert all(paddle.isfinite(output).all() for output in result)
+    assert not features.network.classifier_layers or result[0].shape == [1, 1000]
+
+
 @pytest.mark.parametrize('name', CLASSIFIERS)
 def test_gives_one_row_of_logits_per_image_whatever_the_batch_mates(name):
     model = settled(ic.create_model(name, num_classes=4))
@@ -156,7 +167,7 @@ def test_a_fused_network_agrees_with_the_network(name):
 @pytest.mark.parametrize('name', SMALLEST)
 def test_its_export_agrees_at_batches_1_and_3(name, tmp_path):
     model = settled(ic.create_model(name))
-    size = min(224, model.config.DATA.IMAGE_SIZE)                  # detectors take 640, which only lasts longer
+    size = min(224, model.config.DATA.IMAGE_SIZE)                  # 299 and 640 pixels would only last longer
     assert export_model(model, tmp_path / 'export', image_size=size).keys() == {1, 3}
 
 

@@ -3,16 +3,18 @@ import argparse
 import os
 import shlex
 import sys
+import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import yaml  # noqa: E402
 
-from image_classification import create_model, load_weights  # noqa: E402
+from image_classification import create_model  # noqa: E402
 from image_classification.deploy.export import FORMATS, export_model  # noqa: E402
 from image_classification.engine.checkpoint import load_network  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.layers import FeatureExtractor  # noqa: E402
 
 
 def parse():
@@ -20,11 +22,14 @@ def parse():
                                                  'inference.yaml, and verify that it agrees with the network.')
     parser.add_argument('checkpoint', nargs='?', help='what a training wrote, e.g. output/<run>/best.safetensors')
     parser.add_argument('--model', help='instead of a checkpoint, a model by name')
-    parser.add_argument('--weights', help='weights for --model: .safetensors or .pdparams')
+    parser.add_argument('--weights', help='weights for --model: a tag, default (its first tag), an address or a file')
     parser.add_argument('--num-classes', type=int, help='number of classes of --model')
-    parser.add_argument('--output', help='directory to write; by default export beside the checkpoint, or export/<name>')
+    parser.add_argument('--output', help='directory to write; by default export beside the checkpoint, or export/<name>; '
+                                         'with --features, _features is added')
     parser.add_argument('--format', choices=FORMATS, default='paddle',
                         help='pdmodel is the older format, for Paddle-Lite and OpenVINO; default: paddle')
+    parser.add_argument('--features', nargs='?', const='all', metavar='INDICES',
+                        help='give feature maps instead of logits: of all levels, or e.g. 1,2,3 (0 is the finest)')
     parser.add_argument('--softmax', action='store_true', help='give probabilities instead of logits')
     parser.add_argument('--image-size', type=int, help='side of the square input in pixels; by default that of the training')
     return parser.parse_args()
@@ -32,16 +37,37 @@ def parse():
 
 def load(args):
     """(network, class names, default directory) that the arguments mean."""
+    levels = None if args.features in (None, 'all') else [level(word) for word in args.features.split(',')]
+    model, class_names, directory = load_network_of(args)
+    if args.features is None:
+        return model, class_names, directory
+    return FeatureExtractor(model, levels), None, directory.with_name(f'{directory.name}_features')
+
+
+def level(word):
+    try:
+        return int(word)
+    except ValueError:
+        raise UserError(f'--features has {word!r}; wanted numbers of levels such as 1,2,3, or, for all levels, --features at '
+                        'the end of the line') from None
+
+
+def load_network_of(args):
+    """(network, class names, default directory), whatever --features says."""
     if bool(args.checkpoint) == bool(args.model):
         raise UserError('wanted either a checkpoint or --model NAME')
     if args.checkpoint:
         if args.weights or args.num_classes is not None:
             raise UserError('--weights and --num-classes belong to --model; a checkpoint has its own')
         return *load_network(args.checkpoint), Path(args.checkpoint).parent / 'export'
-    model = create_model(args.model, **({} if args.num_classes is None else {'num_classes': args.num_classes}))
-    if args.weights:
-        load_weights(model, args.weights)
-    else:
+    options = {} if args.num_classes is None else {'num_classes': args.num_classes}
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')                             # a classifier that starts afresh is not worth an export
+        try:
+            model = create_model(args.model, args.weights or '', **options)
+        except UserWarning as warning:
+            raise UserError(f'{warning}; give the --num-classes of the weights') from None
+    if not args.weights:
         print('warning: no --weights given, the exported network is untrained', file=sys.stderr)
     return model, None, Path('export') / model.config.MODEL.NAME
 
@@ -60,6 +86,12 @@ def main():
               f'{difference["relative"]:.1e} of the output\'s standard deviation')
     size = description['input']['image_size']
     print(f'input: {size} x {size} pixels, {"but others work, too" if description["input"]["free_size"] else "no other size"}')
+    output = description['output']
+    if output['kind'] not in ('logits', 'probabilities'):
+        for i, (name, shape) in enumerate(zip(output['names'], output['shapes'])):
+            stride = f', stride {output["strides"][i]}' if output['kind'] == 'maps' else ''
+            print(f'output {i}: {name} {shape}{stride}')
+        return
     predict = os.path.relpath(Path(__file__).resolve().with_name('predict.py'))
     print(f'classify an image: python {shlex.quote(predict)} {shlex.quote(str(directory))} IMAGE')
 

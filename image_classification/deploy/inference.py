@@ -1,5 +1,7 @@
-"""Paddle Inference, on the CPU. As a program it runs an export over given inputs, for `export.py`, which must survive its
-crashes: python -m image_classification.deploy.inference DIRECTORY onednn|plain INPUTS.npz OUTPUTS.npz
+"""Paddle Inference, on the CPU: `run(create_predictor(DIRECTORY), images)` gives the outputs of an export.
+
+As a program it runs an export over given inputs, for `verify.py`, which must survive its crashes:
+python -m image_classification.deploy.inference DIRECTORY onednn|plain INPUTS.npz OUTPUTS.npz
 """
 import os
 import sys
@@ -27,16 +29,20 @@ def create_predictor(directory, onednn=True):
 
 
 def run(predictor, images):
-    """(B, C, H, W) float32 -> (B, num_classes) float32."""
+    """(B, C, H, W) float32 -> list of all outputs, in the network's order; a classifier's only one is (B, num_classes)."""
     predictor.get_input_handle('image').copy_from_cpu(np.ascontiguousarray(images))
     predictor.run()
-    return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+    return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
 
 def main(directory, setting, inputs, outputs):
+    """Write each output of each array of INPUTS as <name in INPUTS>/<name of the output>."""
     predictor = create_predictor(directory, onednn=setting == 'onednn')
+    names, found = predictor.get_output_names(), {}
     with np.load(inputs) as images:                                # in the order in which they were saved
-        np.savez(outputs, **{name: run(predictor, images[name]) for name in images.files})
+        for case in images.files:
+            found.update({f'{case}/{name}': output for name, output in zip(names, run(predictor, images[case]))})
+    np.savez(outputs, **found)
 
 
 if __name__ == '__main__':

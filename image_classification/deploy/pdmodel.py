@@ -11,17 +11,21 @@ from paddle.base.layer_helper import LayerHelper
 
 from image_classification.config import config_from_text
 from image_classification.deploy.static import to_static
+from image_classification.layers import FeatureExtractor
 from image_classification.models import build_model
 from image_classification.weights import load_state, read_safetensors
 
 
 def main(arguments):
-    """`arguments` is JSON: weights (a file that holds the configuration, too), prefix, shape, softmax."""
+    """`arguments` is JSON: weights (a file that holds the configuration, too), prefix, shape, softmax, and levels: those of
+    the feature maps to give, or null for what the network gives."""
     given = json.loads(arguments)
     paddle.set_device('cpu')
     state, metadata = read_safetensors(given['weights'])
     model = build_model(config_from_text(metadata['config'], given['weights']))
     load_state(model, state, given['weights'])
+    if given['levels'] is not None:
+        model = FeatureExtractor(model, given['levels'])
     mend_operators()
     paddle.jit.save(to_static(model, given['shape'], given['softmax']), given['prefix'])
 

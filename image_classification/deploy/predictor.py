@@ -26,7 +26,7 @@ class Predictor:
             the CPU; 'auto' is the one of them that fits.
         batch_size: images that pass the network at once.
     Raises:
-        UserError: a path that is neither, a damaged file, an engine that does not fit.
+        UserError: a path that is neither, a damaged file, an engine that does not fit, an export that gives no classes.
     """
 
     def __init__(self, path, engine='auto', batch_size=32):
@@ -63,6 +63,7 @@ class Predictor:
         try:
             self.name = description['name']
             self.preprocess = Preprocess.from_dict(description['preprocessing'])
+            _gives_classes(directory, description['output'])
             self._name_classes(description['class_names'], description['output']['num_classes'])
             self._gives_logits = {'logits': True, 'probabilities': False}[description['output']['kind']]
         except (KeyError, TypeError) as error:
@@ -76,7 +77,7 @@ class Predictor:
         except Exception as error:                                 # Paddle's C++ errors have no common class
             reason = (str(error).strip().splitlines() or ['no reason given'])[0]
             raise UserError(f'Paddle Inference cannot read {directory} ({reason}); export the model again') from error
-        self._run = lambda images: inference.run(engine, images)
+        self._run = lambda images: inference.run(engine, images)[0]
 
     def _name_classes(self, names, count):
         self.class_names = list(names) or [str(index) for index in range(count)]
@@ -142,6 +143,15 @@ def _check(engine, batch_size):
 def _fits(engine, wanted, found):
     if engine not in ('auto', wanted):
         raise UserError(f'{found}, which the engine {engine!r} does not run; wanted {wanted!r} or \'auto\'')
+
+
+def _gives_classes(directory, output):
+    """Raise UserError for the export of another network than a classifier."""
+    kinds = {'maps': 'feature maps', 'tensors': 'tensors of a detector'}
+    if output['kind'] in kinds:
+        raise UserError(f'{directory} is an export of {len(output["names"])} {kinds[output["kind"]]}, which are no classes; '
+                        'wanted that of a classifier. Run it by Paddle Inference: image_classification.deploy.inference has '
+                        '`run(create_predictor(directory), images)`.')
 
 
 def _read_description(path):

@@ -59,8 +59,8 @@ def bend_when_traced(logits):
     return logits if paddle.in_dynamic_mode() else logits * 1.01
 
 
-def give_pairs(logits):
-    return logits, logits
+def drop_one_when_traced(logits):
+    return [logits, 2 * logits] if paddle.in_dynamic_mode() else [logits]
 
 
 def description(directory):
@@ -68,7 +68,9 @@ def description(directory):
 
 
 def run(directory, images, onednn=True):
-    return inference.run(inference.create_predictor(directory, onednn), images)
+    """The only output of an export."""
+    [output] = inference.run(inference.create_predictor(directory, onednn), images)
+    return output
 
 
 def test_it_reports_the_differences_at_batches_1_and_3(exported):
@@ -90,7 +92,7 @@ def test_inference_yaml_says_all_that_a_user_of_the_export_needs(network, export
     content = description(exported[0])
     assert content['name'] == 'mobileformer_26m' and content['type'] == 'MobileFormer'
     assert content['input'] == {'name': 'image', 'channels': 3, 'image_size': SIZE, 'free_size': True}
-    assert content['output'] == {'kind': 'logits', 'num_classes': 5}
+    assert content['output'] == {'kind': 'logits', 'num_classes': 5, 'names': ['fetch_name_0']}
     assert Preprocess.from_dict(content['preprocessing']) == Preprocess.from_config(network.config)
     assert content['class_names'] == CLASSES
     assert content['versions'] == {'paddle_mobile_backbones': ic.__version__, 'paddle': paddle.__version__}
@@ -185,7 +187,10 @@ def test_an_existing_export_is_never_overwritten(tmp_path):
 @pytest.mark.parametrize('model, words', [
     (lambda: Small(bend=bend_when_traced), 'differs from the network by .* of its output'),
     (lambda: Small(bend=lambda logits: logits * float("inf") * 0), 'differs from the network by nan'),
-    (lambda: Small(bend=give_pairs), 'does not give one tensor'),
+    (lambda: Small(bend=lambda logits: {'logits': logits}), 'gives a dict; wanted one tensor or a list of tensors'),
+    (lambda: Small(bend=lambda logits: [logits, None]), 'gives a list with something else; wanted one tensor or a list'),
+    (lambda: Small(bend=drop_one_when_traced), 'gives 1 outputs, the network 2'),
+    (lambda: Small(bend=lambda logits: [logits, bend_when_traced(logits)]), r'differs from the network by .*\(fetch_name_1, '),
     (ConstantNorm, 'Paddle Inference with oneDNN fails on the exported ConstantNorm: .*holds no memory'),
 ])
 def test_what_fails_leaves_nothing_behind(tmp_path, model, words):
@@ -218,3 +223,85 @@ def test_a_map_of_one_pixel_and_an_untrained_network_are_exported_too(overrides,
     """The first made oneDNN read garbage in a matmul; the second magnifies rounding, in the network itself as much."""
     export_model(ic.create_model(ic.get_config('mobileformer_26m', overrides)), tmp_path / 'export')
     assert yaml.safe_load((tmp_path / 'export' / 'inference.yaml').read_text())['input']['free_size']
+
+
+@pytest.fixture(scope='module')
+def extractor():
+    return ic.create_model('mobilenet_v3_small_x0_5', features_only=True, out_indices=(1, 2, -1), num_classes=5)
+
+
+def eager(model, images):
+    with paddle.no_grad():
+        return [output.numpy() for output in Deployed(model)(paddle.to_tensor(images))]
+
+
+@pytest.fixture(scope='module')
+def exported_maps(extractor, tmp_path_factory):
+    directory = tmp_path_factory.mktemp('maps') / 'export'
+    assert export_model(extractor, directory, image_size=64).keys() == {1, 3}
+    return directory
+
+
+def check_maps(extractor, directory):
+    """Of two sizes."""
+    for shape in ((2, 3, 64, 64), (1, 3, 96, 160)):
+        images = np.random.default_rng(7).standard_normal(shape, np.float32)
+        maps, expected = inference.run(inference.create_predictor(directory), images), eager(extractor, images)
+        assert [m.shape for m in maps] == [m.shape for m in expected]
+        for found, wanted in zip(maps, expected):
+            np.testing.assert_allclose(found, wanted, atol=1e-4 * wanted.std(), rtol=0)
+
+
+def test_feature_maps_are_exported_in_the_networks_order(extractor, exported_maps):
+    check_maps(extractor, exported_maps)
+
+
+def test_feature_maps_are_written_in_the_older_format_too(extractor, tmp_path):
+    export_model(extractor, tmp_path / 'export', format='pdmodel', image_size=64)
+    check_maps(extractor, tmp_path / 'export')
+
+
+def test_inference_yaml_says_what_a_detectors_neck_must_know(extractor, exported_maps):
+    content = description(exported_maps)
+    assert content['output'] == {
+        'kind': 'maps', 'channels': list(extractor.channels), 'strides': [4, 8, 32],
+        'shapes': [[-1, 8, 16, 16], [-1, 16, 8, 8], [-1, 48, 2, 2]], 'names': ['fetch_name_0', 'fetch_name_1', 'fetch_name_2']}
+    assert content['name'] == 'mobilenet_v3_small_x0_5' and content['model']['NUM_CLASSES'] == 5
+
+
+def test_an_export_of_feature_maps_leaves_out_the_layers_behind_them(extractor, exported_maps):
+    whole = sum(4 * tensor.size for tensor in extractor.state_dict().values())
+    assert (exported_maps / 'inference.pdiparams').stat().st_size < whole / 2
+
+
+def test_feature_maps_of_a_network_with_a_new_classifier_are_written_in_the_older_format(tmp_path):
+    model = ic.create_model('mobilenet_v3_small_x0_5', features_only=True)
+    model.network.reset_classifier(7)
+    export_model(model, tmp_path / 'export', format='pdmodel', image_size=64)
+    assert description(tmp_path / 'export')['model']['NUM_CLASSES'] == 7
+
+
+@pytest.mark.parametrize('format', ['paddle', 'pdmodel'])
+def test_a_detectors_tensors_are_exported(tmp_path, format):
+    export_model(ic.create_model('blazeface_front'), tmp_path / 'export', format=format)
+    output = description(tmp_path / 'export')['output']
+    assert output.pop('names') == inference.create_predictor(tmp_path / 'export').get_output_names()
+    assert output == {'kind': 'tensors', 'shapes': [[-1, 896, 16], [-1, 896, 1]]}
+
+
+@pytest.mark.parametrize('name, strides', [('efficientvit_m0_det', [16, 32, 64]), ('blazeface', [8, 16])])
+def test_detector_backbones_export_their_maps_without_being_asked(tmp_path, name, strides):
+    model = ic.create_model(name)
+    export_model(model, tmp_path / 'export', image_size=128)
+    content = description(tmp_path / 'export')
+    assert content['input']['free_size']
+    assert content['output']['strides'] == strides and content['output']['channels'] == list(model.feature_channels)
+
+
+@pytest.mark.parametrize('arguments, words', [({'softmax': True}, 'softmax for feature maps'),
+                                              ({'class_names': ['a', 'b']}, 'class names for feature maps')])
+def test_what_belongs_to_logits_is_refused_for_feature_maps(extractor, tmp_path, arguments, words):
+    for model in (extractor, ic.create_model('blazeface_front')):
+        with pytest.raises(UserError, match=words):
+            export_model(model, tmp_path / 'export', image_size=128, **arguments)
+    assert not any(tmp_path.iterdir())

@@ -3,6 +3,7 @@ import paddle
 import pytest
 from PIL import Image
 
+import image_classification as ic
 from image_classification.datasets.images import open_image
 from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
@@ -149,3 +150,13 @@ def test_half_an_export_is_refused(exports, tmp_path):
     (tmp_path / 'inference.json').write_bytes(b'{}')
     with pytest.raises(UserError, match='Paddle Inference cannot read'):
         Predictor(tmp_path)
+
+
+@pytest.mark.parametrize('name, words', [
+    ('blazeface', 'is an export of 2 feature maps, which are no classes; .*Run it by Paddle Inference: image_classification'),
+    ('blazeface_front', 'is an export of 2 tensors of a detector, which are no classes'),
+])
+def test_an_export_without_classes_is_refused_by_its_kind(tmp_path, name, words):
+    export_model(ic.create_model(name), tmp_path / 'export')
+    with pytest.raises(UserError, match=words):
+        Predictor(tmp_path / 'export')

@@ -50,10 +50,33 @@ def test_a_model_by_name_is_exported_with_its_weights_to_where_one_says(weights,
     assert (tmp_path / 'export' / 'mobileformer_26m' / 'inference.json').is_file()
 
 
+def test_feature_maps_of_a_checkpoint_are_exported_beside_it_and_listed(checkpoint, run_tool):
+    done = run_tool('export.py', checkpoint, '--features', '1,2,-1')
+    assert done.returncode == 0, done.stderr
+    assert (checkpoint.parent / 'export_features' / 'inference.json').is_file()
+    assert re.findall(r'^output \d: .*', done.stdout, re.M) == [
+        'output 0: fetch_name_0 [-1, 12, 16, 16], stride 4', 'output 1: fetch_name_1 [-1, 24, 8, 8], stride 8',
+        'output 2: fetch_name_2 [-1, 96, 2, 2], stride 32']
+    assert 'classify an image' not in done.stdout
+
+
+def test_a_detector_needs_no_flag(run_tool, tmp_path):
+    done = run_tool('export.py', '--model', 'blazeface_front', cwd=tmp_path)
+    assert re.findall(r'^output \d: .*', done.stdout, re.M) == ['output 0: fetch_name_0 [-1, 896, 16]',
+                                                               'output 1: fetch_name_1 [-1, 896, 1]']
+
+
+def test_all_levels_are_given_where_none_are_named(run_tool, tmp_path):
+    done = run_tool('export.py', '--model', 'blazeface', '--features', cwd=tmp_path)
+    assert len(re.findall(r'^output \d: .* stride (?:8|16)$', done.stdout, re.M)) == 2
+    assert (tmp_path / 'export' / 'blazeface_features' / 'inference.yaml').is_file()
+
+
 @pytest.mark.parametrize('arguments, words', [
     ([], 'wanted either a checkpoint or --model NAME'),
     (['missing.safetensors'], 'no checkpoint at missing.safetensors'),
     (['--model', 'mobileformer_27m'], 'Did you mean mobileformer_'),
+    (['--features', 'best.safetensors'], "--features has 'best.safetensors'; wanted numbers of levels"),
 ])
 def test_bad_arguments_get_one_line(run_tool, tmp_path, arguments, words):
     assert words in failure(run_tool('export.py', *arguments, cwd=tmp_path))

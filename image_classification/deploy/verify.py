@@ -1,0 +1,126 @@
+"""Does an export give what its network gives? Paddle Inference runs it in a process of its own, which may crash."""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+import image_classification
+from image_classification.deploy.static import Deployed
+from image_classification.errors import UserError
+
+TOLERANCE = 1e-4                                                   # relative to the output's standard deviation
+ROUNDINGS = 10                                                     # or so many times the network's own error of float32
+_SETTINGS = {'plain': 'without oneDNN', 'onednn': 'with oneDNN'}   # of deploy.inference
+_CHILD_SECONDS = 600
+
+
+def verify(model, directory, channels, sizes, softmax):
+    """Compare each output of the export in `directory` with the network's, at batches 1 and 3 and all `sizes` (H, W).
+
+    Returns:
+        (names of the outputs, {batch: {'absolute': ..., 'relative': ...}}), the largest differences over sizes and outputs.
+    Raises:
+        UserError: Paddle Inference fails, or a difference exceeds the tolerance.
+    """
+    rng = np.random.default_rng(0)
+    inputs = {f'{batch} {height}x{width}': rng.standard_normal([batch, channels, height, width], np.float32)
+              for height, width in sizes for batch in (1, 3)}
+    expected = eager(Deployed(model, softmax), inputs)
+    tolerances = [max(TOLERANCE, ROUNDINGS * error) for error in _rounding_errors(model, softmax, inputs, expected)]
+    kind, names, differences = type(model).__name__, [], {}
+    for engine, results in _paddle_inference(kind, directory, inputs):
+        for case, outputs in results.items():
+            names = list(outputs)
+            if len(names) != len(tolerances):
+                raise UserError(f'the exported {kind} gives {len(names)} outputs, the network {len(tolerances)}')
+            for name, wanted, tolerance in zip(names, expected[case], tolerances):
+                found = _difference(wanted, outputs[name])
+                if not found['relative'] <= tolerance:             # `not`: NaN is a difference, too
+                    raise UserError(f'the exported {kind} differs from the network by {found["relative"]:.1e} of its output\'s '
+                                    f'standard deviation ({name}, batch and size {case}, {engine}); wanted at most '
+                                    f'{tolerance:.0e}')
+                known = differences.setdefault(int(case.split()[0]), found)
+                known.update({key: max(known[key], found[key]) for key in found})
+    return names, differences
+
+
+def _paddle_inference(kind, directory, inputs):
+    """Yield (engine, {name of an input: {name of an output: array}}), without oneDNN and with it."""
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor() as pool:
+        given = str(Path(scratch) / 'inputs.npz')
+        np.savez(given, **inputs)
+        problems = pool.map(lambda setting: run_child('inference', str(directory), setting, given, f'{scratch}/{setting}.npz'),
+                            _SETTINGS)
+        for (setting, engine), problem in zip(_SETTINGS.items(), list(problems)):
+            if problem:
+                raise UserError(f'Paddle Inference {engine} fails on the exported {kind}: {problem}')
+            results = {}
+            with np.load(f'{scratch}/{setting}.npz') as arrays:
+                for key in arrays.files:
+                    case, name = key.split('/', 1)
+                    results.setdefault(case, {})[name] = arrays[key]
+            yield engine, results
+
+
+def eager(network, inputs):
+    """{name: the network's outputs as a list of arrays} for {name: images (B, C, H, W)}."""
+    outputs = {}
+    with paddle.no_grad():
+        for name, images in inputs.items():
+            try:
+                output = network(paddle.to_tensor(images))
+            except Exception as error:                             # e.g. position embeddings of another size
+                raise UserError(f'the network fails on images {images.shape}: {reason(str(error))}') from error
+            output = [output] if isinstance(output, paddle.Tensor) else output
+            if not isinstance(output, (list, tuple)) or not all(isinstance(item, paddle.Tensor) for item in output):
+                found = f'a {type(output).__name__}' if not isinstance(output, (list, tuple)) else 'a list with something else'
+                raise UserError(f'the network gives {found}; wanted one tensor or a list of tensors')
+            outputs[name] = [item.numpy() for item in output]
+    return outputs
+
+
+def _rounding_errors(model, softmax, inputs, outputs):
+    """Of each output, computed in float32, the relative error by the same network in float64: large in one hardly trained."""
+    network = Deployed(model, softmax)
+    network.to(dtype='float64')
+    exact = eager(network, {name: images.astype(np.float64) for name, images in inputs.items()})
+    errors = [[_difference(*pair)['relative'] for pair in zip(exact[name], outputs[name])] for name in inputs]
+    return np.max(errors, axis=0)
+
+
+def _difference(expected, found):
+    if expected.shape != found.shape:
+        return {'absolute': float('inf'), 'relative': float('inf')}
+    expected = expected.astype(np.float64)
+    absolute = float(np.abs(expected - found).max())
+    # Outputs that hardly vary (an untrained classifier, one class) are measured by their size instead.
+    scale = max(expected.std(), 1e-3 * np.abs(expected).max()) or 1.0
+    return {'absolute': absolute, 'relative': float(absolute / scale)}
+
+
+def run_child(module, *arguments, **environment):
+    """Run `image_classification.deploy.<module>` as a program. None, or what went wrong in one line."""
+    path = [str(Path(image_classification.__file__).resolve().parent.parent), os.environ.get('PYTHONPATH', '')]
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, path)), 'GLOG_minloglevel': '2', **environment}
+    command = [sys.executable, '-W', 'ignore', '-m', f'image_classification.deploy.{module}', *arguments]
+    try:
+        child = subprocess.run(command, env=environment, capture_output=True, text=True, errors='replace',
+                               stdin=subprocess.DEVNULL, timeout=_CHILD_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f'it did not end within {_CHILD_SECONDS} s'
+    if child.returncode == 0:
+        return None
+    return reason(child.stderr) or f'it ended with exit code {child.returncode}'
+
+
+def reason(text):
+    """The line of a long message of Paddle's that says what is wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if re.match(r'[\w.]*(Error|Exception|NotMet|Fatal)\b.*\S', line)]
+    return (telling or lines or [''])[-1][:300]
