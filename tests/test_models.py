@@ -97,8 +97,9 @@ def test_each_parameter_gets_a_gradient(name):
 def test_two_steps_on_eight_images_lower_the_loss(name):
     paddle.seed(0)
     model = ic.create_model(name, num_classes=8, drop_rate=0.0)
-    optimizer = paddle.optimizer.AdamW(1e-3, parameters=model.parameters())
-    x, y, losses = paddle.randn([8, 3, 96, 96]), paddle.arange(8), []
+    optimizer = paddle.optimizer.AdamW(3e-4, parameters=model.parameters())
+    size = 160 if name.startswith('inception') else 96             # smaller ones leave their last norms a single pixel
+    x, y, losses = paddle.randn([8, 3, size, size]), paddle.arange(8), []
     for _ in range(3):
         loss = sum(nn.functional.cross_entropy(logits, y) for logits in outputs(model(x)))
         losses.append(loss.item())
@@ -115,7 +116,7 @@ def test_gradient_checkpoints_change_nothing_but_memory(name):
         paddle.seed(0)
         model = ic.create_model(name, grad_checkpointing=checkpointing)
         sum(output.sum() for output in outputs(model(paddle.randn([2, 3, 96, 96])))).backward()
-        results.append([p.grad for p in model.parameters() if not p.stop_gradient] + model.buffers())
+        results.append([p.grad for p in model.parameters() if not p.stop_gradient] + list(model.state_dict().values()))
     assert all((plain == saving).all() for plain, saving in zip(*results))
 
 

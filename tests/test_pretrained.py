@@ -56,8 +56,11 @@ def test_the_protocol_follows_the_weights_into_configuration_and_export(publishe
     model = ic.create_model(published, pretrained='first')
     assert {key: model.config.DATA[key] for key in PROTOCOL} == PROTOCOL
     export_model(model, tmp_path / 'export')
-    stored = yaml.safe_load((tmp_path / 'export' / 'inference.yaml').read_text())['preprocessing']
+    description = yaml.safe_load((tmp_path / 'export' / 'inference.yaml').read_text())
+    stored = description['preprocessing']
     assert Preprocess.from_dict(stored) == Preprocess.from_config(model.config) and stored['color_order'] == 'BGR'
+    assert (description['weights']['tag'], description['weights']['licence']) == ('first', 'MIT')
+    assert 'WEIGHTS' not in description['model']
 
 
 def test_a_configuration_that_builds_on_the_models_yaml_overrules_the_protocol(published, tmp_path):

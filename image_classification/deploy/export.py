@@ -14,6 +14,7 @@ from image_classification.datasets import Preprocess
 from image_classification.deploy.static import Deployed, on_cpu, to_static
 from image_classification.deploy.verify import eager, reason, run_child, verify
 from image_classification.errors import UserError
+from image_classification.pretrained import DEFAULT
 from image_classification.layers import FeatureExtractor
 from image_classification.weights import write_safetensors
 
@@ -147,6 +148,11 @@ def _write(model, cfg, directory, shape, format, softmax):
 
 
 def _write_yaml(path, cfg, preprocess, class_names, output, free, differences):
+    model = yaml.safe_load(cfg.MODEL.dump())
+    weights = {'name': cfg.MODEL.PRETRAINED}
+    for i, entry in enumerate(model.pop('WEIGHTS')):
+        if cfg.MODEL.PRETRAINED in (entry['TAG'], DEFAULT if i == 0 else None):
+            weights.update({key.lower(): entry[key] for key in ('TAG', 'SOURCE', 'URL', 'LICENCE')})
     content = {
         'name': cfg.MODEL.NAME,
         'type': cfg.MODEL.TYPE,
@@ -156,7 +162,8 @@ def _write_yaml(path, cfg, preprocess, class_names, output, free, differences):
         'class_names': [str(name) for name in class_names or []],
         'versions': {'paddle_mobile_backbones': image_classification.__version__, 'paddle': paddle.__version__},
         'differences': differences,                                # from the network, per batch size
-        'model': yaml.safe_load(cfg.MODEL.dump()),
+        'model': model,
+        'weights': weights,                                        # what the network started from: a published tag, or a file
     }
     # Lists of numbers on one line each, names in their own script.
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=None, width=120)

@@ -4,6 +4,7 @@ from paddle import nn
 from paddle.distributed.fleet.utils import recompute
 
 from image_classification.errors import UserError
+from image_classification.layers.statistics import running_statistics
 
 
 class Stage(nn.Sequential):
@@ -46,10 +47,11 @@ class _TwoRuns:
         self.runs += 1
         if self.runs == 1:
             return self.block(*inputs)
-        statistics = [(buffer, buffer.clone()) for buffer in self.block.buffers()]
+        statistics = running_statistics(self.block.state_dict()).values()
+        before = [tensor.clone() for tensor in statistics]
         result = self.block(*inputs)
-        for buffer, value in statistics:
-            buffer.set_value(value)
+        for tensor, value in zip(statistics, before):
+            tensor.set_value(value)
         return result
 
 
