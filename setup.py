@@ -25,6 +25,7 @@ setup(
     ],
     extras_require={
         'mnist5k': MNIST5K,
-        'test': ['pytest', *MNIST5K],
+        'plots': ['matplotlib'],          # curves.png and confusion_matrix.png
+        'test': ['pytest', 'matplotlib', *MNIST5K],
     },
 )

@@ -41,7 +41,7 @@ _C.DATA.MAX_BAD_IMAGES = 50               # unreadable training images that are 
 _C.MODEL = CN()
 _C.MODEL.TYPE = 'MobileFormer'            # the family's directory, compared in lower case
 _C.MODEL.NAME = 'mobileformer_26m'        # the variant, as logs and exports call it
-_C.MODEL.RESUME = ''                      # a checkpoint to continue, or 'auto': the newest run below SAVE
+_C.MODEL.RESUME = ''                      # a checkpoint or a run's directory to continue, or 'auto': the newest run below SAVE
 _C.MODEL.PRETRAINED = ''                  # weights to start from: a tag of WEIGHTS, 'default' for its first, an address, a file
 _C.MODEL.NUM_CLASSES = 1000
 _C.MODEL.IN_CHANNELS = 3                  # 3: RGB, 1: grey, 4: RGBA
@@ -60,32 +60,60 @@ _C.TRAIN.MAX_STEPS = 0                    # end after so many optimizer steps, f
 _C.TRAIN.WARMUP_EPOCHS = 5.0              # the rate rises linearly from WARMUP_START_LR to BASE_LR, step by step
 _C.TRAIN.WARMUP_START_LR = 1e-6
 _C.TRAIN.BASE_LR = 1e-3
-_C.TRAIN.END_LR = 1e-5                    # where the cosine ends
+_C.TRAIN.LR_SCHEDULE = 'cosine'           # after the warm-up: cosine, step, exponential, poly or constant
+_C.TRAIN.END_LR = 1e-5                    # where cosine and poly end, below which step and exponential do not fall
+_C.TRAIN.DECAY_EPOCHS = 30.0              # step and exponential: epochs (from the start) per factor DECAY_RATE
+_C.TRAIN.DECAY_RATE = 0.1                 # step and exponential: step at once, exponential a little at every step
+_C.TRAIN.DECAY_MILESTONES = []            # step: epochs after which the rate falls, instead of every DECAY_EPOCHS
+_C.TRAIN.POLY_POWER = 1.0                 # poly: 1 is a straight line
+_C.TRAIN.COOLDOWN_EPOCHS = 0.0            # last epochs at END_LR; part of NUM_EPOCHS (timm trains them in addition)
+_C.TRAIN.LAYER_DECAY = 1.0                # each block's rate is the next deeper one's times this, the head's is full; 1: off
 _C.TRAIN.LINEAR_SCALED_LR = 0             # the total batch that the three rates are meant for: they scale with it; 0: fixed
 _C.TRAIN.WEIGHT_DECAY = 0.05
-_C.TRAIN.GRAD_CLIP = 0.0                  # largest global norm of the gradient; 0: no clipping
+_C.TRAIN.NO_DECAY_1D = True               # norms, biases and the network's exceptions take no decay; False: all decay
+_C.TRAIN.GRAD_CLIP = 0.0                  # the limit of GRAD_CLIP_MODE; 0: no clipping
+_C.TRAIN.GRAD_CLIP_MODE = 'norm'          # norm: of all gradients; value: of each number; agc: of each unit, by its weights
+_C.TRAIN.MAX_BAD_STEPS = 20               # steps in a row with a NaN or infinite loss or gradient, skipped, that end the run
 _C.TRAIN.ACCUM_ITER = 1                   # batches per optimizer step
 _C.TRAIN.OPTIMIZER = CN()
-_C.TRAIN.OPTIMIZER.NAME = 'AdamW'         # AdamW or SGD
-_C.TRAIN.OPTIMIZER.EPS = 1e-8             # AdamW
+_C.TRAIN.OPTIMIZER.NAME = 'AdamW'         # AdamW, SGD, or RMSprop as TensorFlow's, which MobileNets were trained with
+_C.TRAIN.OPTIMIZER.EPS = 1e-8             # AdamW; RMSprop, inside the root (PyTorch's, outside of it, is the root of this)
 _C.TRAIN.OPTIMIZER.BETAS = [0.9, 0.999]   # AdamW
-_C.TRAIN.OPTIMIZER.MOMENTUM = 0.9         # SGD
+_C.TRAIN.OPTIMIZER.ALPHA = 0.9            # RMSprop: share that its average of squares keeps
+_C.TRAIN.OPTIMIZER.MOMENTUM = 0.9         # SGD, RMSprop
 _C.TRAIN.OPTIMIZER.NESTEROV = False       # SGD
 _C.TRAIN.MODEL_EMA = False                # keep a moving average of the weights; it is what is evaluated and exported
 _C.TRAIN.MODEL_EMA_DECAY = 0.9999
+_C.TRAIN.MODEL_EMA_WARMUP = True          # with a smaller decay at first, (1 + step) / (10 + step); False: the same throughout
+_C.TRAIN.SYNC_BN = False                  # batch norm over the images of all processes; GPU only, the log says so on a CPU
+_C.TRAIN.LOSS = 'ce'                      # ce: cross entropy; bce: binary cross entropy of each class
+_C.TRAIN.BCE_SUM = False                  # bce: sum over the classes instead of the mean
 _C.TRAIN.SMOOTHING = 0.1                  # label smoothing
 _C.TRAIN.AUX_LOSS_WEIGHT = 0.3            # of the loss of each auxiliary head, where a network has some
+_C.TRAIN.DISTILL = CN()
+_C.TRAIN.DISTILL.KIND = 'none'            # soft: learn the teacher's probabilities; hard: the class it finds; none
+_C.TRAIN.DISTILL.TEACHER = ''             # a model's name, with its weights below; a checkpoint of ours; an export's directory
+_C.TRAIN.DISTILL.WEIGHTS = ''             # of a teacher by name: a tag of its WEIGHTS, 'default', an address, a file
+_C.TRAIN.DISTILL.ALPHA = 0.5              # share of the teacher's loss; the labels' has the rest
+_C.TRAIN.DISTILL.TAU = 1.0                # soft: temperature
+_C.TRAIN.IMAGE_SIZE = 0                   # side in training, in pixels; 0: as DATA.IMAGE_SIZE, that of the evaluation
+_C.TRAIN.MULTI_SCALE = []                 # [least, most] pixels: each batch draws its side; its size keeps the memory constant
+_C.TRAIN.MULTI_SCALE_STEP = 32            # sides are least, least + step, ..., up to most
+_C.TRAIN.REPEATED_AUG = 0                 # copies of an image per epoch, each transformed anew; steps stay, so fewer images
 _C.TRAIN.CROP_SCALE = [0.08, 1.0]         # share of the image's area that a random crop keeps
 _C.TRAIN.CROP_RATIO = [0.75, 1.3333333333]  # width / height of a random crop
 _C.TRAIN.HFLIP = 0.5                      # probability of mirroring; 0 for digits and text
-_C.TRAIN.COLOR_JITTER = 0.4               # brightness, contrast, saturation; only where RAND_AUGMENT is off
+_C.TRAIN.COLOR_JITTER = 0.4               # brightness, contrast, saturation; only where AUTO_AUGMENT and RAND_AUGMENT are off
+_C.TRAIN.AUTO_AUGMENT = ''                # original (the paper's for ImageNet), v0 (EfficientNet's) or trivial (TrivialAugment)
 _C.TRAIN.RAND_AUGMENT = False
+_C.TRAIN.RAND_AUGMENT_INCREASING = False  # every operation gets stronger with the magnitude: "inc1" in the names of timm
 _C.TRAIN.RAND_AUGMENT_LAYERS = 2          # operations per image
 _C.TRAIN.RAND_AUGMENT_MAGNITUDE = 9.0     # 0 to 10
 _C.TRAIN.RAND_AUGMENT_MSTD = 0.5          # standard deviation of the magnitude
 _C.TRAIN.RANDOM_ERASE_PROB = 0.0
 _C.TRAIN.RANDOM_ERASE_MODE = 'pixel'      # what fills the hole: const (zeros), rand (one colour) or pixel (noise)
 _C.TRAIN.RANDOM_ERASE_COUNT = 1           # holes per image, at most
+_C.TRAIN.MIXUP_MODE = 'batch'             # one share and box per batch, per pair of images, or per image: elem
 _C.TRAIN.MIXUP_ALPHA = 0.0                # 0: no mixup
 _C.TRAIN.CUTMIX_ALPHA = 0.0               # 0: no cutmix
 _C.TRAIN.CUTMIX_MINMAX = []               # [least, most] share of a side that cutmix pastes, instead of CUTMIX_ALPHA
@@ -96,10 +124,14 @@ _C.AMP = False                            # mixed precision; GPU only
 _C.AMP_DTYPE = 'float16'                  # float16 or bfloat16
 _C.SAVE = './output'                      # every run makes a directory of its own in here
 _C.SAVE_FREQ = 1                          # epochs between checkpoints
+_C.SAVE_STEPS = 0                         # steps between further checkpoints within an epoch; 0: none
+_C.KEEP_CHECKPOINTS = 2                   # last.safetensors, last-1.safetensors (the one before), ...
+_C.WATCHDOG_SECONDS = 300.0               # without progress, in any process, after which all end with the reason; 0: never
 _C.REPORT_FREQ = 20                       # steps between lines in the log
 _C.VALIDATE_FREQ = 1                      # epochs between evaluations
 _C.SEED = 0
 _C.EVAL = False                           # evaluate only
+_C.PER_CLASS = False                      # evaluate only: accuracy per class, and which class is taken for which
 _C.EXPORT = True                          # after training, export the best checkpoint with paddle.jit and verify it
 
 # Spellings of the seed and of PaddleViT that mean a key of ours: in its group, or of the whole MODEL.
@@ -318,7 +350,7 @@ _FLAGS = {  # flag: (key, type, help)
     'num_workers': ('DATA.NUM_WORKERS', int, 'processes that load images; 0: none'),
     'num_classes': ('MODEL.NUM_CLASSES', int, 'number of classes'),
     'pretrained': ('MODEL.PRETRAINED', str, 'weights to start from or to evaluate: a tag or default, an address, a file'),
-    'resume': ('MODEL.RESUME', str, "a checkpoint to continue, or 'auto' for the newest run below -output"),
+    'resume': ('MODEL.RESUME', str, "a checkpoint or a run's directory to continue, or 'auto': the newest run below -output"),
     'output': ('SAVE', str, 'directory that gets one directory per run'),
     'epochs': ('TRAIN.NUM_EPOCHS', int, 'number of epochs'),
     'accum_iter': ('TRAIN.ACCUM_ITER', int, 'batches per optimizer step'),
@@ -329,6 +361,9 @@ _FLAGS = {  # flag: (key, type, help)
 }
 
 
+_SWITCHES = (('eval', 'EVAL'), ('per_class', 'PER_CLASS'), ('amp', 'AMP'), ('download', 'DATA.DOWNLOAD'))
+
+
 def argument_parser(description):
     """The command line of both trainers: PaddleViT's flags, and -opts for every key."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
@@ -336,10 +371,13 @@ def argument_parser(description):
     for flag, (key, kind, text) in _FLAGS.items():
         parser.add_argument(f'-{flag}', type=kind, help=f'{text} ({key})')
     parser.add_argument('-eval', action='store_true', help='evaluate only (EVAL)')
+    parser.add_argument('-per_class', action='store_true', help='with -eval: a table per class (PER_CLASS)')
     parser.add_argument('-amp', action='store_true', help='mixed precision on GPU (AMP)')
     parser.add_argument('-download', action='store_true', help='fetch a missing data set (DATA.DOWNLOAD)')
     parser.add_argument('-ngpus', type=int, default=-1,
                         help='GPUs to use, or CPU processes where there is no GPU; -1: every GPU, or one CPU process')
+    parser.add_argument('-max_restarts', type=int, default=0,
+                        help='times to start again from the last checkpoint after a process has died, hung or crashed')
     parser.add_argument('-opts', nargs=argparse.REMAINDER, default=[], metavar='KEY VALUE',
                         help='any key, e.g. -opts TRAIN.BASE_LR 1e-3')
     return parser
@@ -348,7 +386,7 @@ def argument_parser(description):
 def config_from_args(args):
     """The frozen configuration that parsed arguments ask for: -cfg, then the flags, then -opts."""
     overrides = {key: getattr(args, flag) for flag, (key, _, _) in _FLAGS.items() if getattr(args, flag) is not None}
-    overrides.update({key: True for flag, key in (('eval', 'EVAL'), ('amp', 'AMP'), ('download', 'DATA.DOWNLOAD'))
+    overrides.update({key: True for flag, key in _SWITCHES
                       if getattr(args, flag)})
     overrides.update(parse_opts(args.opts))
     return get_config(args.cfg, overrides)

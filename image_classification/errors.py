@@ -1,4 +1,13 @@
-"""The one exception that a user can cause. The command line prints its message without a traceback and exits with 1."""
+"""The exceptions that the command line prints as one line, without a traceback, and the codes that it exits with.
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | something of the user's is wrong: to run it again would fail again |
+| 2 | the command line cannot be read |
+| 75 | something failed that may work the next time, e.g. a process was killed; `-max_restarts` starts again |
+| 130, 143 | stopped by Ctrl-C or SIGTERM; a training has saved its state |
+"""
 import functools
 import sys
 
@@ -6,9 +15,17 @@ import sys
 class UserError(ValueError):
     """Something in the user's files, flags or configuration is wrong: names what was found, what is wanted, what to do."""
 
+    exit_code = 1
+
+
+class TemporaryError(UserError):
+    """Something failed that is no fault of the configuration: a process died or hung. To start again may help."""
+
+    exit_code = 75                                                 # EX_TEMPFAIL of <sysexits.h>
+
 
 def exit_with_message(main):
-    """Decorate a command's `main`: a UserError or Ctrl-C becomes one line on stderr and exit code 1 or 130."""
+    """Decorate a command's `main`: a UserError or Ctrl-C becomes one line on stderr and its exit code."""
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
@@ -16,7 +33,7 @@ def exit_with_message(main):
             return main(*args, **kwargs)
         except UserError as error:
             print(f'error: {error}', file=sys.stderr)
-            sys.exit(1)
+            sys.exit(error.exit_code)
         except KeyboardInterrupt:
             print('interrupted', file=sys.stderr)
             sys.exit(130)

@@ -1,4 +1,5 @@
 """Weights in and out: files of tensors, read without running code, loaded strictly."""
+import hashlib
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from image_classification.torch_file import is_torch, read_torch
 WRAPPERS = ('model_ema', 'state_dict_ema', 'ema', 'model', 'state_dict')
 # Beside the weights, of paddle.save and of tools/convert_weights.py.
 NOTES = ('StructuredToParameterName@@', '__provenance__')
+CHECKSUM = 'sha256'                        # the key of a file's metadata; of the content, see `_checksum`
 # What is saved by mistake in place of weights, by how it begins.
 _NO_WEIGHTS = {b'<': 'a web page', b'version https://git-lfs': 'a pointer to a file in Git LFS'}
 
@@ -148,22 +150,45 @@ def unwrap(content, prefer=WRAPPERS):
 
 
 def read_safetensors(path):
-    """({name: array}, {metadata key: text}) of a .safetensors file."""
+    """({name: array}, {metadata key: text}) of a .safetensors file. One of ours is compared with its checksum.
+
+    Raises:
+        UserError: the file is missing, cut off, changed, or of another format.
+    """
     try:
         with safetensors.safe_open(path, framework='numpy') as file:
             metadata = file.metadata() or {}
-        return load_file(path), metadata
+        tensors = load_file(path)
     except (TypeError, AttributeError) as error:                   # of the library, for types that numpy lacks
         raise UserError(f'{path} holds numbers of a type that is not read here ({error}); wanted float32 or float16') from None
     except (safetensors.SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
         raise UserError(f'{path} is damaged or no .safetensors file: {error}. Fetch or copy it again.') from None
+    wanted = metadata.pop(CHECKSUM, '')
+    if wanted and _checksum(tensors, metadata) != wanted:
+        raise UserError(f'{path} is damaged: its content has changed since it was written (the checksum differs). Take another '
+                        'copy or an earlier checkpoint.')
+    return tensors, metadata
 
 
 def write_safetensors(path, tensors, metadata):
-    """Write beside `path`, sync, rename: a reader sees the old file or the new one."""
+    """Write beside `path`, sync, rename: a reader sees the old file or the new one. The metadata gets a checksum."""
     arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata),
-                     'Free some space or choose another directory (-output).')
+
+    def save(temporary):
+        try:
+            save_file(arrays, temporary, {**metadata, CHECKSUM: _checksum(arrays, metadata)})
+        except safetensors.SafetensorError as error:               # its word for a full disk, among others
+            raise OSError(str(error)) from None
+    write_atomically(path, save, 'Free some space or choose another directory (-output).')
+
+
+def _checksum(arrays, metadata):
+    """SHA-256 of all names, types, shapes, numbers and of the metadata: a flipped bit anywhere in a file shows."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f'{name} {array.dtype} {array.shape} '.encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return digest.hexdigest()
 
 
 def _state(content, path):

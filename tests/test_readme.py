@@ -49,7 +49,8 @@ EXAMPLES = re.findall(r'```python\n(.*?)```', README, re.S)
 def test_python_examples_run():
     names = {}
     for block in EXAMPLES:
-        exec(''.join(line for line in block.splitlines(True) if 'pretrained=' not in line and 'load_weights' not in line), names)
+        lines = [line for line in block.splitlines(True) if 'pretrained=' not in line and 'load_weights' not in line]
+        exec(''.join(lines), names)
 
 
 def test_published_weights_of_the_examples_exist():

@@ -13,8 +13,9 @@ from image_classification.errors import UserError
 class ImageDataset(paddle.io.Dataset):
     """dataset[index] -> (image (C, H, W) float32, normalized; label int64).
 
-    With `is_train` an image is transformed by chance, drawn from (SEED, epoch, index): the same in every process. The
-    loader sets `epoch`. A kind of data set adds `image(index)` and `path(index)`.
+    With `is_train` an image is transformed by chance, drawn from (SEED, epoch, index, copy): the same in every process. The
+    loader sets `epoch`, `copy`, which tells the copies of an image from each other, and `size`, the side of training images
+    in pixels (None: the configuration's). A kind of data set adds `image(index)` and `path(index)`.
 
     Args:
         source: what errors call the data set.
@@ -34,7 +35,8 @@ class ImageDataset(paddle.io.Dataset):
         self.preprocess = Preprocess.from_config(cfg, channels)
         self.transform = train_transform(cfg, self.preprocess) if is_train else None
         self.seed = cfg.SEED
-        self.epoch = 0
+        self.epoch = self.copy = 0
+        self.size = None
         _check_labels(self.labels, len(self.classes), cfg.MODEL.NUM_CLASSES, source)
 
     def __len__(self):
@@ -45,7 +47,8 @@ class ImageDataset(paddle.io.Dataset):
         image = self.image(index)
         if self.transform is None:
             return self.preprocess(image), self.labels[index]
-        return self.transform(image, np.random.default_rng([self.seed, self.epoch, index])), self.labels[index]
+        numbers = [self.seed, self.epoch, index] + [self.copy] * (self.copy > 0)
+        return self.transform(image, np.random.default_rng(numbers), self.size), self.labels[index]
 
     def image(self, index):
         """PIL image of `channels` channels. Raises UserError where its file cannot be read."""

@@ -1,13 +1,19 @@
-"""Batches in an order that depends on seed, epoch and the total batch size only, whatever the number of processes."""
+"""Batches as tensors, loaded ahead by worker processes; `sampler.py` says what is in them."""
+import ctypes
 import os
+import signal
+import sys
+import threading
 import traceback
 
 import numpy as np
 import paddle
 
-from image_classification.errors import UserError
+from image_classification.datasets.sampler import EvalSampler, TrainSampler, batches_by_size
+from image_classification.errors import TemporaryError, UserError
 
 SHARED_MEMORY = '/dev/shm'
+_PR_SET_PDEATHSIG = 1                      # <linux/prctl.h>
 _LEAST_SHARED_MEMORY = 256 << 20           # bytes
 
 
@@ -15,38 +21,50 @@ def get_dataloader(cfg, dataset, is_train, rank=0, world_size=1):
     """The Loader of process `rank` of `world_size`.
 
     Raises:
-        UserError: a batch size or a number of workers that is out of range; fewer images than one step needs.
+        UserError: a batch size, a size of images or a number of workers that is out of range; fewer images than one step
+            needs.
     """
-    data = cfg.DATA
+    data, train = cfg.DATA, cfg.TRAIN
     for key, least in (('BATCH_SIZE', 1), ('BATCH_SIZE_EVAL', 0), ('NUM_WORKERS', 0), ('MAX_BAD_IMAGES', 0)):
         if data[key] < least:
             raise UserError(f'DATA.{key} is {data[key]}; wanted {least} or more')
-    batch_size = data.BATCH_SIZE if is_train else data.BATCH_SIZE_EVAL or data.BATCH_SIZE
-    total = batch_size * world_size
-    if is_train and total > len(dataset):
-        raise UserError(f'one training step takes {total} images (DATA.BATCH_SIZE {batch_size} x {world_size} processes), but '
-                        f'the data set has {len(dataset)}; set -batch_size {max(1, len(dataset) // world_size)} or less')
+    if train.REPEATED_AUG < 0:
+        raise UserError(f'TRAIN.REPEATED_AUG is {train.REPEATED_AUG}; wanted 0 or more copies')
+    if is_train:
+        batches = batches_by_size(train, data.BATCH_SIZE, data.IMAGE_SIZE)
+        _check_step(batches, data.BATCH_SIZE, world_size, len(dataset))
+        sampler = TrainSampler(len(dataset), batches, train.REPEATED_AUG, cfg.SEED, rank, world_size)
+    else:
+        batch_size = data.BATCH_SIZE_EVAL or data.BATCH_SIZE
+        batches = {data.IMAGE_SIZE: batch_size}
+        sampler = EvalSampler(len(dataset), batch_size, data.IMAGE_SIZE, rank, world_size)
     # Batches that wait: two per worker, one that it fills, and two that Paddle copies ahead.
-    waiting = batch_size * 3 * data.IMAGE_SIZE ** 2 * 4 * (3 * data.NUM_WORKERS + 2)
-    return Loader(dataset, batch_size, is_train, cfg.SEED, rank, world_size, data.NUM_WORKERS, data.MAX_BAD_IMAGES,
+    pixels = max(count * side ** 2 for side, count in batches.items())
+    waiting = pixels * 3 * 4 * (3 * data.NUM_WORKERS + 2)
+    return Loader(dataset, sampler, data.NUM_WORKERS, data.MAX_BAD_IMAGES if is_train else None,
                   _has_shared_memory(max(waiting, _LEAST_SHARED_MEMORY)))
+
+
+def _check_step(batches, batch_size, world_size, images):
+    side, largest = max(batches.items(), key=lambda item: item[1])
+    total = largest * world_size
+    if total > images:
+        there = f', {largest} at {side} pixels,' if len(batches) > 1 else ''
+        raise UserError(f'one training step takes {total} images (DATA.BATCH_SIZE {batch_size}{there} x {world_size} '
+                        f'processes), but the data set has {images}; set -batch_size '
+                        f'{max(1, images * batch_size // total)} or less')
 
 
 class Loader:
     """Batches of (images (B, C, H, W) float32, labels (B,) int64), as Paddle tensors, one epoch at a time.
 
-    Training: a permutation by (seed, epoch) is cut into steps of B x world_size images, of which each process takes its
-    part; what is left over at the end is dropped. A file that cannot be read is replaced by the next one that can, and
-    noted in `bad_images`. Evaluation: each image once, process r takes images r, r + world_size, ...
+    `max_bad` None, for evaluation: an image that cannot be read is an error. A number, for training: it is replaced by the
+    next one that can, and noted in `bad_images`; more than `max_bad` of them are an error.
     """
 
-    def __init__(self, dataset, batch_size, is_train, seed, rank, world_size, num_workers, max_bad, use_shared_memory):
+    def __init__(self, dataset, sampler, num_workers, max_bad, use_shared_memory):
         self.dataset = dataset
-        self.batch_size = batch_size
-        self.is_train = is_train
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
+        self.sampler = sampler
         self.num_workers = num_workers
         self.max_bad = max_bad
         self.use_shared_memory = use_shared_memory
@@ -54,20 +72,18 @@ class Loader:
 
     def __len__(self):
         """Batches per epoch of this process."""
-        if self.is_train:
-            return len(self.dataset) // (self.batch_size * self.world_size)
-        return -(-len(range(self.rank, len(self.dataset), self.world_size)) // self.batch_size)
+        return len(self.sampler)
 
     def epoch(self, epoch, start=0):
         """Yield the batches of an epoch, from number `start` on; the images of those before are not read.
 
         Raises:
             UserError: an image to evaluate cannot be read, or more than DATA.MAX_BAD_IMAGES to train with.
-            RuntimeError: an error in the data set, with its traceback; a worker process that was killed (a SystemError of
-                Paddle where its signal handler notices that while the caller is at work).
+            RuntimeError: an error in the data set, with its traceback.
+            TemporaryError: a worker process was killed.
         """
         self.dataset.epoch = epoch         # before the workers copy the data set
-        batches = _Batches(self.dataset, self._indices(epoch), self.max_bad if self.is_train else None)
+        batches = _Batches(self.dataset, self.sampler.epoch(epoch), self.max_bad)
         read = self._with_workers if self.num_workers else self._in_this_process
         for images, labels, bad, stop in read(batches, range(start, len(self))):
             self._note(bad)
@@ -76,15 +92,9 @@ class Loader:
                 raise UserError(message) if is_user_error else RuntimeError(f'loading a batch failed:\n{message}')
             yield images, labels
 
-    def _indices(self, epoch):
-        """Indices of the data set, one array per batch."""
-        n, size = len(self.dataset), self.batch_size
-        if self.is_train:
-            order = np.random.default_rng([self.seed, epoch]).permutation(n)
-            steps = order[:len(self) * size * self.world_size].reshape(len(self), self.world_size, size)
-            return list(steps[:, self.rank])
-        order = np.arange(self.rank, n, self.world_size)
-        return [order[i:i + size] for i in range(0, len(order), size)]
+    def paths(self, epoch, number):
+        """Files of the images in batch `number` of an epoch, where `epoch(...)` counts from 0 too; unreadable ones included."""
+        return [str(self.dataset.path(int(index))) for index in self.sampler.epoch(epoch)[number].indices]
 
     def _in_this_process(self, batches, numbers):
         # Without Paddle's DataLoader: with 0 workers it hangs for ever after an error in the data set.
@@ -94,13 +104,18 @@ class Loader:
 
     def _with_workers(self, batches, numbers):
         loader = paddle.io.DataLoader(batches, batch_sampler=[[number] for number in numbers], collate_fn=_only_item,
-                                      num_workers=self.num_workers, use_shared_memory=self.use_shared_memory)
+                                      num_workers=self.num_workers, use_shared_memory=self.use_shared_memory,
+                                      worker_init_fn=_end_with_parent)
         iterator = iter(loader)
+        if threading.current_thread() is threading.main_thread():
+            # Paddle's handler raises a worker's death wherever this process is at that moment, maybe in the middle of an
+            # optimizer's step. Without it the iterator finds out within 5 s.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             yield from iterator
-        except SystemError as error:       # Paddle's word for a worker that ended before its time
-            raise UserError(f'a process that loads images was killed, maybe because memory ran out; try a smaller '
-                            f'-num_workers or -batch_size ({error})') from None
+        except SystemError:                # Paddle's word for a worker that ended before its time
+            raise TemporaryError('a process that loads images was killed, maybe because memory ran out; try a smaller '
+                                 '-num_workers or -batch_size') from None
         finally:
             # An iterator that is left to the garbage collector waits for its workers for ever: by then the collector has
             # already closed the queue through which it would tell them to end.
@@ -108,7 +123,7 @@ class Loader:
 
     def _note(self, bad):
         self.bad_images += [message for message in dict.fromkeys(bad) if message not in self.bad_images]
-        if len(self.bad_images) > self.max_bad:
+        if self.max_bad is not None and len(self.bad_images) > self.max_bad:
             raise UserError(f'{len(self.bad_images)} images cannot be read, more than DATA.MAX_BAD_IMAGES {self.max_bad}; '
                             f'repair or remove them. The first are: {"; ".join(self.bad_images[:3])}')
 
@@ -120,28 +135,30 @@ class _Batches(paddle.io.Dataset):
     out of a worker process.
     """
 
-    def __init__(self, dataset, indices, max_bad):
+    def __init__(self, dataset, batches, max_bad):
         super().__init__()
         self.dataset = dataset
-        self.indices = indices
+        self.batches = batches             # of the sampler
         self.max_bad = max_bad             # None: an unreadable image ends the epoch
 
     def __len__(self):
-        return len(self.indices)
+        return len(self.batches)
 
     def __getitem__(self, number):
         bad = []
         nothing = np.zeros(1, np.float32), np.zeros(1, np.int64)   # Paddle cannot pass on empty arrays
+        indices, copies, self.dataset.size = self.batches[number]
         try:
-            images, labels = zip(*[self._sample(int(index), bad) for index in self.indices[number]])
+            images, labels = zip(*[self._sample(int(index), int(copy), bad) for index, copy in zip(indices, copies)])
             return np.stack(images), np.array(labels, np.int64).reshape(-1), bad, []
         except UserError as error:
             return *nothing, bad, [str(error), True]
         except Exception:
             return *nothing, bad, [traceback.format_exc(), False]
 
-    def _sample(self, index, bad):
+    def _sample(self, index, copy, bad):
         """The sample at `index`, or the next one after it that can be read."""
+        self.dataset.copy = copy
         if self.max_bad is None:
             return self.dataset[index]
         for i in range(index, index + len(self.dataset)):
@@ -152,6 +169,12 @@ class _Batches(paddle.io.Dataset):
                 if len(set(bad)) > self.max_bad:
                     break
         raise UserError(f'no readable image after {len(set(bad))} that are not: {bad[0]}')
+
+
+def _end_with_parent(worker):
+    """Where the training process is killed, a process that loads images for it would wait for ever: let Linux kill it, too."""
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _only_item(batches):

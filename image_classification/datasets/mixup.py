@@ -1,34 +1,41 @@
 """Mixup (https://arxiv.org/abs/1710.09412) and CutMix (https://arxiv.org/abs/1905.04899) of a batch with itself reversed."""
 import math
 
+import numpy as np
+import paddle
 import paddle.nn.functional as F
 
 from image_classification.errors import UserError
+
+MODES = ('batch', 'pair', 'elem')
+_NO_BOX = 0, 0, 0, 0                       # top, bottom, left, right
 
 
 class Mixup:
     """(images (B, C, H, W), labels (B,) int64, generator) -> (images, targets (B, num_classes) float32).
 
-    One share `lam` is drawn per batch, as in timm. With everything off, the images stay and the targets are the smoothed
-    one-hot labels: (1 - smoothing) + smoothing / num_classes for the label, smoothing / num_classes for the others.
+    As in timm, image i meets image B - 1 - i. With everything off, the images stay and the targets are the smoothed one-hot
+    labels: (1 - smoothing) + smoothing / num_classes for the label, smoothing / num_classes for the others.
 
     Args:
         mixup_alpha, cutmix_alpha: both parameters of the Beta distribution of `lam`; 0 switches it off.
         cutmix_minmax: [least, most] share of each side that cutmix pastes, instead of `cutmix_alpha`; [] for none.
-        prob: probability that a batch is mixed at all.
+        prob: probability that a batch (pair, image) is mixed at all.
         switch_prob: probability of cutmix where both are on.
+        mode: what shares one draw of all this: the 'batch', each 'pair' of images that meet, or no two images ('elem').
     Raises:
         UserError: a value outside its range; names the key, the value and what is wanted.
     """
 
-    def __init__(self, mixup_alpha, cutmix_alpha, cutmix_minmax, prob, switch_prob, smoothing, num_classes):
+    def __init__(self, mixup_alpha, cutmix_alpha, cutmix_minmax, prob, switch_prob, smoothing, num_classes, mode='batch'):
         for key, value, good, wanted in (
                 ('MIXUP_ALPHA', mixup_alpha, mixup_alpha >= 0, '0 or more'),
                 ('CUTMIX_ALPHA', cutmix_alpha, cutmix_alpha >= 0, '0 or more'),
                 ('CUTMIX_MINMAX', cutmix_minmax, _is_range(cutmix_minmax), '[] or [least, most], each from 0 to 1'),
                 ('MIXUP_PROB', prob, 0 <= prob <= 1, '0 to 1'),
                 ('MIXUP_SWITCH_PROB', switch_prob, 0 <= switch_prob <= 1, '0 to 1'),
-                ('SMOOTHING', smoothing, 0 <= smoothing < 1, '0 or more, below 1')):
+                ('SMOOTHING', smoothing, 0 <= smoothing < 1, '0 or more, below 1'),
+                ('MIXUP_MODE', mode, mode in MODES, f'one of: {", ".join(MODES)}')):
             if not good:
                 raise UserError(f'TRAIN.{key} is {value!r}; wanted {wanted}')
         self.mixup_alpha = mixup_alpha
@@ -38,36 +45,48 @@ class Mixup:
         self.switch_prob = switch_prob
         self.smoothing = smoothing
         self.num_classes = num_classes
+        self.mix = {'batch': self._mix_batch, 'pair': self._mix_pairs, 'elem': self._mix_images}[mode]
 
     @classmethod
     def from_config(cls, cfg):
         train = cfg.TRAIN
         return cls(train.MIXUP_ALPHA, train.CUTMIX_ALPHA, train.CUTMIX_MINMAX, train.MIXUP_PROB, train.MIXUP_SWITCH_PROB,
-                   train.SMOOTHING, cfg.MODEL.NUM_CLASSES)
+                   train.SMOOTHING, cfg.MODEL.NUM_CLASSES, train.MIXUP_MODE)
 
     def __call__(self, images, labels, rng):
-        images, lam = self._mix(images, rng)
+        images, lam = self.mix(images, rng)
         off = self.smoothing / self.num_classes
         targets = F.one_hot(labels, self.num_classes).astype('float32') * (1.0 - self.smoothing) + off
         return images, targets * lam + targets.flip(0) * (1.0 - lam)
 
-    def _mix(self, images, rng):
+    def _mix_batch(self, images, rng):
         """The mixed images, and the share of each that is its own."""
-        if rng.random() >= self.prob or not (self.mixup_alpha or self.cutmix_alpha):
-            return images, 1.0
-        cutmix = self.cutmix_alpha > 0 and (self.mixup_alpha == 0 or rng.random() < self.switch_prob)
-        alpha = self.cutmix_alpha if cutmix else self.mixup_alpha
-        lam = float(rng.beta(alpha, alpha))
-        if not cutmix:
+        lam, (top, bottom, left, right) = self._draw(*images.shape[2:], rng)
+        if lam < 1.0:
             return images * lam + images.flip(0) * (1.0 - lam), lam
-        height, width = images.shape[2:]
-        top, bottom, left, right = self._box(height, width, lam, rng)
-        area = (bottom - top) * (right - left)
-        if area:
+        if bottom > top and right > left:
             mixed = images.clone()
             mixed[:, :, top:bottom, left:right] = images.flip(0)[:, :, top:bottom, left:right]
             images = mixed
-        return images, 1.0 - area / (height * width)   # what is pasted in fact: the box is clipped at the border
+        return images, 1.0 - (bottom - top) * (right - left) / math.prod(images.shape[2:])
+
+    def _mix_images(self, images, rng):
+        """The same with a draw for each image; the shares are (B, 1)."""
+        return _mix_each(images, [self._draw(*images.shape[2:], rng) for _ in range(len(images))])
+
+    def _mix_pairs(self, images, rng):
+        """The same with a draw for each two images that meet; in an odd batch, the one in the middle stays alone."""
+        draws = [self._draw(*images.shape[2:], rng) for _ in range(len(images) // 2)]
+        return _mix_each(images, draws + [(1.0, _NO_BOX)] * (len(images) % 2) + draws[::-1])
+
+    def _draw(self, height, width, rng):
+        """By mixup the share that an image keeps and no box; by cutmix 1 and the box that it loses; 1 and no box by neither."""
+        if rng.random() >= self.prob or not (self.mixup_alpha or self.cutmix_alpha):
+            return 1.0, _NO_BOX
+        cutmix = self.cutmix_alpha > 0 and (self.mixup_alpha == 0 or rng.random() < self.switch_prob)
+        alpha = self.cutmix_alpha if cutmix else self.mixup_alpha
+        lam = float(rng.beta(alpha, alpha))
+        return (1.0, self._box(height, width, lam, rng)) if cutmix else (lam, _NO_BOX)
 
     def _box(self, height, width, lam, rng):
         """top, bottom, left, right of the pasted part, in pixels."""
@@ -82,6 +101,24 @@ class Mixup:
         y, x = int(rng.integers(height)), int(rng.integers(width))   # the middle, which may be at the very border
         top, left = y - h // 2, x - w // 2
         return max(0, top), min(height, top + h), max(0, left), min(width, left + w)
+
+
+def _mix_each(images, draws):
+    """The images (B, C, H, W) mixed by [(share, box)] of each, and the shares (B, 1) float32 that are their own."""
+    height, width = images.shape[2:]
+    lam = np.array([share for share, _ in draws])
+    boxes = np.array([box for _, box in draws])
+    top, bottom, left, right = (paddle.to_tensor(side.reshape(-1, 1, 1, 1)) for side in boxes.T)
+    y, x = paddle.arange(height).reshape([1, 1, -1, 1]), paddle.arange(width).reshape([1, 1, 1, -1])
+    pasted = (y >= top) & (y < bottom) & (x >= left) & (x < right)   # (B, 1, H, W)
+    own, other = (_column(share).reshape([-1, 1, 1, 1]) for share in (lam, 1.0 - lam))
+    partners = images.flip(0)
+    areas = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])   # of the clipped boxes: what is pasted in fact
+    return paddle.where(pasted, partners, images * own + partners * other), _column(lam - areas / (height * width))
+
+
+def _column(values):
+    return paddle.to_tensor(values.astype(np.float32).reshape(-1, 1))
 
 
 def _is_range(values):

@@ -1,10 +1,13 @@
 """Checkpoints: one .safetensors file with all that a training needs to go on, and all that a prediction needs.
 
-Tensors are named `model.*`, `ema.*` and `optimizer.<accumulator>.<parameter>`; the rest is JSON in the file's metadata. Random
-numbers need no state: every draw is made from (SEED, epoch, sample) or (SEED, step), so the position in `progress` fixes them.
+Tensors are named `model.*`, `ema.*`, `optimizer.<accumulator>.<parameter>` and `process.<number>.*`, the running statistics of
+the processes other than the first; the rest is JSON in the file's metadata, with a checksum. Random numbers need no state: each
+draw is made from (SEED, epoch, sample) or (SEED, step), so the position in `progress` fixes them.
 """
 import json
-from dataclasses import dataclass
+import os
+import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ import paddle
 from yacs.config import CfgNode
 
 from image_classification.config import config_from_text
+from image_classification.engine.distributed import Group
+from image_classification.layers import running_statistics
 from image_classification.errors import UserError
 from image_classification.models import build_model
 from image_classification.weights import load_state, read_safetensors, write_safetensors
@@ -30,17 +35,54 @@ class Checkpoint:
     ema: dict                                                      # empty without a moving average
     optimizer: dict
     scaler: dict
+    process: dict = field(default_factory=dict)                    # {'<number>.<model or ema>.<name>': running statistics}
+    damaged: list = field(default_factory=list)                    # (path, reason) of newer ones that were passed over
 
 
-def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, scaler):
-    """Write the state of a training; a reader of `path` sees the old checkpoint or this one, never half of it."""
+def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, scaler, statistics=((),), keep=1):
+    """Write the state of a training; a reader of `path` sees the old checkpoint or this one, never half of it.
+
+    Args:
+        statistics: values of `own_statistics` per process, as `Group.gather` gives them.
+        keep: checkpoints of this name; with 2, the one that was at <name>.safetensors stays as <name>-1.safetensors.
+    """
     tensors = {f'model.{name}': tensor.numpy() for name, tensor in model.state_dict().items()}
     tensors.update({f'ema.{name}': tensor.numpy() for name, tensor in ema.state_dict().items()})
     tensors.update({f'optimizer.{name}': value for name, value in _optimizer_state(optimizer, model).items()})
+    for rank, values in enumerate(statistics[1:], 1):
+        tensors.update({f'process.{rank}.{name}': value for name, value in zip(own_statistics(model, ema), values)})
     scaler_state = {key: np.asarray(value).tolist() for key, value in scaler.state_dict().items()}
     metadata = {'format': FORMAT, 'config': cfg.dump(), 'class_names': json.dumps(class_names, ensure_ascii=False),
                 'progress': json.dumps(progress), 'scaler': json.dumps(scaler_state)}
-    write_safetensors(path, tensors, metadata)
+    fresh = path.with_name(f'.{path.name}.fresh.tmp')
+    write_safetensors(fresh, tensors, metadata)                    # a full disk ends it here, before anything has moved
+    try:
+        _keep_earlier(path, keep)
+        os.replace(fresh, path)
+    except OSError as error:
+        raise UserError(f'cannot write {path}: {error.strerror or error}. Free some space or choose another directory '
+                        '(-output).') from None
+
+
+def _keep_earlier(path, keep):
+    """last-1 -> last-2, last -> last-1, so that there is a complete `last` at every moment."""
+    names = [path, *(path.with_name(f'{path.stem}-{n}{path.suffix}') for n in range(1, keep))]
+    for source, target in reversed(list(zip(names, names[1:]))):
+        if not source.exists():
+            continue
+        second = target.with_name(f'.{target.name}.tmp')
+        second.unlink(missing_ok=True)
+        try:
+            os.link(source, second)
+        except OSError:                                            # a file system without hard links
+            shutil.copyfile(source, second)
+        os.replace(second, target)
+
+
+def own_statistics(model, ema):
+    """{name in a checkpoint: tensor}: what each process has of its own, see `statistics.py`."""
+    return {f'{part}.{name}': tensor for part, state in (('model', model.state_dict()), ('ema', ema.state_dict()))
+            for name, tensor in running_statistics(state).items()}
 
 
 def read_checkpoint(path):
@@ -52,7 +94,7 @@ def read_checkpoint(path):
     if metadata.get('format') != FORMAT:
         raise UserError(f'{path} is no checkpoint of this library (its format is {metadata.get("format")!r}; wanted '
                         f'{FORMAT!r}). Weights from elsewhere go to -pretrained.')
-    parts = {'model': {}, 'ema': {}, 'optimizer': {}}
+    parts = {'model': {}, 'ema': {}, 'optimizer': {}, 'process': {}}
     for name, value in tensors.items():
         part, _, rest = name.partition('.')
         parts[part][rest] = value
@@ -61,10 +103,14 @@ def read_checkpoint(path):
                       scaler=json.loads(metadata['scaler']), **parts)
 
 
-def restore_checkpoint(checkpoint, model, ema, optimizer, scaler):
-    """Put a training back to where `save_checkpoint` saw it."""
+def restore_checkpoint(checkpoint, model, ema, optimizer, scaler, group=Group()):
+    """Put a process of a training back to where `save_checkpoint` saw it; with another number of processes than then, all
+    have the running statistics of the first."""
     load_state(model, checkpoint.model, checkpoint.path)
     ema.set_state_dict(checkpoint.ema or checkpoint.model)
+    if len({name.partition('.')[0] for name in checkpoint.process}) == group.world_size - 1 and group.rank:
+        for name, tensor in own_statistics(model, ema).items():
+            tensor.set_value(checkpoint.process[f'{group.rank}.{name}'])
     _set_optimizer_state(optimizer, model, checkpoint.optimizer)
     if checkpoint.scaler:
         scaler.load_state_dict({key: np.float32(value) if key == 'scale' else value

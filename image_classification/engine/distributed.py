@@ -2,9 +2,11 @@
 import os
 from dataclasses import dataclass
 
+import numpy as np
 import paddle
 import paddle.distributed as dist
 
+from image_classification.engine.watchdog import Unwatched
 from image_classification.errors import UserError
 
 
@@ -13,6 +15,7 @@ class Group:
     """This process among all of the training's."""
     rank: int = 0
     world_size: int = 1
+    watch: Unwatched = Unwatched()                                 # told of each step of the work; see `watchdog.py`
 
     @property
     def is_main(self):
@@ -36,6 +39,23 @@ class Group:
             for tensor in tensors:
                 dist.all_reduce(tensor)
                 tensor.set_value(tensor / self.world_size)
+
+    def gather(self, tensors):
+        """[[array, ...] of process 0, those of process 1, ...] of a list of float32 tensors, of the same shapes in each."""
+        if self.world_size == 1 or not tensors:
+            return [[tensor.numpy() for tensor in tensors]]
+        parts = []
+        dist.all_gather(parts, paddle.concat([tensor.flatten() for tensor in tensors]))
+        ends = np.cumsum([tensor.size for tensor in tensors])[:-1]
+        return [[piece.reshape(tensor.shape) for piece, tensor in zip(np.split(part.numpy(), ends), tensors)] for part in parts]
+
+    def gather_objects(self, value):
+        """[value of process 0, of process 1, ...] of anything that can be pickled."""
+        if self.world_size == 1:
+            return [value]
+        values = []
+        dist.all_gather_object(values, value)
+        return values
 
 
 def gpu_count():

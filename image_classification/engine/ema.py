@@ -8,18 +8,18 @@ class ModelEma:
     """ema = d * ema + (1 - d) * weights after each step, d = min(decay, (1 + step) / (10 + step)).
 
     The smaller early d (as in TensorFlow's ExponentialMovingAverage) lets the average leave the initial weights behind in a
-    short run. With `enabled` False every method does nothing.
+    short run; with `warmup` False, d is `decay` throughout. With `enabled` False every method does nothing.
     """
 
-    def __init__(self, model, decay, enabled=True):
-        self.decay = decay
+    def __init__(self, model, decay, enabled=True, warmup=True):
+        self.decay, self.warmup = decay, warmup
         self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()} if enabled else {}
 
     @paddle.no_grad()
     def update(self, model, step):
         if not self.average:
             return
-        weight = 1.0 - min(self.decay, (1 + step) / (10 + step))
+        weight = 1.0 - (min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay)
         for name, tensor in model.state_dict().items():
             average = self.average[name]
             average.set_value(average + (tensor - average) * weight)

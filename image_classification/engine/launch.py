@@ -1,8 +1,16 @@
 """From a command line to trainings in one process or several."""
+import dataclasses
+import time
+import traceback
+
 from image_classification.config import argument_parser, config_from_args
 from image_classification.engine import distributed
+from image_classification.engine.supervisor import Notes, supervise
 from image_classification.engine.trainer import run
-from image_classification.errors import UserError, exit_with_message
+from image_classification.engine.watchdog import Watchdog
+from image_classification.errors import TemporaryError, UserError, exit_with_message
+
+_LAST_WORDS = 5.0                          # seconds for the watchdog to find out which other process has failed
 
 
 @exit_with_message
@@ -11,7 +19,7 @@ def single(argv=None):
     args = argument_parser('Train or evaluate a model on one device.').parse_args(argv)
     if args.ngpus not in (-1, 1):
         raise UserError(f'-ngpus is {args.ngpus}; main_single_gpu.py runs one process. Use main_multi_gpu.py.')
-    run(config_from_args(args), distributed.join_group())
+    start(config_from_args(args), 1, args.max_restarts)
 
 
 @exit_with_message
@@ -19,13 +27,48 @@ def multi(argv=None):
     """One process per device, started here or by `python -m paddle.distributed.launch`; at one device, this process."""
     args = argument_parser('Train or evaluate a model on all devices.').parse_args(argv)
     cfg = config_from_args(args)
-    processes = 1 if distributed.under_launcher() else distributed.world_size_for(args.ngpus)
-    if processes == 1:
-        run(cfg, distributed.join_group())
+    start(cfg, 1 if distributed.under_launcher() else distributed.world_size_for(args.ngpus), args.max_restarts)
+
+
+def start(cfg, processes, max_restarts):
+    """Train in this process, or in new ones where there are several or one may have to start again."""
+    if max_restarts < 0:
+        raise UserError(f'-max_restarts is {max_restarts}; wanted 0 or more')
+    if processes == 1 and not max_restarts:
+        work(cfg, Notes())
     else:
-        distributed.spawn(_worker, (cfg,), processes)
+        supervise(child, cfg, processes, max_restarts)
 
 
-def _worker(cfg):
-    """A spawned process."""
-    exit_with_message(run)(cfg, distributed.join_group())
+@exit_with_message
+def child(cfg, notes, parent):
+    """A process that the supervisor has started."""
+    work(cfg, notes, parent)
+
+
+def work(cfg, notes, parent=0):
+    """Be one process of a training, or the only one, under a watchdog: every failure gets to the other processes.
+
+    Raises:
+        UserError, TemporaryError: with the reason; SystemExit: the training was asked to stop, and has saved its state.
+    """
+    group = distributed.join_group()
+    watch = Watchdog(group, cfg.WATCHDOG_SECONDS, lambda reason, code: notes.reason(group.rank, reason, code), parent)
+    try:
+        run(cfg, dataclasses.replace(group, watch=watch), notes)
+        watch.close()
+    except UserError as error:
+        notes.reason(group.rank, str(error), error.exit_code)
+        watch.fail(str(error), error.exit_code)
+        raise
+    except Exception as error:
+        if group.world_size > 1:
+            time.sleep(_LAST_WORDS)                                # where another has failed, the watchdog ends this one now
+        traceback.print_exc()
+        reason = f'{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else "no message"}'
+        notes.reason(group.rank, reason, TemporaryError.exit_code)
+        watch.fail(reason, TemporaryError.exit_code)
+        raise TemporaryError(reason) from None
+    except BaseException:                                          # asked to stop
+        watch.close()
+        raise

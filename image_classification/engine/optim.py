@@ -1,52 +1,123 @@
-"""Optimizer and learning rate from the configuration."""
-import math
-
+"""Optimizer from the configuration."""
 import paddle
+from paddle.nn import ClipGradByGlobalNorm, ClipGradByValue
+from paddle.nn.clip import ClipGradBase
 
+from image_classification.engine.layer_decay import rate_ratios
 from image_classification.errors import UserError
 
 
-def learning_rate(step, steps_per_epoch, train):
-    """The rate of optimizer step `step` (from 0): linear warm-up, then a cosine that ends at the last step of the last epoch.
-
-    `train` is cfg.TRAIN; its rates are taken as they are, see `rate_scale`.
-    """
-    warmup = train.WARMUP_EPOCHS * steps_per_epoch
-    if step < warmup:
-        return train.WARMUP_START_LR + (train.BASE_LR - train.WARMUP_START_LR) * step / warmup
-    last = max(train.NUM_EPOCHS * steps_per_epoch - 1, warmup + 1)
-    progress = min((step - warmup) / (last - warmup), 1.0)
-    return train.END_LR + (train.BASE_LR - train.END_LR) * (1 + math.cos(math.pi * progress)) / 2
-
-
-def rate_scale(cfg, world_size):
-    """What all rates are multiplied with: total batch / TRAIN.LINEAR_SCALED_LR, or 1."""
-    if not cfg.TRAIN.LINEAR_SCALED_LR:
-        return 1.0
-    return cfg.DATA.BATCH_SIZE * cfg.TRAIN.ACCUM_ITER * world_size / cfg.TRAIN.LINEAR_SCALED_LR
-
-
-def decayed_parameters(model):
+def decayed_parameters(model, no_decay_1d=True):
     """Names of the parameters that take weight decay: not norms, biases (one axis), nor the model's `no_weight_decay()`."""
-    exempt = model.no_weight_decay()
-    return {name for name, parameter in model.named_parameters() if parameter.ndim > 1 and name not in exempt}
+    exempt = model.no_weight_decay() if no_decay_1d else set()
+    least = 2 if no_decay_1d else 0                                # axes
+    return {name for name, parameter in model.named_parameters() if parameter.ndim >= least and name not in exempt}
 
 
 def build_optimizer(cfg, model):
-    """AdamW or SGD with momentum over the trainable parameters; the rate is set at each step."""
-    train = cfg.TRAIN
+    """AdamW, SGD with momentum or RMSprop over the trainable parameters; the rate is set at each step."""
+    train, name = cfg.TRAIN, cfg.TRAIN.OPTIMIZER.NAME.lower()
+    if name not in OPTIMIZERS:
+        raise UserError(f'TRAIN.OPTIMIZER.NAME is {train.OPTIMIZER.NAME!r}; wanted AdamW, SGD or RMSprop')
+    _scale_rates(model, train.LAYER_DECAY, cfg.DATA.IMAGE_SIZE)
     parameters = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
-    decayed = decayed_parameters(model)
     shared = {'learning_rate': train.BASE_LR, 'parameters': parameters, 'weight_decay': train.WEIGHT_DECAY,
-              'grad_clip': paddle.nn.ClipGradByGlobalNorm(train.GRAD_CLIP) if train.GRAD_CLIP > 0 else None}
-    if train.OPTIMIZER.NAME.lower() == 'adamw':
-        global_names = {parameter.name for name, parameter in model.named_parameters() if name in decayed}
-        beta1, beta2 = train.OPTIMIZER.BETAS
-        return paddle.optimizer.AdamW(beta1=beta1, beta2=beta2, epsilon=train.OPTIMIZER.EPS,
-                                      apply_decay_param_fun=global_names.__contains__, **shared)
-    if train.OPTIMIZER.NAME.lower() == 'sgd':
+              'grad_clip': _clip(train, model)}
+    return OPTIMIZERS[name](train.OPTIMIZER, model, decayed_parameters(model, train.NO_DECAY_1D), shared)
+
+
+def _adamw(keys, model, decayed, shared):
+    global_names = {parameter.name for name, parameter in model.named_parameters() if name in decayed}
+    beta1, beta2 = keys.BETAS
+    return paddle.optimizer.AdamW(beta1=beta1, beta2=beta2, epsilon=keys.EPS,
+                                  apply_decay_param_fun=global_names.__contains__, **shared)
+
+
+def _sgd(keys, model, decayed, shared):
+    _spare(model, decayed)
+    return paddle.optimizer.Momentum(momentum=keys.MOMENTUM, use_nesterov=keys.NESTEROV, **shared)
+
+
+def _rmsprop(keys, model, decayed, shared):
+    _spare(model, decayed)
+    return RMSpropTF(rho=keys.ALPHA, epsilon=keys.EPS, momentum=keys.MOMENTUM, **shared)
+
+
+# Each: (cfg.TRAIN.OPTIMIZER, model, names of the parameters that decay, keywords that all optimizers take) -> optimizer.
+OPTIMIZERS = {'adamw': _adamw, 'sgd': _sgd, 'rmsprop': _rmsprop}
+
+
+def _spare(model, decayed):
+    """No L2 decay for the other parameters: their own regularizer overrules the optimizer's."""
+    for name, parameter in model.named_parameters():
+        if name not in decayed:                                    # parameter groups would clip each group by itself
+            parameter.regularizer = paddle.regularizer.L2Decay(0.0)
+
+
+def _scale_rates(model, layer_decay, image_size):
+    """Give every parameter its share of the rate, which Paddle's optimizers multiply with; weight decay of AdamW follows it."""
+    if not 0 < layer_decay <= 1:
+        raise UserError(f'TRAIN.LAYER_DECAY is {layer_decay}; wanted a number above 0, up to 1 (off)')
+    if layer_decay == 1:
+        return
+    ratios = rate_ratios(model, layer_decay, image_size)
+    for name, parameter in model.named_parameters():
+        parameter.optimize_attr['learning_rate'] = ratios[name]
+
+
+class RMSpropTF(paddle.optimizer.RMSProp):
+    """RMSprop as in TensorFlow: the average of squares starts at 1, so that the first steps are small.
+
+    s = rho * s + (1 - rho) * g^2;  v = momentum * v + rate * g / sqrt(s + epsilon);  w = w - v
+
+    Paddle's has the same formula, rate and epsilon in the same places, but starts at 0.
+    """
+
+    def _add_accumulator(self, name, param, *args, **kwargs):
+        if name == self._mean_square_acc_str:
+            kwargs['fill_value'] = 1.0
+        return super()._add_accumulator(name, param, *args, **kwargs)
+
+
+def _clip(train, model):
+    """The object that clips gradients before each step, or None."""
+    limit, mode = train.GRAD_CLIP, train.GRAD_CLIP_MODE
+    if mode not in ('norm', 'value', 'agc'):
+        raise UserError(f'TRAIN.GRAD_CLIP_MODE is {mode!r}; wanted norm, value or agc')
+    if limit <= 0:
+        return None
+    return {'norm': ClipGradByGlobalNorm, 'value': ClipGradByValue}[mode](limit) if mode != 'agc' else ClipByUnit(limit, model)
+
+
+class ClipByUnit(ClipGradBase):
+    """Adaptive gradient clipping, https://arxiv.org/abs/2102.06171: the gradient's norm is at most `limit` times the weights'.
+
+    Norms are of a unit, the weights that make one output channel; of the whole array where it has one axis. Weights' norms
+    count as 1e-3 at least, so that fresh zeros can leave. The classifier is not clipped, as its authors recommend.
+    """
+
+    def __init__(self, limit, model):
+        super().__init__()
+        classifier = tuple(f'{layer}.' for layer in model.classifier_layers)
+        linear = {id(layer.weight) for layer in model.sublayers() if isinstance(layer, paddle.nn.Linear)}
+        self.limit, self.axes = limit, {}                          # {global name: axes of a unit}
         for name, parameter in model.named_parameters():
-            if name not in decayed:                                # parameter groups would clip each group by itself
-                parameter.regularizer = paddle.regularizer.L2Decay(0.0)
-        return paddle.optimizer.Momentum(momentum=train.OPTIMIZER.MOMENTUM, use_nesterov=train.OPTIMIZER.NESTEROV, **shared)
-    raise UserError(f'TRAIN.OPTIMIZER.NAME is {train.OPTIMIZER.NAME!r}; wanted AdamW or SGD')
+            if not name.startswith(classifier):
+                transposed = id(parameter) in linear               # (inputs, outputs); all others have outputs first
+                own = list(range(1, parameter.ndim)) if parameter.ndim > 1 else list(range(parameter.ndim))
+                self.axes[parameter.name] = [0] if transposed else own
+
+    @paddle.no_grad()
+    def _dygraph_clip(self, params_grads):
+        return [(parameter, grad if grad is None or parameter.name not in self.axes else self._clipped(parameter, grad))
+                for parameter, grad in params_grads]
+
+    def _clipped(self, parameter, grad):
+        axes = self.axes[parameter.name]
+        largest = _norm(parameter, axes).clip(min=1e-3) * self.limit
+        norm = _norm(grad, axes)
+        return paddle.where(norm < largest, grad, grad * (largest / norm.clip(min=1e-6)))
+
+
+def _norm(array, axes):
+    return array.square().sum(axes, keepdim=True).sqrt()

@@ -1,6 +1,6 @@
 """A run's directory, its log, its metrics, and the line on the terminal."""
 import json
-import os
+import re
 import sys
 import time
 from datetime import datetime
@@ -9,10 +9,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from image_classification.engine.checkpoint import read_checkpoint
+from image_classification.engine.distributed import Group
 from image_classification.errors import UserError
+from image_classification.files import write_atomically
 from image_classification.progress import progress_bar
 
 LAST, BEST = 'last.safetensors', 'best.safetensors'
+_LASTS = re.compile(r'last(-\d+)?\.safetensors')   # the last checkpoint, the one before, ...: see KEEP_CHECKPOINTS
+_FULL_DISK = 'Free some space, and go on by -resume auto.'
 
 
 def new_run_directory(cfg):
@@ -33,23 +37,64 @@ def new_run_directory(cfg):
 def run_directory(cfg, checkpoint):
     """Where a training writes: on in the directory of a run's last checkpoint, else in a new one, with the configuration.
 
-    An earlier checkpoint of a run starts a new directory, so that the run's later part stays.
+    An earlier checkpoint of a run starts a new directory, so that the run's later part stays. In the directory of a run that
+    goes on, what was damaged is renamed, and what was being written when the run was killed is deleted.
     """
-    if checkpoint and checkpoint.path.name == LAST:
-        return checkpoint.path.parent
+    if checkpoint and is_last(checkpoint.path):
+        directory = checkpoint.path.parent
+        for path, _ in checkpoint.damaged:
+            if path.parent == directory:
+                path.rename(path.with_name(f'damaged-{path.name}'))
+        for path in directory.glob('.*.tmp'):
+            path.unlink()
+        return directory
     directory = new_run_directory(cfg)
     (directory / 'config.yaml').write_text(cfg.dump(), encoding='utf-8')
     return directory
 
 
-def find_checkpoint(cfg):
-    """The checkpoint that MODEL.RESUME means, or None for 'auto' where there is none yet."""
-    if not cfg.MODEL.RESUME:
-        return None
-    if cfg.MODEL.RESUME != 'auto':
-        return read_checkpoint(cfg.MODEL.RESUME)
-    files = sorted(Path(cfg.SAVE).glob(f'train-{cfg.MODEL.NAME}-*/{LAST}'), key=os.path.getmtime)
-    return read_checkpoint(files[-1]) if files else None
+def is_last(path):
+    """Whether a checkpoint's name says that a run goes on from it in its own directory."""
+    return bool(_LASTS.fullmatch(path.name))
+
+
+def find_checkpoint(cfg, group=Group()):
+    """The checkpoint that MODEL.RESUME means, the same one in all processes; None for 'auto' where there is none yet.
+
+    Of a run's directory, and for 'auto' of all runs of this model, it is the newest that is complete; the damaged ones that
+    were passed over are in `Checkpoint.damaged`.
+    Raises:
+        UserError: no checkpoint there; the file that was named, or every one of those found, is damaged.
+    """
+    # The main process's MODEL.RESUME counts: after a new start, only its supervisor knows the run's directory.
+    checkpoint = _newest(cfg) if group.is_main and cfg.MODEL.RESUME else None
+    path, = group.gather_objects(checkpoint and str(checkpoint.path))[:1]
+    if path and not group.is_main:
+        checkpoint = read_checkpoint(path)                         # all machines have the same -output
+    return checkpoint
+
+
+def _newest(cfg):
+    resume = Path(cfg.MODEL.RESUME)
+    if cfg.MODEL.RESUME != 'auto' and not resume.is_dir():
+        return read_checkpoint(resume)
+    directories = Path(cfg.SAVE).glob(f'train-{cfg.MODEL.NAME}-*') if cfg.MODEL.RESUME == 'auto' else [resume]
+    files = [path for directory in directories for path in directory.glob('last*.safetensors') if is_last(path)]
+    if not files and cfg.MODEL.RESUME != 'auto':
+        raise UserError(f'no checkpoint in {resume}; wanted {LAST}, as a training writes it, or the path of another one')
+    damaged = []
+    for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name == LAST), reverse=True):
+        try:
+            checkpoint = read_checkpoint(path)
+        except UserError as error:
+            damaged.append((path, str(error)))
+            continue
+        checkpoint.damaged = damaged
+        return checkpoint
+    if damaged:
+        raise UserError(f'none of the {len(damaged)} checkpoints can be read: {damaged[0][1]} To start afresh, leave -resume '
+                        'out or choose another -output.')
+    return None
 
 
 class RunLog:
@@ -67,14 +112,38 @@ class RunLog:
             return
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
-        with open(self.directory / 'log.txt', 'a', encoding='utf-8') as file:
-            file.write(f'{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n')
+        self.write(text)
 
     def metrics(self, **values):
+        self.append('metrics.jsonl', values)
+
+    def write(self, text):
+        """A line in log.txt only."""
+        self._append('log.txt', f'{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n')
+
+    def append(self, name, *rows):
+        """A line of JSON per row, at the end of the file `name`."""
+        self._append(name, ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows))
+
+    def _append(self, name, text):
         if self.directory is None:
             return
-        with open(self.directory / 'metrics.jsonl', 'a', encoding='utf-8') as file:
-            file.write(json.dumps(values) + '\n')
+        try:
+            with open(self.directory / name, 'a', encoding='utf-8', errors='surrogateescape') as file:
+                file.write(text)
+        except OSError as error:
+            raise UserError(f'cannot write {self.directory / name}: {error.strerror}. {_FULL_DISK}') from None
+
+    def forget_after(self, step):
+        """Take out of metrics.jsonl what a killed run has written after its last checkpoint: it comes once more."""
+        path = self.directory / 'metrics.jsonl' if self.directory else None
+        if path is None or not path.is_file():
+            return
+        lines = path.read_text(encoding='utf-8').splitlines()
+        kept = [line for line in lines if _step(line) <= step]
+        if kept != lines:
+            text = ''.join(f'{line}\n' for line in kept)
+            write_atomically(path, lambda temporary: temporary.write_text(text, encoding='utf-8'), _FULL_DISK)
 
     def step(self, epoch, loss, images_per_second):
         """Move the bar by a step. `loss` is a tensor, read at most once a second: reading waits for the GPU."""
@@ -86,3 +155,11 @@ class RunLog:
 
     def close(self):
         self.bar.close()
+
+
+def _step(line):
+    """The step of a line of metrics.jsonl; infinite for half a line, which a kill leaves behind."""
+    try:
+        return json.loads(line).get('step', 0)
+    except json.JSONDecodeError:
+        return float('inf')

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from image_classification.deploy.export import export_model
 from image_classification.engine.checkpoint import load_network
+from image_classification.engine.report import write_curves
 from image_classification.engine.run import BEST
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -15,7 +16,7 @@ def finish(cfg, log, dataset, best):
     """Export the best checkpoint of the run that `log` belongs to, and print the summary."""
     directory, checkpoint = log.directory, log.directory / BEST
     lines = [f'top-1       {best["top1"]:.2f} % on {best["images"]} images (epoch {best["epoch"]})',
-             f'checkpoint  {_short(checkpoint)}', f'log         {_short(directory / "log.txt")}']
+             f'checkpoint  {_short(checkpoint)}', f'log         {_short(directory / "log.txt")}', write_curves(directory)]
     target = checkpoint
     if cfg.EXPORT:
         log.line('exporting, and comparing the export with the network')

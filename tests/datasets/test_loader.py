@@ -127,6 +127,67 @@ def test_the_stream_is_the_same_for_any_number_of_workers(config, class_folders,
     assert bad[0] == bad[1] == bad[2] and len(bad[0]) == is_train
 
 
+SEVERAL = ('TRAIN.MULTI_SCALE', [8, 16], 'TRAIN.MULTI_SCALE_STEP', 4, 'TRAIN.REPEATED_AUG', 3, 'TRAIN.IMAGE_SIZE', 12,
+           'MODEL.NUM_CLASSES', 2, 'DATA.DATASET', 'folder')
+
+
+@pytest.fixture
+def several(config, class_folders, tmp_path):
+    """several(workers, ...): a Loader of repeated images of several sizes."""
+    class_folders(tmp_path, {'train/a': 20, 'train/b': 20, 'val/a': 1, 'val/b': 1})
+
+    def make(workers=0, rank=0, world_size=1):
+        cfg = config(*SEVERAL, 'DATA.DATA_PATH', str(tmp_path), 'DATA.NUM_WORKERS', workers, 'DATA.BATCH_SIZE', 4)
+        return get_dataloader(cfg, get_dataset(cfg, True), True, rank, world_size)
+    return make
+
+
+def assert_same_stream(first, second):
+    for (images, numbers), (others, theirs) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(images, others)
+        np.testing.assert_array_equal(numbers, theirs)
+
+
+def test_batches_of_several_sizes_hold_about_as_many_pixels(several):
+    shapes = [images.shape for images, _ in stream(several())]
+    assert {(shape[0], shape[3]) for shape in shapes} == {(9, 8), (4, 12), (2, 16)}
+    assert all(512 <= shape[0] * shape[2] * shape[3] <= 4 * 12 * 12 for shape in shapes)
+
+
+def test_several_sizes_and_copies_are_the_same_for_any_number_of_workers(several):
+    assert_same_stream(stream(several(0)), stream(several(2)))
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_several_sizes_and_copies_go_on_in_the_middle_of_an_epoch(several, workers):
+    whole = [(images.numpy(), numbers.numpy()) for images, numbers in several().epoch(1)]
+    for start in range(1, len(whole) + 1, 3):
+        rest = [(images.numpy(), numbers.numpy()) for images, numbers in several(workers).epoch(1, start)]
+        assert_same_stream(whole[start:], rest)
+
+
+def test_all_processes_have_the_same_size_in_the_same_step(several):
+    shapes = [[images.shape for images, _ in several(0, rank, 2).epoch(0)] for rank in range(2)]
+    assert shapes[0] == shapes[1] and len({shape[2] for shape in shapes[0]}) > 1
+
+
+def test_copies_of_an_image_differ_and_the_first_is_the_image_without_copies(several, config, tmp_path):
+    cfg = config(*SEVERAL, 'DATA.DATA_PATH', str(tmp_path), 'TRAIN.MULTI_SCALE', [], 'TRAIN.HFLIP', 0.0)
+    images, dataset = next(get_dataloader(cfg, get_dataset(cfg, True), True).epoch(0))[0].numpy(), get_dataset(cfg, True)
+    index = np.random.default_rng([0, 0]).permutation(40)[0]
+    np.testing.assert_array_equal(images[0], dataset[index][0])
+    assert (images[0] != images[1]).any() and (images[1] != images[2]).any()
+    dataset.copy = 2
+    np.testing.assert_array_equal(images[2], dataset[index][0])
+
+
+def test_the_files_of_a_batch_can_be_asked_for(several, tmp_path):
+    one = several()
+    for number, (_, numbers) in enumerate(one.epoch(1)):
+        files = one.paths(1, number)
+        assert [int(file.startswith(str(tmp_path / 'train/b'))) for file in files] == numbers.numpy().tolist()
+
+
 def test_leaving_an_epoch_early_does_not_hang(load, within):
     with within(30):
         for _ in load(Numbers(400), True, 'DATA.NUM_WORKERS', 2).epoch(0):
@@ -205,6 +266,19 @@ def test_a_step_larger_than_the_data_set_is_an_error(load):
                                         'set -batch_size 3 or less'):
         load(Numbers(7), True, rank=0, world_size=2)
     assert len(load(Numbers(3), False)) == 1
+
+
+def test_the_largest_batch_of_several_sizes_must_fit_into_the_data_set(load):
+    sizes = 'TRAIN.MULTI_SCALE', [4, 8], 'TRAIN.MULTI_SCALE_STEP', 4
+    with pytest.raises(UserError, match=r'takes 16 images \(DATA.BATCH_SIZE 4, 16 at 4 pixels, x 1 processes\), but the data '
+                                        'set has 15; set -batch_size 3 or less'):
+        load(Numbers(15), True, *sizes)
+    assert len(load(Numbers(15), True, *sizes, 'DATA.BATCH_SIZE', 3)) == 2
+
+
+def test_a_negative_number_of_copies_is_an_error(load):
+    with pytest.raises(UserError, match=r'TRAIN\.REPEATED_AUG is -1; wanted 0 or more copies'):
+        load(Numbers(8), True, 'TRAIN.REPEATED_AUG', -1)
 
 
 @pytest.mark.parametrize('key, value', [('BATCH_SIZE', 0), ('BATCH_SIZE_EVAL', -1), ('NUM_WORKERS', -1),

@@ -109,3 +109,73 @@ def test_from_config_reads_the_train_keys(config):
 def test_a_bad_value_is_an_error_that_names_its_key(config, key, value):
     with pytest.raises(UserError, match=rf'TRAIN\.{key} is .*; wanted '):
         Mixup.from_config(config(f'TRAIN.{key}', value))
+
+
+# A draw for each pair, or for each image
+
+def loop(mode, seed, prob=0.8, switch=0.5, count=B):
+    """The mixed batch of `count` images image by image, mixup_alpha 0.4 and cutmix_alpha 1, as its definition says."""
+    random, (images, labels) = np.random.default_rng(seed), batch()
+    images, labels = images[:count], labels[:count]
+    mixed, targets = images.copy(), np.eye(K)[labels] * 0.9 + 0.1 / K
+    own = targets.copy()
+    for i in range(count if mode == 'elem' else count // 2):
+        if random.random() >= prob:
+            continue
+        cutmix = random.random() < switch
+        lam = random.beta(1.0, 1.0) if cutmix else random.beta(0.4, 0.4)
+        if cutmix:
+            h, w = int(H * (1 - lam) ** 0.5), int(W * (1 - lam) ** 0.5)
+            y, x = random.integers(H), random.integers(W)
+            rows = slice(max(0, y - h // 2), min(H, y - h // 2 + h))
+            columns = slice(max(0, x - w // 2), min(W, x - w // 2 + w))
+            lam = 1 - len(range(H)[rows]) * len(range(W)[columns]) / (H * W)
+        for a, b in ((i, count - 1 - i), (count - 1 - i, i))[:1 if mode == 'elem' else 2]:
+            if cutmix:
+                mixed[a][:, rows, columns] = images[b][:, rows, columns]
+            else:
+                mixed[a] = lam * images[a] + (1 - lam) * images[b]
+            targets[a] = lam * own[a] + (1 - lam) * own[b]
+    return mixed, targets
+
+
+@pytest.mark.parametrize('mode', ['pair', 'elem'])
+@pytest.mark.parametrize('count', [1, 2, 5, 6])
+def test_a_mode_is_its_plain_loop_over_the_images(mode, count):
+    for seed in range(25):
+        mixup = Mixup(0.4, 1.0, [], 0.8, 0.5, 0.1, K, mode)
+        images, labels = (paddle.to_tensor(part[:count]) for part in batch())
+        images, targets = mixup(images, labels, np.random.default_rng(seed))
+        assert images.dtype == targets.dtype == paddle.float32
+        for got, wanted in zip((images, targets), loop(mode, seed, count=count)):
+            np.testing.assert_allclose(got.numpy(), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize('mode, equal', [('batch', True), ('pair', False), ('elem', False)])
+def test_only_the_mode_batch_has_one_share_for_all_images(mode, equal):
+    images = mix(4, mixup_alpha=1.0, mode=mode)[0]
+    own = batch()[0]
+    shares = [np.linalg.lstsq((own[i] - own[B - 1 - i]).reshape(-1, 1), (images[i] - own[B - 1 - i]).reshape(-1),
+                              rcond=None)[0][0] for i in range(B)]
+    assert bool(np.ptp(shares) < 1e-5) is equal
+    if mode != 'elem':
+        np.testing.assert_allclose(shares, shares[::-1], atol=1e-5)
+
+
+@pytest.mark.parametrize('mode', ['pair', 'elem'])
+def test_each_image_of_a_mode_is_mixed_with_the_asked_probability(mode):
+    own = batch()[0]
+    mixed = np.mean([(mix(seed, mixup_alpha=1.0, prob=0.4, mode=mode)[0] != own).any((1, 2, 3)) for seed in range(400)])
+    assert abs(mixed - 0.4) < 0.06
+
+
+def test_minmax_bounds_the_sides_of_every_rectangle():
+    for seed in range(20):
+        pasted = (mix(seed, cutmix_minmax=[0.25, 0.5], mode='elem')[0] != batch()[0]).any(1)   # (B, H, W)
+        assert (pasted.any(2).sum(1) >= 4).all() and (pasted.any(2).sum(1) <= 8).all()
+
+
+def test_the_mode_is_a_key(config):
+    assert Mixup.from_config(config('TRAIN.MIXUP_MODE', 'elem', 'TRAIN.MIXUP_ALPHA', 1.0)).mix.__name__ == '_mix_images'
+    with pytest.raises(UserError, match=r"TRAIN\.MIXUP_MODE is 'half'; wanted one of: batch, pair, elem"):
+        Mixup.from_config(config('TRAIN.MIXUP_MODE', 'half'))

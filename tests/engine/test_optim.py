@@ -6,7 +6,7 @@ import pytest
 
 import image_classification as ic
 from image_classification.engine.ema import ModelEma
-from image_classification.engine.optim import build_optimizer, decayed_parameters, learning_rate, rate_scale
+from image_classification.engine.optim import build_optimizer, decayed_parameters
 
 
 def train(**values):
@@ -15,6 +15,8 @@ def train(**values):
 
 class Network(paddle.nn.Layer):
     """y = norm(W x + b), so that there is a weight, a bias and a norm."""
+
+    classifier_layers = ('classifier',)
 
     def __init__(self):
         super().__init__()
@@ -44,26 +46,9 @@ def step(cfg, rate=0.1, steps=1):
     return before, {name: p.numpy() for name, p in model.named_parameters()}, gradients
 
 
-def test_the_rate_warms_up_linearly_and_ends_the_cosine_at_the_last_step():
-    cfg = train(BASE_LR=1.0, WARMUP_START_LR=0.2, END_LR=0.1, WARMUP_EPOCHS=2, NUM_EPOCHS=6).TRAIN
-    rates = [learning_rate(step, 5, cfg) for step in range(30)]
-    np.testing.assert_allclose(rates[:10], np.linspace(0.2, 1.0, 11)[:-1])
-    np.testing.assert_allclose(rates[10:], [0.1 + 0.9 * (1 + math.cos(math.pi * i / 19)) / 2 for i in range(20)])
-    assert rates[-1] == pytest.approx(0.1)
-
-
-def test_without_warm_up_the_first_step_has_the_full_rate():
-    assert learning_rate(0, 1, train(BASE_LR=0.5, WARMUP_EPOCHS=0, NUM_EPOCHS=1).TRAIN) == 0.5
-
-
-def test_the_rate_scales_with_the_total_batch():
-    cfg = ic.get_config(None, {'TRAIN.LINEAR_SCALED_LR': 1024, 'DATA.BATCH_SIZE': 64, 'TRAIN.ACCUM_ITER': 2})
-    assert rate_scale(cfg, world_size=4) == 0.5
-    assert rate_scale(train(LINEAR_SCALED_LR=0), world_size=4) == 1.0
-
-
 def test_norms_biases_and_the_models_own_exceptions_take_no_decay():
     assert decayed_parameters(Network()) == {'fc.weight'}
+    assert decayed_parameters(Network(), no_decay_1d=False) == {name for name, _ in Network().named_parameters()}
 
 
 def test_adamw_equals_the_formula_of_its_paper():
@@ -92,6 +77,63 @@ def test_sgd_equals_the_formula_with_momentum_and_decay(nesterov):
         np.testing.assert_allclose(after[name], weights[name], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('optimizer', ['SGD', 'RMSprop', 'AdamW'])
+def test_every_parameter_decays_where_the_recipe_says_so(optimizer):
+    """Without a gradient, only decay moves a weight."""
+    moved = {}
+    for spared in (True, False):
+        model = Network()
+        model.norm.bias.set_value(paddle.ones([4]))
+        step_with_zero_gradients(model, build_optimizer(train(OPTIMIZER__NAME=optimizer, NO_DECAY_1D=spared), model))
+        moved[spared] = {name for name, p in model.named_parameters() if (p != p.before).any()}
+    assert moved == {True: {'fc.weight'}, False: {'fc.weight', 'norm.weight', 'norm.bias', 'tokens'}}  # fc.bias is 0
+
+
+def step_with_zero_gradients(model, optimizer):
+    for parameter in model.parameters():
+        parameter.before = parameter.clone()
+        parameter.grad = paddle.zeros_like(parameter)
+    optimizer.step()
+
+
+RATES = (0.1, 0.1, 0.05, 0.02, 0.02)
+
+
+@pytest.mark.parametrize('keys, expected', [
+    ({'NAME': 'RMSprop', 'EPS': 1e-3}, [0.354695, -2.329166, 0.660717, 1.280324]),              # timm 1.0.31's RMSpropTF
+    ({'NAME': 'SGD', 'NESTEROV': True}, [0.538526, -2.34281, 0.615318, 0.359906]),              # PyTorch 2.14
+    ({'NAME': 'AdamW', 'WEIGHT_DECAY': 0.3}, [0.678522, -1.940557, 0.702204, 2.487013])])       # PyTorch 2.14
+def test_five_steps_end_where_other_libraries_optimizers_did(keys, expected):
+    """Recorded once, with momentum 0.9, decay 0.01 and the rates and gradients that are written here."""
+    model = Network()
+    keys = dict(keys)
+    decay = keys.pop('WEIGHT_DECAY', 0.01)
+    cfg = train(WEIGHT_DECAY=decay, **{f'OPTIMIZER__{key}': value for key, value in keys.items()})
+    optimizer = build_optimizer(cfg, model)
+    weight = model.fc.weight
+    weight.set_value(paddle.to_tensor([[1.0, -2.0, 0.5, 3.0]] * 4))
+    for t, rate in enumerate(RATES):
+        row = [math.sin(t + 1), 2 * math.cos(3 * t), 0.1 * t - 0.25, 5 / (t + 1)]
+        weight.grad = paddle.to_tensor([row] * 4, dtype='float32')
+        optimizer.set_lr(rate)
+        optimizer.step()
+    np.testing.assert_allclose(weight.numpy(), [expected] * 4, atol=2e-6)
+
+
+def test_rmsprop_equals_tensorflows_formula():
+    """The average of squares starts at 1, epsilon is inside the root, the rate inside the momentum."""
+    cfg = train(OPTIMIZER__NAME='rmsprop', OPTIMIZER__EPS=0.01, OPTIMIZER__ALPHA=0.8, OPTIMIZER__MOMENTUM=0.7, WEIGHT_DECAY=0.5)
+    before, after, gradients = step(cfg, rate=0.01, steps=3)
+    for name, weight in before.items():
+        squares, velocity = 1.0, 0.0
+        for gradient in gradients:
+            g = gradient[name] + 0.5 * weight * (name == 'fc.weight')
+            squares = 0.8 * squares + 0.2 * g ** 2
+            velocity = 0.7 * velocity + 0.01 * g / np.sqrt(squares + 0.01)
+            weight = weight - velocity
+        np.testing.assert_allclose(after[name], weight, rtol=1e-4, atol=1e-5)
+
+
 def test_the_gradient_is_clipped_to_one_norm_over_all_parameters():
     cfg = train(OPTIMIZER__NAME='SGD', OPTIMIZER__MOMENTUM=0.0, WEIGHT_DECAY=0, GRAD_CLIP=1.0)
     before, after, gradients = step(cfg, rate=1.0)
@@ -100,8 +142,57 @@ def test_the_gradient_is_clipped_to_one_norm_over_all_parameters():
         np.testing.assert_allclose(before[name] - after[name], gradients[0][name] / norm, rtol=1e-3, atol=1e-5)
 
 
+def test_each_number_of_the_gradient_is_clipped_by_value():
+    cfg = train(OPTIMIZER__NAME='SGD', OPTIMIZER__MOMENTUM=0.0, WEIGHT_DECAY=0, GRAD_CLIP=0.5, GRAD_CLIP_MODE='value')
+    before, after, gradients = step(cfg, rate=1.0)
+    for name in before:
+        np.testing.assert_allclose(before[name] - after[name], np.clip(gradients[0][name], -0.5, 0.5), rtol=1e-3, atol=1e-5)
+
+
+class Units(paddle.nn.Layer):
+    """One parameter of each kind that adaptive clipping measures differently."""
+
+    classifier_layers = ('head',)
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.conv = paddle.nn.Linear(3, 2), paddle.nn.Conv2D(1, 2, 2, bias_attr=False)
+        self.head = paddle.nn.Linear(2, 2)
+
+    def no_weight_decay(self):
+        return set()
+
+
+def test_adaptive_clipping_gives_the_gradients_that_timms_gave():
+    """Recorded once from timm 1.0.31's adaptive_clip_grad at 0.1; its linear weights are transposed."""
+    model = Units()
+    cfg = train(OPTIMIZER__NAME='SGD', OPTIMIZER__MOMENTUM=0.0, WEIGHT_DECAY=0, GRAD_CLIP=0.1, GRAD_CLIP_MODE='agc')
+    optimizer = build_optimizer(cfg, model)
+    optimizer.set_lr(1.0)
+    cases = {'fc.weight': (np.array([[0.3, -0.1, 0.2], [0, 0, 0]]).T, np.array([[1, 2, -2], [0.1, 0, 0]]).T,
+                           np.array([[0.012472191, 0.024944382, -0.024944382], [1e-4, 0, 0]]).T),
+             'fc.bias': (np.array([3, 4]), np.array([6, 8]), np.array([0.3, 0.4])),
+             'conv.weight': (np.arange(1, 9).reshape(2, 1, 2, 2) / 10, np.repeat([1e-3, 3.0], 4).reshape(2, 1, 2, 2),
+                             np.repeat([1e-3, 0.06595453], 4).reshape(2, 1, 2, 2)),
+             'head.weight': (np.ones((2, 2)), np.full((2, 2), 9.0), np.full((2, 2), 9.0))}  # the classifier's stay
+    parameters = dict(model.named_parameters())
+    for name, (value, gradient, _) in cases.items():
+        parameters[name].set_value(value.astype('float32'))
+        parameters[name].grad = paddle.to_tensor(gradient.astype('float32'))
+    optimizer.step()
+    for name, (value, _, clipped) in cases.items():
+        np.testing.assert_allclose(value - parameters[name].numpy(), clipped, atol=3e-7, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize('key, value, words', [('GRAD_CLIP_MODE', 'all', 'norm, value or agc'),
+                                               ('LAYER_DECAY', 0.0, 'above 0')])
+def test_a_value_that_means_nothing_is_named(key, value, words):
+    with pytest.raises(ic.UserError, match=f'TRAIN.{key} is .*{words}'):
+        build_optimizer(train(**{key: value}), Network())
+
+
 def test_an_unknown_optimizer_is_named():
-    with pytest.raises(ic.UserError, match="'Adam'; wanted AdamW or SGD"):
+    with pytest.raises(ic.UserError, match="'Adam'; wanted AdamW, SGD or RMSprop"):
         build_optimizer(train(OPTIMIZER__NAME='Adam'), Network())
 
 
@@ -115,6 +206,15 @@ def test_the_moving_average_follows_its_formula():
         d = min(0.5, (1 + i) / (10 + i))
         value = d * value + (1 - d) * model.fc.weight.numpy()
     np.testing.assert_allclose(ema.state_dict()['fc.weight'].numpy(), value, rtol=1e-5)
+
+
+def test_without_warm_up_the_moving_average_has_one_decay():
+    model = Network()
+    ema = ModelEma(model, 0.9, warmup=False)
+    start = model.fc.weight.numpy()
+    model.fc.weight.set_value(model.fc.weight + 1.0)
+    ema.update(model, 1)
+    np.testing.assert_allclose(ema.state_dict()['fc.weight'].numpy(), start + 0.1, rtol=1e-5)
 
 
 def test_the_moving_average_is_lent_to_the_model_and_taken_back():

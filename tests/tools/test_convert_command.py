@@ -43,7 +43,8 @@ def test_paddle_itself_loads_the_pdparams(run_tool, source, tmp_path):
 def test_writes_a_publishers_names_back(run_tool, source, tmp_path):
     _, path = source
     output = tmp_path / 'back.safetensors'
-    assert run_tool('convert_weights.py', path, output, '--model', NAME, '--num-classes', '4', '--style', 'timm').returncode == 0
+    done = run_tool('convert_weights.py', path, output, '--model', NAME, '--num-classes', '4', '--style', 'timm')
+    assert done.returncode == 0, done.stderr
     found, wanted = read_safetensors(output)[0], read_safetensors(path)[0]
     assert found.keys() == wanted.keys() and all((found[key] == wanted[key]).all() for key in wanted)
 

@@ -1,0 +1,103 @@
+"""Which images each batch holds, at which size: by seed, epoch and total batch, whatever the number of processes."""
+from typing import NamedTuple
+
+import numpy as np
+
+from image_classification.errors import UserError
+
+
+class Batch(NamedTuple):
+    """One batch of one process."""
+    indices: np.ndarray                    # (B,) of the data set
+    copies: np.ndarray                     # (B,) which copy of the image, from 0 on: each is transformed in its own way
+    size: int                              # side of the images, in pixels
+
+
+class EvalSampler:
+    """Each image once: process r takes the images r, r + world_size, ..., and the last batch may be smaller."""
+
+    def __init__(self, count, batch_size, size, rank, world_size):
+        self.indices = np.arange(rank, count, world_size)
+        self.batch_size, self.size = batch_size, size
+
+    def __len__(self):
+        """Batches of this process."""
+        return -(-len(self.indices) // self.batch_size)
+
+    def epoch(self, epoch):
+        """The list of Batches, the same in each epoch."""
+        parts = [self.indices[i:i + self.batch_size] for i in range(0, len(self.indices), self.batch_size)]
+        return [Batch(part, np.zeros_like(part), self.size) for part in parts]
+
+
+class TrainSampler:
+    """A permutation by (seed, epoch), cut into steps of which each process takes its part; what is left over is dropped.
+
+    With `copies` above 1 each image comes that often in a row (https://arxiv.org/abs/1902.05509), as DeiT does it: an epoch
+    keeps its number of steps, so it sees one of `copies` images, and the copies go to different processes.
+
+    With several sizes each step has another one, the same in all processes. Within an epoch they come equally often, in
+    random order: each epoch has the same number of steps, and no image comes twice.
+
+    Args:
+        count: images of the data set.
+        batches: {side of the images in pixels: images per process and step}.
+    """
+
+    def __init__(self, count, batches, copies, seed, rank, world_size):
+        self.count, self.copies = count, max(1, copies)
+        self.sizes = np.array(list(batches))
+        self.totals = np.array(list(batches.values())) * world_size    # images per step of all processes
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        rounds = count // int(self.totals.sum())                   # each size once
+        # Which sizes the last, incomplete round has depends on the epoch: it must fit if they are the largest batches.
+        largest = np.cumsum(np.sort(self.totals)[::-1])
+        self.steps = rounds * len(batches) + int((largest <= count - rounds * largest[-1]).sum())
+
+    def __len__(self):
+        """Batches per epoch of each process."""
+        return self.steps
+
+    def epoch(self, epoch):
+        """The list of Batches of an epoch."""
+        rng = np.random.default_rng([self.seed, epoch])
+        order = np.repeat(rng.permutation(self.count), self.copies)[:self.count]
+        copies = np.arange(self.count) % self.copies
+        rounds, rest = divmod(self.steps, len(self.sizes))
+        kinds = np.repeat(np.arange(len(self.sizes)), rounds)
+        if len(self.sizes) > 1:
+            kinds = rng.permutation(np.append(kinds, rng.choice(len(self.sizes), rest, replace=False)))
+        ends = np.cumsum(self.totals[kinds])
+        spans = [slice(end - self.totals[kind], end) for kind, end in zip(kinds, ends)]
+        return [Batch(self._part(order[span]), self._part(copies[span]), int(self.sizes[kind]))
+                for kind, span in zip(kinds, spans)]
+
+    def _part(self, step):
+        """This process's part of a step."""
+        if self.copies == 1:
+            return step.reshape(self.world_size, -1)[self.rank]
+        return step.reshape(-1, self.world_size)[:, self.rank]     # neighbours are copies: to different processes
+
+
+def batches_by_size(train, batch_size, image_size):
+    """{side of training images in pixels: images per batch}, with about as many pixels in each batch, never more.
+
+    Args:
+        train: the group TRAIN of a configuration.
+        batch_size, image_size: DATA's; the batch is meant for TRAIN.IMAGE_SIZE or, where that is 0, `image_size`.
+    Raises:
+        UserError: a size, a range or a step that makes no sense; a batch too small for the largest size.
+    """
+    limits, step, base = train.MULTI_SCALE, train.MULTI_SCALE_STEP, train.IMAGE_SIZE or image_size
+    if not limits:
+        return {base: batch_size}
+    if len(limits) != 2 or not all(type(side) is int for side in limits) or not 0 < limits[0] <= limits[1]:
+        raise UserError(f'TRAIN.MULTI_SCALE is {limits}; wanted [] or [least, most], sides in whole pixels')
+    if step < 1:
+        raise UserError(f'TRAIN.MULTI_SCALE_STEP is {step}; wanted 1 pixel or more')
+    sizes = {side: batch_size * base ** 2 // side ** 2 for side in range(limits[0], limits[1] + 1, step)}
+    if not min(sizes.values()):
+        side = max(sizes)
+        raise UserError(f'DATA.BATCH_SIZE is {batch_size} at {base} pixels, in whose memory no image of {side} pixels fits '
+                        f'(TRAIN.MULTI_SCALE); set -batch_size {-(-side ** 2 // base ** 2)} or more')
+    return sizes

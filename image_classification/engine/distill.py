@@ -1,0 +1,194 @@
+"""Knowledge distillation: a network also learns what a trained one, the teacher, says of the same images.
+
+Soft as in https://arxiv.org/abs/1503.02531, hard as in https://arxiv.org/abs/2012.12877. The teacher sees the batch as the
+network does, augmented and mixed.
+"""
+from pathlib import Path
+
+import paddle
+import paddle.nn.functional as F
+import yaml
+
+from image_classification.config import get_config
+from image_classification.datasets import Preprocess
+from image_classification.deploy import inference
+from image_classification.engine.checkpoint import load_network
+from image_classification.errors import UserError
+from image_classification.models import build_model
+from image_classification.pretrained import load_pretrained
+
+KINDS = ('none', 'soft', 'hard')
+
+
+def build_distillation(cfg, class_names, amp=False):
+    """(loss of the labels, logits, images) -> loss; it gives the first back where TRAIN.DISTILL.KIND is none.
+
+    Raises:
+        UserError: values out of range, a teacher that cannot be read, or one of other classes or channels.
+    """
+    keys = cfg.TRAIN.DISTILL
+    for key, good, wanted in (
+            ('KIND', keys.KIND in KINDS, f'one of: {", ".join(KINDS)}'),
+            ('ALPHA', 0 <= keys.ALPHA <= 1, '0 to 1'),
+            ('TAU', keys.TAU > 0, 'a number above 0'),
+            ('TEACHER', bool(keys.TEACHER) == (keys.KIND != 'none'),
+             'a teacher with KIND soft or hard, none with KIND none')):
+        if not good:
+            raise UserError(f'TRAIN.DISTILL.{key} is {keys[key]!r}; wanted {wanted}')
+    if keys.KIND == 'none':
+        return NoDistillation()
+    return Distillation(load_teacher(cfg, class_names, amp), keys.KIND, keys.ALPHA, keys.TAU)
+
+
+class NoDistillation:
+    notes = []                                                     # lines for the log
+
+    def __call__(self, loss, logits, images):
+        return loss
+
+
+class Distillation:
+    """(1 - alpha) * loss of the labels + alpha * loss of the teacher: `soft_loss` or `hard_loss`."""
+
+    def __init__(self, teacher, kind, alpha, tau):
+        self.teacher, self.kind, self.alpha, self.tau = teacher, kind, alpha, tau
+        self.notes = [f'teacher {teacher.name} at {teacher.preprocess.image_size} px, {kind}, {alpha:g} of the loss']
+
+    def __call__(self, loss, logits, images):
+        wanted = self.teacher(images)
+        taught = soft_loss(logits, wanted, self.tau) if self.kind == 'soft' else hard_loss(logits, wanted)
+        return (1 - self.alpha) * loss + self.alpha * taught
+
+
+def soft_loss(logits, wanted, tau):
+    """tau^2 * KL(softmax(wanted / tau) || softmax(logits / tau)), mean over images: its gradient hardly depends on tau."""
+    wanted, found = F.log_softmax(wanted / tau), F.log_softmax(logits / tau)
+    return tau ** 2 * (wanted.exp() * (wanted - found)).sum(1).mean()
+
+
+def hard_loss(logits, wanted):
+    """Cross entropy with the class that the teacher finds."""
+    return F.cross_entropy(logits, wanted.argmax(1))
+
+
+class Teacher:
+    """Images as the student's network takes them -> the teacher's logits (B, classes), float32, without gradient.
+
+    It brings them to the teacher's own size, normalization and order of colours first.
+    Args:
+        network: images (B, C, H, W) -> logits, or probabilities where `gives_logits` is False.
+        name, preprocess, class_names: of the teacher; no names where nobody knows them.
+        student: the student's Preprocess.
+    """
+
+    def __init__(self, network, name, preprocess, class_names, gives_logits, student, amp_dtype=''):
+        self.network, self.name, self.preprocess, self.class_names = network, name, preprocess, class_names
+        self.gives_logits, self.student, self.amp_dtype = gives_logits, student, amp_dtype
+        own, theirs = (paddle.to_tensor([p.mean, p.std]).reshape([2, 1, -1, 1, 1]) for p in (preprocess, student))
+        self.scale, self.shift = theirs[1] / own[1], (theirs[0] - own[0]) / own[1]
+        self.same_scale = preprocess.mean == student.mean and preprocess.std == student.std
+
+    @paddle.no_grad()
+    def __call__(self, images):
+        images = self.prepare(images)
+        with paddle.amp.auto_cast(enable=bool(self.amp_dtype), dtype=self.amp_dtype or 'float16'):
+            output = self.network(images)
+        output = output.astype('float32')
+        return output if self.gives_logits else output.clip(min=1e-30).log()  # whose softmax they are
+
+    def prepare(self, images):
+        """Images of the student's preprocessing -> (B, C, size, size) as of the teacher's."""
+        images = _in_rgb(images, self.student)
+        if not self.same_scale:
+            images = images * self.scale + self.shift
+        size = [self.preprocess.image_size] * 2
+        if list(images.shape[2:]) != size:
+            images = F.interpolate(images, size, mode='bilinear')
+        return _in_rgb(images, self.preprocess)                    # the swap is its own inverse
+
+
+def _in_rgb(images, preprocess):
+    if preprocess.color_order == 'RGB' or images.shape[1] < 3:
+        return images
+    return paddle.concat([images[:, :3].flip(1), images[:, 3:]], 1) if images.shape[1] > 3 else images.flip(1)
+
+
+def load_teacher(cfg, class_names, amp=False):
+    """The Teacher of TRAIN.DISTILL: the directory of an export, a checkpoint of ours, or a model's name with its weights."""
+    name = cfg.TRAIN.DISTILL.TEACHER
+    if Path(name).is_dir():
+        parts = _export(Path(name))
+    elif Path(name).suffix == '.safetensors':
+        network, names = load_network(name)
+        parts = *_from_network(network), names, True
+    else:
+        parts = *_from_network(_published(cfg)), [], True
+    student = Preprocess.from_config(cfg, channels=cfg.MODEL.IN_CHANNELS)
+    teacher = Teacher(*parts, student, cfg.AMP_DTYPE if amp else '')
+    _check_fit(teacher, student, cfg.MODEL.NUM_CLASSES, list(class_names))
+    return teacher
+
+
+def _published(cfg):
+    """The teacher that is named, with its weights, in evaluation mode."""
+    keys = cfg.TRAIN.DISTILL
+    if not keys.WEIGHTS:
+        raise UserError('TRAIN.DISTILL.WEIGHTS is empty, but a teacher must be trained; wanted a tag of '
+                        f'{keys.TEACHER}, default, an address or a file')
+    teacher_cfg = get_config(keys.TEACHER, {'MODEL.NUM_CLASSES': cfg.MODEL.NUM_CLASSES, 'MODEL.PRETRAINED': keys.WEIGHTS,
+                                            'MODEL.IN_CHANNELS': cfg.MODEL.IN_CHANNELS})
+    network = build_model(teacher_cfg)
+    source, dropped = load_pretrained(network, keys.WEIGHTS)
+    if dropped:
+        raise UserError(f'the teacher\'s weights {source} have another number of classes than {cfg.MODEL.NUM_CLASSES}. '
+                        'Fine-tune it on this data set first, and give its checkpoint as TRAIN.DISTILL.TEACHER.')
+    network.eval()
+    return network
+
+
+def _from_network(network):
+    cfg = network.config
+    return network, cfg.MODEL.NAME, Preprocess.from_config(cfg, channels=cfg.MODEL.IN_CHANNELS)
+
+
+def _export(directory):
+    """(network, name, preprocessing, class names, gives logits?) of what tools/export.py wrote."""
+    try:
+        description = yaml.safe_load((directory / 'inference.yaml').read_text(encoding='utf-8'))
+        name, output, names = (description[key] for key in ('name', 'output', 'class_names'))
+        gives_logits = {'logits': True, 'probabilities': False}[output['kind']]
+        preprocess = Preprocess.from_dict(description['preprocessing'])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise UserError(f'the teacher {directory} is no export of a classifier ({type(error).__name__}: {error}); wanted a '
+                        'directory that tools/export.py wrote') from None
+    if not (directory / inference.WEIGHTS).is_file():
+        raise UserError(f'the teacher {directory} lacks {inference.WEIGHTS}; wanted a whole export')
+    try:
+        return _program(directory), name, preprocess, names, gives_logits
+    except Exception as error:                                     # of Paddle's C++ code, without a common class
+        reason = (str(error).strip().splitlines() or ['no reason given'])[0]
+        raise UserError(f'the teacher {directory} cannot be loaded ({reason}); export it again') from None
+
+
+def _program(directory):
+    """The network in an export: on Paddle's current device; one in the older format by Paddle Inference, on the CPU."""
+    if (directory / 'inference.json').is_file():
+        network = paddle.jit.load(str(directory / 'inference'))
+        network.eval()
+        return network
+    predictor = inference.create_predictor(directory)
+    return lambda images: paddle.to_tensor(inference.run(predictor, images.numpy())[0])
+
+
+def _check_fit(teacher, student, num_classes, class_names):
+    """Raise UserError unless the teacher knows the student's channels and classes."""
+    if teacher.preprocess.channels != student.channels:
+        raise UserError(f'the teacher {teacher.name} takes images of {teacher.preprocess.channels} channels; wanted '
+                        f'{student.channels}, as MODEL.IN_CHANNELS')
+    if teacher.class_names and class_names and list(teacher.class_names) != [str(name) for name in class_names]:
+        raise UserError(f'the teacher {teacher.name} knows the classes {", ".join(teacher.class_names[:5])}, ...; the data set '
+                        f'has {", ".join(map(str, class_names[:5]))}, .... Choose a teacher of this data set.')
+    size = teacher.preprocess.image_size
+    found = teacher(paddle.zeros([1, student.channels, size, size])).shape[1]
+    if found != num_classes:
+        raise UserError(f'the teacher {teacher.name} knows {found} classes; wanted {num_classes}, as MODEL.NUM_CLASSES')

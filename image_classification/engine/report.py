@@ -1,0 +1,125 @@
+"""What a person looks at after a training: curves, accuracy per class, and which class is taken for which."""
+import csv
+import io
+import json
+
+import numpy as np
+
+from image_classification.files import write_atomically
+
+LARGEST_DRAWN = 60                                                 # classes: beyond it a matrix has no room for names
+
+
+class Confusion:
+    """Counts of (label, predicted class) over the images of all processes."""
+
+    def __init__(self, num_classes):
+        self.counts = np.zeros((num_classes, num_classes), np.int64)
+
+    def add(self, labels, predicted):
+        np.add.at(self.counts, (labels, predicted), 1)
+
+    def merge(self, group):
+        """Sum the counts over all processes."""
+        self.counts = np.asarray(group.sum(self.counts.ravel().tolist())).reshape(self.counts.shape).astype(np.int64)
+
+    def rows(self, names):
+        """Per class with images: (name, images, recall, precision, the class it is most often taken for or ''), in percent."""
+        found = []
+        right, labelled, predicted = self.counts.diagonal(), self.counts.sum(1), self.counts.sum(0)
+        for i in np.flatnonzero(labelled):
+            wrong = self.counts[i].copy()
+            wrong[i] = 0
+            taken_for = names[wrong.argmax()] if wrong.any() else ''
+            precision = 100 * right[i] / predicted[i] if predicted[i] else 0.0
+            found.append((names[i], int(labelled[i]), 100 * right[i] / labelled[i], precision, taken_for))
+        return found
+
+
+def class_names(names, count):
+    """`names`, continued by numbers where the network has more classes."""
+    return [*names, *(str(i) for i in range(len(names), count))]
+
+
+def write_per_class(confusion, names, directory):
+    """per_class.csv and, where matplotlib is installed and there are not too many classes, confusion_matrix.png.
+
+    Returns:
+        the table's lines for a terminal, and a line for each file.
+    """
+    rows = confusion.rows(class_names(names, len(confusion.counts)))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['class', 'images', 'recall', 'precision', 'most often taken for'])
+    writer.writerows((name, images, f'{recall:.2f}', f'{precision:.2f}', other)
+                     for name, images, recall, precision, other in rows)
+    write_atomically(directory / 'per_class.csv', lambda file: file.write_text(text.getvalue(), encoding='utf-8'))
+    width = min(30, max([len(row[0]) for row in rows] + [5]))
+    lines = [f'{"class":{width}}  images  recall  precision  most often taken for']
+    lines += [f'{name[:width]:{width}}  {images:6d}  {recall:5.1f}%  {precision:8.1f}%  {other}'
+              for name, images, recall, precision, other in rows]
+    return lines + [f'per class   {directory / "per_class.csv"}', _drawn(directory / 'confusion_matrix.png', _draw_matrix,
+                                                                         confusion, rows)]
+
+
+def write_curves(directory):
+    """curves.png of a run's metrics.jsonl: loss, accuracy, learning rate. Returns a line that says where, or why not."""
+    with open(directory / 'metrics.jsonl', encoding='utf-8') as file:
+        records = [json.loads(line) for line in file if line.strip()]
+    return _drawn(directory / 'curves.png', _draw_curves, records)
+
+
+def _drawn(path, draw, *content):
+    """Draw into a file; a line for the log. Without matplotlib, which is an extra, only the line."""
+    kind = path.stem.replace('_', ' ')
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure                       # without pyplot: no window, no global state
+    except ImportError:
+        return f'{kind}: not drawn, matplotlib is not installed'
+    figure = Figure(layout='constrained')
+    FigureCanvasAgg(figure)
+    problem = draw(figure, *content)
+    if problem:
+        return f'{kind}: not drawn, {problem}'
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format='png', dpi=100))
+    return f'{kind:10}  {path}'
+
+
+def _draw_curves(figure, records):
+    train, test = ([row for row in records if row.get('kind') == kind] for kind in ('train', 'eval'))
+    if not train:
+        return 'the run has no report of a training step'
+    figure.set_size_inches(12, 4)
+    loss, accuracy, rate = figure.subplots(1, 3)
+    loss.plot([row['step'] for row in train], [row['loss'] for row in train], label='training')
+    loss.plot([row['step'] for row in test], [row['loss'] for row in test], 'o-', label='evaluation')
+    accuracy.plot([row['step'] for row in test], [row['top1'] for row in test], 'o-', label='top-1')
+    accuracy.plot([row['step'] for row in test], [row['top5'] for row in test], 'o-', label='top-5')
+    rate.plot([row['step'] for row in train], [row['lr'] for row in train])
+    for axes, title in ((loss, 'loss'), (accuracy, 'accuracy, percent'), (rate, 'learning rate')):
+        axes.set_title(title)
+        axes.set_xlabel('step')
+        axes.grid(alpha=0.3)
+    loss.legend()
+    accuracy.legend()
+
+
+def _draw_matrix(figure, confusion, rows):
+    names = [row[0] for row in rows]
+    if len(names) > LARGEST_DRAWN:
+        return f'{len(names)} classes have no room, {LARGEST_DRAWN} at most'
+    kept = np.flatnonzero(confusion.counts.sum(1))
+    counts = confusion.counts[np.ix_(kept, kept)]
+    shares = counts / counts.sum(1, keepdims=True).clip(1)
+    side = 3 + 0.35 * len(names)
+    figure.set_size_inches(side + 1, side)
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
+    figure.colorbar(image, label='share of the class')
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel('predicted')
+    axes.set_ylabel('label')
+    for y, x in np.argwhere(counts) if len(names) <= 20 else ():
+        axes.text(x, y, counts[y, x], ha='center', va='center', fontsize=7, color='white' if shares[y, x] > 0.5 else 'black')

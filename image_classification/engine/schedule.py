@@ -1,0 +1,77 @@
+"""The learning rate of every optimizer step, from the configuration."""
+import math
+
+from image_classification.errors import UserError
+
+
+def learning_rate(step, steps_per_epoch, train):
+    """The rate of optimizer step `step` (from 0): linear warm-up, then TRAIN.LR_SCHEDULE, then END_LR to cool down.
+
+    Step and exponential count from the start of training, cosine and poly from the end of the warm-up; these two reach
+    END_LR at the last step before the cool-down. Step counts in optimizer steps, as TensorFlow's staircase does: with
+    DECAY_EPOCHS 2.4 the rate falls within an epoch, where timm waits for the next one.
+    `train` is cfg.TRAIN; its rates are taken as they are, see `rate_scale`.
+    """
+    warmup = train.WARMUP_EPOCHS * steps_per_epoch
+    if step < warmup:
+        return train.WARMUP_START_LR + (train.BASE_LR - train.WARMUP_START_LR) * step / warmup
+    if train.COOLDOWN_EPOCHS and step >= (train.NUM_EPOCHS - train.COOLDOWN_EPOCHS) * steps_per_epoch:
+        return train.END_LR
+    last = max((train.NUM_EPOCHS - train.COOLDOWN_EPOCHS) * steps_per_epoch - 1, warmup + 1)
+    progress = min((step - warmup) / (last - warmup), 1.0)
+    return SCHEDULES[train.LR_SCHEDULE](train, step / steps_per_epoch, progress)
+
+
+def _cosine(train, epochs, progress):
+    return train.END_LR + (train.BASE_LR - train.END_LR) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _poly(train, epochs, progress):
+    return train.END_LR + (train.BASE_LR - train.END_LR) * (1 - progress) ** train.POLY_POWER
+
+
+def _step(train, epochs, progress):
+    if train.DECAY_MILESTONES:
+        return _decayed(train, sum(epochs >= milestone for milestone in train.DECAY_MILESTONES))
+    return _decayed(train, math.floor(epochs / train.DECAY_EPOCHS + 1e-9))  # 7.2 / 2.4 is a little below 3
+
+
+def _exponential(train, epochs, progress):
+    return _decayed(train, epochs / train.DECAY_EPOCHS)
+
+
+def _constant(train, epochs, progress):
+    return train.BASE_LR
+
+
+def _decayed(train, times):
+    return max(train.BASE_LR * train.DECAY_RATE ** times, min(train.END_LR, train.BASE_LR))
+
+
+# Each: (cfg.TRAIN, epochs since the start, share of the way from the warm-up's end to END_LR) -> rate.
+SCHEDULES = {'cosine': _cosine, 'step': _step, 'exponential': _exponential, 'poly': _poly, 'constant': _constant}
+
+
+def check_schedule(train):
+    """Raise UserError for keys of cfg.TRAIN that make no schedule."""
+    milestones = train.DECAY_MILESTONES
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in milestones)
+    edges = train.WARMUP_EPOCHS + train.COOLDOWN_EPOCHS
+    for key, good, wanted in (
+            ('LR_SCHEDULE', train.LR_SCHEDULE in SCHEDULES, f'one of: {", ".join(SCHEDULES)}'),
+            ('WARMUP_EPOCHS', train.WARMUP_EPOCHS >= 0, '0 or more'),
+            ('DECAY_EPOCHS', train.DECAY_EPOCHS > 0, 'a number above 0'),
+            ('DECAY_RATE', 0 < train.DECAY_RATE <= 1, 'a number above 0, up to 1'),
+            ('DECAY_MILESTONES', numbers and list(milestones) == sorted(milestones), 'epochs in rising order: [30, 60, 90]'),
+            ('POLY_POWER', train.POLY_POWER > 0, 'a number above 0'),
+            ('COOLDOWN_EPOCHS', train.COOLDOWN_EPOCHS == 0 or 0 < train.COOLDOWN_EPOCHS and edges < train.NUM_EPOCHS,
+             '0, or a number that leaves, with the warm-up, the NUM_EPOCHS a part in between')):
+        if not good:
+            raise UserError(f'TRAIN.{key} is {train[key]!r}; wanted {wanted}')
+
+
+def rate_scale(cfg, world_size):
+    """What all rates are multiplied with: total batch / TRAIN.LINEAR_SCALED_LR, or 1."""
+    if not cfg.TRAIN.LINEAR_SCALED_LR:
+        return 1.0
+    return cfg.DATA.BATCH_SIZE * cfg.TRAIN.ACCUM_ITER * world_size / cfg.TRAIN.LINEAR_SCALED_LR

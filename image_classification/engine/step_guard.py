@@ -1,0 +1,69 @@
+"""Steps whose loss or gradient is not finite: skipped in all processes alike, written down, and too many are the end."""
+import numpy as np
+import paddle
+from paddle import _C_ops
+
+from image_classification.layers import running_statistics
+from image_classification.errors import UserError
+
+BAD_BATCHES = 'bad_batches.jsonl'
+
+
+class StepGuard:
+    """Decides at the end of each step whether its gradient may reach the weights, and whether training stops.
+
+    `begin()` before the step's first forward pass, `passes(losses)` after its last backward pass. A step that does not pass
+    leaves no trace in the network: its gradients are the caller's to drop, the running statistics that its images have spoilt
+    are put back here. All processes come to the same answer.
+    """
+
+    def __init__(self, model, group, limit):
+        self.model, self.group, self.limit = model, group, limit
+        self.parameters = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
+        self.statistics = list(running_statistics(model.state_dict()).values())
+        self.in_a_row = self.total = 0
+        self.stop = False                                          # some process was asked to stop; all know by now
+
+    def begin(self):
+        self.before = [tensor.clone() for tensor in self.statistics]
+
+    def passes(self, losses, asked_to_stop):
+        """Whether the losses of a step, one tensor per batch, and the gradients of it are finite in all processes.
+
+        `stop` becomes whether any process was asked to stop: the same message tells it.
+        """
+        self.finite = bool(np.isfinite(float(sum(losses)))) and self._finite_gradients()
+        bad, stop = self.group.sum([not self.finite, asked_to_stop])
+        self.stop = stop > 0
+        if not bad:
+            self.in_a_row = 0
+            return True
+        self.in_a_row += 1
+        self.total += 1
+        with paddle.no_grad():
+            for tensor, value in zip(self.statistics, self.before):
+                tensor.set_value(value)
+        return False
+
+    def report(self, log, step, losses, files):
+        """Write down the batches of the step that did not pass. `files` is [[path, ...], ...], this process's batches.
+
+        Raises:
+            UserError: in all processes, after TRAIN.MAX_BAD_STEPS such steps in a row.
+        """
+        mine = [{'step': step, 'process': self.group.rank, 'finite': self.finite, 'loss': str(float(loss)), 'files': names}
+                for loss, names in zip(losses, files)]
+        for rows in self.group.gather_objects(mine):
+            log.append(BAD_BATCHES, *rows)
+        log.line(f'step {step} skipped: its loss or gradient is not finite ({self.in_a_row} in a row, {self.total} in all); '
+                 f'its images are in {BAD_BATCHES}')
+        if self.in_a_row >= self.limit:
+            mean = sum(float(loss) for loss in losses) / len(losses)
+            raise UserError(f'the loss is {mean:.4g}, or the gradient is not finite, at step {step} and {self.in_a_row} steps '
+                            'in a row (TRAIN.MAX_BAD_STEPS). Lower TRAIN.BASE_LR, set TRAIN.GRAD_CLIP, turn -amp off, or look '
+                            f'at the images in {BAD_BATCHES}; the last checkpoint is kept.')
+
+    def _finite_gradients(self):
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        # One call for all of them, which no public function offers; a scale of 1 leaves every bit as it is.
+        return not _C_ops.check_finite_and_unscale_(gradients, paddle.ones([1]))[1].item()

@@ -1,0 +1,28 @@
+"""Batch norm over the images of all processes."""
+from paddle import nn
+
+from image_classification.engine import distributed
+
+
+def with_sync_batch_norm(cfg, model, group):
+    """(the network, with TRAIN.SYNC_BN its batch norms exchange statistics; lines for the log).
+
+    Names and weights stay, so that checkpoints fit both kinds. One process has all images anyway. Paddle has no such layer for
+    CPUs: there, each process goes on normalizing by its own images.
+    """
+    if not cfg.TRAIN.SYNC_BN or group.world_size == 1:
+        return model, []
+    if not distributed.gpu_count():
+        return model, ['SYNC_BN is for GPUs; each process normalizes by its own images']
+    for layer in model.sublayers(include_self=True):
+        for name, child in layer.named_children():
+            if isinstance(child, (nn.BatchNorm1D, nn.BatchNorm2D)):
+                layer.add_sublayer(name, _converted(child))        # Paddle's own convert_sync_batchnorm fails on initializers
+    return model, ['batch norm over the images of all processes']
+
+
+def _converted(norm):
+    sync = nn.SyncBatchNorm(norm._num_features, norm._momentum, norm._epsilon, norm._weight_attr, norm._bias_attr,
+                            norm._data_format)
+    sync.weight, sync.bias, sync._mean, sync._variance = norm.weight, norm.bias, norm._mean, norm._variance
+    return sync

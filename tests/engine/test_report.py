@@ -1,0 +1,59 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from image_classification.engine.distributed import Group
+from image_classification.engine.report import Confusion, write_curves, write_per_class
+from image_classification.engine.trainer import run
+
+
+def example():
+    """Three classes: of the first, three of four are right, of the second none of two; the third has no images."""
+    confusion = Confusion(3)
+    confusion.add(np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 2, 0, 0]))
+    return confusion
+
+
+def test_rows_say_recall_precision_and_what_a_class_is_taken_for():
+    assert example().rows(['a', 'b', 'c']) == [('a', 4, 75.0, 60.0, 'c'), ('b', 2, 0.0, 0.0, 'a')]
+
+
+def test_a_class_that_is_always_right_is_taken_for_nothing():
+    confusion = Confusion(2)
+    confusion.add(np.array([0, 1]), np.array([0, 1]))
+    assert confusion.rows(['a', 'b']) == [('a', 1, 100.0, 100.0, ''), ('b', 1, 100.0, 100.0, '')]
+
+
+def test_the_table_is_written_and_the_matrix_drawn(tmp_path):
+    lines = write_per_class(example(), ['a', 'b'], tmp_path)         # a class without a name gets its number
+    rows = list(csv.reader(open(tmp_path / 'per_class.csv')))
+    assert rows[1:] == [['a', '4', '75.00', '60.00', '2'], ['b', '2', '0.00', '0.00', 'a']]
+    assert lines[1].split() == ['a', '4', '75.0%', '60.0%', '2']
+    assert Image.open(tmp_path / 'confusion_matrix.png').size[0] > 100
+
+
+def test_many_classes_are_not_drawn(tmp_path):
+    confusion = Confusion(100)
+    confusion.add(np.arange(100), np.arange(100))
+    assert '100 classes have no room' in write_per_class(confusion, [str(i) for i in range(100)], tmp_path)[-1]
+    assert not (tmp_path / 'confusion_matrix.png').exists()
+
+
+def test_evaluation_writes_the_table_and_it_agrees_with_the_accuracy(tiny):
+    cfg = tiny(TRAIN__MAX_STEPS=2)
+    run(cfg, Group())
+    directory, = Path(cfg.SAVE).iterdir()
+    assert (directory / 'curves.png').is_file()
+    metrics = run(tiny(EVAL=True, PER_CLASS=True, MODEL__PRETRAINED=str(directory / 'best.safetensors')), Group())
+    evaluated, = [path for path in directory.parent.iterdir() if path.name.startswith('eval')]
+    rows = list(csv.DictReader(open(evaluated / 'per_class.csv', encoding='utf-8')))
+    right = sum(int(row['images']) * float(row['recall']) / 100 for row in rows)
+    assert 100 * right / metrics['images'] == metrics['top1'] and {row['class'] for row in rows} == {'red, warm', 'bläu'}
+
+
+def test_a_run_without_reports_has_no_curves(tmp_path):
+    (tmp_path / 'metrics.jsonl').write_text(json.dumps({'kind': 'eval'}) + '\n')
+    assert 'no report' in write_curves(tmp_path)
