@@ -17,7 +17,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import BasicConv2d, Branches, DropPath, Network, Stage, check_size
+from image_classification.layers import BasicConv2d, Branches, DropPath, Network, Stage, check_size, pytorch_uniform
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches mixed_7a
 # PyTorch's default: uniform within +-1 / sqrt(fan_in).
@@ -30,10 +30,6 @@ def side_by_side(*branches):
     return Branches(**{f'branch{i}': branch for i, branch in enumerate(branches)})
 
 
-def bias(fan_in):
-    return nn.initializer.Uniform(-fan_in ** -0.5, fan_in ** -0.5)
-
-
 class Residual(nn.Layer):
     """x + scale * conv2d(branch0(x), branch1(x), ...), then ReLU: (B, channels, H, W) -> the same. `width`: of all branches."""
 
@@ -42,7 +38,7 @@ class Residual(nn.Layer):
         self.names = [f'branch{i}' for i in range(len(branches))]
         for name, branch in zip(self.names, branches):
             self.add_sublayer(name, branch)
-        self.conv2d = nn.Conv2D(width, channels, 1, weight_attr=PYTORCH, bias_attr=bias(width))
+        self.conv2d = nn.Conv2D(width, channels, 1, weight_attr=PYTORCH, bias_attr=pytorch_uniform(width))
         self.droppath = DropPath(droppath)
         self.scale, self.relu = scale, relu
 
@@ -160,7 +156,7 @@ class InceptionResNetV2(Network):
         return self.classif(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
 
     def reset_classifier(self, num_classes):
-        self.classif = nn.Linear(1536, num_classes, weight_attr=PYTORCH, bias_attr=bias(1536))
+        self.classif = nn.Linear(1536, num_classes, weight_attr=PYTORCH, bias_attr=pytorch_uniform(1536))
 
 
 def build_model(cfg):

@@ -14,14 +14,14 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Network, check_size, conv_bn
+from image_classification.layers import Network, check_size, conv_bn, pytorch_uniform
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches Mixed_7a
 
 
 def linear(in_features, out_features, std=0.1):
     return nn.Linear(in_features, out_features, weight_attr=nn.initializer.TruncatedNormal(std=std),
-                     bias_attr=nn.initializer.Uniform(-in_features ** -0.5, in_features ** -0.5))
+                     bias_attr=pytorch_uniform(in_features))
 
 
 def average(x):

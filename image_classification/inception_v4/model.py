@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import BasicConv2d, Branches, Network, Stage, check_size
+from image_classification.layers import BasicConv2d, Branches, Network, Stage, check_size, pytorch_uniform
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches the C blocks
 # PyTorch's default: uniform within +-1 / sqrt(fan_in).
@@ -146,9 +146,8 @@ class InceptionV4(Network):
         return self.last_linear(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
 
     def reset_classifier(self, num_classes):
-        bound = self.num_features ** -0.5
         self.last_linear = nn.Linear(self.num_features, num_classes, weight_attr=PYTORCH,
-                                     bias_attr=nn.initializer.Uniform(-bound, bound))
+                                     bias_attr=pytorch_uniform(self.num_features))
 
 
 def build_model(cfg):

@@ -4,6 +4,7 @@ from image_classification.layers.drop_path import DropPath
 from image_classification.layers.features import FeatureExtractor
 from image_classification.layers.heads import merge_heads, split_heads
 from image_classification.layers.inception import BasicConv2d, Branches
+from image_classification.layers.initializers import pytorch_uniform
 from image_classification.layers.network import Network, PlainNetwork, check_size, levels_of
 from image_classification.layers.shuffle import channel_shuffle
 from image_classification.layers.stage import Stage, set_checkpointing
@@ -11,5 +12,5 @@ from image_classification.layers.statistics import running_statistics
 from image_classification.layers.width import check_width, make_divisible
 
 __all__ = ['BasicConv2d', 'Branches', 'DropPath', 'FeatureExtractor', 'Network', 'PlainNetwork', 'Stage', 'channel_shuffle',
-           'check_size', 'check_width', 'conv_bn', 'levels_of', 'make_divisible', 'merge_heads', 'running_statistics',
-           'set_checkpointing', 'split_heads']
+           'check_size', 'check_width', 'conv_bn', 'levels_of', 'make_divisible', 'merge_heads', 'pytorch_uniform',
+           'running_statistics', 'set_checkpointing', 'split_heads']

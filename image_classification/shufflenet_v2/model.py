@@ -16,7 +16,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, Stage, channel_shuffle, conv_bn
+from image_classification.layers import DropPath, Network, Stage, channel_shuffle, conv_bn, pytorch_uniform
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
@@ -26,9 +26,8 @@ def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
 
 
 def linear(in_features, out_features):
-    bound = 1 / sqrt(in_features)
-    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Uniform(-bound, bound),
-                     bias_attr=nn.initializer.Uniform(-bound, bound))
+    uniform = pytorch_uniform(in_features)
+    return nn.Linear(in_features, out_features, weight_attr=uniform, bias_attr=uniform)
 
 
 class ConvNormReLU(nn.Sequential):

@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, check_size
+from image_classification.layers import DropPath, Network, check_size, pytorch_uniform
 
 SMALLEST_SIZE = 7                                                  # leaves one pixel after the two unpadded convolutions
 
@@ -32,9 +32,8 @@ def batch_norm(channels):
 
 
 def linear(in_features, out_features):
-    bound = 1.0 / math.sqrt(in_features)
-    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Uniform(-bound, bound),
-                     bias_attr=nn.initializer.Uniform(-bound, bound))
+    uniform = pytorch_uniform(in_features)
+    return nn.Linear(in_features, out_features, weight_attr=uniform, bias_attr=uniform)
 
 
 class SeparableConv2d(nn.Layer):
