@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import subprocess
 import sys
@@ -17,6 +18,28 @@ def run_tool():
         command = [sys.executable, str(TOOLS / name), *map(str, arguments)]
         environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, encoding='utf-8', timeout=120)
+    return run
+
+
+def load_tool(name):
+    """The module tools/<name>.py."""
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def call_tool(monkeypatch, capfdbinary):
+    """call_tool(module, *arguments): (exit code, standard output, standard error) of a tool within this process."""
+    def run(module, *arguments):
+        monkeypatch.setattr('sys.argv', [f'{module.__name__}.py', *map(str, arguments)])
+        try:
+            code = module.main() or 0
+        except SystemExit as end:
+            code = end.code
+        out, err = capfdbinary.readouterr()
+        return code, out.decode(), err.decode()
     return run
 
 

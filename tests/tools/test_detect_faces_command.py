@@ -1,8 +1,8 @@
 import csv
-import importlib.util
 import io
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,30 +12,18 @@ from image_classification.blazeface.detector import COLUMNS
 from image_classification.weights import write_safetensors
 from tests.blazeface.conftest import picture, with_published_weights
 from tests.golden import DATA
-from tests.tools.conftest import TOOLS
+from tests.tools.conftest import load_tool
 from tests.tools.test_export_command import failure
 
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('detect_faces', TOOLS / 'detect_faces.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('detect_faces')
 
 
 @pytest.fixture
-def call(tool, monkeypatch, capfdbinary):
-    """call(*arguments): (exit code, standard output, standard error) of the tool within this process."""
-    def run(*arguments):
-        monkeypatch.setattr('sys.argv', ['detect_faces.py', *map(str, arguments)])
-        try:
-            code = tool.main() or 0
-        except SystemExit as end:
-            code = end.code
-        out, err = capfdbinary.readouterr()
-        return code, out.decode(), err.decode()
-    return run
+def call(tool, call_tool):
+    return partial(call_tool, tool)
 
 
 @pytest.fixture(scope='session')

@@ -1,38 +1,26 @@
 import csv
-import importlib.util
 import io
 import json
 import shutil
+from functools import partial
 
 import pytest
 
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
 from tests.deploy.conftest import CLASSES
-from tests.tools.conftest import TOOLS
+from tests.tools.conftest import load_tool
 from tests.tools.test_export_command import failure
 
 
 @pytest.fixture(scope='module')
 def predict():
-    spec = importlib.util.spec_from_file_location('predict', TOOLS / 'predict.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('predict')
 
 
 @pytest.fixture
-def call(predict, monkeypatch, capfdbinary):
-    """call(*arguments): (exit code, standard output, standard error) of the tool within this process."""
-    def run(*arguments):
-        monkeypatch.setattr('sys.argv', ['predict.py', *map(str, arguments)])
-        try:
-            code = predict.main() or 0
-        except SystemExit as end:
-            code = end.code
-        out, err = capfdbinary.readouterr()
-        return code, out.decode(), err.decode()
-    return run
+def call(predict, call_tool):
+    return partial(call_tool, predict)
 
 
 def numbers(files):
