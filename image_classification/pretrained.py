@@ -16,8 +16,8 @@ import safetensors
 
 from image_classification.download import fetch
 from image_classification.errors import UserError
-from image_classification.key_styles import adapt_first_convolution, detect_style, to_ours
-from image_classification.weights import load_state, read_weights
+from image_classification.key_styles import adapt_first_convolution
+from image_classification.weights import load_state, read_for
 
 REQUIRED = {'TAG', 'URL', 'STYLE', 'LICENCE', 'SOURCE'}
 OPTIONAL = {'TOP1', 'SHA256', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA'}   # MANUAL: URL is a page for people
@@ -105,9 +105,15 @@ def load_pretrained(model, pretrained):
         UserError: no such weights, a download that fails, a file that is damaged or does not fit.
     """
     path, source, entry = locate(model.config, pretrained)
-    state = read_weights(path, wrapper=entry.get('WRAPPER', ''))
-    state = to_ours(model, state, entry.get('STYLE') or detect_style(model, state))
+    state = read_for(model, path, entry.get('WRAPPER', ''), entry.get('STYLE', ''))
     return source, load_state(model, adapt_first_convolution(model, state), source, new_classifier=True)
+
+
+def load_whole(model, pretrained, advice):
+    """The same, with the classifier, which must fit: otherwise a UserError that ends in `advice`."""
+    source, dropped = load_pretrained(model, pretrained)
+    if dropped:
+        raise UserError(f'{source} has another number of classes than {model.config.MODEL.NUM_CLASSES}; {advice}')
 
 
 def with_protocol(cfg, pretrained):

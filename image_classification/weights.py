@@ -17,7 +17,7 @@ from image_classification.torch_file import is_torch, read_torch
 WRAPPERS = ('model_ema', 'state_dict_ema', 'ema', 'model', 'state_dict')
 # Beside the weights, of paddle.save and of tools/convert_weights.py.
 NOTES = ('StructuredToParameterName@@', '__provenance__')
-CHECKSUM = 'sha256'                        # the key of a file's metadata; of the content, see `_checksum`
+CHECKSUM = 'sha256'                        # the key of a file's metadata; of the content, see `checksum`
 # What is saved by mistake in place of weights, by how it begins.
 _NO_WEIGHTS = {b'<': 'a web page', b'version https://git-lfs': 'a pointer to a file in Git LFS'}
 
@@ -33,9 +33,13 @@ def load_weights(model, path, new_classifier=False):
     Raises:
         UserError: the file is missing, damaged, of another format, or does not fit; nothing has been changed then.
     """
-    state = read_weights(path)
-    state = key_styles.to_ours(model, state, key_styles.detect_style(model, state))
-    return load_state(model, state, path, new_classifier)
+    return load_state(model, read_for(model, path), path, new_classifier)
+
+
+def read_for(model, path, wrapper='', style=''):
+    """`read_weights` in the model's names and shapes, as far as they fit; style '' is found out."""
+    state = read_weights(path, wrapper)
+    return key_styles.to_ours(model, state, style or key_styles.detect_style(model, state))
 
 
 def load_state(model, state, source, new_classifier=False):
@@ -164,7 +168,7 @@ def read_safetensors(path):
     except (safetensors.SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
         raise UserError(f'{path} is damaged or no .safetensors file: {error}. Fetch or copy it again.') from None
     wanted = metadata.pop(CHECKSUM, '')
-    if wanted and _checksum(tensors, metadata) != wanted:
+    if wanted and checksum(tensors, metadata) != wanted:
         raise UserError(f'{path} is damaged: its content has changed since it was written (the checksum differs). Take another '
                         'copy or an earlier checkpoint.')
     return tensors, metadata
@@ -176,14 +180,15 @@ def write_safetensors(path, tensors, metadata):
 
     def save(temporary):
         try:
-            save_file(arrays, temporary, {**metadata, CHECKSUM: _checksum(arrays, metadata)})
+            save_file(arrays, temporary, {**metadata, CHECKSUM: checksum(arrays, metadata)})
         except safetensors.SafetensorError as error:               # its word for a full disk, among others
             raise OSError(str(error)) from None
     write_atomically(path, save, 'Free some space or choose another directory (-output).')
 
 
-def _checksum(arrays, metadata):
-    """SHA-256 of all names, types, shapes, numbers and of the metadata: a flipped bit anywhere in a file shows."""
+def checksum(arrays, metadata):
+    """SHA-256 of all names, types, shapes, numbers and of the metadata: a flipped bit anywhere in a file shows. The same for
+    every format."""
     digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
     for name, array in sorted(arrays.items()):
         digest.update(f'{name} {array.dtype} {array.shape} '.encode())

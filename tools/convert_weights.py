@@ -16,8 +16,8 @@ import image_classification as ic  # noqa: E402
 from image_classification.deploy.complexity import count_parameters  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import write_atomically  # noqa: E402
-from image_classification.pretrained import PROTOCOL, load_pretrained, locate, with_protocol  # noqa: E402
-from image_classification.weights import read_weights, to_torch, write_safetensors  # noqa: E402
+from image_classification.pretrained import PROTOCOL, is_address, load_whole, locate, with_protocol  # noqa: E402
+from image_classification.weights import checksum, read_weights, to_torch, write_safetensors  # noqa: E402
 
 ENDINGS = ('.safetensors', '.pdparams')
 
@@ -38,7 +38,7 @@ def provenance(cfg, args):
     """{metadata key: text} that says what the weights are and where they come from."""
     path, _, entry = locate(cfg, args.source)
     notes = {'format': 'paddle-mobile-backbones weights', 'model': cfg.MODEL.NAME, 'num_classes': cfg.MODEL.NUM_CLASSES,
-             'source': entry.get('URL') or (args.source if '://' in args.source else Path(args.source).name),
+             'source': entry.get('URL') or (args.source if is_address(args.source) else Path(args.source).name),
              'source_sha256': hashlib.sha256(path.read_bytes()).hexdigest(), 'tag': entry.get('TAG', ''),
              'licence': entry.get('LICENCE', 'not stated'), 'style': args.style or 'paddle',
              'date': datetime.date.today().isoformat(), 'version': ic.__version__,
@@ -53,22 +53,13 @@ def write(path, state, notes):
     write_atomically(path, lambda temporary: temporary.write_bytes(pickle.dumps(content, protocol=4)))
 
 
-def digest(state):
-    """SHA-256 over names, shapes and bytes, the same whatever the file's format."""
-    total = hashlib.sha256()
-    for name in sorted(state):
-        array = np.ascontiguousarray(state[name])
-        total.update(f'{name} {array.dtype} {array.shape} '.encode() + array.tobytes())
-    return total.hexdigest()
-
-
 def describe(model, state):
     """Lines that tell two conversions apart, or show that they are the same."""
     size, channels = model.config.DATA.IMAGE_SIZE, model.config.MODEL.IN_CHANNELS
     image = np.random.Generator(np.random.PCG64(0)).standard_normal((1, channels, size, size)).astype(np.float32)
     with paddle.no_grad():
         outputs = model.eval()(paddle.to_tensor(image))
-    lines = [f'parameters {count_parameters(model):,}', f'digest     {digest(state)}']
+    lines = [f'parameters {count_parameters(model):,}', f'digest     {checksum(state, {})}']
     for i, output in enumerate(outputs if isinstance(outputs, (list, tuple)) else [outputs]):
         values = output.numpy()
         lines.append(f'output {i}   {list(values.shape)}: mean {values.mean():.6f}, deviation {values.std():.6f}, least '
@@ -84,9 +75,7 @@ def main():
     if args.output.exists():
         raise UserError(f'{args.output} exists and is not overwritten; choose another name, or remove it')
     model = ic.create_model(args.model, **({} if args.num_classes is None else {'num_classes': args.num_classes}))
-    source, dropped = load_pretrained(model, args.source)
-    if dropped:
-        raise UserError(f'{source} has another number of classes than {model.config.MODEL.NUM_CLASSES}; give its --num-classes')
+    load_whole(model, args.source, 'give its --num-classes')
     state = to_torch(model, args.style or 'paddle')
     write(args.output, state, provenance(with_protocol(model.config, args.source), args))
     if any((read != state[name]).any() for name, read in read_weights(args.output).items()):

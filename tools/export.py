@@ -3,18 +3,19 @@ import argparse
 import os
 import shlex
 import sys
-import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import yaml  # noqa: E402
 
-from image_classification import create_model  # noqa: E402
+from image_classification.config import get_config  # noqa: E402
 from image_classification.deploy.export import FORMATS, export_model  # noqa: E402
 from image_classification.engine.checkpoint import load_network  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.layers import FeatureExtractor  # noqa: E402
+from image_classification.models import build_model  # noqa: E402
+from image_classification.pretrained import load_whole  # noqa: E402
 
 
 def parse():
@@ -60,14 +61,13 @@ def load_network_of(args):
         if args.weights or args.num_classes is not None:
             raise UserError('--weights and --num-classes belong to --model; a checkpoint has its own')
         return *load_network(args.checkpoint), Path(args.checkpoint).parent / 'export'
-    options = {} if args.num_classes is None else {'num_classes': args.num_classes}
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')                             # a classifier that starts afresh is not worth an export
-        try:
-            model = create_model(args.model, args.weights or '', **options)
-        except UserWarning as warning:
-            raise UserError(f'{warning}; give the --num-classes of the weights') from None
-    if not args.weights:
+    overrides = {'MODEL.PRETRAINED': args.weights or ''}
+    if args.num_classes is not None:
+        overrides['MODEL.NUM_CLASSES'] = args.num_classes
+    model = build_model(get_config(args.model, overrides))
+    if args.weights:
+        load_whole(model, args.weights, 'give the --num-classes of the weights')
+    else:
         print('warning: no --weights given, the exported network is untrained', file=sys.stderr)
     return model, None, Path('export') / model.config.MODEL.NAME
 

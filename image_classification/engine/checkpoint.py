@@ -16,8 +16,8 @@ from yacs.config import CfgNode
 
 from image_classification.config import config_from_text
 from image_classification.engine.distributed import Group
-from image_classification.layers import running_statistics
 from image_classification.errors import UserError
+from image_classification.layers import running_statistics
 from image_classification.models import build_model
 from image_classification.weights import load_state, read_safetensors, write_safetensors
 

@@ -15,7 +15,7 @@ from image_classification.deploy import inference
 from image_classification.engine.checkpoint import load_network
 from image_classification.errors import UserError
 from image_classification.models import build_model
-from image_classification.pretrained import load_pretrained
+from image_classification.pretrained import load_whole
 
 KINDS = ('none', 'soft', 'hard')
 
@@ -138,10 +138,8 @@ def _published(cfg):
     teacher_cfg = get_config(keys.TEACHER, {'MODEL.NUM_CLASSES': cfg.MODEL.NUM_CLASSES, 'MODEL.PRETRAINED': keys.WEIGHTS,
                                             'MODEL.IN_CHANNELS': cfg.MODEL.IN_CHANNELS})
     network = build_model(teacher_cfg)
-    source, dropped = load_pretrained(network, keys.WEIGHTS)
-    if dropped:
-        raise UserError(f'the teacher\'s weights {source} have another number of classes than {cfg.MODEL.NUM_CLASSES}. '
-                        'Fine-tune it on this data set first, and give its checkpoint as TRAIN.DISTILL.TEACHER.')
+    load_whole(network, keys.WEIGHTS, 'as a teacher it must know the same. Fine-tune it on this data set first, and give its '
+               'checkpoint as TRAIN.DISTILL.TEACHER.')
     network.eval()
     return network
 

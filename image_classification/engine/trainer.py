@@ -17,15 +17,15 @@ from image_classification.engine.optim import build_optimizer
 from image_classification.engine.report import Confusion, write_per_class
 from image_classification.engine.run import BEST, LAST, RunLog, find_checkpoint, is_last, new_run_directory, run_directory
 from image_classification.engine.schedule import check_schedule, learning_rate, rate_scale
-from image_classification.layers import running_statistics
 from image_classification.engine.step_guard import StepGuard
 from image_classification.engine.stop_signals import StopSignals
 from image_classification.engine.summary import finish
 from image_classification.engine.supervisor import Notes
 from image_classification.engine.sync_batch_norm import with_sync_batch_norm
 from image_classification.errors import UserError
+from image_classification.layers import running_statistics
 from image_classification.models import build_model
-from image_classification.pretrained import load_pretrained
+from image_classification.pretrained import load_pretrained, load_whole
 from image_classification.weights import load_state
 
 
@@ -57,10 +57,7 @@ def run_evaluation(cfg, group):
         check_same_model(checkpoint, cfg, data.classes)
         load_state(model, checkpoint.ema or checkpoint.model, checkpoint.path)
     else:
-        _, dropped = load_pretrained(model, cfg.MODEL.PRETRAINED)
-        if dropped:
-            raise UserError(f'{cfg.MODEL.PRETRAINED} has another number of classes than {cfg.MODEL.NUM_CLASSES}; set '
-                            '-num_classes')
+        load_whole(model, cfg.MODEL.PRETRAINED, 'set -num_classes')
     log = RunLog(new_run_directory(cfg) if group.is_main else None)
     confusion = Confusion(cfg.MODEL.NUM_CLASSES) if cfg.PER_CLASS else None
     metrics = evaluate(model, get_dataloader(cfg, data, False, group.rank, group.world_size), group, confusion)

@@ -1,11 +1,14 @@
+import argparse
 import re
 import shlex
 
 import pytest
 
+import image_classification as ic
 from image_classification.deploy.predictor import Predictor
-from image_classification.weights import write_safetensors
+from image_classification.weights import to_torch, write_safetensors
 from tests.deploy.conftest import CLASSES
+from tools.export import load_network_of
 
 
 @pytest.fixture
@@ -84,3 +87,14 @@ def test_bad_arguments_get_one_line(run_tool, tmp_path, arguments, words):
 
 def test_it_refuses_to_overwrite(exported, checkpoint, run_tool):
     assert 'not empty; an export never overwrites' in failure(run_tool('export.py', checkpoint))
+
+
+def test_weights_without_an_auxiliary_head_are_exported_all_the_same(tmp_path):
+    model = ic.create_model('inception_v3')
+    state = {key: value for key, value in to_torch(model, 'timm').items() if not key.startswith('AuxLogits.')}
+    write_safetensors(tmp_path / 'timm.safetensors', state, {})
+    weights = str(tmp_path / 'timm.safetensors')
+    args = argparse.Namespace(checkpoint=None, model='inception_v3', weights=weights, num_classes=None)
+    with pytest.warns(UserWarning, match='lack AuxLogits'):
+        loaded, _, _ = load_network_of(args)
+    assert (loaded.fc.weight == model.fc.weight).all()
