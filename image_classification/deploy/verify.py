@@ -1,4 +1,4 @@
-"""Does an export give what its network gives? Paddle Inference runs it in a process of its own, which may crash."""
+"""Does an export give what its network gives? Each engine runs it in a process of its own, which may crash."""
 import os
 import re
 import subprocess
@@ -11,61 +11,74 @@ import numpy as np
 import paddle
 
 import image_classification
+from image_classification.deploy import engines
 from image_classification.deploy.static import Deployed
 from image_classification.errors import UserError
 
 TOLERANCE = 1e-4                                                   # relative to the output's standard deviation
 ROUNDINGS = 10                                                     # or so many times the network's own error of float32
-_SETTINGS = {'plain': 'without oneDNN', 'onednn': 'with oneDNN'}   # of deploy.inference
+_ENGINES = {                                                       # as deploy.engines takes them, and in words
+    'paddle_inference/plain': 'Paddle Inference without oneDNN', 'paddle_inference/onednn': 'Paddle Inference with oneDNN',
+    'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO'}
 _CHILD_SECONDS = 600
 
 
 def verify(model, directory, channels, sizes, softmax):
-    """Compare each output of the export in `directory` with the network's, at batches 1 and 3 and all `sizes` (H, W).
+    """Compare each output of the export in `directory` with the network's, at batches 1 and 3 and all `sizes` (H, W), in every
+    engine that is installed and whose files are there.
 
     Returns:
-        (names of the outputs, {batch: {'absolute': ..., 'relative': ...}}), the largest differences over sizes and outputs.
+        {engine: (names of the outputs, {batch: {'absolute': ..., 'relative': ...}})}, the largest differences over sizes and
+        outputs; Paddle Inference counts twice, with oneDNN and without, and keeps the larger ones.
     Raises:
-        UserError: Paddle Inference fails, or a difference exceeds the tolerance.
+        UserError: an engine fails, or a difference exceeds the tolerance.
     """
     rng = np.random.default_rng(0)
     inputs = {f'{batch} {height}x{width}': rng.standard_normal([batch, channels, height, width], np.float32)
               for height, width in sizes for batch in (1, 3)}
     expected = eager(Deployed(model, softmax), inputs)
     tolerances = [max(TOLERANCE, ROUNDINGS * error) for error in _rounding_errors(model, softmax, inputs, expected)]
-    kind, names, differences = type(model).__name__, [], {}
-    for engine, results in _paddle_inference(kind, directory, inputs):
+    kind, found = type(model).__name__, {}
+    for engine, results in _run_engines(kind, directory, inputs):
+        _, differences = found.setdefault(engine.split('/')[0], (list(results[next(iter(inputs))]), {}))
         for case, outputs in results.items():
-            names = list(outputs)
-            if len(names) != len(tolerances):
-                raise UserError(f'the exported {kind} gives {len(names)} outputs, the network {len(tolerances)}')
-            for name, wanted, tolerance in zip(names, expected[case], tolerances):
-                found = _difference(wanted, outputs[name])
-                if not found['relative'] <= tolerance:             # `not`: NaN is a difference, too
-                    raise UserError(f'the exported {kind} differs from the network by {found["relative"]:.1e} of its output\'s '
-                                    f'standard deviation ({name}, batch and size {case}, {engine}); wanted at most '
-                                    f'{tolerance:.0e}')
-                known = differences.setdefault(int(case.split()[0]), found)
-                known.update({key: max(known[key], found[key]) for key in found})
-    return names, differences
+            for name, difference in _compare(kind, expected[case], outputs, tolerances, f'{case}, {_ENGINES[engine]}'):
+                known = differences.setdefault(int(case.split()[0]), difference)
+                known.update({key: max(known[key], difference[key]) for key in difference})
+    return found
 
 
-def _paddle_inference(kind, directory, inputs):
-    """Yield (engine, {name of an input: {name of an output: array}}), without oneDNN and with it."""
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor() as pool:
-        given = str(Path(scratch) / 'inputs.npz')
+def _compare(kind, expected, outputs, tolerances, where):
+    """[(name of an output, its difference)]; UserError where one exceeds its tolerance."""
+    if len(outputs) != len(tolerances):
+        raise UserError(f'the exported {kind} gives {len(outputs)} outputs, the network {len(tolerances)}')
+    differences = []
+    for (name, output), wanted, tolerance in zip(outputs.items(), expected, tolerances):
+        found = _difference(wanted, output)
+        if not found['relative'] <= tolerance:                     # `not`: NaN is a difference, too
+            raise UserError(f'the exported {kind} differs from the network by {found["relative"]:.1e} of its output\'s '
+                            f'standard deviation ({name}, batch and size {where}); wanted at most {tolerance:.0e}')
+        differences.append((name, found))
+    return differences
+
+
+def _run_engines(kind, directory, inputs):
+    """Yield (engine, {name of an input: {name of an output: array}}) for the engines that are here, each in a process."""
+    present = set(engines.engines_of(directory)).intersection(engines.available())
+    chosen = [engine for engine in _ENGINES if engine.split('/')[0] in present]
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(2) as pool:
+        given, results = str(Path(scratch) / 'inputs.npz'), [str(Path(scratch) / f'{i}.npz') for i in range(len(chosen))]
         np.savez(given, **inputs)
-        problems = pool.map(lambda setting: run_child('inference', str(directory), setting, given, f'{scratch}/{setting}.npz'),
-                            _SETTINGS)
-        for (setting, engine), problem in zip(_SETTINGS.items(), list(problems)):
+        problems = pool.map(lambda engine, result: run_child('engines', str(directory), engine, given, result), chosen, results)
+        for engine, result, problem in zip(chosen, results, list(problems)):
             if problem:
-                raise UserError(f'Paddle Inference {engine} fails on the exported {kind}: {problem}')
-            results = {}
-            with np.load(f'{scratch}/{setting}.npz') as arrays:
+                raise UserError(f'{_ENGINES[engine]} fails on the exported {kind}: {problem}')
+            cases = {}
+            with np.load(result) as arrays:
                 for key in arrays.files:
-                    case, name = key.split('/', 1)
-                    results.setdefault(case, {})[name] = arrays[key]
-            yield engine, results
+                    case, _, name = key.split('/', 2)
+                    cases.setdefault(case, {})[name] = arrays[key]
+            yield engine, cases
 
 
 def eager(network, inputs):
