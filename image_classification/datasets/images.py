@@ -9,28 +9,39 @@ from image_classification.errors import UserError
 MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}      # channels: Pillow's mode
 
 
-def open_image(file, channels=3):
+class TooManyPixels(UserError):
+    """An image that could exhaust the memory once it is decoded."""
+
+
+def open_image(file, channels=3, formats=None, max_pixels=None):
     """A fully loaded PIL image of `channels` channels, turned upright by its EXIF orientation.
 
     Args:
         file: a path, or a binary file opened for reading. Of an animation, the first frame is read.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
+        formats: Pillow's names of the formats that are admitted; by default all that it reads.
+        max_pixels: a limit on width times height, checked before anything is decoded; by default twice Pillow's own.
     Raises:
-        UserError: the file is missing, empty, truncated, no image, or too large to be safe; names it and the reason.
+        UserError: the file is missing, empty, truncated, no image, or too large to be safe (`TooManyPixels`); names it and
+            the reason.
     """
-    name = file if isinstance(file, (str, os.PathLike)) else getattr(file, 'name', 'the image')
+    name = file if isinstance(file, (str, os.PathLike)) else getattr(file, 'name', 'the file')
     try:
         if name is file and os.path.getsize(file) == 0:
             raise UserError(f'{name} is empty (0 bytes); wanted an image')
-        with Image.open(file) as image:
+        with Image.open(file, formats=formats) as image:
+            if max_pixels is not None and image.width * image.height > max_pixels:
+                raise TooManyPixels(f'{name} has {image.width} x {image.height} pixels; wanted at most {max_pixels} in all. '
+                                    'Scale it down')
             image.load()
     except UserError:
         raise
     except UnidentifiedImageError:
-        raise UserError(f'{name} is no image that Pillow reads (damaged, or not an image at all)') from None
+        kinds = f'a {", ".join(formats)}' if formats else 'an image'
+        raise UserError(f'{name} is no image that Pillow reads (damaged, or not {kinds} at all)') from None
     except Image.DecompressionBombError:
         limit = 2 * Image.MAX_IMAGE_PIXELS
-        raise UserError(f'{name} is too large: more than {limit} pixels could exhaust the memory. Scale it down') from None
+        raise TooManyPixels(f'{name} is too large: more than {limit} pixels could exhaust the memory. Scale it down') from None
     except Exception as error:             # Pillow's decoders raise nearly anything on damaged files, not only OSError
         reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
         raise UserError(f'{name} cannot be read as an image: {reason}') from None

@@ -65,10 +65,13 @@ class Preprocess:
 
     def __call__(self, image):
         """PIL image of any mode -> (C, H, W) float32."""
+        return self.to_input(self.crop(image))
+
+    def crop(self, image):
+        """PIL image of any mode -> one of `channels` channels, `image_size` pixels wide and high."""
         image = images.convert(image, self.channels)
         image = transforms.resize_short(image, math.floor(self.image_size / self.crop_pct), self.interpolation)
-        image = transforms.center_crop(image, self.image_size, self.image_size)
-        return self.to_input(image)
+        return transforms.center_crop(image, self.image_size, self.image_size)
 
     def to_input(self, image):
         """PIL image of `channels` channels -> (C, H, W) float32, normalized, in the order of colours that the network takes."""

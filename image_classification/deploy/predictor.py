@@ -1,64 +1,80 @@
 """Pictures in, probabilities out, from a checkpoint or from an export."""
+import io
 import os
+import threading
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import paddle
-import yaml
 from PIL import Image
 
 from image_classification.datasets import Preprocess
 from image_classification.datasets.images import open_image
-from image_classification.deploy import inference
+from image_classification.deploy import engines
 from image_classification.engine.checkpoint import load_network
 from image_classification.errors import UserError
 
-ENGINES = ('auto', 'paddle', 'inference')
+# 'paddle' runs a checkpoint, the others an export. 'inference' is an older name of 'paddle_inference'.
+ENGINES = ('auto', 'paddle', 'inference', *engines.ENGINES)
 
 
 class Predictor:
-    """A network with its preprocessing and its class names (`preprocess`, `class_names`, `name`).
+    """A network with its preprocessing and its class names (`preprocess`, `class_names`, `name`, `engine`).
+
+    Several threads may use it at once: ONNX Runtime, OpenVINO and Paddle Inference compute for all of them at the same time, a
+    checkpoint for one after the other.
 
     Args:
         path: a checkpoint (.safetensors), an export directory, or the inference.yaml in one.
-        engine: 'paddle' runs a checkpoint, on Paddle's current device; 'inference' runs an export by Paddle Inference, on
-            the CPU; 'auto' is the one of them that fits.
+        engine: 'paddle' runs a checkpoint, on Paddle's current device; 'paddle_inference', 'onnxruntime' and 'openvino' run an
+            export, on the CPU; 'auto' takes what fits and, of an export, the fastest that is there and installed.
         batch_size: images that pass the network at once.
+        threads: with which an export computes one batch; by default what its engine finds best.
+        bf16: let OpenVINO or Paddle Inference compute in bfloat16.
+        warm_up: run the network once before the first images come.
     Raises:
         UserError: a path that is neither, a damaged file, an engine that does not fit, an export that gives no classes.
     """
 
-    def __init__(self, path, engine='auto', batch_size=32):
+    def __init__(self, path, engine='auto', batch_size=32, threads=None, bf16=False, warm_up=False):
         path = Path(path)
-        _check(engine, batch_size)
+        _check(engine, batch_size, threads)
         if path.name == 'inference.yaml':
             path = path.parent
         if path.is_dir():
-            _fits(engine, 'inference', f'{path} is an export')
-            self._open_export(path)
+            if engine == 'paddle':
+                raise UserError(f'{path} is an export, which the engine \'paddle\' does not run; wanted one of auto, '
+                                f'{", ".join(engines.ENGINES)}')
+            self._open_export(path, {'auto': None, 'inference': 'paddle_inference'}.get(engine, engine), threads, bf16)
         elif path.is_file() and path.suffix == '.safetensors':
-            _fits(engine, 'paddle', f'{path} is a checkpoint')
+            if engine not in ('auto', 'paddle') or threads or bf16:
+                setting = f'the engine {engine!r}' if engine not in ('auto', 'paddle') else 'a setting of threads or bf16'
+                raise UserError(f'{path} is a checkpoint, which {setting} does not run; wanted \'paddle\' or \'auto\', or the '
+                                'directory of its export')
             self._open_checkpoint(path)
         else:
             found = 'is something else' if path.exists() else 'does not exist'
             raise UserError(f'{path} {found}; wanted a checkpoint (.safetensors) or the directory of an export')
         self.batch_size = batch_size
+        if warm_up:
+            self.warm_up()
 
     def _open_checkpoint(self, path):
         network, class_names = load_network(path)
         cfg = network.config
-        self.name = cfg.MODEL.NAME
+        self.name, self.engine = cfg.MODEL.NAME, 'paddle'
         self.preprocess = Preprocess.from_config(cfg, channels=cfg.MODEL.IN_CHANNELS)
         self._name_classes(class_names, cfg.MODEL.NUM_CLASSES)
-        self._gives_logits = True
+        self._gives_logits, self._takes_pixels = True, False
+        lock = threading.Lock()                                    # Paddle's layers say nothing of threads
 
         def run(images):
-            with paddle.no_grad():
+            with lock, paddle.no_grad():
                 return network(paddle.to_tensor(images)).numpy()
         self._run = run
 
-    def _open_export(self, directory):
+    def _open_export(self, directory, engine, threads, bf16):
         description = _read_description(directory / 'inference.yaml')
         try:
             self.name = description['name']
@@ -68,16 +84,10 @@ class Predictor:
             self._gives_logits = {'logits': True, 'probabilities': False}[description['output']['kind']]
         except (KeyError, TypeError) as error:
             raise UserError(f'{directory / "inference.yaml"} lacks or misstates {error}; export the model again') from None
-        present = {file.name for file in directory.iterdir()}
-        if inference.WEIGHTS not in present or not present.intersection(inference.PROGRAMS):
-            raise UserError(f'{directory} lacks {inference.WEIGHTS}, or both {" and ".join(inference.PROGRAMS)}; wanted a '
-                            'whole export')
-        try:
-            engine = inference.create_predictor(directory)
-        except Exception as error:                                 # Paddle's C++ errors have no common class
-            reason = (str(error).strip().splitlines() or ['no reason given'])[0]
-            raise UserError(f'Paddle Inference cannot read {directory} ({reason}); export the model again') from error
-        self._run = lambda images: inference.run(engine, images)[0]
+        opened = engines.open_engine(directory, engine, threads, bf16)
+        self.engine = opened.name
+        self._takes_pixels = opened.input['dtype'] == 'uint8'      # the preprocessing of pixels is part of the graph
+        self._run = lambda images: opened.run(images)[0]
 
     def _name_classes(self, names, count):
         self.class_names = list(names) or [str(index) for index in range(count)]
@@ -86,16 +96,18 @@ class Predictor:
         """Probabilities of every class, (N, num_classes) float32.
 
         Args:
-            images: an iterable of PIL images, paths, or uint8 arrays (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+            images: an iterable of PIL images, paths, the bytes of image files, or uint8 arrays (H, W), (H, W, 1), (H, W, 3) or
+                (H, W, 4); one of them counts as a list of one.
         Raises:
             UserError: an image that cannot be read, or something that is none.
         """
-        if isinstance(images, (str, os.PathLike, Image.Image)) or isinstance(images, np.ndarray) and images.ndim < 4:
-            images = [images]                                      # one image: iterating would give letters or rows
+        one = (str, bytes, bytearray, os.PathLike, Image.Image)
+        if isinstance(images, one) or isinstance(images, np.ndarray) and images.ndim < 4:
+            images = [images]                                      # iterating would give letters or rows
         images = iter(images)
         parts = [np.zeros((0, len(self.class_names)), np.float32)]
-        while batch := [self._array(image) for image in islice(images, self.batch_size)]:
-            parts.append(self._probabilities(batch))
+        while batch := [self.prepare(image) for image in islice(images, self.batch_size)]:
+            parts.append(self.probabilities(np.stack(batch)))
         return np.concatenate(parts)
 
     def predict_files(self, paths):
@@ -105,11 +117,11 @@ class Predictor:
             read = {}
             for index, path in enumerate(batch):
                 try:
-                    read[index] = self._array(path)
+                    read[index] = self.prepare(path)
                 except UserError as error:
                     batch[index] = (path, error)
             if read:
-                for index, probabilities in zip(read, self._probabilities(list(read.values()))):
+                for index, probabilities in zip(read, self.probabilities(np.stack(list(read.values())))):
                     batch[index] = (batch[index], probabilities)
             yield from batch
 
@@ -118,31 +130,43 @@ class Predictor:
         best = np.argsort(-probabilities, kind='stable')[:k]
         return [(self.class_names[index], float(probabilities[index])) for index in best]
 
-    def _array(self, image):
-        """One image of any kind -> (C, H, W) float32, preprocessed."""
+    def prepare(self, image):
+        """One image of any kind -> what the network takes: (C, H, W) float32 as in evaluation or, where the scaling is part of
+        the export, (H, W, C) uint8."""
         if isinstance(image, (str, os.PathLike)):
             image = open_image(image, self.preprocess.channels)
+        elif isinstance(image, (bytes, bytearray)):
+            image = open_image(io.BytesIO(image), self.preprocess.channels)
         elif isinstance(image, np.ndarray):
             image = _from_array(image)
         elif not isinstance(image, Image.Image):
-            raise UserError(f'a {type(image).__name__} is no image; wanted a path, a PIL image or a uint8 array (H, W, C)')
+            raise UserError(f'a {type(image).__name__} is no image; wanted a path, the bytes of a file, a PIL image or a uint8 '
+                            'array (H, W, C)')
+        if self._takes_pixels:
+            return np.asarray(self.preprocess.crop(image)).reshape(self._one_input_shape())
         return self.preprocess(image)
 
-    def _probabilities(self, arrays):
-        output = self._run(np.stack(arrays))
+    def probabilities(self, inputs):
+        """A batch of what `prepare` gives, (B, ...) -> (B, num_classes) float32."""
+        output = self._run(inputs)
         return _softmax(output) if self._gives_logits else output
 
+    def warm_up(self, batch_sizes=(1,)):
+        """Run the network at these batch sizes, so that the first images do not wait for what an engine prepares."""
+        for size in batch_sizes:
+            self._run(np.zeros((size, *self._one_input_shape()), np.uint8 if self._takes_pixels else np.float32))
 
-def _check(engine, batch_size):
+    def _one_input_shape(self):
+        size, channels = self.preprocess.image_size, self.preprocess.channels
+        return (size, size, channels) if self._takes_pixels else (channels, size, size)
+
+
+def _check(engine, batch_size, threads):
     if engine not in ENGINES:
         raise UserError(f'the engine is {engine!r}; wanted one of {", ".join(ENGINES)}')
-    if batch_size < 1:
-        raise UserError(f'the batch size is {batch_size}; wanted at least 1')
-
-
-def _fits(engine, wanted, found):
-    if engine not in ('auto', wanted):
-        raise UserError(f'{found}, which the engine {engine!r} does not run; wanted {wanted!r} or \'auto\'')
+    for name, value in (('batch size', batch_size), ('number of threads', 1 if threads is None else threads)):
+        if value < 1:
+            raise UserError(f'the {name} is {value}; wanted at least 1')
 
 
 def _gives_classes(directory, output):
@@ -150,19 +174,16 @@ def _gives_classes(directory, output):
     kinds = {'maps': 'feature maps', 'tensors': 'tensors of a detector'}
     if output['kind'] in kinds:
         raise UserError(f'{directory} is an export of {len(output["names"])} {kinds[output["kind"]]}, which are no classes; '
-                        'wanted that of a classifier. Run it by Paddle Inference: image_classification.deploy.inference has '
-                        '`run(create_predictor(directory), images)`.')
+                        'wanted that of a classifier. Run it by image_classification.deploy.engines: '
+                        '`open_engine(directory).run(images)`.')
 
 
 def _read_description(path):
     if not path.is_file():
         raise UserError(f'{path.parent} has no inference.yaml; wanted the directory of an export, as tools/export.py writes it')
-    try:
-        description = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f'{path} cannot be read as yaml: {" ".join(str(error).split())}') from None
-    if not isinstance(description, dict):
-        raise UserError(f'{path} holds a {type(description).__name__}; wanted what tools/export.py writes')
+    description = engines.read_description(path.parent)
+    if not description:
+        raise UserError(f'{path} is empty or no mapping; wanted what tools/export.py writes')
     return description
 
 

@@ -1,9 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import paddle
 import pytest
 from PIL import Image
 
 import image_classification as ic
+from image_classification.datasets import get_dataset
 from image_classification.datasets.images import open_image
 from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
@@ -60,7 +63,7 @@ def test_without_class_names_the_classes_are_numbered(exports):
 def test_paths_pictures_and_arrays_mean_the_same(predictor, files):
     rgb = [open_image(file) for file in files[:3]]
     expected = predictor.predict(files[:3])
-    for images in ([str(file) for file in files[:3]], rgb, map(np.asarray, rgb)):
+    for images in ([str(file) for file in files[:3]], rgb, map(np.asarray, rgb), [file.read_bytes() for file in files[:3]]):
         np.testing.assert_array_equal(predictor.predict(images), expected)
 
 
@@ -71,7 +74,7 @@ def test_grey_arrays_are_read_with_and_without_their_channel(predictor):
 
 
 def test_one_image_counts_as_a_list_of_one(predictor, files):
-    for image in (files[0], str(files[0]), open_image(files[0]), np.asarray(open_image(files[0]))):
+    for image in (files[0], str(files[0]), files[0].read_bytes(), open_image(files[0]), np.asarray(open_image(files[0]))):
         assert predictor.predict(image).shape == (1, 5)
 
 
@@ -85,6 +88,22 @@ def test_no_images_give_no_rows(predictor):
 def test_what_is_no_image_is_refused(predictor, image, words):
     with pytest.raises(UserError, match=words):
         predictor.predict([image])
+
+
+def test_inputs_are_bit_for_bit_those_of_evaluation(network, predictor, colours):
+    cfg = network.config.clone()
+    cfg.merge_from_list(['DATA.DATASET', 'folder', 'DATA.DATA_PATH', str(colours)])
+    dataset = get_dataset(cfg, is_train=False)
+    for index in range(len(dataset)):
+        assert (predictor.prepare(dataset.path(index)) == dataset[index][0]).all()
+
+
+def test_several_threads_may_use_one_predictor(predictor, exports, files):
+    expected = predictor.predict(files)
+    for several in (predictor, Predictor(exports['logits'], batch_size=5, threads=1, warm_up=True)):
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(lambda _: several.predict(files), range(12)):
+                np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_files_come_in_order_and_unreadable_ones_as_errors(predictor, files, tmp_path):
@@ -122,6 +141,10 @@ def test_an_engine_that_does_not_fit_is_refused(checkpoint, exports):
         Predictor(checkpoint, engine='onnx')
     with pytest.raises(UserError, match='batch size is 0'):
         Predictor(checkpoint, batch_size=0)
+    with pytest.raises(UserError, match='number of threads is 0'):
+        Predictor(exports['logits'], threads=0)
+    with pytest.raises(UserError, match='is a checkpoint, which a setting of threads or bf16 does not run'):
+        Predictor(checkpoint, threads=2)
 
 
 @pytest.mark.parametrize('name, content, words', [
@@ -129,7 +152,7 @@ def test_an_engine_that_does_not_fit_is_refused(checkpoint, exports):
     ('notes.txt', b'hello', 'is something else; wanted a checkpoint'),
     ('foreign.safetensors', b'hello', 'damaged or no .safetensors'),
     ('empty/readme', b'', 'empty has no inference.yaml'),
-    ('export/inference.yaml', b'- 1', 'holds a list'),
+    ('export/inference.yaml', b'- 1', 'is empty or no mapping'),
     ('export/inference.yaml', b'{', 'cannot be read as yaml'),
     ('export/inference.yaml', b'name: x', "lacks or misstates 'preprocessing'"),
 ])
@@ -144,16 +167,16 @@ def test_what_is_neither_checkpoint_nor_export_is_refused(tmp_path, name, conten
 
 def test_half_an_export_is_refused(exports, tmp_path):
     (tmp_path / 'inference.yaml').write_bytes((exports['logits'] / 'inference.yaml').read_bytes())
-    with pytest.raises(UserError, match='lacks inference.pdiparams, or both inference.json and inference.pdmodel'):
+    with pytest.raises(UserError, match='is no whole export; wanted one of: inference.json . inference.pdiparams'):
         Predictor(tmp_path)
     (tmp_path / 'inference.pdiparams').write_bytes(b'')
     (tmp_path / 'inference.json').write_bytes(b'{}')
-    with pytest.raises(UserError, match='Paddle Inference cannot read'):
+    with pytest.raises(UserError, match='paddle_inference cannot read'):
         Predictor(tmp_path)
 
 
 @pytest.mark.parametrize('name, words', [
-    ('blazeface', 'is an export of 2 feature maps, which are no classes; .*Run it by Paddle Inference: image_classification'),
+    ('blazeface', 'is an export of 2 feature maps, which are no classes; .*Run it by image_classification.deploy.engines'),
     ('blazeface_front', 'is an export of 2 tensors of a detector, which are no classes'),
 ])
 def test_an_export_without_classes_is_refused_by_its_kind(tmp_path, name, words):

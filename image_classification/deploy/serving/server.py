@@ -1,0 +1,96 @@
+"""The server: sockets, connections and signals. Everything a client of HTTP can do wrong ends in a closed connection."""
+import functools
+import json
+import signal
+import socket
+import threading
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from image_classification.deploy.serving.app import build_app
+from image_classification.errors import UserError
+
+_HEADER_BYTES = 16 << 10
+_IDLE_SECONDS = 5                                                  # between two requests of a connection
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn's, but: it gives a client `seconds` to send the headers of a request, closes connections above `most` at once,
+    and says in JSON that a request is not HTTP."""
+
+    def __init__(self, seconds, most, **kwargs):
+        super().__init__(**kwargs)
+        self._seconds, self._most = seconds, most
+        self._patience = None                                      # the timer of the headers
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        if len(self.connections) > self._most:
+            transport.abort()
+        else:
+            self._expect_headers()
+
+    def connection_lost(self, error):
+        if self._patience is not None:
+            self._patience.cancel()
+        super().connection_lost(error)
+
+    def data_received(self, data):
+        super().data_received(data)
+        self._expect_headers()
+
+    def _expect_headers(self):
+        """Start the timer where no request is being answered, stop it where one is."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self._patience is not None:
+                self._patience.cancel()
+                self._patience = None
+        elif self._patience is None and not self.transport.is_closing():
+            self._patience = self.loop.call_later(self._seconds, self.transport.abort)
+
+    def send_400_response(self, message):
+        if self.cycle is None or self.cycle.response_complete:
+            body = json.dumps({'error': message}).encode()
+            head = f'HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n'
+            self.transport.write(head.encode() + b'connection: close\r\n\r\n' + body)
+        self.transport.close()
+
+
+class Server:
+    """A server on a socket of its own. `run` serves until SIGTERM, Ctrl-C or `stop`, then finishes what was begun.
+
+    Args:
+        host, port: where to listen; port 0 takes a free one. `address` says which.
+    Raises:
+        UserError: it cannot listen there.
+    """
+
+    def __init__(self, predictor, settings, host='127.0.0.1', port=0):
+        try:
+            family = socket.AF_INET6 if ':' in host else socket.AF_INET
+            self._socket = socket.create_server((host, port), family=family)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, 'strerror', None) or error
+            raise UserError(f'cannot listen on {host} port {port}: {reason}. Choose another --host or --port') from None
+        shown = f'[{host}]' if ':' in host else host
+        self.address = f'http://{shown}:{self._socket.getsockname()[1]}'
+        self.app = build_app(predictor, settings)
+        protocol = functools.partial(BoundedProtocol, settings.timeout, settings.max_connections)
+        # What was begun may still have to arrive, wait and be computed.
+        self._server = uvicorn.Server(uvicorn.Config(
+            self.app, http=protocol, ws='none', lifespan='on', log_level='error', access_log=False, server_header=False,
+            proxy_headers=False, timeout_keep_alive=min(_IDLE_SECONDS, settings.timeout),
+            h11_max_incomplete_event_size=_HEADER_BYTES, timeout_graceful_shutdown=int(2 * settings.timeout) + 1))
+
+    def run(self):
+        """Serve. To be called once."""
+        if threading.current_thread() is threading.main_thread():
+            # uvicorn raises a signal again after the graceful stop, which then is no failure.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: None)
+        self._server.run(sockets=[self._socket])
+
+    def stop(self):
+        """From another thread: as SIGTERM."""
+        self._server.should_exit = True

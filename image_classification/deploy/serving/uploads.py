@@ -1,0 +1,124 @@
+"""What a client sends, as an image: never more of it, nor for longer, nor of another kind than the settings allow."""
+import asyncio
+import contextlib
+import io
+from dataclasses import dataclass, fields
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+from image_classification.datasets.images import TooManyPixels, open_image
+from image_classification.errors import UserError
+
+# Formats with small decoders. Pillow reads 40 more, some of them (EPS) by starting another program.
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP')
+_CLOSE = {'Connection': 'close'}                                   # of an answer that is given before the whole body was read
+_BUSY = {'Retry-After': '1'}                                       # seconds
+_DISCARD_SECONDS, _DISCARD_BYTES = 2, 64 << 20                     # of a body that is too large
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a server. Raises UserError for a number that is out of range."""
+    max_batch: int = 16                    # images that pass the network at once
+    max_wait_ms: float = 2.0               # for which the first image of a batch waits for more
+    max_queue: int = 256                   # images that wait for their answer; more are refused with 503
+    max_upload_mb: float = 10.0            # of one request
+    max_upload_memory_mb: float = 256.0    # of all requests that are being received or decoded
+    max_pixels: int = 40_000_000           # width times height
+    timeout: float = 10.0                  # seconds: for the headers, for the body, and from then to the answer
+    max_connections: int = 1000
+    decode_threads: int = 2
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (value > 0 or value == 0 and field.name == 'max_wait_ms'):
+                raise UserError(f'{field.name} is {value}; wanted a number above 0')
+
+
+class Uploads:
+    """Bodies of requests; `held` is how many bytes of them are in memory."""
+
+    def __init__(self, settings):
+        self.held = 0
+        self._settings = settings
+        self._most, self._most_held = (int(size * (1 << 20)) for size in (settings.max_upload_mb, settings.max_upload_memory_mb))
+
+    @contextlib.asynccontextmanager
+    async def body(self, request):
+        """The body of a request as a bytearray, which counts as held until the end of the block.
+
+        Raises:
+            HTTPException: it is too large (413), too slow (408) or encoded (415), or too many others are being received (503).
+        """
+        if request.headers.get('content-encoding', 'identity') != 'identity':
+            raise HTTPException(415, 'the body has a Content-Encoding; wanted the image file as it is', _CLOSE)
+        data = bytearray()
+        try:
+            try:
+                await asyncio.wait_for(self._read(request, data), self._settings.timeout)
+            except asyncio.TimeoutError:
+                raise HTTPException(408, f'the body did not arrive within {self._settings.timeout:g} s', _CLOSE) from None
+            except ClientDisconnect:
+                raise HTTPException(400, 'the body ended before its announced length', _CLOSE) from None
+            yield data
+        finally:
+            self.held -= len(data)
+
+    async def _read(self, request, data):
+        stream = request.stream()
+        announced = request.headers.get('content-length', '0')
+        if int(announced) <= self._most:                           # h11 lets only digits through
+            async for chunk in stream:
+                if len(data) + len(chunk) > self._most:
+                    break
+                if self.held + len(chunk) > self._most_held:
+                    raise HTTPException(503, 'too many uploads at once; try again later', {**_BUSY, **_CLOSE})
+                self.held += len(chunk)
+                data += chunk
+            else:
+                return
+        if 'expect' not in request.headers:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(_discard(stream), _DISCARD_SECONDS)
+        raise HTTPException(413, f'the body is larger than {self._settings.max_upload_mb:g} MiB', _CLOSE)
+
+
+async def _discard(stream):
+    """A client that is cut off in the middle of sending does not read why: take a little more from it."""
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size > _DISCARD_BYTES:
+            return
+
+
+async def image_bytes(request, body):
+    """(bytes of the one image in the body, fields of its form): the body itself, or the file of a multipart form.
+
+    Raises:
+        HTTPException: a damaged form, or one without exactly one file (400).
+    """
+    if request.headers.get('content-type', '').split(';')[0].strip().lower() != 'multipart/form-data':
+        return bytes(body), {}
+
+    async def receive():
+        return {'type': 'http.request', 'body': bytes(body), 'more_body': False}
+
+    async with Request(request.scope, receive).form(max_files=1, max_fields=8) as form:
+        files = [value for value in form.values() if isinstance(value, UploadFile)]
+        if not files:
+            raise HTTPException(400, 'the form has no file; send the image as a file, e.g. curl -F image=@photo.jpg')
+        return await files[0].read(), {key: value for key, value in form.items() if isinstance(value, str)}
+
+
+def decode(data, channels, max_pixels):
+    """Bytes of an image file -> PIL image. Raises HTTPException: too many pixels (413), no image that is admitted (400)."""
+    try:
+        return open_image(io.BytesIO(data), channels, FORMATS, max_pixels)
+    except TooManyPixels as error:
+        raise HTTPException(413, str(error)) from None
+    except UserError as error:
+        raise HTTPException(400, str(error)) from None

@@ -1,0 +1,57 @@
+"""Serve a network over HTTP: python tools/serve.py output/<run>/export, then curl --data-binary @photo.jpg ADDRESS/predict"""
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from image_classification.deploy.predictor import ENGINES, Predictor  # noqa: E402
+from image_classification.errors import UserError, exit_with_message  # noqa: E402
+
+HELP = {
+    'max_batch': 'images that pass the network at once',
+    'max_wait_ms': 'milliseconds for which the first image of a batch waits for more',
+    'max_queue': 'images that wait for their answer; more are refused with status 503',
+    'max_upload_mb': 'MiB of one request; larger ones are refused with status 413',
+    'max_upload_memory_mb': 'MiB of all requests that are being received or decoded',
+    'max_pixels': 'width times height of an image; larger ones are refused with status 413',
+    'timeout': 'seconds for the headers of a request, for its body, and from then to the answer',
+    'max_connections': 'open at once; more are closed',
+    'decode_threads': 'threads that decode and scale images',
+}
+
+
+def parse(settings):
+    parser = argparse.ArgumentParser(description='Classify images over HTTP: POST /predict, GET /health, GET /metrics.')
+    parser.add_argument('model', help='the directory of an export, or a checkpoint (.safetensors)')
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 is every one of this machine; '
+                                                            'default: 127.0.0.1, which only this machine reaches')
+    parser.add_argument('--port', type=int, default=8000, help='0 takes a free one; default: 8000')
+    parser.add_argument('--engine', choices=ENGINES, default='auto', help='default: auto, the fastest that is there')
+    parser.add_argument('--threads', type=int, help='with which an engine computes one batch')
+    for field in fields(settings):
+        parser.add_argument(f'--{field.name.replace("_", "-")}', type=field.type, default=field.default,
+                            help=f'{HELP[field.name]}; default: {field.default}')
+    return parser.parse_args()
+
+
+@exit_with_message
+def main():
+    try:
+        from image_classification.deploy.serving.server import Server
+        from image_classification.deploy.serving.uploads import Settings
+    except ImportError as error:
+        raise UserError(f'{error.name} is not installed, which the server needs: pip install \'paddle-mobile-backbones[serve]\', '
+                        'or pip install -e \'.[serve]\' in a clone') from None
+    args = parse(Settings)
+    settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
+    predictor = Predictor(args.model, args.engine, threads=args.threads)
+    server = Server(predictor, settings, args.host, args.port)
+    print(f'{predictor.name} ({predictor.engine}) at {server.address}; Ctrl-C or SIGTERM stops', flush=True)
+    server.run()
+    print('stopped', flush=True)
+
+
+if __name__ == '__main__':
+    main()
