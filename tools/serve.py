@@ -42,8 +42,8 @@ def main():
         from image_classification.deploy.serving.server import Server
         from image_classification.deploy.serving.uploads import Settings
     except ImportError as error:
-        raise UserError(f'{error.name} is not installed, which the server needs: pip install \'paddle-mobile-backbones[serve]\', '
-                        'or pip install -e \'.[serve]\' in a clone') from None
+        raise UserError(f'{error.name} is not installed, which the server needs: pip install '
+                        '\'paddle-mobile-backbones[serve]\', or pip install -e \'.[serve]\' in a clone') from None
     args = parse(Settings)
     settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
     predictor = Predictor(args.model, args.engine, threads=args.threads)

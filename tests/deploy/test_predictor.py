@@ -92,7 +92,8 @@ def test_what_is_no_image_is_refused(predictor, image, words):
 
 def test_inputs_are_bit_for_bit_those_of_evaluation(network, predictor, colours):
     cfg = network.config.clone()
-    cfg.merge_from_list(['DATA.DATASET', 'folder', 'DATA.DATA_PATH', str(colours)])
+    cfg.defrost()
+    cfg.merge_from_list(['DATA.DATASET', 'folder', 'DATA.DATA_PATH', str(colours), 'MODEL.NUM_CLASSES', 2])
     dataset = get_dataset(cfg, is_train=False)
     for index in range(len(dataset)):
         assert (predictor.prepare(dataset.path(index)) == dataset[index][0]).all()

@@ -44,7 +44,8 @@ class Uploads:
     def __init__(self, settings):
         self.held = 0
         self._settings = settings
-        self._most, self._most_held = (int(size * (1 << 20)) for size in (settings.max_upload_mb, settings.max_upload_memory_mb))
+        self._most = int(settings.max_upload_mb * (1 << 20))
+        self._most_held = int(settings.max_upload_memory_mb * (1 << 20))
 
     @contextlib.asynccontextmanager
     async def body(self, request):

@@ -20,7 +20,8 @@ from .conftest import picture, until
 
 def form(data, name='photo.jpg', field='image', **fields):
     """(body, headers) of a multipart form with a file and fields"""
-    parts = [f'--X\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode() for key, value in fields.items()]
+    parts = [f'--X\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
+             for key, value in fields.items()]
     parts.append(f'--X\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'.encode() + data + b'\r\n')
     return b''.join(parts) + b'--X--\r\n', {'Content-Type': 'multipart/form-data; boundary=X'}
 
@@ -189,7 +190,7 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(serve, colours):
 
 def test_above_the_limit_of_connections_new_ones_are_closed(serve, colours):
     client = serve(colours, max_connections=2)
-    with client.connect() as a, client.connect() as b:
+    with client.connect(), client.connect():
         until(lambda: len(client.server._server.server_state.connections) == 2)
         with pytest.raises(OSError):
             client.predict(picture())
