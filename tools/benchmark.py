@@ -1,148 +1,146 @@
-"""Time networks, beside those of timm and torchvision if asked for: python tools/benchmark.py 'mobilenet_v*' --peers"""
+"""Time networks, beside the same ones elsewhere if asked for: python tools/benchmark.py 'mobilenet_v*' --peers
+
+Every contender computes in a process of its own, in turn with the others. A table goes to standard output.
+"""
 import argparse
 import json
 import os
-import platform
-import statistics
-import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ENVIRONMENT = dict(os.environ)                                     # the user's, before the library sets up this process
 
-# Our model: the same network elsewhere, with its library.
-PEERS = {
-    'googlenet': 'torchvision googlenet', 'inception_v3': 'torchvision inception_v3', 'inception_v4': 'timm inception_v4',
-    'inception_resnet_v2': 'timm inception_resnet_v2', 'xception': 'timm legacy_xception',
-    'mobilenet_v1_x1_0': 'timm mobilenetv1_100', 'mobilenet_v1_x1_25': 'timm mobilenetv1_125',
-    'mobilenet_v2_x0_35': 'timm mobilenetv2_035', 'mobilenet_v2_x0_5': 'timm mobilenetv2_050',
-    'mobilenet_v2_x0_75': 'timm mobilenetv2_075', 'mobilenet_v2_x1_0': 'torchvision mobilenet_v2',
-    'mobilenet_v2_x1_4': 'timm mobilenetv2_140', 'mobilenet_v3_large_x0_75': 'timm mobilenetv3_large_075',
-    'mobilenet_v3_large_x1_0': 'torchvision mobilenet_v3_large', 'mobilenet_v3_small_x0_5': 'timm mobilenetv3_small_050',
-    'mobilenet_v3_small_x0_75': 'timm mobilenetv3_small_075', 'mobilenet_v3_small_x1_0': 'torchvision mobilenet_v3_small',
-    **{f'edgenext_{size}': f'timm edgenext_{size}' for size in ('xx_small', 'x_small', 'small', 'base')},
-    **{f'efficientvit_m{i}': f'timm efficientvit_m{i}' for i in range(6)},
-    **{f'shufflenet_v2_x{width}': f'torchvision shufflenet_v2_x{width}' for width in ('0_5', '1_0', '1_5', '2_0')},
-}
+import image_classification as ic  # noqa: E402
+from image_classification.deploy.engines import ENGINES, available  # noqa: E402
+from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.files import write_atomically  # noqa: E402
+from image_classification.progress import progress_bar  # noqa: E402
+from tools.benchmarking import table  # noqa: E402
+from tools.benchmarking.contenders import EAGER, PADDLE, TORCH, check_directories, contenders  # noqa: E402
+from tools.benchmarking.processes import alternate  # noqa: E402
+from tools.benchmarking.surroundings import export, machine  # noqa: E402
 
 
 def parse():
-    parser = argparse.ArgumentParser(description='Forward and training step in milliseconds, medians of alternating runs.')
+    parser = argparse.ArgumentParser(description='Milliseconds of forward passes and training steps, side by side.')
     parser.add_argument('patterns', nargs='+', help="names of models, e.g. 'mobilenet_v*'")
-    parser.add_argument('--batch-size', type=int, default=8)
-    parser.add_argument('--image-size', type=int, help='by default the size that each network is for')
-    parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--repeat', type=int, default=7)
-    parser.add_argument('--step', action='store_true', help='time a training step (SGD), not only the forward pass')
-    parser.add_argument('--peers', action='store_true', help='run timm\'s or torchvision\'s network in turn with ours')
-    parser.add_argument('--peer-python', default=sys.executable, help='the Python that has timm and torchvision')
-    parser.add_argument('--json', type=Path, help='write the figures here, too')
+    parser.add_argument('--what', nargs='+', choices=('forward', 'step'), default=['forward'])
+    parser.add_argument('--engines', nargs='+', choices=(*EAGER, *ENGINES), default=['eager', 'static', *available()],
+                        metavar='ENGINE', help=f'of {", ".join((*EAGER, *ENGINES))}; by default all that are installed but '
+                                               'fused (batch norms folded); a step is for eager and static')
+    parser.add_argument('--batch-size', type=positive, nargs='+', default=[1, 8])
+    parser.add_argument('--image-size', type=positive, help='by default the size that each network is for')
+    parser.add_argument('--threads', type=positive, default=1)
+    parser.add_argument('--repeat', type=positive, default=7, help='turns of each contender')
+    parser.add_argument('--device', choices=('cpu', 'gpu'), help='by default a GPU where there is one')
+    parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
+    parser.add_argument('--optimizer', choices=('sgd', 'adamw'), default='sgd', help='of the training step')
+    parser.add_argument('--memory', action='store_true', help='print the peak memory of every process, too')
+    parser.add_argument('--exports', type=Path, help='keep the exports below this directory, and take those that are there')
+    parser.add_argument('--json', type=Path, help='write all figures, versions and the machine to this file')
+    parser.add_argument('--markdown', type=Path, help='write what is printed to this file, too')
+    peers = parser.add_argument_group('the same networks elsewhere')
+    peers.add_argument('--peers', nargs='*', choices=(*TORCH, *PADDLE), metavar='LIBRARY',
+                       help=f'of {", ".join((*TORCH, *PADDLE))}; without a name, all that are there')
+    peers.add_argument('--peer-python', default=sys.executable, help='the Python that has torch, timm and torchvision')
+    peers.add_argument('--paddleclas', type=Path, help='a clone of PaddleClas; by default the installed paddleclas')
+    peers.add_argument('--paddlevit', type=Path, help="image_classification/MobileFormer in a clone of PaddleViT")
+    peers.add_argument('--mobileformer', type=Path, help="a clone of AAboys/MobileFormer, for 'authors'; it needs timm")
+    peers.add_argument('--same-settings', action='store_true', help='run the peers of Paddle with our process settings, too')
+    peers.add_argument('--compile', action='store_true', help='run the peers of PyTorch through torch.compile, too')
     return parser.parse_args()
 
 
-class Ours:
-    """One network of this library; `run(kind)` gives the seconds of one forward pass or training step."""
-
-    def __init__(self, name, batch, size):
-        import paddle
-        import image_classification as ic
-        self.paddle, self.model = paddle, ic.create_model(name)
-        self.size = size or self.model.config.DATA.IMAGE_SIZE
-        self.images = paddle.randn([batch, 3, self.size, self.size])
-        self.labels = paddle.arange(batch)
-        self.optimizer = paddle.optimizer.SGD(1e-4, parameters=self.model.parameters())
-
-    def run(self, kind):
-        start = time.perf_counter()
-        if kind == 'forward':
-            self.model.eval()
-            with self.paddle.no_grad():
-                result = self.model(self.images)
-        else:
-            self.model.train()
-            result = self.model(self.images)
-            logits = result if isinstance(result, (list, tuple)) else [result]
-            sum(self.paddle.nn.functional.cross_entropy(part, self.labels) for part in logits).backward()
-            self.optimizer.step()
-            self.optimizer.clear_grad()
-        if not self.paddle.get_device().startswith('cpu'):
-            self.paddle.device.synchronize()
-        return time.perf_counter() - start
+def positive(word):
+    if not word.isdigit() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f'{word!r} is not a positive number')
+    return int(word)
 
 
-class Peer:
-    """The same in a process of its own, which waits while ours runs: tools/torch_peer.py."""
-
-    def __init__(self, python, library, name, batch, size, threads):
-        command = [python, str(ROOT / 'tools' / 'torch_peer.py'), library, name, str(batch), str(size), str(threads)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.version = self._answer()
-
-    def run(self, kind):
-        print(kind, file=self.process.stdin, flush=True)
-        return float(self._answer())
-
-    def _answer(self):
-        line = self.process.stdout.readline().strip()
-        if not line:
-            raise SystemExit(f'{" ".join(self.process.args)} failed; does that Python have timm and torchvision?')
-        return line
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def measure(name, args):
-    """{kind: {who: [milliseconds]}} of one network, and the peer's name and version."""
-    ours = Ours(name, args.batch_size, args.image_size)
-    runners, peer, version = {'ours': ours}, PEERS.get(name, '') if args.peers else '', ''
-    if peer:
-        runners['peer'] = Peer(args.peer_python, *peer.split(), args.batch_size, ours.size, args.threads)
-        version = runners['peer'].version
-    times = {}
-    for kind in ('forward', 'step') if args.step else ('forward',):
-        for runner in runners.values():
-            runner.run(kind)
-            runner.run(kind)
-        rounds = [{who: 1000 * runner.run(kind) for who, runner in runners.items()} for _ in range(args.repeat)]
-        times[kind] = {who: [one[who] for one in rounds] for who in runners}
-    if peer:
-        runners['peer'].close()
-    return {'model': name, 'size': ours.size, 'peer': peer, 'peer_version': version, 'times': times}
-
-
-def row(result):
-    """Lines of the table: medians, least to largest in brackets, and how many times as fast ours is."""
-    lines = ''
-    for kind, times in result['times'].items():
-        cells = [f'{statistics.median(t):.1f} ({min(t):.1f} to {max(t):.1f})' for t in times.values()]
-        ratio = statistics.median(times['peer']) / statistics.median(times['ours']) if 'peer' in times else 0
-        lines += (f'| {result["model"]} | {result["size"]} | {kind} | {cells[0]} | {result["peer"] or "-"} | '
-                  f'{cells[1] if ratio else "-"} | {f"{ratio:.2f}" if ratio else "-"} |\n')
-    return lines
-
-
-def main():
-    args = parse()
-    os.environ['OMP_NUM_THREADS'] = str(args.threads)              # before paddle is imported
-    import image_classification as ic
+def check(args):
+    """Names of the models; the device is settled. Raises UserError."""
     import paddle
     names = sorted({name for pattern in args.patterns for name in ic.list_models(pattern)})
     if not names:
-        raise SystemExit(f'no model fits {" ".join(args.patterns)}; image_classification.list_models() has all of them')
-    machine = {'machine': platform.processor() or platform.machine(), 'device': paddle.get_device(), 'threads': args.threads,
-               'batch_size': args.batch_size, 'paddle': paddle.__version__, 'python': platform.python_version()}
-    print(f'batch {args.batch_size}, {args.threads} thread(s), {machine["device"]}, PaddlePaddle {paddle.__version__}\n')
-    print('| model | px | what | ours, ms | peer | peer, ms | times as fast |\n|---|---|---|---|---|---|---|')
-    results = []
-    for name in names:
-        results.append(measure(name, args))
-        print(row(results[-1]), end='', flush=True)
-    if args.json:
-        args.json.write_text(json.dumps({**machine, 'results': results}, indent=1))
+        raise UserError(f'no model fits {" ".join(args.patterns)}; image_classification.list_models() has all of them')
+    has_gpu = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    args.device = args.device or ('gpu' if has_gpu else 'cpu')
+    if args.device == 'gpu' and not has_gpu:
+        raise UserError('--device gpu, but Paddle finds no GPU; install the GPU build (README), or leave it out')
+    if args.amp and args.device == 'cpu':
+        raise UserError('--amp wants a GPU: on a CPU, Paddle ignores it')
+    for path in filter(None, (args.json, args.markdown)):
+        if path.exists():
+            raise UserError(f'{path} exists, and nothing is overwritten; remove it or choose another file')
+    check_directories(args)
+    return names
+
+
+def measure(name, args, exports):
+    """Yield a result for each thing that the network does and each batch size."""
+    config = ic.get_config(name)
+    size, channels = args.image_size or config.DATA.IMAGE_SIZE, config.MODEL.IN_CHANNELS
+    engines = [engine for engine in args.engines if engine in ENGINES] if 'forward' in args.what else []
+    if args.device == 'gpu':
+        ready = {engine: (None, 'the exports are timed on a CPU only: --device cpu') for engine in engines}
+    else:
+        ready = export(name, engines, exports, args.image_size, ENVIRONMENT)
+    for what in args.what:
+        for batch in args.batch_size:
+            rivals = contenders(name, what, batch, args, size, channels, ready)
+            found, order = alternate(rivals, ENVIRONMENT, args.peer_python, args.repeat)
+            yield {'model': name, 'size': size, 'what': what, 'batch': batch, 'contenders': found, 'order': order,
+                   'ratios': table.ratios(found)}
+
+
+def measure_all(names, args):
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in progress_bar(names, label='time'):
+            yield from measure(name, args, args.exports or scratch)
+
+
+def report(results, facts, args):
+    """All that is printed, as one text."""
+    labels, cores = table.columns(results), facts['cores']
+    where = facts.get('gpu') or f'{args.threads} thread{"s" if args.threads > 1 else ""} of {facts["processor"]}, {cores} cores'
+    versions = {}
+    for result in results:
+        for contender in result['contenders']:
+            versions.update(contender['versions'])
+    software = ', '.join(f'{name} {version}' for name, version in sorted({'paddle': facts['paddle'], **versions}.items()))
+    text = [f'{where}; {software}; {facts["system"]}, Python {facts["python"]}\n\n']
+    text += [table.head(labels), *(table.row(result, labels) for result in results)]
+    text.append(f'\nMilliseconds, median of {args.repeat} turns ± half the interquartile range. In brackets behind a peer: how '
+                'many times as fast the eager network is and, if others ran, the fastest of them.\n')
+    if args.memory:
+        text += ['\nPeak memory of the process, MiB:\n\n', table.head(labels)]
+        text += [table.memory_row(result, labels) for result in results]
+    problems = table.failures(results)
+    return ''.join([*text, *(['\nWhat did not run:\n\n'] + [f'- {line}' for line in problems] if problems else [])])
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda temporary: Path(temporary).write_text(text, encoding='utf-8'))
+
+
+@exit_with_message
+def main():
+    args = parse()
+    names = check(args)
+    facts, results, text = machine(args.device), [], ''
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+    for result in measure_all(names, args):
+        results.append(result)
+        labels, text = table.columns([result]), report(results, facts, args)
+        print(table.head(labels) + table.row(result, labels), file=sys.stderr, flush=True)
+        if args.markdown:                                          # each time: a run may take hours, and be stopped
+            write(args.markdown, text)
+        if args.json:
+            write(args.json, json.dumps({'machine': facts, 'settings': settings, 'results': results}, indent=1))
+    print(text, end='')
 
 
 if __name__ == '__main__':

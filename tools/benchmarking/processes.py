@@ -1,0 +1,130 @@
+"""A process for each contender, which waits while another computes: memory, settings and crashes are its own."""
+import json
+import math
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from tools.benchmarking.contenders import PADDLE, TORCH
+
+HERE = Path(__file__).resolve().parent
+TURN_SECONDS = 0.1                                                 # a turn computes as often as this takes
+SPIN_SECONDS = 0.25                                                # so long threads of OpenMP look out for more work
+ANSWER_SECONDS = 1200                                              # a contender that says nothing for so long is ended
+
+
+class Runner:
+    """One contender at work. `error` says why it is not, `seconds` has one figure per turn, `peak` is in MiB."""
+
+    def __init__(self, contender, environment, peer_python):
+        self.contender, self.error = contender, contender.error
+        self.seconds, self.peak, self.versions, self.process, self.count = [], math.nan, {}, None, 1
+        if self.error:
+            return
+        torch = contender.who in TORCH
+        command = [peer_python if torch else sys.executable, str(HERE / ('torch_side.py' if torch else 'paddle_side.py')),
+                   json.dumps(contender.job)]
+        environment = {**environment, 'OMP_NUM_THREADS': str(contender.job['threads'])}
+        if contender.who in PADDLE:
+            environment['PADDLE_MOBILE_BACKBONES_PLAIN'] = '0' if contender.job['settings'] else '1'
+        self._errors = tempfile.TemporaryFile('w+', errors='replace')
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+                                            env=environment, text=True)
+        except OSError as error:
+            self.error = f'{command[0]}: {error.strerror}'
+
+    def get_ready(self):
+        """Wait until the network is built, then warm up."""
+        self.versions = self._answer().get('versions', {})
+        for _ in range(2):
+            seconds = self._ask(1)
+        self.count = 1 if self.error else max(1, math.ceil(TURN_SECONDS / max(seconds, 1e-6)))
+
+    def take_turn(self):
+        seconds = self._ask(self.count)
+        if not self.error:
+            self.seconds.append(seconds)
+
+    def _ask(self, count):
+        """Seconds of one computation, on average of `count`; NaN after an error."""
+        if self.error:
+            return math.nan
+        try:
+            print(count, file=self.process.stdin, flush=True)
+        except OSError:                                            # it has died; the empty answer says so
+            pass
+        answer = self._answer()
+        self.peak = answer.get('peak', self.peak)
+        return answer.get('seconds', math.nan)
+
+    def _answer(self):
+        if self.error:
+            return {}
+        watch = threading.Timer(ANSWER_SECONDS, self.process.kill)
+        watch.start()
+        line = self.process.stdout.readline()
+        watch.cancel()
+        answer = json.loads(line) if line else {'error': self._last_words()}
+        self.error = answer.get('error')
+        return answer
+
+    def _last_words(self):
+        code = self.process.wait()
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
+        telling = [line for line in lines if re.match(r'[\w.]*(Error|Exception|Fatal)\b.*\S', line)]
+        return f'ended with code {code}: {(telling or lines or ["nothing said"])[-1][:300]}'
+
+    def close(self):
+        if self.process:
+            self.process.stdin.close()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process.stdout.close()
+            self._errors.close()
+
+    def result(self):
+        """What JSON says of it."""
+        job, milliseconds = self.contender.job, [1000 * seconds for seconds in self.seconds]
+        figures = {'milliseconds': milliseconds, 'per_turn': self.count, 'median': statistics.median(milliseconds),
+                   'spread': half_the_interquartile_range(milliseconds),
+                   'peak_mib': None if math.isnan(self.peak) else self.peak} if milliseconds else {}
+        return {'label': self.contender.label, 'who': self.contender.who, 'name': job['name'], 'versions': self.versions,
+                'error': self.error, **figures}
+
+
+def half_the_interquartile_range(values):
+    if len(values) < 2:
+        return 0.0
+    first, _, third = statistics.quantiles(values, method='inclusive')
+    return (third - first) / 2
+
+
+def alternate(contenders, environment, peer_python, repeat):
+    """Let all contenders compute in turn, `repeat` times: (their results, the order of the turns as labels)."""
+    runners = []
+    try:
+        for contender in contenders:
+            runners.append(Runner(contender, environment, peer_python))
+        for runner in runners:
+            runner.get_ready()
+        order = []
+        for runner in runners * repeat:
+            if not runner.error:
+                if runner.contender.job['threads'] > 1:
+                    time.sleep(SPIN_SECONDS)                       # those of the one before would take its processors
+                runner.take_turn()
+                order.append(runner.contender.label)
+        return [runner.result() for runner in runners], order
+    finally:
+        for runner in runners:
+            runner.close()

@@ -1,0 +1,60 @@
+"""The results as Markdown: a row for each network, what it did and its batch size, a column for each contender."""
+from image_classification.deploy.engines import ENGINES
+from tools.benchmarking.contenders import EAGER
+
+OURS = (*EAGER, *ENGINES)
+
+
+def columns(results):
+    """Labels of all contenders, ours first, each in the order of its first appearance."""
+    labels = {}
+    for result in results:
+        for contender in result['contenders']:
+            labels.setdefault(contender['label'], contender['who'])
+    return sorted(labels, key=lambda label: labels[label] not in OURS)
+
+
+def ratios(contenders):
+    """{peer's label: {our label: how many times as fast ours is}}, of medians."""
+    timed = [contender for contender in contenders if not contender['error']]
+    ours = {contender['label']: contender['median'] for contender in timed if contender['who'] in OURS}
+    return {peer['label']: {label: peer['median'] / median for label, median in ours.items()}
+            for peer in timed if peer['who'] not in OURS}
+
+
+def head(labels, first=('model', 'px', 'what', 'batch')):
+    return f'| {" | ".join([*first, *labels])} |\n|{"---|" * (len(first) + len(labels))}\n'
+
+
+def row(result, labels):
+    """Milliseconds: median and half the interquartile range; behind a peer's, how many times as fast ours are."""
+    cells = {contender['label']: cell(contender) for contender in result['contenders']}
+    for peer, faster in result['ratios'].items():
+        eager = [faster[label] for label in ('eager',) if label in faster]
+        others = [ratio for label, ratio in faster.items() if label != 'eager']
+        cells[peer] += f' ({", ".join(f"{ratio:.2f}" for ratio in [*eager, *([max(others)] if others else [])])})'
+    return line(result, [cells.get(label, '-') for label in labels])
+
+
+def memory_row(result, labels):
+    """The most MiB that each process has had at once."""
+    cells = {contender['label']: f'{contender["peak_mib"]:.0f}' for contender in result['contenders']
+             if contender.get('peak_mib')}
+    return line(result, [cells.get(label, '-') for label in labels])
+
+
+def line(result, cells):
+    return f'| {" | ".join([result["model"], str(result["size"]), result["what"], str(result["batch"]), *cells])} |\n'
+
+
+def cell(contender):
+    if not contender['error']:
+        digits = 2 if contender['median'] < 10 else 1 if contender['median'] < 100 else 0
+        return f'{contender["median"]:.{digits}f} ± {contender["spread"]:.{digits}f}'
+    return 'not installed' if contender['error'].startswith('ModuleNotFoundError') else 'failed'
+
+
+def failures(results):
+    """One line for each contender that failed, and why."""
+    return [f'{result["model"]}, {result["what"]}, batch {result["batch"]}, {contender["label"]}: {contender["error"]}\n'
+            for result in results for contender in result['contenders'] if contender['error']]
