@@ -18,79 +18,96 @@ SPIN_SECONDS = 0.25                                                # so long thr
 ANSWER_SECONDS = 1200                                              # a contender that says nothing for so long is ended
 
 
-class Runner:
-    """One contender at work. `error` says why it is not, `seconds` has one figure per turn, `peak` is in MiB."""
+class Child:
+    """A process that answers each line with a line of JSON; tools/benchmarking/child.py is its side of it."""
 
-    def __init__(self, contender, environment, peer_python):
-        self.contender, self.error = contender, contender.error
-        self.seconds, self.peak, self.versions, self.process, self.count = [], math.nan, {}, None, 1
-        if self.error:
-            return
-        torch = contender.who in TORCH
-        command = [peer_python if torch else sys.executable, str(HERE / ('torch_side.py' if torch else 'paddle_side.py')),
-                   json.dumps(contender.job)]
-        environment = {**environment, 'OMP_NUM_THREADS': str(contender.job['threads'])}
-        if contender.who in PADDLE:
-            environment['PADDLE_MOBILE_BACKBONES_PLAIN'] = '0' if contender.job['settings'] else '1'
+    def __init__(self, command, environment=None):
         self._errors = tempfile.TemporaryFile('w+', errors='replace')
+        self._process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=self._errors, env=environment, text=True)
+
+    def ask(self, line):
+        """The answer; {'error': reason} where the process ends instead."""
         try:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-                                            env=environment, text=True)
-        except OSError as error:
-            self.error = f'{command[0]}: {error.strerror}'
-
-    def get_ready(self):
-        """Wait until the network is built, then warm up."""
-        self.versions = self._answer().get('versions', {})
-        for _ in range(2):
-            seconds = self._ask(1)
-        self.count = 1 if self.error else max(1, math.ceil(TURN_SECONDS / max(seconds, 1e-6)))
-
-    def take_turn(self):
-        seconds = self._ask(self.count)
-        if not self.error:
-            self.seconds.append(seconds)
-
-    def _ask(self, count):
-        """Seconds of one computation, on average of `count`; NaN after an error."""
-        if self.error:
-            return math.nan
-        try:
-            print(count, file=self.process.stdin, flush=True)
-        except OSError:                                            # it has died; the empty answer says so
+            print(line, file=self._process.stdin, flush=True)
+        except OSError:                                            # it has ended; the answer says why
             pass
-        answer = self._answer()
-        self.peak = answer.get('peak', self.peak)
-        return answer.get('seconds', math.nan)
+        return self.listen()
 
-    def _answer(self):
-        if self.error:
-            return {}
-        watch = threading.Timer(ANSWER_SECONDS, self.process.kill)
+    def listen(self):
+        """The answer that is due without a question: the first one."""
+        watch = threading.Timer(ANSWER_SECONDS, self._process.kill)
         watch.start()
-        line = self.process.stdout.readline()
+        line = self._process.stdout.readline()
         watch.cancel()
-        answer = json.loads(line) if line else {'error': self._last_words()}
-        self.error = answer.get('error')
-        return answer
+        return json.loads(line) if line else {'error': self._last_words()}
 
     def _last_words(self):
-        code = self.process.wait()
+        code = self._process.wait()
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
         telling = [line for line in lines if re.match(r'[\w.]*(Error|Exception|Fatal)\b.*\S', line)]
         return f'ended with code {code}: {(telling or lines or ["nothing said"])[-1][:300]}'
 
     def close(self):
-        if self.process:
-            self.process.stdin.close()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-            self.process.stdout.close()
-            self._errors.close()
+        try:
+            self._process.stdin.close()
+        except OSError:                                            # it has ended before it read all
+            pass
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+
+class Runner:
+    """One contender at work. `error` says why it is not, `seconds` has one figure per turn, `peak` is in MiB."""
+
+    def __init__(self, contender, environment, peer_python):
+        self.contender, self.error = contender, contender.error
+        self.seconds, self.peak, self.versions, self.child, self.count = [], math.nan, {}, None, 1
+        if self.error:
+            return
+        torch = contender.who in TORCH
+        command = [peer_python if torch else sys.executable, HERE / ('torch_side.py' if torch else 'paddle_side.py'),
+                   json.dumps(contender.job)]
+        environment = {**environment, 'OMP_NUM_THREADS': str(contender.job['threads'])}
+        if contender.who in PADDLE:
+            environment['PADDLE_MOBILE_BACKBONES_PLAIN'] = '0' if contender.job['settings'] else '1'
+        try:
+            self.child = Child(command, environment)
+        except OSError as error:
+            self.error = f'{command[0]}: {error.strerror}'
+
+    def get_ready(self):
+        """Wait until the network is built, then warm up."""
+        if not self.error:
+            self._take(self.child.listen())
+        for _ in range(2):
+            seconds = self._compute(1)
+        self.count = 1 if self.error else max(1, math.ceil(TURN_SECONDS / max(seconds, 1e-6)))
+
+    def take_turn(self):
+        seconds = self._compute(self.count)
+        if not self.error:
+            self.seconds.append(seconds)
+
+    def _compute(self, count):
+        """Seconds of one computation, on average of `count`; NaN after an error."""
+        return math.nan if self.error else self._take(self.child.ask(count)).get('seconds', math.nan)
+
+    def _take(self, answer):
+        self.versions = answer.get('versions', self.versions)
+        self.peak = answer.get('peak', self.peak)
+        self.error = answer.get('error')
+        return answer
+
+    def close(self):
+        if self.child:
+            self.child.close()
 
     def result(self):
         """What JSON says of it."""
