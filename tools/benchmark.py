@@ -86,7 +86,7 @@ def measure(name, args, exports):
     if args.device == 'gpu':
         ready = {engine: (None, 'the exports are timed on a CPU only: --device cpu') for engine in engines}
     else:
-        ready = export(name, engines, exports, args.image_size, ENVIRONMENT)
+        ready = export(name, engines, exports, size, ENVIRONMENT)
     for what in args.what:
         for batch in args.batch_size:
             rivals = contenders(name, what, batch, args, size, channels, ready)

@@ -1,10 +1,11 @@
 """The parts of tools/benchmark.py: who runs against whom, and what becomes of the figures."""
 import math
 
-import image_classification as ic
 import pytest
 
-from tools.benchmarking import child, table
+import image_classification as ic
+from image_classification.deploy.engines import ENGINES, FILES
+from tools.benchmarking import child, surroundings, table
 from tools.benchmarking.contenders import PADDLE, PEERS, TORCH
 from tools.benchmarking.processes import half_the_interquartile_range
 
@@ -49,3 +50,36 @@ def test_peak_memory_is_that_of_this_process_and_grows():
     before = child.peak_memory()
     held = bytearray(b'x') * (200 << 20)
     assert len(held) and child.peak_memory() > max(20, before) and not math.isnan(before)
+
+
+@pytest.mark.parametrize('together', [True, False])
+def test_exports_are_made_at_once_or_else_one_by_one_and_made_once(monkeypatch, tmp_path, together):
+    calls = []
+
+    def fake(name, engines, folder, size, environment):
+        calls.append(engines)
+        if len(engines) > 1 and not together or engines == ['openvino']:
+            return None, 'no'
+        directory = folder / f'{len(calls)}'
+        directory.mkdir(parents=True)
+        (directory / 'inference.yaml').write_text(f'input: {{image_size: {size}}}')
+        for engine in engines:
+            for file in FILES[engine][0]:
+                (directory / file).touch()
+        return directory, None
+    monkeypatch.setattr(surroundings, '_export', fake)
+    monkeypatch.setattr(surroundings, 'available', lambda: ENGINES)
+    found = surroundings.export('net', ENGINES, tmp_path, 32, {})
+    wanted = set() if together else {'openvino'}
+    assert {engine for engine, (_, error) in found.items() if error} == wanted
+    assert len(calls) == (1 if together else 4)
+    again = surroundings.export('net', ENGINES, tmp_path, 32, {})
+    assert len(calls) == (1 if together else 5) and again['onnxruntime'] == found['onnxruntime']
+    surroundings.export('net', ['onnxruntime'], tmp_path, 64, {})
+    assert calls[-1] == ['onnxruntime']
+
+
+def test_an_engine_that_is_not_installed_is_said_to_be_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(surroundings, 'available', lambda: [])
+    [(directory, error)] = surroundings.export('net', ['openvino'], tmp_path, 32, {}).values()
+    assert directory is None and table.cell(contender('OpenVINO', 'openvino', error=error)) == 'not installed'

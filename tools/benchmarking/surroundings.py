@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import image_classification
-from image_classification.deploy.engines import available
+from image_classification.deploy.engines import available, engines_of, read_description
 
 FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx', 'openvino': 'openvino'}         # of tools/export.py
 EXPORT = Path(__file__).resolve().parents[1] / 'export.py'
@@ -30,20 +30,30 @@ def _processor():
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def export(name, engines, root, image_size, environment):
-    """Export a network for each engine, below `root`; what is there already is taken: {engine: (directory, error)}."""
-    found = {}
+def export(name, engines, root, size, environment):
+    """Exports of a network, below `root`, for `size` x `size` pixels: {engine: (directory, error)}, one of the two None.
+
+    What is there already is taken. The others are exported all at once or, if that fails, one by one.
+    """
+    folder, found = Path(root) / name, {}
     for engine in engines:
         if engine not in available():
             found[engine] = None, f'ModuleNotFoundError: {engine} is not installed'
-            continue
-        directory = Path(root) / name / (f'{FORMATS[engine]}-{image_size}' if image_size else FORMATS[engine])
-        size = ['--image-size', str(image_size)] if image_size else []
-        command = [sys.executable, str(EXPORT), '--model', name, '--format', FORMATS[engine], '--output', str(directory), *size]
-        if directory.exists():
-            found[engine] = directory, None
-            continue
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors='replace')
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f'ended with code {done.returncode}']
-        found[engine] = (directory, None) if done.returncode == 0 else (None, lines[-1].removeprefix('error: ')[:300])
-    return found
+    for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if read_description(directory).get('input', {}).get('image_size') == size:
+            found.update({engine: (directory, None) for engine in engines_of(directory) if engine in engines})
+    missing = [engine for engine in engines if engine not in found]
+    directory, error = _export(name, missing, folder, size, environment) if missing else (None, None)
+    if error and len(missing) > 1:
+        return {**found, **{engine: _export(name, [engine], folder, size, environment) for engine in missing}}
+    return {**found, **{engine: (directory, error) for engine in missing}}
+
+
+def _export(name, engines, folder, size, environment):
+    formats = [FORMATS[engine] for engine in engines]
+    directory = folder / '-'.join([*formats, str(size)])
+    command = [sys.executable, str(EXPORT), '--model', name, '--format', ','.join(formats), '--output', str(directory),
+               '--image-size', str(size)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors='replace')
+    lines = [line for line in done.stderr.splitlines() if line.strip()] or [f'ended with code {done.returncode}']
+    return (directory, None) if done.returncode == 0 else (None, lines[-1].removeprefix('error: ')[:300])
