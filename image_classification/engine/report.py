@@ -62,11 +62,37 @@ def write_per_class(confusion, names, directory):
                                                                          confusion, rows)]
 
 
+def read_metrics(directory):
+    """The rows of a run's metrics.jsonl."""
+    with open(directory / 'metrics.jsonl', encoding='utf-8') as file:
+        return [json.loads(line) for line in file if line.strip()]
+
+
+def epoch_table(rows, best=3, last=7):
+    """Lines of a table of the `best` and the `last` evaluations among the rows of metrics.jsonl.
+
+    The training loss is the mean over the steps since the evaluation before.
+    """
+    table, losses, step = [], [], 0
+    for row in rows:
+        if row['kind'] == 'train':
+            losses.append((row['loss'], row['step'] - step))       # a row has the mean over the steps since the one before
+            step = row['step']
+        else:
+            steps = sum(weight for _, weight in losses)
+            loss = f'{sum(loss * weight for loss, weight in losses) / steps:.4f}' if steps else '-'
+            table.append((row['top1'], f'{row["epoch"]:5d}  {row["step"]:8d}  {loss:>10}  {row["loss"]:9.4f}  '
+                                       f'{row["top1"]:6.2f}  {row["top5"]:6.2f}'))
+            losses = []
+    order = sorted(range(len(table)), key=lambda i: -table[i][0])  # of equal ones the first is the best
+    shown = sorted({*order[:best], *range(len(table))[-last:]})
+    return ['epoch      step  train loss  test loss   top 1   top 5',
+            *(table[i][1] + ('  best' if i == order[0] else '') for i in shown)]
+
+
 def write_curves(directory):
     """curves.png of a run's metrics.jsonl: loss, accuracy, learning rate. Returns a line that says where, or why not."""
-    with open(directory / 'metrics.jsonl', encoding='utf-8') as file:
-        records = [json.loads(line) for line in file if line.strip()]
-    return _drawn(directory / 'curves.png', _draw_curves, records)
+    return _drawn(directory / 'curves.png', _draw_curves, read_metrics(directory))
 
 
 def _drawn(path, draw, *content):

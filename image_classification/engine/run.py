@@ -8,13 +8,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from image_classification.config import differences
 from image_classification.engine.checkpoint import read_checkpoint
 from image_classification.engine.distributed import Group
+from image_classification.engine.introduction import NOT_COMPARED
+from image_classification.engine.visual import NoVisual
 from image_classification.errors import UserError
-from image_classification.files import write_atomically
+from image_classification.files import unused, write_atomically
 from image_classification.progress import progress_bar
 
-LAST, BEST = 'last.safetensors', 'best.safetensors'
+LAST = 'last.safetensors'
 _LASTS = re.compile(r'last(-\d+)?\.safetensors')   # the last checkpoint, the one before, ...: see KEEP_CHECKPOINTS
 _FULL_DISK = 'Free some space, and go on by -resume auto.'
 
@@ -38,7 +41,8 @@ def run_directory(cfg, checkpoint):
     """Where a training writes: on in the directory of a run's last checkpoint, else in a new one, with the configuration.
 
     An earlier checkpoint of a run starts a new directory, so that the run's later part stays. In the directory of a run that
-    goes on, what was damaged is renamed, and what was being written when the run was killed is deleted.
+    goes on, what was damaged is renamed, and what was being written when the run was killed is deleted; a configuration that
+    is not the checkpoint's is written beside the first one.
     """
     if checkpoint and is_last(checkpoint.path):
         directory = checkpoint.path.parent
@@ -47,10 +51,17 @@ def run_directory(cfg, checkpoint):
                 path.rename(path.with_name(f'damaged-{path.name}'))
         for path in directory.glob('.*.tmp'):
             path.unlink()
+        if any(key not in NOT_COMPARED for key, _, _ in differences(checkpoint.cfg, cfg)):
+            unused(directory / 'config.yaml').write_text(cfg.dump(), encoding='utf-8')
         return directory
     directory = new_run_directory(cfg)
     (directory / 'config.yaml').write_text(cfg.dump(), encoding='utf-8')
     return directory
+
+
+def earlier_lasts(keep):
+    """Names of the last checkpoints but one, of which `keep` are kept: see KEEP_CHECKPOINTS."""
+    return [f'last-{n}.safetensors' for n in range(1, keep)]
 
 
 def is_last(path):
@@ -98,13 +109,14 @@ def _newest(cfg):
 
 
 class RunLog:
-    """Lines on the terminal and in log.txt, dicts in metrics.jsonl, a progress bar. In other processes than the main one, and
-    without a directory, it keeps silent."""
+    """Lines on the terminal and in log.txt, dicts in metrics.jsonl and `visual`, a progress bar. In other processes than the
+    main one, and without a directory, it keeps silent."""
 
-    def __init__(self, directory, total_steps=0, done_steps=0):
-        self.directory = directory
+    def __init__(self, directory, total_steps=0, done_steps=0, visual=NoVisual()):
+        self.directory, self.visual = directory, visual
+        self.total, self.done, self.begin = total_steps, done_steps, time.monotonic()
         self.bar = progress_bar(total=total_steps, initial=done_steps, enabled=bool(directory and total_steps),
-                                bar_format='{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]')
+                                bar_format='{desc}{n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}')
         self.shown = 0.0
 
     def line(self, text):
@@ -116,6 +128,7 @@ class RunLog:
 
     def metrics(self, **values):
         self.append('metrics.jsonl', values)
+        self.visual.add(**values)
 
     def write(self, text):
         """A line in log.txt only."""
@@ -145,16 +158,24 @@ class RunLog:
             text = ''.join(f'{line}\n' for line in kept)
             write_atomically(path, lambda temporary: temporary.write_text(text, encoding='utf-8'), _FULL_DISK)
 
-    def step(self, epoch, loss, images_per_second):
-        """Move the bar by a step. `loss` is a tensor, read at most once a second: reading waits for the GPU."""
+    def time_left(self, step):
+        """hours:minutes:seconds to the last step, at the pace since this process has begun; for the end of step `step`."""
+        return tqdm.format_interval((time.monotonic() - self.begin) / max(step - self.done, 1) * max(self.total - step, 0))
+
+    def step(self, epoch, loss, rate, meter):
+        """Move the bar by a step. `loss` is a tensor, read at most once a second: reading waits for the GPU. `meter` gives
+        (images/s, share of time that waits for data)."""
         self.bar.update(1)
         if not self.bar.disable and time.monotonic() - self.shown > 1.0:
             self.shown = time.monotonic()
-            self.bar.set_description_str(f'epoch {epoch}', refresh=False)
-            self.bar.set_postfix_str(f'loss {loss.item():.3f}, {images_per_second():.0f} images/s', refresh=False)
+            speed, waiting = meter()
+            self.bar.set_description_str(f'epoch {epoch} ', refresh=False)
+            self.bar.set_postfix_str(f'loss {loss.item():.3f}, lr {rate:.3g}, {speed:.0f} images/s, wait {waiting:.0%}',
+                                     refresh=False)
 
     def close(self):
         self.bar.close()
+        self.visual.close()
 
 
 def _step(line):

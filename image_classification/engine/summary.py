@@ -4,24 +4,39 @@ import shlex
 import sys
 from pathlib import Path
 
+from image_classification.datasets import get_dataloader
 from image_classification.deploy.export import export_model
+from image_classification.engine.best import BEST
 from image_classification.engine.checkpoint import load_network
-from image_classification.engine.report import write_curves
-from image_classification.engine.run import BEST
+from image_classification.engine.distributed import Group
+from image_classification.engine.evaluate import evaluate
+from image_classification.engine.report import Confusion, epoch_table, read_metrics, write_curves, write_per_class
+from image_classification.files import unused
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 def finish(cfg, log, dataset, best):
-    """Export the best checkpoint of the run that `log` belongs to, and print the summary."""
+    """Export the best checkpoint of the run that `log` belongs to, and print the summary.
+
+    Args:
+        dataset: the images to test.
+        best: what the evaluation of that checkpoint has given.
+    """
     directory, checkpoint = log.directory, log.directory / BEST
+    for line in epoch_table(read_metrics(directory)):
+        log.line(line)
     lines = [f'top-1       {best["top1"]:.2f} % on {best["images"]} images (epoch {best["epoch"]})',
              f'checkpoint  {_short(checkpoint)}', f'log         {_short(directory / "log.txt")}', write_curves(directory)]
     target = checkpoint
+    model, class_names = load_network(checkpoint)
+    if cfg.PER_CLASS:
+        confusion = Confusion(cfg.MODEL.NUM_CLASSES)
+        evaluate(model, get_dataloader(cfg, dataset, is_train=False), Group(), confusion)
+        lines += write_per_class(confusion, class_names, directory)
     if cfg.EXPORT:
         log.line('exporting, and comparing the export with the network')
-        target = _unused(directory / 'export')
-        model, class_names = load_network(checkpoint)
+        target = unused(directory / 'export')
         differences = export_model(model, target, class_names)
         agreement = ', '.join(f'{difference:.1e} at batch {batch}' for batch, difference in differences.items())
         lines.append(f'export      {_short(target)} (largest difference from the network: {agreement})')
@@ -31,12 +46,6 @@ def finish(cfg, log, dataset, best):
     lines.append(f'classify    {shlex.join(command)}')
     for line in lines:
         log.line(line)
-
-
-def _unused(path):
-    """`path`, or with a number behind it where an earlier part of the run left an export."""
-    candidates = (path if n == 1 else path.with_name(f'{path.name}-{n}') for n in range(1, 1000))
-    return next(candidate for candidate in candidates if not candidate.exists())
 
 
 def _short(path):

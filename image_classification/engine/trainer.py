@@ -2,26 +2,31 @@
 import contextlib
 import signal
 import sys
-import time
 
 import numpy as np
 import paddle
 
 from image_classification.datasets import Mixup, get_dataloader, get_dataset
 from image_classification.engine import distributed
+from image_classification.engine.best import BestCheckpoints, repair_best
 from image_classification.engine.checkpoint import own_statistics, restore_checkpoint, save_checkpoint
 from image_classification.engine.ema import ModelEma
 from image_classification.engine.evaluate import evaluate
+from image_classification.engine.freeze import Freeze
+from image_classification.engine.introduction import changed_since, introduction
 from image_classification.engine.losses import build_criterion
+from image_classification.engine.meter import Meter
 from image_classification.engine.optim import build_optimizer
 from image_classification.engine.report import Confusion, write_per_class
-from image_classification.engine.run import BEST, LAST, RunLog, find_checkpoint, is_last, new_run_directory, run_directory
+from image_classification.engine.run import (LAST, RunLog, earlier_lasts, find_checkpoint, is_last, new_run_directory,
+                                             run_directory)
 from image_classification.engine.schedule import check_schedule, learning_rate, rate_scale
 from image_classification.engine.step_guard import StepGuard
 from image_classification.engine.stop_signals import StopSignals
 from image_classification.engine.summary import finish
 from image_classification.engine.supervisor import Notes
 from image_classification.engine.sync_batch_norm import with_sync_batch_norm
+from image_classification.engine.visual import check_visual, open_visual
 from image_classification.errors import UserError
 from image_classification.layers import running_statistics
 from image_classification.models import build_model
@@ -33,9 +38,12 @@ def run(cfg, group, notes=Notes()):
     """Train, or with cfg.EVAL evaluate, as one process of `group`. Returns the metrics of the best or only evaluation."""
     for key in ('ACCUM_ITER', 'NUM_EPOCHS', 'MAX_BAD_STEPS'):
         check_positive(f'TRAIN.{key}', cfg.TRAIN[key])
-    for key in ('SAVE_FREQ', 'REPORT_FREQ', 'VALIDATE_FREQ', 'KEEP_CHECKPOINTS'):
+    for key in ('SAVE_FREQ', 'REPORT_FREQ', 'VALIDATE_FREQ', 'KEEP_CHECKPOINTS', 'KEEP_BEST'):
         check_positive(key, cfg[key])
+    if cfg.TRAIN.EARLY_STOP < 0:
+        raise UserError(f'TRAIN.EARLY_STOP is {cfg.TRAIN.EARLY_STOP}; wanted 0 (never) or more evaluations')
     check_schedule(cfg.TRAIN)
+    check_visual(cfg.VISUAL)
     if cfg.AMP_DTYPE not in ('float16', 'bfloat16'):
         raise UserError(f'AMP_DTYPE is {cfg.AMP_DTYPE!r}; wanted float16 or bfloat16')
     paddle.seed(cfg.SEED)                                          # the same initial weights in every process
@@ -108,34 +116,41 @@ class Trainer:
                             'wanted at most that many. Lower it or -batch_size.')
         self.mixup = Mixup.from_config(cfg)
         self.model, notes = with_sync_batch_norm(cfg, build_model(cfg), group)
+        self.freeze = Freeze(self.model, cfg.TRAIN.FREEZE, cfg.TRAIN.FREEZE_EPOCHS)
         self.optimizer = build_optimizer(cfg, self.model)
         self.ema = ModelEma(self.model, cfg.TRAIN.MODEL_EMA_DECAY, cfg.TRAIN.MODEL_EMA, cfg.TRAIN.MODEL_EMA_WARMUP)
         self.amp = cfg.AMP and distributed.gpu_count() > 0
         self.scaler = paddle.amp.GradScaler(enable=self.amp and cfg.AMP_DTYPE == 'float16')
         self.criterion = build_criterion(cfg, self.classes, self.amp)
         self.scale = rate_scale(cfg, group.world_size)
-        self.progress = {'epoch': 0, 'batch': 0, 'step': 0, 'steps_per_epoch': self.steps_per_epoch, 'best': None}
+        self.progress = {'epoch': 0, 'batch': 0, 'step': 0, 'steps_per_epoch': self.steps_per_epoch, 'best': None,
+                         'since_best': 0}                          # evaluations
+        self.best = BestCheckpoints(cfg.KEEP_BEST)
         checkpoint = find_checkpoint(cfg, group)
         notes += self.criterion.distillation.notes
         notes += self.resume(checkpoint) if checkpoint else self.load_pretrained()
         self.directory = run_directory(cfg, checkpoint) if group.is_main else None
-        self.log = RunLog(self.directory, cfg.TRAIN.NUM_EPOCHS * self.steps_per_epoch, self.progress['step'])
-        self.log.forget_after(self.progress['step'])
+        steps, done = cfg.TRAIN.NUM_EPOCHS * self.steps_per_epoch, self.progress['step']
+        self.log = RunLog(self.directory, min(steps, cfg.TRAIN.MAX_STEPS or steps), done,
+                          open_visual(cfg.VISUAL, self.directory, done))
+        self.log.forget_after(done)
         if group.is_main:
             supervisor_notes.run(self.directory)
         group.watch.listen(lambda reason, code: self.log.write(f'error: {reason}'))
         self.guard = StepGuard(self.model, group, cfg.TRAIN.MAX_BAD_STEPS)
         self.signals = StopSignals('finishing the step, saving, and stopping; once more ends the process at once')
-        self.parallel = paddle.DataParallel(self.model) if group.world_size > 1 else self.model
+        self.parallel = self.model
+        if group.world_size > 1:                                   # what is frozen at first gets no gradient until it learns
+            self.parallel = paddle.DataParallel(self.model, find_unused_parameters=self.freeze.thaws)
         self.introduce(notes)
 
     def resume(self, checkpoint):
         """Go on where a checkpoint was written. Returns lines for the log."""
         check_same_model(checkpoint, self.cfg, self.classes)
         restore_checkpoint(checkpoint, self.model, self.ema, self.optimizer, self.scaler, self.group)
-        progress = self.progress = checkpoint.progress
+        progress = self.progress = {**self.progress, **checkpoint.progress}
         notes = [f'passed over: {reason}' for _, reason in checkpoint.damaged]
-        notes += [f'resumed from {checkpoint.path} after {progress["step"]} steps']
+        notes += [f'resumed from {checkpoint.path} after {progress["step"]} steps', *changed_since(checkpoint, self.cfg)]
         meters = progress.pop('meters', [])
         if len(meters) == self.group.world_size:
             self.meter.restore(*meters[self.group.rank])
@@ -143,8 +158,12 @@ class Trainer:
             progress.update(batch=0, step=progress['epoch'] * self.steps_per_epoch, steps_per_epoch=self.steps_per_epoch)
             notes.append(f'an epoch has {self.steps_per_epoch} steps now: goes on at the start of epoch '
                          f'{progress["epoch"] + 1}')
-        if not is_last(checkpoint.path) or not checkpoint.path.with_name(BEST).is_file():
-            progress['best'] = None                                # its file is not where this run writes
+        if is_last(checkpoint.path):
+            found = repair_best(checkpoint.path.parent, self.cfg.KEEP_BEST) if self.group.is_main else None
+            self.best.records, damaged = self.group.gather_objects(found)[0]
+            notes += damaged
+        if not self.best.records:
+            progress.update(best=None, since_best=0)               # its file is not where this run writes
             if progress['epoch'] >= self.cfg.TRAIN.NUM_EPOCHS:
                 raise UserError(f'{checkpoint.path} has all {progress["epoch"]} epochs behind it. Evaluate it by -eval, or '
                                 'train on with more -epochs.')
@@ -165,38 +184,43 @@ class Trainer:
     def introduce(self, notes):
         """The first lines of the log."""
         cfg, group = self.cfg, self.group
-        parameters = sum(parameter.size for parameter in self.model.parameters() if not parameter.stop_gradient)
-        self.log.line(f'{cfg.MODEL.NAME}, {parameters:,} parameters, on {group.world_size} x {paddle.get_device()}; '
-                      f'{len(self.loader.dataset):,} images to train, {len(self.test_loader.dataset):,} to test')
-        total = cfg.DATA.BATCH_SIZE * cfg.TRAIN.ACCUM_ITER * group.world_size
-        self.log.line(f'total batch {total}, learning rate {cfg.TRAIN.BASE_LR * self.scale:.3g} at its peak')
+        images = len(self.loader.dataset), len(self.test_loader.dataset)
+        lines = introduction(cfg, self.model, self.freeze, images, self.scale, group, self.directory) if group.is_main else []
         if cfg.AMP and not self.amp:
             notes = [*notes, 'mixed precision is for GPUs; goes on in float32']
-        for note in notes:
-            self.log.line(note)
+        for line in [*lines, *notes]:
+            self.log.line(line)
 
     def train(self):
         """The loop. Returns the best metrics."""
         cfg, progress = self.cfg, self.progress
         with self.signals:
             for epoch in range(progress['epoch'], cfg.TRAIN.NUM_EPOCHS):
+                if self.out_of_patience:
+                    break
                 self.train_epoch(epoch)
                 last = self.stopped or epoch + 1 == cfg.TRAIN.NUM_EPOCHS
                 if last or (epoch + 1) % cfg.VALIDATE_FREQ == 0:
                     self.evaluate(epoch)
-                if last or (epoch + 1) % cfg.SAVE_FREQ == 0:
-                    self.save(LAST)
+                if last or self.out_of_patience or (epoch + 1) % cfg.SAVE_FREQ == 0:
+                    self.save_last()
                 if self.stopped:
                     break
+        if self.out_of_patience:
+            self.log.line(f'stopped early: {progress["since_best"]} evaluations without a better top-1 (TRAIN.EARLY_STOP)')
         self.log.close()
         self.group.watch.close()                                   # what follows is the main process's alone
         if self.group.is_main:
-            finish(cfg, self.log, self.test_loader.dataset, progress['best'])
-        return progress['best']
+            finish(cfg, self.log, self.test_loader.dataset, self.best.records[0])
+        return self.best.records[0]
 
     @property
     def stopped(self):
         return 0 < self.cfg.TRAIN.MAX_STEPS <= self.progress['step']
+
+    @property
+    def out_of_patience(self):
+        return 0 < self.cfg.TRAIN.EARLY_STOP <= self.progress['since_best']
 
     def train_epoch(self, epoch):
         """From the batch where `progress` stands to the epoch's end, or to TRAIN.MAX_STEPS."""
@@ -205,6 +229,7 @@ class Trainer:
         batches = self.loader.epoch(epoch, start=progress['batch'])
         meter, guard = self.meter, self.guard
         self.parallel.train()
+        self.freeze.begin(epoch)
         while progress['batch'] < end and not self.stopped:
             paddle.seed(stream_seed(cfg.SEED, progress['step'], self.group.rank))  # dropout depends on the step alone
             rate = learning_rate(progress['step'], self.steps_per_epoch, cfg.TRAIN) * self.scale
@@ -213,10 +238,9 @@ class Trainer:
             losses = []
             for i in range(accum):
                 self.group.watch.beat(f'step {progress["step"] + 1}: loading images')
-                images, labels = next(batches)
+                images, labels = meter.next(batches)
                 self.group.watch.beat(f'step {progress["step"] + 1}: forward and backward')
                 losses.append(self.backward(images, labels, [epoch, progress['batch'] + i], last=i + 1 == accum))
-                meter.images += len(images)
             if guard.passes(losses, self.signals.caught):
                 self.scaler.step(self.optimizer)
                 self.ema.update(self.model, progress['step'] + 1)
@@ -227,13 +251,14 @@ class Trainer:
             self.optimizer.clear_grad()
             progress['step'] += 1
             progress['batch'] += accum
-            self.log.step(epoch + 1, losses[-1], lambda: meter.images_per_second() * self.group.world_size)
+            self.log.step(epoch + 1, losses[-1], rate,
+                          lambda: (meter.images_per_second() * self.group.world_size, meter.waiting()))
             if meter.batches and (progress['step'] % cfg.REPORT_FREQ == 0 or progress['batch'] == end or self.stopped):
                 self.report(epoch, rate, meter)
             if guard.stop:
                 self.stop()
             if cfg.SAVE_STEPS and progress['step'] % cfg.SAVE_STEPS == 0 and progress['batch'] < end and not self.stopped:
-                self.save(LAST)
+                self.save_last()
         if progress['batch'] == end:
             progress.update(epoch=epoch + 1, batch=0)
 
@@ -247,7 +272,7 @@ class Trainer:
 
     def stop(self):
         """Save, and leave, as a signal has asked for. At an epoch's end, its evaluation is left to the resumed run."""
-        self.save(LAST)
+        self.save_last()
         self.log.line(f'stopped after step {self.progress["step"]}; -resume auto goes on')
         self.log.close()
         sys.exit(128 + (self.signals.caught or signal.SIGTERM))
@@ -266,11 +291,12 @@ class Trainer:
 
     def report(self, epoch, rate, meter):
         """A line in the log and in metrics.jsonl: the mean loss since the last report."""
-        step, loss = self.progress['step'], meter.mean_loss(self.group)
+        step, (loss, waiting) = self.progress['step'], meter.means(self.group)
         speed = meter.images_per_second() * self.group.world_size
-        self.log.metrics(kind='train', epoch=epoch + 1, step=step, loss=loss, lr=rate, images_per_second=round(speed, 1))
+        self.log.metrics(kind='train', epoch=epoch + 1, step=step, loss=loss, lr=rate, images_per_second=round(speed, 1),
+                         waiting=round(waiting, 4))
         self.log.line(f'epoch {epoch + 1}/{self.cfg.TRAIN.NUM_EPOCHS} step {step} loss {loss:.4f} lr {rate:.3g} '
-                      f'{speed:.0f} images/s')
+                      f'{speed:.0f} images/s, waiting {waiting:.1%}, {self.log.time_left(step)} left')
         for message in self.loader.bad_images[self.told:]:
             self.log.line(f'skipped: {message}')
         self.told = len(self.loader.bad_images)
@@ -285,43 +311,24 @@ class Trainer:
             metrics = evaluate(model, self.test_loader, self.group)
         self.log.metrics(kind='eval', epoch=epoch + 1, step=progress['step'], **metrics)
         self.log.line(f'epoch {epoch + 1}/{self.cfg.TRAIN.NUM_EPOCHS} {describe(metrics)}')
-        if progress['best'] is None or metrics['top1'] > progress['best']['top1']:
-            progress['best'] = {'epoch': epoch + 1, **metrics}
-            self.save(BEST)
+        better = progress['best'] is None or metrics['top1'] > progress['best']['top1']
+        progress['since_best'] = 0 if better else progress['since_best'] + 1
+        record = progress['evaluated'] = {'epoch': epoch + 1, 'step': progress['step'], **metrics}
+        if better:
+            progress['best'] = record
+        self.best.add(record, self.save)
 
-    def save(self, name):
-        """Write a checkpoint; all processes give what each has of its own."""
+    def save_last(self):
+        self.save(LAST, earlier_lasts(self.cfg.KEEP_CHECKPOINTS))
+
+    def save(self, name, earlier):
+        """Write a checkpoint, by which the one before moves on to the names `earlier`; all processes give what each has of
+        its own."""
         statistics = self.group.gather(list(own_statistics(self.model, self.ema).values()))
         progress = {**self.progress, 'meters': self.group.gather_objects(self.meter.state())}
         if self.group.is_main:
             save_checkpoint(self.directory / name, self.cfg, self.classes, progress, self.model, self.ema, self.optimizer,
-                            self.scaler, statistics, self.cfg.KEEP_CHECKPOINTS if name == LAST else 1)
-
-
-class Meter:
-    """Mean loss and speed since the last reset. Losses stay on the device until they are asked for."""
-
-    def __init__(self):
-        self.reset()
-
-    def reset(self):
-        self.total, self.batches, self.images, self.begin = 0.0, 0, 0, time.perf_counter()
-
-    def add(self, losses):
-        for loss in losses:
-            self.total, self.batches = self.total + loss, self.batches + 1
-
-    def state(self):
-        return [float(self.total), self.batches]
-
-    def restore(self, total, batches):
-        self.total, self.batches = total, batches
-
-    def mean_loss(self, group):
-        return group.mean(float(self.total) / self.batches)
-
-    def images_per_second(self):
-        return self.images / (time.perf_counter() - self.begin)
+                            self.scaler, statistics, [self.directory / other for other in earlier])
 
 
 def stream_seed(*numbers):

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from image_classification.engine.distributed import Group
-from image_classification.engine.report import Confusion, write_curves, write_per_class
+from image_classification.engine.report import Confusion, epoch_table, write_curves, write_per_class
 from image_classification.engine.trainer import run
 
 
@@ -57,3 +57,23 @@ def test_evaluation_writes_the_table_and_it_agrees_with_the_accuracy(tiny):
 def test_a_run_without_reports_has_no_curves(tmp_path):
     (tmp_path / 'metrics.jsonl').write_text(json.dumps({'kind': 'eval'}) + '\n')
     assert 'no report' in write_curves(tmp_path)
+
+
+def test_the_table_has_the_best_and_the_last_evaluations_and_the_mean_loss_of_the_steps_between():
+    rows = []
+    for epoch in range(1, 21):
+        rows += [{'kind': 'train', 'step': 4 * epoch - 1, 'loss': 2.0}, {'kind': 'train', 'step': 4 * epoch, 'loss': 6.0},
+                 {'kind': 'eval', 'epoch': epoch, 'step': 4 * epoch, 'loss': 1.5, 'top1': 90.0 if epoch in (2, 5) else epoch,
+                  'top5': 99.0}]
+    lines = epoch_table(rows)[1:]
+    assert [int(line.split()[0]) for line in lines] == [2, 5, *range(14, 21)]
+    assert lines[0].split() == ['2', '8', '3.0000', '1.5000', '90.00', '99.00', 'best'] and 'best' not in ''.join(lines[1:])
+
+
+def test_after_training_too_the_best_checkpoint_is_looked_at_class_by_class(tiny):
+    cfg = tiny(TRAIN__MAX_STEPS=2, PER_CLASS=True)
+    metrics = run(cfg, Group())
+    directory, = Path(cfg.SAVE).iterdir()
+    rows = list(csv.DictReader(open(directory / 'per_class.csv', encoding='utf-8')))
+    right = sum(int(row['images']) * float(row['recall']) / 100 for row in rows)
+    assert 100 * right / 10 == metrics['top1'] and (directory / 'confusion_matrix.png').is_file()

@@ -19,7 +19,7 @@ def test_the_bar_shows_loss_speed_and_time_left_on_a_terminal_that_tells_no_size
         log = RunLog(tmp_path, total_steps=4)
         for _ in range(3):
             time.sleep(0.2)
-            log.step(7, paddle.to_tensor(0.125), lambda: 321.0)
+            log.step(7, paddle.to_tensor(0.125), 0.003, lambda: (321.0, 0.02))
         log.close()
         terminal.flush()
         shown = b''
@@ -27,12 +27,13 @@ def test_the_bar_shows_loss_speed_and_time_left_on_a_terminal_that_tells_no_size
             shown += os.read(master, 10000)
         shown = shown.decode()
     os.close(master)
-    assert 'epoch 7' in shown and 'loss 0.125, 321 images/s' in shown and '3/4 [' in shown and '<00:' in shown
+    assert 'epoch 7 3/4 |' in shown and '00:00 left' in shown
+    assert 'loss 0.125, lr 0.003, 321 images/s, wait 2%' in shown
 
 
 def test_a_log_without_a_terminal_is_plain_lines(tmp_path, capsys):
     log = RunLog(tmp_path, total_steps=4)
-    log.step(1, paddle.to_tensor(1.0), lambda: 1.0)
+    log.step(1, paddle.to_tensor(1.0), 0.1, lambda: (1.0, 0.0))
     log.line('a line')
     log.metrics(kind='eval', top1=50.0)
     log.close()

@@ -23,7 +23,8 @@ def train(cfg):
 
 def metrics(directory, kind):
     rows = [json.loads(line) for line in (directory / 'metrics.jsonl').read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != 'images_per_second'} for row in rows if row['kind'] == kind]
+    timed = 'images_per_second', 'waiting'
+    return [{key: value for key, value in row.items() if key not in timed} for row in rows if row['kind'] == kind]
 
 
 def assert_same_file(a, b):

@@ -1,0 +1,59 @@
+"""The checkpoints of a run's best evaluations: best.safetensors, then best-2.safetensors, ..."""
+import os
+
+from image_classification.engine.checkpoint import read_checkpoint
+from image_classification.errors import UserError
+
+BEST = 'best.safetensors'
+
+
+def best_names(keep):
+    return [BEST, *(f'best-{n}.safetensors' for n in range(2, keep + 1))]
+
+
+class BestCheckpoints:
+    """Knows what is in the files, the best one first: `records` of {'epoch', 'step', 'top1', ...}. Where two evaluations are
+    equal, the earlier one is better."""
+
+    def __init__(self, keep, records=()):
+        self.names, self.records = best_names(keep), list(records)
+
+    def add(self, record, save):
+        """Let `save(name, earlier)` write the checkpoint at hand, if it is one of the best; the file that is at `name` moves on
+        to the first of the names `earlier`, that one to the next.
+
+        A killed run comes to its last evaluations again: their checkpoints replace those of the same step.
+        """
+        steps = [known['step'] for known in self.records]
+        same = steps.index(record['step']) if record['step'] in steps else None
+        place = sum(known['top1'] >= record['top1'] for known in self.records if known['step'] != record['step'])
+        if place == len(self.names) or (same is not None and same < place):
+            return
+        end = min(len(self.records), len(self.names) - 1) if same is None else same
+        save(self.names[place], self.names[place + 1:end + 1])
+        del self.records[end:end + 1]
+        self.records.insert(place, record)
+
+
+def repair_best(directory, keep):
+    """(records of the best checkpoints in a run's directory, lines about those that are damaged).
+
+    Puts the files in order: a kill in the middle of moving them leaves one in two places. Damaged ones are renamed.
+    """
+    paths = [directory / name for name in best_names(keep)]
+    found, damaged = {}, []
+    for path in filter(os.path.isfile, paths):
+        try:
+            progress = read_checkpoint(path).progress
+        except UserError as error:
+            path.rename(path.with_name(f'damaged-{path.name}'))
+            damaged.append(f'passed over: {error}')
+            continue
+        record = progress.get('evaluated') or {'step': progress['step'], **progress['best']}
+        found.setdefault(record['step'], (path, record))
+    for (source, _), target in zip(found.values(), paths):
+        if source != target:
+            os.replace(source, target)
+    for path in paths[len(found):]:
+        path.unlink(missing_ok=True)
+    return [record for _, record in found.values()], damaged

@@ -1,0 +1,74 @@
+"""Fine-tuning: a part of the network keeps its weights, for the whole training or for its first epochs."""
+import difflib
+
+from image_classification.errors import UserError
+
+BACKBONE = 'backbone'
+
+
+class Freeze:
+    """Parameters that get no gradient. Layers that have no others stay in evaluation mode, so that the running statistics of
+    their batch norms do not change and nothing is dropped in them.
+
+    Args:
+        names: of layers or parameters, e.g. 'stem' or 'blocks.0'; 'backbone' is all but the classifier; [] freezes nothing.
+        epochs: number of epochs after which they learn, too; 0: never.
+    Raises:
+        UserError: a name that the network does not have; nothing would be left to train.
+    """
+
+    def __init__(self, model, names, epochs):
+        if epochs < 0:
+            raise UserError(f'TRAIN.FREEZE_EPOCHS is {epochs}; wanted 0 (the whole training) or more')
+        frozen = _frozen_names(model, names)
+        own = {name: parameter for name, parameter in model.named_parameters() if not parameter.stop_gradient}
+        if frozen and not own.keys() - frozen:
+            raise UserError(f'TRAIN.FREEZE {list(names)} leaves nothing to train; name fewer layers')
+        self.epochs = epochs
+        self.parameters = [parameter for name, parameter in own.items() if name in frozen]
+        kept = {id(parameter) for name, parameter in model.named_parameters() if name in frozen}
+        self.layers = [layer for layer in model.sublayers() if layer.parameters()
+                       and all(id(parameter) in kept for parameter in layer.parameters())]
+        self.trained = sum(parameter.size for name, parameter in own.items() if name not in frozen)
+        self.hold(not epochs)
+
+    @property
+    def thaws(self):
+        """Whether the frozen parameters learn later."""
+        return bool(self.parameters and self.epochs)
+
+    def begin(self, epoch):
+        """Epoch number `epoch`, from 0, begins; the network is in training mode."""
+        frozen = not self.epochs or epoch < self.epochs
+        self.hold(frozen)
+        for layer in self.layers if frozen else ():
+            layer.eval()
+
+    def hold(self, frozen):
+        for parameter in self.parameters:
+            parameter.stop_gradient = frozen
+
+
+def _frozen_names(model, names):
+    """Names of all parameters, running statistics included, below one of `names`."""
+    known = [name for name, _ in model.named_parameters()]
+    frozen = set()
+    for wanted in names:
+        if wanted == BACKBONE:
+            if not model.classifier_layers:
+                raise UserError(f'TRAIN.FREEZE is {BACKBONE}, but {type(model).__name__} has no classifier; name its layers')
+            found = [name for name in known if not is_below(name, model.classifier_layers)]
+        else:
+            found = [name for name in known if is_below(name, [str(wanted)])]
+        if not found:
+            layers = [name for name, _ in model.named_sublayers()]
+            near = difflib.get_close_matches(str(wanted), [BACKBONE, *layers, *known], n=3, cutoff=0.4)
+            raise UserError(f'TRAIN.FREEZE names {wanted!r}, which {type(model).__name__} does not have; wanted {BACKBONE}, or '
+                            f'the beginning of a parameter\'s name: {", ".join(near or known[:3])}')
+        frozen.update(found)
+    return frozen
+
+
+def is_below(name, layers):
+    """Whether a parameter's name is one of `layers` or within one: blocks.1.weight is in blocks.1, blocks.10.weight is not."""
+    return any(f'{name}.'.startswith(f'{layer.rstrip(".")}.') for layer in layers)

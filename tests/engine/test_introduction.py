@@ -1,0 +1,32 @@
+"""What the first lines of a training say, and what is kept of its configuration."""
+import image_classification as ic
+from image_classification.config import argument_parser, config_from_args
+from tests.engine.test_trainer import train
+
+
+def test_the_log_begins_with_the_model_the_data_the_rate_and_the_place(tiny):
+    directory = train(tiny(TRAIN__MAX_STEPS=1, TRAIN__ACCUM_ITER=2, TRAIN__LINEAR_SCALED_LR=16, SEED=7))
+    lines = [line[20:] for line in (directory / 'log.txt').read_text().splitlines()]
+    assert lines[:4] == ['mobileformer_26m, 2,181,374 parameters, 4.9 M MACs at 32 px, 2 classes; on 1 x cpu',
+                         'folder: 24 images to train, 10 to test; seed 7',
+                         'total batch 8, learning rate 0.0005 at its peak', f'writes to {directory}']
+    assert 'waiting ' in lines[4] and lines[4].endswith(' left')
+
+
+def test_the_log_says_what_flags_and_opts_have_changed(tiny):
+    cfg = config_from_args(argument_parser('').parse_args(
+        '-cfg mobileformer_26m -seed 7 -epochs 300 -freeze stem,tokens -opts TRAIN.BASE_LR 1e-2'.split()))
+    assert cfg.OVERRIDES == ['TRAIN.BASE_LR 0.01', "TRAIN.FREEZE ['stem', 'tokens']", 'SEED 7']   # 300 epochs are the yaml's
+    directory = train(tiny(TRAIN__MAX_STEPS=1, OVERRIDES=cfg.OVERRIDES))
+    assert 'flags and -opts: TRAIN.BASE_LR 0.01, ' in (directory / 'log.txt').read_text()
+
+
+def test_a_resumed_run_says_what_has_changed_and_keeps_both_configurations(tiny):
+    directory = train(tiny(TRAIN__MAX_STEPS=1))
+    train(tiny(TRAIN__MAX_STEPS=2, TRAIN__BASE_LR=0.5, MODEL__RESUME='auto'))
+    log = (directory / 'log.txt').read_text()
+    assert 'changed since the checkpoint: TRAIN.MAX_STEPS 1 -> 2, TRAIN.BASE_LR 0.001 -> 0.5' in log
+    rates = [ic.get_config(directory / name).TRAIN.BASE_LR for name in ('config.yaml', 'config-2.yaml')]
+    assert rates == [0.001, 0.5]
+    train(tiny(TRAIN__MAX_STEPS=2, TRAIN__BASE_LR=0.5, MODEL__RESUME='auto'))
+    assert not (directory / 'config-3.yaml').exists()
