@@ -3,6 +3,8 @@ from contextlib import contextmanager
 
 import paddle
 
+from image_classification.engine.flat import coalesce
+
 
 class ModelEma:
     """ema = d * ema + (1 - d) * weights after each step, d = min(decay, (1 + step) / (10 + step)).
@@ -13,16 +15,18 @@ class ModelEma:
 
     def __init__(self, model, decay, enabled=True, warmup=True):
         self.decay, self.warmup = decay, warmup
-        self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()} if enabled else {}
+        self.average = {}
+        if enabled:
+            state = model.state_dict()
+            self.flat, views = coalesce([tensor.detach() for tensor in state.values()])
+            self.average = dict(zip(state, views))                 # what is written into them is in `flat`
 
     @paddle.no_grad()
     def update(self, model, step):
         if not self.average:
             return
         weight = 1.0 - (min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay)
-        for name, tensor in model.state_dict().items():
-            average = self.average[name]
-            average.set_value(average + (tensor - average) * weight)
+        self.flat.add_(coalesce(list(model.state_dict().values()))[0].subtract_(self.flat).scale_(weight))
 
     @contextmanager
     def applied_to(self, model):

@@ -3,6 +3,8 @@ import paddle
 from paddle.nn import ClipGradByGlobalNorm, ClipGradByValue
 from paddle.nn.clip import ClipGradBase
 
+from image_classification.engine.distributed import gpu_count
+from image_classification.engine.flat import FlatOptimizer
 from image_classification.engine.freeze import is_below
 from image_classification.engine.layer_decay import rate_ratios
 from image_classification.errors import UserError
@@ -21,37 +23,44 @@ def build_optimizer(cfg, model):
     if name not in OPTIMIZERS:
         raise UserError(f'TRAIN.OPTIMIZER.NAME is {train.OPTIMIZER.NAME!r}; wanted AdamW, SGD or RMSprop')
     _scale_rates(model, train.LAYER_DECAY, train.HEAD_LR_SCALE, cfg.DATA.IMAGE_SIZE)
+    decayed, clip = decayed_parameters(model, train.NO_DECAY_1D), _clip(train, model)
+
+    def make(parameters, decayed):
+        shared = {'learning_rate': train.BASE_LR, 'parameters': parameters, 'weight_decay': train.WEIGHT_DECAY,
+                  'grad_clip': clip}
+        return OPTIMIZERS[name](train.OPTIMIZER, decayed, shared)
+
     parameters = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
-    shared = {'learning_rate': train.BASE_LR, 'parameters': parameters, 'weight_decay': train.WEIGHT_DECAY,
-              'grad_clip': _clip(train, model)}
-    return OPTIMIZERS[name](train.OPTIMIZER, model, decayed_parameters(model, train.NO_DECAY_1D), shared)
-
-
-def _adamw(keys, model, decayed, shared):
     global_names = {parameter.name for name, parameter in model.named_parameters() if name in decayed}
+    # Hundreds of small arrays cost a CPU more than their numbers; a GPU does not wait for them, and wants them aligned.
+    plain = gpu_count() or isinstance(clip, ClipByUnit)            # which looks at each array by itself
+    return make(parameters, global_names) if plain else FlatOptimizer(make, parameters, global_names)
+
+
+def _adamw(keys, decayed, shared):
     beta1, beta2 = keys.BETAS
-    return paddle.optimizer.AdamW(beta1=beta1, beta2=beta2, epsilon=keys.EPS,
-                                  apply_decay_param_fun=global_names.__contains__, **shared)
+    return paddle.optimizer.AdamW(beta1=beta1, beta2=beta2, epsilon=keys.EPS, apply_decay_param_fun=decayed.__contains__,
+                                  **shared)
 
 
-def _sgd(keys, model, decayed, shared):
-    _spare(model, decayed)
+def _sgd(keys, decayed, shared):
+    _spare(shared['parameters'], decayed)
     return paddle.optimizer.Momentum(momentum=keys.MOMENTUM, use_nesterov=keys.NESTEROV, **shared)
 
 
-def _rmsprop(keys, model, decayed, shared):
-    _spare(model, decayed)
+def _rmsprop(keys, decayed, shared):
+    _spare(shared['parameters'], decayed)
     return RMSpropTF(rho=keys.ALPHA, epsilon=keys.EPS, momentum=keys.MOMENTUM, **shared)
 
 
-# Each: (cfg.TRAIN.OPTIMIZER, model, names of the parameters that decay, keywords that all optimizers take) -> optimizer.
+# Each: (cfg.TRAIN.OPTIMIZER, global names of the parameters that decay, keywords that all optimizers take) -> optimizer.
 OPTIMIZERS = {'adamw': _adamw, 'sgd': _sgd, 'rmsprop': _rmsprop}
 
 
-def _spare(model, decayed):
+def _spare(parameters, decayed):
     """No L2 decay for the other parameters: their own regularizer overrules the optimizer's."""
-    for name, parameter in model.named_parameters():
-        if name not in decayed:                                    # parameter groups would clip each group by itself
+    for parameter in parameters:
+        if parameter.name not in decayed:                          # parameter groups would clip each group by itself
             parameter.regularizer = paddle.regularizer.L2Decay(0.0)
 
 

@@ -1,0 +1,123 @@
+"""Many small tensors as one array: hundreds of calls of an optimizer or of a moving average become a handful."""
+import paddle
+from paddle import _C_ops
+
+
+def coalesce(tensors):
+    """(their values one after another as one 1-D tensor, views of it in the tensors' shapes), by a single call, which no public
+    function offers."""
+    views, flat = _C_ops.coalesce_tensor(tensors, tensors[0].dtype, True, False, False, 0.0, False, -1, -1, [], [])
+    return flat, views
+
+
+class FlatOptimizer:
+    """A Paddle optimizer that gets a few long parameters in place of a network's own, with the same results: the formulas of
+    AdamW, SGD and RMSprop treat each number alike. From the first step on, the network's parameters are views of the long ones.
+
+    Those of one array have the same share of the rate and the same decay, and have been trained as long. `state_dict` and
+    `set_state_dict` speak of the network's parameters.
+    Args:
+        make: (parameters, names of those that decay) -> optimizer.
+        parameters: the network's.
+        decayed: names (global ones) of the parameters that decay.
+    """
+
+    def __init__(self, make, parameters, decayed):
+        self.make, self.parameters, self.decayed = make, parameters, decayed
+        self.rate = make(parameters, decayed).get_lr()             # which also finds what is wrong in the configuration
+        self.state, self.groups, self.optimizer, self.trained = {}, [], None, None
+
+    def set_lr(self, rate):
+        self.rate = rate
+
+    def get_lr(self):
+        return self.rate
+
+    @paddle.no_grad()
+    def step(self):
+        gradients = {parameter.name: parameter._grad_ivar() for parameter in self.parameters if not parameter.stop_gradient}
+        trained = [parameter for parameter in self.parameters if gradients.get(parameter.name) is not None]
+        if not trained:
+            return
+        names = [parameter.name for parameter in trained]
+        if names != self.trained:                                  # the first step, or others learn now
+            self._arrange(trained)
+            self.trained = names
+        for flat, members in self.groups:
+            flat.grad = coalesce([gradients[parameter.name] for parameter in members])[0]
+        self.optimizer.set_lr(self.rate)
+        self.optimizer.step()
+        for flat, _ in self.groups:
+            flat.clear_gradient(False)
+
+    def clear_grad(self):
+        for parameter in self.parameters:
+            parameter.clear_gradient(False)
+
+    def state_dict(self):
+        """{<parameter>_<accumulator>_0: tensor of the parameter's shape, or of one number}, as Paddle's optimizers give it."""
+        return {f'{name}_{key}': value for name, known in self._known().items() for key, value in known.items()}
+
+    def set_state_dict(self, state):
+        names = {parameter.name for parameter in self.parameters}
+        self.state, self.groups, self.optimizer, self.trained = {}, [], None, None
+        for whole, value in state.items():
+            name = next(name for name in _beginnings(whole) if name in names)
+            self.state.setdefault(name, {})[whole[len(name) + 1:]] = value
+
+    def _known(self):
+        """{parameter: {accumulator: tensor}}, the accumulators' names with Paddle's number behind them."""
+        known, own = dict(self.state), self.optimizer.state_dict() if self.optimizer else {}
+        for flat, members in self.groups:
+            known.update((parameter.name, {}) for parameter in members)
+            for whole, value in own.items():
+                key = whole[len(flat.name) + 1:]
+                if whole == f'{flat.name}_{key}':
+                    parts = [value] * len(members) if _is_count(key) else value.split([one.size for one in members])
+                    for parameter, part in zip(members, parts):
+                        known[parameter.name][key] = part if _is_count(key) else part.reshape(parameter.shape)
+        return known
+
+    def _arrange(self, parameters):
+        """Put the parameters, and what the optimizer knows of them, into long arrays."""
+        known, alike = self._known(), {}
+        for parameter in parameters:
+            counts = [(key, value.item() if _is_count(key) else None) for key, value in known.get(parameter.name, {}).items()]
+            key = (parameter.dtype, parameter.optimize_attr['learning_rate'], parameter.name in self.decayed, *sorted(counts))
+            alike.setdefault(key, []).append(parameter)
+        self.state = {name: values for name, values in known.items() if name not in {one.name for one in parameters}}
+        self.groups = [(_flat_parameter(members), members) for members in alike.values()]
+        self.optimizer = self.make([flat for flat, _ in self.groups],
+                                   {flat.name for flat, members in self.groups if members[0].name in self.decayed})
+        state = {}
+        for flat, members in self.groups:
+            for key, value in known.get(members[0].name, {}).items():
+                state[f'{flat.name}_{key}'] = value if _is_count(key) else paddle.concat(
+                    [known[parameter.name][key].flatten() for parameter in members])
+        self.optimizer.set_state_dict(state)
+        # Paddle takes a state for all of its parameters or none; those that begin to learn now have none yet.
+        begun = [flat for flat, members in self.groups if members[0].name in known]
+        self.optimizer._create_accumulators(paddle.static.default_main_program().global_block(), begun)
+
+
+def _is_count(key):
+    """Whether an accumulator is one number, which depends on the steps alone: beta ** steps."""
+    return '_pow_acc' in key
+
+
+def _beginnings(name):
+    """'a_b_c' -> 'a_b', 'a'"""
+    while '_' in name:
+        name = name.rpartition('_')[0]
+        yield name
+
+
+def _flat_parameter(members):
+    """A parameter of one axis, of which the members become views."""
+    array, views = coalesce(members)
+    flat = paddle.create_parameter(array.shape, array.dtype, default_initializer=paddle.nn.initializer.Constant(0.0))
+    array._share_buffer_to(flat)
+    for view, parameter in zip(views, members):
+        view._share_buffer_to(parameter)
+    flat.optimize_attr['learning_rate'] = members[0].optimize_attr['learning_rate']
+    return flat
