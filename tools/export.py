@@ -1,4 +1,4 @@
-"""Export a network for Paddle Inference: python tools/export.py output/<run>/best.safetensors"""
+"""Export a network for other programs: python tools/export.py output/<run>/best.safetensors --format onnx"""
 import argparse
 import os
 import shlex
@@ -19,19 +19,21 @@ from image_classification.pretrained import load_whole  # noqa: E402
 
 
 def parse():
-    parser = argparse.ArgumentParser(description='Write a network as inference.json (or .pdmodel), inference.pdiparams and '
-                                                 'inference.yaml, and verify that it agrees with the network.')
+    parser = argparse.ArgumentParser(description='Write a network for Paddle Inference, ONNX Runtime or OpenVINO, with '
+                                                 'inference.yaml, and verify that it agrees with the network in each of them.')
     parser.add_argument('checkpoint', nargs='?', help='what a training wrote, e.g. output/<run>/best.safetensors')
     parser.add_argument('--model', help='instead of a checkpoint, a model by name')
     parser.add_argument('--weights', help='weights for --model: a tag, default (its first tag), an address or a file')
     parser.add_argument('--num-classes', type=int, help='number of classes of --model')
     parser.add_argument('--output', help='directory to write; by default export beside the checkpoint, or export/<name>; '
                                          'with --features, _features is added')
-    parser.add_argument('--format', choices=FORMATS, default='paddle',
-                        help='pdmodel is the older format, for Paddle-Lite and OpenVINO; default: paddle')
+    parser.add_argument('--format', default='paddle', metavar='FORMAT[,FORMAT]',
+                        help=f'{", ".join(FORMATS)}, or several of them; pdmodel is the older form of paddle; default: paddle')
     parser.add_argument('--features', nargs='?', const='all', metavar='INDICES',
                         help='give feature maps instead of logits: of all levels, or e.g. 1,2,3 (0 is the finest)')
     parser.add_argument('--softmax', action='store_true', help='give probabilities instead of logits')
+    parser.add_argument('--preprocess', action='store_true',
+                        help='take uint8 pixels (B, H, W, 3), RGB, and scale and normalize them in the graph')
     parser.add_argument('--image-size', type=int, help='side of the square input in pixels; by default that of the training')
     return parser.parse_args()
 
@@ -77,16 +79,26 @@ def main():
     args = parse()
     model, class_names, directory = load(args)
     directory = Path(args.output) if args.output else directory
-    export_model(model, directory, class_names, args.format, args.softmax, args.image_size)
+    export_model(model, directory, class_names, args.format, args.softmax, args.image_size, args.preprocess)
     for path in sorted(directory.iterdir()):
         print(f'{path}  {path.stat().st_size:,} bytes')
-    description = yaml.safe_load((directory / 'inference.yaml').read_text(encoding='utf-8'))
+    report(yaml.safe_load((directory / 'inference.yaml').read_text(encoding='utf-8')), directory)
+
+
+def report(description, directory):
+    """Print what inference.yaml says of the export."""
+    if 'onnx' in description:
+        nodes = description['onnx']['nodes']
+        print(f'ONNX opset {description["onnx"]["opset"]}: {nodes["converted"]} nodes, {nodes["folded"]} when folded')
     for batch, difference in description['differences'].items():
         print(f'batch {batch}: largest difference from the network {difference["absolute"]:.1e}, '
               f'{difference["relative"]:.1e} of the output\'s standard deviation')
-    size = description['input']['image_size']
-    print(f'input: {size} x {size} pixels, {"but others work, too" if description["input"]["free_size"] else "no other size"}')
-    output = description['output']
+    for engine, found in description['engines'].items():
+        values = (f'{difference["relative"]:.1e} at batch {batch}' for batch, difference in found['differences'].items())
+        print(f'{engine}: {", ".join(values)}')
+    given, output = description['input'], description['output']
+    print(f'input: {given["dtype"]} {given["layout"]}, {given["image_size"]} x {given["image_size"]} pixels, '
+          f'{"but others work, too" if given["free_size"] else "no other size"}')
     if output['kind'] not in ('logits', 'probabilities'):
         for i, (name, shape) in enumerate(zip(output['names'], output['shapes'])):
             stride = f', stride {output["strides"][i]}' if output['kind'] == 'maps' else ''

@@ -2,10 +2,11 @@
 
 An export directory holds inference.yaml and the files of one or more engines (FILES). Every engine here may be used by several
 threads at once. As a program it runs an export over given inputs, for `verify.py`, which must survive a crash:
-python -m image_classification.deploy.engines DIRECTORY ENGINE INPUTS.npz OUTPUTS.npz
+python -m image_classification.deploy.engines DIRECTORY INPUTS.npz ENGINE OUTPUTS.npz [ENGINE OUTPUTS.npz ...]
 """
 import sys
 import threading
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,14 +16,14 @@ import yaml
 from image_classification.errors import UserError
 
 ENGINES = ('paddle_inference', 'onnxruntime', 'openvino')
-FASTEST_FIRST = ('openvino', 'onnxruntime', 'paddle_inference')    # the order in which open_engine prefers them
+FASTEST_FIRST = ('onnxruntime', 'openvino', 'paddle_inference')    # the order in which open_engine prefers them
 FILES = {                                                          # engine: alternatives, each a set of files
     'paddle_inference': [('inference.json', 'inference.pdiparams'), ('inference.pdmodel', 'inference.pdiparams')],
     'onnxruntime': [('inference.onnx',)],
     'openvino': [('inference.xml', 'inference.bin')],
 }
 _MODULES = {'paddle_inference': 'paddle', 'onnxruntime': 'onnxruntime', 'openvino': 'openvino'}
-_EXTRAS = {'onnxruntime': 'onnx', 'openvino': 'openvino'}          # of setup.py
+_EXTRAS = {'onnxruntime': 'onnx', 'onnx': 'onnx', 'openvino': 'openvino'}          # of setup.py
 
 
 def available():
@@ -43,9 +44,9 @@ def open_engine(directory, engine=None, threads=None, bf16=False):
         threads: how many one call computes with; by default what the engine finds best.
         bf16: compute in bfloat16 (OpenVINO and Paddle Inference), where the processor has it; 3 digits are left.
     Returns:
-        an object with `name`, `outputs` (names), `input` ('dtype' and 'layout': what `run` wants) and `run(images)`, which takes
-        float32 (B, C, H, W), or uint8 (B, H, W, C) where the preprocessing is part of the export, and gives a list of arrays.
-        Several threads may call `run` at once.
+        an object with `name`, `outputs` (names), `input` ('dtype' and 'layout': what `run` wants) and `run(images)`, which
+        takes float32 (B, C, H, W), or uint8 (B, H, W, C) where the preprocessing is part of the export, and gives a list of
+        arrays. Several threads may call `run` at once.
     Raises:
         UserError: no such engine, not installed, no such files, or files that the engine cannot read.
     """
@@ -78,7 +79,7 @@ def _choose(directory):
     for engine in FASTEST_FIRST:
         if engine in present and engine in installed:
             return engine
-    raise UserError(f'{directory} is for {", ".join(present)}, of which none is installed. {_install(present[0])}')
+    raise UserError(f'{directory} is for {", ".join(present)}, of which none is installed. {install(present[0])}')
 
 
 def _check(directory, engine):
@@ -90,11 +91,12 @@ def _check(directory, engine):
         raise UserError(f'{directory} has files for {present}; for {engine} it wants {wanted}. Export the model for it: '
                         'tools/export.py --format.')
     if engine not in available():
-        raise UserError(f'{engine} is not installed. {_install(engine)}')
+        raise UserError(f'{engine} is not installed. {install(engine)}')
     return engine
 
 
-def _install(engine):
+def install(engine):
+    """How to install an engine, or what writes the format of that name, in a sentence."""
     if engine not in _EXTRAS:
         return 'Install paddlepaddle.'
     return f"Install it, in the clone of this library, by: pip install -e '.[{_EXTRAS[engine]}]'"
@@ -110,6 +112,20 @@ def read_description(directory):
     return content if isinstance(content, dict) else {}
 
 
+def import_openvino():
+    """The module openvino. The import of it is reported to a host on the internet, unless the package that does so is missing:
+    so it seems for that moment."""
+    telemetry = 'openvino_telemetry'
+    before = sys.modules.get(telemetry)
+    sys.modules[telemetry] = None
+    try:
+        return import_module('openvino')
+    finally:
+        del sys.modules[telemetry]
+        if before:
+            sys.modules[telemetry] = before
+
+
 class _Engine:
     """What the engines have in common: `input`, and the check of what is given."""
 
@@ -122,8 +138,8 @@ class _Engine:
         """(B, C, H, W) float32 or (B, H, W, C) uint8, see `input` -> all outputs, in the network's order."""
         images = np.asarray(images)
         if images.ndim != 4 or images.dtype != self.input['dtype']:
-            raise UserError(f'images {images.shape} of {images.dtype} do not fit {self.directory}; wanted {self.input["layout"]} '
-                            f'of {self.input["dtype"]}')
+            raise UserError(f'images {images.shape} of {images.dtype} do not fit {self.directory}; wanted '
+                            f'{self.input["layout"]} of {self.input["dtype"]}')
         return self._run(np.ascontiguousarray(images))
 
 
@@ -178,14 +194,16 @@ class OpenVino(_Engine):
 
     def __init__(self, directory, description, threads=None, bf16=False):
         super().__init__(directory, description)
-        import openvino
+        openvino = import_openvino()
         # Left alone, it computes in bfloat16 wherever the processor can.
         settings = {'INFERENCE_PRECISION_HINT': 'bf16' if bf16 else 'f32', 'PERFORMANCE_HINT': 'LATENCY'}
         if threads:
             settings['INFERENCE_NUM_THREADS'] = threads
-        self._model = openvino.Core().compile_model(str(files_of(directory, self.name)[0]), 'CPU', settings)
+        core = openvino.Core()
+        model = core.read_model(str(files_of(directory, self.name)[0]))
+        self.outputs = [output.any_name for output in model.outputs]   # compiling gives them other names
+        self._model = core.compile_model(model, 'CPU', settings)
         self._clones = threading.local()
-        self.outputs = [output.any_name for output in self._model.outputs]
 
     def _run(self, images):
         if not hasattr(self._clones, 'request'):
@@ -197,22 +215,24 @@ class OpenVino(_Engine):
 _CLASSES = {kind.name: kind for kind in (PaddleInference, OnnxRuntime, OpenVino)}
 
 
-def main(directory, engine, inputs, outputs):
-    """Write each output of each array of INPUTS as <name in INPUTS>/<number of the output>/<its name>.
+def main(directory, inputs, *pairs):
+    """For each pair of an engine and a file, run the engine on the arrays of INPUTS and write each output of each of them as
+    <name in INPUTS>/<number of the output>/<its name>.
 
-    `engine` may also be 'paddle_inference/onednn' or 'paddle_inference/plain'.
+    An engine may also be 'paddle_inference/onednn' or 'paddle_inference/plain'.
     """
-    name, _, setting = engine.partition('/')
-    if setting:
-        opened = PaddleInference(directory, read_description(directory), onednn=setting == 'onednn')
-    else:
-        opened = open_engine(directory, name)
-    found = {}
-    with np.load(inputs) as images:                                # in the order in which they were saved
-        for case in images.files:
-            found.update({f'{case}/{i}/{name}': output
-                          for i, (name, output) in enumerate(zip(opened.outputs, opened.run(images[case])))})
-    np.savez(outputs, **found)
+    for engine, outputs in zip(pairs[::2], pairs[1::2]):
+        name, _, setting = engine.partition('/')
+        if setting:
+            opened = PaddleInference(directory, read_description(directory), onednn=setting == 'onednn')
+        else:
+            opened = open_engine(directory, name)
+        found = {}
+        with np.load(inputs) as images:                            # in the order in which they were saved
+            for case in images.files:
+                found.update({f'{case}/{i}/{name}': output
+                              for i, (name, output) in enumerate(zip(opened.outputs, opened.run(images[case])))})
+        np.savez(outputs, **found)
 
 
 if __name__ == '__main__':

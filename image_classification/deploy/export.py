@@ -2,48 +2,53 @@
 import json
 import os
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import paddle
-import yaml
 
-import image_classification
 from image_classification.datasets import Preprocess
-from image_classification.deploy.static import Deployed, on_cpu, to_static
-from image_classification.deploy.verify import eager, reason, run_child, verify
+from image_classification.deploy import onnx_format
+from image_classification.deploy.description import describe, examine, network_of, output_names, write_yaml
+from image_classification.deploy.static import on_cpu, to_static
+from image_classification.deploy.verify import reason, run_child, verify
 from image_classification.errors import UserError
-from image_classification.pretrained import DEFAULT
-from image_classification.layers import FeatureExtractor
 from image_classification.weights import write_safetensors
 
-FORMATS = ('paddle', 'pdmodel')                                    # inference.json, inference.pdmodel
+FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino')
+_SAME_FILES = ('paddle', 'pdmodel')                                # both write inference.pdiparams, in another order
 
 
-def export_model(model, directory, class_names=None, format='paddle', softmax=False, image_size=None):
-    """Write a network for Paddle Inference: inference.json (or .pdmodel), inference.pdiparams and inference.yaml.
+def export_model(model, directory, class_names=None, format='paddle', softmax=False, image_size=None, pixels=False):
+    """Write a network for other programs: one or more of the formats below, and inference.yaml.
+
+    | format | files | for |
+    |---|---|---|
+    | paddle | inference.json, inference.pdiparams | Paddle Inference |
+    | pdmodel | inference.pdmodel, inference.pdiparams | the same, in older versions |
+    | onnx | inference.onnx | ONNX Runtime, TensorRT, ... |
+    | openvino | inference.xml, inference.bin | OpenVINO |
 
     The batch size is free; height and width are, too, where the network allows it (`input.free_size` in inference.yaml).
-    Paddle Inference, with oneDNN and without, must agree with the network before the directory appears.
+    Every engine that is installed and for which there is a file must agree with the network before the directory appears.
     Args:
         model: of `create_model` (with `features_only`, too) or `load_network`; left as it is. What it gives is what the export
             gives: logits, feature maps, or a detector's tensors.
         directory: must not exist yet, or be empty.
         class_names: one per class, or None; for logits only, like `softmax`.
-        format: 'paddle', or 'pdmodel' for Paddle-Lite and OpenVINO.
+        format: a name, several with commas between them, or a list of names.
         softmax: put one at the end, so that the export gives probabilities.
         image_size: side of the square input in pixels; by default the configuration's DATA.IMAGE_SIZE.
+        pixels: take uint8 (B, H, W, C), RGB; scaling, normalizing and the order of colours become part of the graph.
     Returns:
         {batch size: largest difference, relative to that output's standard deviation}; inference.yaml has the absolute one.
     Raises:
-        UserError: the directory is in use, the arguments do not fit, or the export differs from the network; nothing is
-            left behind then.
+        UserError: the directory is in use, the arguments do not fit, a package is missing, or the export differs from the
+            network; nothing is left behind then.
     """
-    if format not in FORMATS:
-        raise UserError(f'export format is {format!r}; wanted one of {", ".join(FORMATS)}')
+    formats = _formats(format)
     target = _free_target(directory)
-    config = _network(model).config
+    config = network_of(model).config
     preprocess = Preprocess.from_config(config, channels=config.MODEL.IN_CHANNELS)
     if image_size is not None:
         preprocess = replace(preprocess, image_size=image_size)
@@ -54,10 +59,9 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
             ready = Path(workplace) / 'export'
             ready.mkdir()
             with on_cpu():
-                cfg, output = _examine(model, preprocess, class_names, softmax)
-                free, names, differences = _write_verified(model, cfg, ready, preprocess, format, softmax)
-            output['names'] = names
-            _write_yaml(ready / 'inference.yaml', cfg, preprocess, class_names, output, free, differences)
+                cfg, output = examine(model, preprocess, class_names, softmax)
+                order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels)
+                differences = _write_verified(order, ready)
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
                 target.rmdir()                                     # an empty one: not every system renames onto it
@@ -65,6 +69,37 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
     except OSError as error:
         raise UserError(f'cannot write the export {target}: {error.strerror or error}. Choose another directory.') from error
     return {batch: values['relative'] for batch, values in differences.items()}
+
+
+@dataclass
+class _Order:
+    """What is to be exported, and how."""
+    model: object
+    cfg: object
+    preprocess: Preprocess
+    class_names: list
+    output: dict
+    formats: list
+    softmax: bool
+    pixels: bool
+
+    def shape(self, free):
+        """(B, C, H, W) of the input, -1 where it is free."""
+        size = -1 if free else self.preprocess.image_size
+        return [-1, self.preprocess.channels, size, size]
+
+
+def _formats(wanted):
+    formats = list(dict.fromkeys(wanted.split(',') if isinstance(wanted, str) else wanted))
+    for format in formats:
+        if format not in FORMATS:
+            raise UserError(f'export format is {format!r}; wanted one of {", ".join(FORMATS)}')
+        onnx_format.check_installed(format)
+    same = [format for format in formats if format in _SAME_FILES]
+    if len(same) > 1 or not formats:
+        raise UserError(f'export formats are {", ".join(formats) or "none"}; wanted one or more of {", ".join(FORMATS)}, but '
+                        f'only one of {", ".join(_SAME_FILES)}: they write a file of the same name')
+    return formats
 
 
 def _free_target(directory):
@@ -76,95 +111,84 @@ def _free_target(directory):
     return target
 
 
-def _network(model):
-    """The network that bears the configuration: `model` itself, or the one whose feature maps it gives."""
-    return model.network if isinstance(model, FeatureExtractor) else model
-
-
-def _examine(model, preprocess, class_names, softmax):
-    """(configuration with the number of classes that the network has now, since `reset_classifier` may have changed it;
-    `output` of inference.yaml but for the outputs' names)."""
-    images = {'one': np.zeros([1, preprocess.channels, preprocess.image_size, preprocess.image_size], np.float32)}
-    network = _network(model)
-    shapes = [array.shape for array in eager(Deployed(network), images)['one']]
-    cfg = network.config.clone()
-    classifies = len(shapes) == 1 and len(shapes[0]) == 2
-    if classifies:
-        cfg.defrost()
-        cfg.MODEL.NUM_CLASSES = shapes[0][1]
-        cfg.freeze()
-    if classifies and model is network:
-        if class_names and len(class_names) != cfg.MODEL.NUM_CLASSES:
-            raise UserError(f'{len(class_names)} class names for a network of {cfg.MODEL.NUM_CLASSES} classes; wanted one name '
-                            'per class')
-        return cfg, {'kind': 'probabilities' if softmax else 'logits', 'num_classes': cfg.MODEL.NUM_CLASSES}
-    if class_names or softmax:
-        found = 'class names' if class_names else 'softmax'
-        raise UserError(f'{found} for feature maps or a detector\'s tensors, which is what {cfg.MODEL.NAME} gives here; wanted '
-                        f'{found} with logits only. Leave them out.')
-    if model is not network:
-        shapes = [array.shape for array in eager(Deployed(model), images)['one']]
-    return cfg, _describe(shapes, model.strides if model is not network else getattr(model, 'feature_strides', ()))
-
-
-def _describe(shapes, strides):
-    """What the outputs of a network without classes are. `shapes` are those at `input.image_size`, with a free batch."""
-    free = {'shapes': [[-1, *shape[1:]] for shape in shapes]}
-    if len(shapes) == len(strides) and all(len(shape) == 4 for shape in shapes):
-        return {'kind': 'maps', 'channels': [shape[1] for shape in shapes], 'strides': list(strides), **free}
-    return {'kind': 'tensors', **free}
-
-
-def _write_verified(model, cfg, directory, preprocess, format, softmax):
-    """Trace with free height and width or, where that fails, with fixed ones: (free?, *what `verify` returns)."""
-    size, channels = preprocess.image_size, preprocess.channels
+def _write_verified(order, directory):
+    """Trace with free height and width or, where that fails, with fixed ones; {batch: differences}, the largest of all engines.
+    """
+    size = order.preprocess.image_size
     try:
-        _write(model, cfg, directory, [-1, channels, -1, -1], format, softmax)
-        return True, *verify(model, directory, channels, [(size, size), (size + 32, size + 64)], softmax)['paddle_inference']
+        return _write(order, directory, True, [(size, size), (size + 32, size + 64)])
     except UserError:
-        pass                                                       # if size is not the reason, the next lines say what is
-    _write(model, cfg, directory, [-1, channels, size, size], format, softmax)
-    return False, *verify(model, directory, channels, [(size, size)], softmax)['paddle_inference']
+        for path in directory.iterdir():                           # if size is not the reason, the next line says what is
+            path.unlink()
+    return _write(order, directory, False, [(size, size)])
 
 
-def _write(model, cfg, directory, shape, format, softmax):
-    prefix = str(directory / 'inference')
-    if format == 'paddle':
-        try:
-            paddle.jit.save(to_static(model, shape, softmax), prefix)
-        except Exception as error:                                 # tracing runs the network's code: anything can come
-            raise UserError(f'{cfg.MODEL.NAME} cannot be traced: {reason(str(error))}') from error
-        return
-    network = _network(model)
+def _write(order, directory, free, sizes):
+    """Write all formats and inference.yaml, verified at `sizes`."""
+    content = describe(order.cfg, order.preprocess, order.class_names, order.output, order.pixels, free)
+    report = {}
+    if set(order.formats) - {'pdmodel'}:
+        with tempfile.TemporaryDirectory() as scratch:
+            prefix = str((directory if 'paddle' in order.formats else Path(scratch)) / 'inference')
+            _trace(order, prefix, order.shape(free))
+            if {'onnx', 'openvino'}.intersection(order.formats):
+                report = _write_onnx(order, prefix, directory, content)
+    if 'pdmodel' in order.formats:
+        _write_pdmodel(order, directory / 'inference', order.shape(free))
+    write_yaml(directory / 'inference.yaml', content)              # the engines read in it what they are given
+    verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels)
+    content['output']['names'] = verified[next(iter(verified))]['outputs']
+    content['differences'] = _largest(verified)                    # from the network, per batch size
+    content['engines'] = verified
+    content.update(report)
+    write_yaml(directory / 'inference.yaml', content)
+    return content['differences']
+
+
+def _trace(order, prefix, shape):
+    pixels = order.preprocess if order.pixels else None
+    try:
+        paddle.jit.save(to_static(order.model, shape, order.softmax, pixels), prefix)
+    except Exception as error:                                     # tracing runs the network's code: anything can come
+        raise UserError(f'{order.cfg.MODEL.NAME} cannot be traced: {reason(str(error))}') from error
+
+
+def _write_onnx(order, prefix, directory, content):
+    """Write inference.onnx and OpenVINO's files, as asked for; what inference.yaml says of them."""
+    sizes = [f'{side}' if content['input']['free_size'] else None for side in ('height', 'width')]
+    arguments = {
+        'program': prefix, 'opset': onnx_format.OPSET, 'outputs': output_names(order.output),
+        'onnx': str(directory / 'inference.onnx') if 'onnx' in order.formats else None,
+        'openvino': str(directory / 'inference.xml') if 'openvino' in order.formats else None,
+        'dims': ['batch', *sizes, None] if order.pixels else ['batch', None, *sizes],
+        'metadata': {key: json.dumps(value, ensure_ascii=False) for key, value in content.items()}}
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / 'report.json'
+        problem = run_child('onnx_format', json.dumps({**arguments, 'report': str(report)}), POLYGRAPHY_AUTOINSTALL_DEPS='0')
+        if problem:
+            raise UserError(f'{order.cfg.MODEL.NAME} cannot be written as ONNX: {problem}')
+        return {'onnx': json.loads(report.read_text())}
+
+
+def _write_pdmodel(order, prefix, shape):
+    network = network_of(order.model)
     with tempfile.TemporaryDirectory() as scratch:
         weights = str(Path(scratch) / 'weights.safetensors')
         write_safetensors(weights, {name: tensor.numpy() for name, tensor in network.state_dict().items()},
-                          {'config': cfg.dump()})
-        arguments = {'weights': weights, 'prefix': prefix, 'shape': shape, 'softmax': softmax,
-                     'levels': None if model is network else model.out_indices}
+                          {'config': order.cfg.dump()})
+        arguments = {'weights': weights, 'prefix': str(prefix), 'shape': shape, 'softmax': order.softmax,
+                     'levels': None if order.model is network else order.model.out_indices,
+                     'pixels': order.preprocess.to_dict() if order.pixels else None}
         problem = run_child('pdmodel', json.dumps(arguments), FLAGS_enable_pir_api='0')
     if problem:
-        raise UserError(f'{cfg.MODEL.NAME} cannot be written as .pdmodel: {problem}')
+        raise UserError(f'{order.cfg.MODEL.NAME} cannot be written as .pdmodel: {problem}')
 
 
-def _write_yaml(path, cfg, preprocess, class_names, output, free, differences):
-    model = yaml.safe_load(cfg.MODEL.dump())
-    weights = {'name': cfg.MODEL.PRETRAINED}
-    for i, entry in enumerate(model.pop('WEIGHTS')):
-        if cfg.MODEL.PRETRAINED in (entry['TAG'], DEFAULT if i == 0 else None):
-            weights.update({key.lower(): entry[key] for key in ('TAG', 'SOURCE', 'URL', 'LICENCE')})
-    content = {
-        'name': cfg.MODEL.NAME,
-        'type': cfg.MODEL.TYPE,
-        'input': {'name': 'image', 'channels': preprocess.channels, 'image_size': preprocess.image_size, 'free_size': free},
-        'output': output,
-        'preprocessing': preprocess.to_dict(),
-        'class_names': [str(name) for name in class_names or []],
-        'versions': {'paddle_mobile_backbones': image_classification.__version__, 'paddle': paddle.__version__},
-        'differences': differences,                                # from the network, per batch size
-        'model': model,
-        'weights': weights,                                        # what the network started from: a published tag, or a file
-    }
-    # Lists of numbers on one line each, names in their own script.
-    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=None, width=120)
-    path.write_text(text, encoding='utf-8')
+def _largest(verified):
+    """{batch: differences} of all engines."""
+    largest = {}
+    for found in verified.values():
+        for batch, values in found['differences'].items():
+            known = largest.setdefault(batch, dict(values))
+            known.update({key: max(known[key], values[key]) for key in values})
+    return largest

@@ -10,6 +10,7 @@ from paddle.base.framework import Variable
 from paddle.base.layer_helper import LayerHelper
 
 from image_classification.config import config_from_text
+from image_classification.datasets import Preprocess
 from image_classification.deploy.static import to_static
 from image_classification.layers import FeatureExtractor
 from image_classification.models import build_model
@@ -17,8 +18,8 @@ from image_classification.weights import load_state, read_safetensors
 
 
 def main(arguments):
-    """`arguments` is JSON: weights (a file that holds the configuration, too), prefix, shape, softmax, and levels: those of
-    the feature maps to give, or null for what the network gives."""
+    """`arguments` is JSON: weights (a file that holds the configuration, too), prefix, shape, softmax, levels (of the feature
+    maps to give, or null for what the network gives) and pixels (the preprocessing to make part of it, or null)."""
     given = json.loads(arguments)
     paddle.set_device('cpu')
     state, metadata = read_safetensors(given['weights'])
@@ -26,8 +27,9 @@ def main(arguments):
     load_state(model, state, given['weights'])
     if given['levels'] is not None:
         model = FeatureExtractor(model, given['levels'])
+    pixels = Preprocess.from_dict(given['pixels']) if given['pixels'] else None
     mend_operators()
-    paddle.jit.save(to_static(model, given['shape'], given['softmax']), given['prefix'])
+    paddle.jit.save(to_static(model, given['shape'], given['softmax'], pixels), given['prefix'])
 
 
 def mend_operators():

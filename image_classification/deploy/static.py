@@ -9,24 +9,48 @@ from paddle import nn
 
 class Deployed(nn.Layer):
     """A copy of `network` on the CPU, in evaluation mode: (B, C, H, W) -> logits or, with `softmax`, probabilities
-    (B, num_classes). To be built and used within `on_cpu`."""
+    (B, num_classes). With `pixels`, a `Preprocess`, it takes uint8 (B, H, W, C). To be built and used within `on_cpu`."""
 
-    def __init__(self, network, softmax=False):
+    def __init__(self, network, softmax=False, pixels=None):
         super().__init__()
+        self.pixels = Pixels(pixels) if pixels else nn.Identity()
         self.network = copy.deepcopy(network)
         self.softmax = softmax
         self.to(device='cpu')
         self.eval()
 
     def forward(self, image):
-        output = self.network(image)
+        output = self.network(self.pixels(image))
         return F.softmax(output, axis=-1) if self.softmax else output
 
 
-def to_static(network, shape, softmax=False):
+class Pixels(nn.Layer):
+    """What a `Preprocess` does behind resizing and cropping: uint8 (B, H, W, C) -> normalized float32 (B, C, H, W)."""
+
+    def __init__(self, preprocess):
+        super().__init__()
+        bgr = preprocess.color_order == 'BGR' and preprocess.channels > 2
+        order = [2, 1, 0, *range(3, preprocess.channels)] if bgr else None
+        factors = [1 / (255 * std) for std in preprocess.std]
+        offsets = [-mean / std for mean, std in zip(preprocess.mean, preprocess.std)]
+        for name, values in (('factors', factors), ('offsets', offsets)):
+            values = [values[i] for i in order or range(preprocess.channels)]
+            self.register_buffer(name, paddle.to_tensor(values, 'float32').reshape([-1, 1, 1]))
+        self.order = order
+
+    def forward(self, image):
+        image = image.astype('float32').transpose([0, 3, 1, 2])    # (B, C, H, W)
+        if self.order:
+            image = paddle.concat([image[:, i:i + 1] for i in self.order], axis=1)
+        return image * self.factors + self.offsets
+
+
+def to_static(network, shape, softmax=False, pixels=None):
     """A traced copy of `network`, ready for `paddle.jit.save`. -1 in `shape` (B, C, H, W) leaves that dimension free."""
-    spec = paddle.static.InputSpec(shape, 'float32', 'image')
-    return paddle.jit.to_static(Deployed(network, softmax), input_spec=[spec], full_graph=True)
+    if pixels:
+        shape = [shape[0], *shape[2:], shape[1]]                   # (B, H, W, C)
+    spec = paddle.static.InputSpec(shape, 'uint8' if pixels else 'float32', 'image')
+    return paddle.jit.to_static(Deployed(network, softmax, pixels), input_spec=[spec], full_graph=True)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,14 @@
-"""Does an export give what its network gives? Each engine runs it in a process of its own, which may crash."""
+"""Does an export give what its network gives? Engines run it in a process of its own, which may crash."""
 import os
 import re
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import paddle
+from PIL import Image
 
 import image_classification
 from image_classification.deploy import engines
@@ -23,33 +23,44 @@ _ENGINES = {                                                       # as deploy.e
 _CHILD_SECONDS = 600
 
 
-def verify(model, directory, channels, sizes, softmax):
+def verify(model, directory, preprocess, sizes, softmax=False, pixels=False):
     """Compare each output of the export in `directory` with the network's, at batches 1 and 3 and all `sizes` (H, W), in every
     engine that is installed and whose files are there.
 
     Returns:
-        {engine: (names of the outputs, {batch: {'absolute': ..., 'relative': ...}})}, the largest differences over sizes and
-        outputs; Paddle Inference counts twice, with oneDNN and without, and keeps the larger ones.
+        {engine: {'outputs': names, 'differences': {batch: {'absolute': ..., 'relative': ...}}}}, the largest differences over
+        sizes and outputs; Paddle Inference runs twice, with oneDNN and without.
     Raises:
         UserError: an engine fails, or a difference exceeds the tolerance.
     """
-    rng = np.random.default_rng(0)
-    inputs = {f'{batch} {height}x{width}': rng.standard_normal([batch, channels, height, width], np.float32)
-              for height, width in sizes for batch in (1, 3)}
-    expected = eager(Deployed(model, softmax), inputs)
-    tolerances = [max(TOLERANCE, ROUNDINGS * error) for error in _rounding_errors(model, softmax, inputs, expected)]
+    given, images = _inputs(preprocess, sizes, pixels)
+    expected = eager(Deployed(model, softmax), images)
+    tolerances = [max(TOLERANCE, ROUNDINGS * error) for error in _rounding_errors(model, softmax, images, expected)]
     kind, found = type(model).__name__, {}
-    for engine, results in _run_engines(kind, directory, inputs):
-        _, differences = found.setdefault(engine.split('/')[0], (list(results[next(iter(inputs))]), {}))
+    for engine, results in _run_engines(kind, directory, given):
+        entry = found.setdefault(engine.split('/')[0], {'outputs': list(results[next(iter(given))]), 'differences': {}})
         for case, outputs in results.items():
-            for name, difference in _compare(kind, expected[case], outputs, tolerances, f'{case}, {_ENGINES[engine]}'):
-                known = differences.setdefault(int(case.split()[0]), difference)
+            for difference in _compare(kind, expected[case], outputs, tolerances, f'{case}, {_ENGINES[engine]}'):
+                known = entry['differences'].setdefault(int(case.split()[0]), difference)
                 known.update({key: max(known[key], difference[key]) for key in difference})
     return found
 
 
+def _inputs(preprocess, sizes, pixels):
+    """({case: what the export takes}, {case: what the network takes})."""
+    rng, channels = np.random.default_rng(0), preprocess.channels
+    cases = {f'{batch} {height}x{width}': (batch, height, width) for height, width in sizes for batch in (1, 3)}
+    if not pixels:
+        images = {case: rng.standard_normal([b, channels, h, w], np.float32) for case, (b, h, w) in cases.items()}
+        return images, images
+    given = {case: rng.integers(0, 256, [b, h, w, channels], np.uint8) for case, (b, h, w) in cases.items()}
+    pictures = {case: [Image.fromarray(image[:, :, 0] if channels == 1 else image) for image in batch]
+                for case, batch in given.items()}
+    return given, {case: np.stack([preprocess.to_input(picture) for picture in batch]) for case, batch in pictures.items()}
+
+
 def _compare(kind, expected, outputs, tolerances, where):
-    """[(name of an output, its difference)]; UserError where one exceeds its tolerance."""
+    """The difference of each output; UserError where one exceeds its tolerance."""
     if len(outputs) != len(tolerances):
         raise UserError(f'the exported {kind} gives {len(outputs)} outputs, the network {len(tolerances)}')
     differences = []
@@ -58,20 +69,21 @@ def _compare(kind, expected, outputs, tolerances, where):
         if not found['relative'] <= tolerance:                     # `not`: NaN is a difference, too
             raise UserError(f'the exported {kind} differs from the network by {found["relative"]:.1e} of its output\'s '
                             f'standard deviation ({name}, batch and size {where}); wanted at most {tolerance:.0e}')
-        differences.append((name, found))
+        differences.append(found)
     return differences
 
 
 def _run_engines(kind, directory, inputs):
-    """Yield (engine, {name of an input: {name of an output: array}}) for the engines that are here, each in a process."""
+    """Yield (engine, {name of an input: {name of an output: array}}) for the engines that are here, run by another process."""
     present = set(engines.engines_of(directory)).intersection(engines.available())
     chosen = [engine for engine in _ENGINES if engine.split('/')[0] in present]
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(2) as pool:
-        given, results = str(Path(scratch) / 'inputs.npz'), [str(Path(scratch) / f'{i}.npz') for i in range(len(chosen))]
+    with tempfile.TemporaryDirectory() as scratch:
+        given, results = str(Path(scratch) / 'inputs.npz'), [Path(scratch) / f'{i}.npz' for i in range(len(chosen))]
         np.savez(given, **inputs)
-        problems = pool.map(lambda engine, result: run_child('engines', str(directory), engine, given, result), chosen, results)
-        for engine, result, problem in zip(chosen, results, list(problems)):
-            if problem:
+        pairs = [str(word) for pair in zip(chosen, results) for word in pair]
+        problem = run_child('engines', str(directory), given, *pairs)
+        for engine, result in zip(chosen, results):
+            if not result.exists():                                # the first engine that left none is the one that failed
                 raise UserError(f'{_ENGINES[engine]} fails on the exported {kind}: {problem}')
             cases = {}
             with np.load(result) as arrays:

@@ -91,7 +91,8 @@ def test_any_batch_and_any_size_give_the_networks_logits(network, exported, shap
 def test_inference_yaml_says_all_that_a_user_of_the_export_needs(network, exported):
     content = description(exported[0])
     assert content['name'] == 'mobileformer_26m' and content['type'] == 'MobileFormer'
-    assert content['input'] == {'name': 'image', 'channels': 3, 'image_size': SIZE, 'free_size': True}
+    assert content['input'] == {'name': 'image', 'dtype': 'float32', 'layout': 'NCHW', 'channels': 3, 'image_size': SIZE,
+                                'free_size': True}
     assert content['output'] == {'kind': 'logits', 'num_classes': 5, 'names': ['fetch_name_0']}
     assert Preprocess.from_dict(content['preprocessing']) == Preprocess.from_config(network.config)
     assert content['class_names'] == CLASSES
@@ -202,7 +203,8 @@ def test_what_fails_leaves_nothing_behind(tmp_path, model, words):
 
 
 @pytest.mark.parametrize('arguments, words', [
-    ({'format': 'onnx'}, "format is 'onnx'; wanted one of paddle, pdmodel"),
+    ({'format': 'tflite'}, "format is 'tflite'; wanted one of paddle, pdmodel, onnx, openvino"),
+    ({'format': 'paddle,pdmodel'}, 'formats are paddle, pdmodel; wanted .* only one of paddle, pdmodel'),
     ({'class_names': ['a', 'b']}, '2 class names for a network of 5 classes'),
     ({'image_size': 0}, 'image_size .*is 0; wanted'),
 ])

@@ -1,0 +1,84 @@
+"""inference.yaml: what a user of an export must know."""
+import numpy as np
+import paddle
+import yaml
+
+import image_classification
+from image_classification.deploy.static import Deployed
+from image_classification.deploy.verify import eager
+from image_classification.errors import UserError
+from image_classification.layers import FeatureExtractor
+from image_classification.pretrained import DEFAULT
+
+
+def network_of(model):
+    """The network that bears the configuration: `model` itself, or the one whose feature maps it gives."""
+    return model.network if isinstance(model, FeatureExtractor) else model
+
+
+def examine(model, preprocess, class_names, softmax):
+    """(configuration with the number of classes that the network has now, since `reset_classifier` may have changed it;
+    `output` of inference.yaml but for the outputs' names)."""
+    images = {'one': np.zeros([1, preprocess.channels, preprocess.image_size, preprocess.image_size], np.float32)}
+    network = network_of(model)
+    shapes = [array.shape for array in eager(Deployed(network), images)['one']]
+    cfg = network.config.clone()
+    classifies = len(shapes) == 1 and len(shapes[0]) == 2
+    if classifies:
+        cfg.defrost()
+        cfg.MODEL.NUM_CLASSES = shapes[0][1]
+        cfg.freeze()
+    if classifies and model is network:
+        if class_names and len(class_names) != cfg.MODEL.NUM_CLASSES:
+            raise UserError(f'{len(class_names)} class names for a network of {cfg.MODEL.NUM_CLASSES} classes; wanted one name '
+                            'per class')
+        return cfg, {'kind': 'probabilities' if softmax else 'logits', 'num_classes': cfg.MODEL.NUM_CLASSES}
+    if class_names or softmax:
+        found = 'class names' if class_names else 'softmax'
+        raise UserError(f'{found} for feature maps or a detector\'s tensors, which is what {cfg.MODEL.NAME} gives here; wanted '
+                        f'{found} with logits only. Leave them out.')
+    if model is not network:
+        shapes = [array.shape for array in eager(Deployed(model), images)['one']]
+    return cfg, _describe(shapes, model.strides if model is not network else getattr(model, 'feature_strides', ()))
+
+
+def _describe(shapes, strides):
+    """What the outputs of a network without classes are. `shapes` are those at `input.image_size`, with a free batch."""
+    free = {'shapes': [[-1, *shape[1:]] for shape in shapes]}
+    if len(shapes) == len(strides) and all(len(shape) == 4 for shape in shapes):
+        return {'kind': 'maps', 'channels': [shape[1] for shape in shapes], 'strides': list(strides), **free}
+    return {'kind': 'tensors', **free}
+
+
+def output_names(output):
+    """Of the formats that let us choose: logits, probabilities, map_0, ... or tensor_0, ..."""
+    if 'shapes' not in output:
+        return [output['kind']]
+    return [f'{output["kind"].removesuffix("s")}_{i}' for i in range(len(output['shapes']))]
+
+
+def describe(cfg, preprocess, class_names, output, pixels, free):
+    """The content of inference.yaml but for what verification finds."""
+    model = yaml.safe_load(cfg.MODEL.dump())
+    weights = {'name': cfg.MODEL.PRETRAINED}
+    for i, entry in enumerate(model.pop('WEIGHTS')):
+        if cfg.MODEL.PRETRAINED in (entry['TAG'], DEFAULT if i == 0 else None):
+            weights.update({key.lower(): entry[key] for key in ('TAG', 'SOURCE', 'URL', 'LICENCE')})
+    return {
+        'name': cfg.MODEL.NAME,
+        'type': cfg.MODEL.TYPE,
+        'input': {'name': 'image', 'dtype': 'uint8' if pixels else 'float32', 'layout': 'NHWC' if pixels else 'NCHW',
+                  'channels': preprocess.channels, 'image_size': preprocess.image_size, 'free_size': free},
+        'output': output,
+        'preprocessing': preprocess.to_dict(),                     # with uint8 input, scaling and normalizing are in the graph
+        'class_names': [str(name) for name in class_names or []],
+        'versions': {'paddle_mobile_backbones': image_classification.__version__, 'paddle': paddle.__version__},
+        'model': model,
+        'weights': weights,                                        # what the network started from: a published tag, or a file
+    }
+
+
+def write_yaml(path, content):
+    """Lists of numbers on one line each, names in their own script."""
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=None, width=120)
+    path.write_text(text, encoding='utf-8')

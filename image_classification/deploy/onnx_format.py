@@ -1,0 +1,124 @@
+"""ONNX and OpenVINO files from a traced program. A program of its own, because the converter can abort the interpreter:
+python -m image_classification.deploy.onnx_format ARGUMENTS
+
+Nothing is ever installed or downloaded: paddle2onnx alone would fold constants by polygraphy, which calls pip for what it
+misses; here ONNX Runtime does it.
+"""
+import json
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from image_classification.deploy.engines import import_openvino, install
+from image_classification.errors import UserError
+
+OPSET = 17                                                         # the first with layer norm as one operator
+NEEDS = {'onnx': ('paddle2onnx', 'onnx', 'onnxruntime'), 'openvino': ('paddle2onnx', 'onnx', 'onnxruntime', 'openvino')}
+
+
+def check_installed(format):
+    """Raise UserError where a package that writes `format` is missing."""
+    missing = [package for package in NEEDS.get(format, ()) if not find_spec(package)]
+    if missing:
+        newer = sys.version_info >= (3, 13) and 'paddle2onnx' in missing
+        hint = 'There is no paddle2onnx for Python 3.13: export with Python 3.10 to 3.12.' if newer else install(format)
+        raise UserError(f'--format {format} needs {", ".join(missing)}, which is not installed. {hint}')
+
+
+def main(arguments):
+    """`arguments` is JSON: program (prefix of .json and .pdiparams), onnx and openvino (files to write, or null), outputs
+    (their names), dims (names of the input's dimensions, null for fixed ones), metadata ({key: text}), opset, report (a file).
+    """
+    given = json.loads(arguments)
+    model, before = convert(given['program'], given['opset'])
+    model = fold(model)
+    label(model, given['outputs'], given['dims'], given['metadata'])
+    check(model)
+    if given['onnx']:
+        _save(model, given['onnx'])
+    if given['openvino']:
+        with tempfile.TemporaryDirectory() as scratch:
+            _save(model, Path(scratch) / 'model.onnx')
+            _write_openvino(Path(scratch) / 'model.onnx', given['openvino'], given['metadata'])
+    report = {'opset': given['opset'], 'nodes': {'converted': before, 'folded': len(model.graph.node)}}
+    Path(given['report']).write_text(json.dumps(report))
+
+
+def convert(program, opset):
+    """(ONNX model of a Paddle program, its number of nodes)."""
+    import onnx
+    import paddle2onnx
+    # 'None': no optimizer, see above.
+    written = paddle2onnx.export(f'{program}.json', f'{program}.pdiparams', opset_version=opset, optimize_tool='None')
+    model = onnx.load_from_string(written)
+    [found] = [entry.version for entry in model.opset_import if entry.domain == '']
+    if found != opset:
+        raise SystemExit(f'ValueError: paddle2onnx needs opset {found} for this network; wanted {opset}')
+    return model, len(model.graph.node)
+
+
+def fold(model):
+    """Constants computed, batch norms folded, what is not needed left out: ONNX Runtime's basic level, whose result is standard
+    ONNX on any machine. The higher levels write operators of its own for this processor."""
+    import onnx
+    import onnxruntime
+    with tempfile.TemporaryDirectory() as scratch:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(Path(scratch) / 'folded.onnx')
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
+        folded = onnx.load(options.optimized_model_filepath)
+    for entry in [entry for entry in folded.opset_import if entry.domain]:
+        folded.opset_import.remove(entry)                          # it lists all that it knows; `check` finds what is used
+    return folded
+
+
+def label(model, outputs, dims, metadata):
+    """Give the outputs and free dimensions names that say what they are, and add the metadata."""
+    graph = model.graph
+    del graph.value_info[:]                                        # shapes in terms of the old dimensions
+    renamed = dict(zip((output.name for output in graph.output), outputs))
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                names[i] = renamed.get(name, name)
+    for output in graph.output:
+        output.name = renamed[output.name]
+    for entry, dim in zip(graph.input[0].type.tensor_type.shape.dim, dims):
+        if dim:
+            entry.dim_param = dim
+    for output in graph.output:
+        for i, entry in enumerate(output.type.tensor_type.shape.dim):
+            if not entry.HasField('dim_value'):
+                entry.dim_param = 'batch' if i == 0 else f'{output.name}_{i}'
+    for key, text in metadata.items():
+        model.metadata_props.add(key=key, value=text)
+    graph.name, model.producer_name = json.loads(metadata['name']), 'paddle_mobile_backbones'
+
+
+def check(model):
+    """The ONNX checker, with shapes; and nothing but standard operators."""
+    import onnx
+    foreign = {f'{node.domain}.{node.op_type}' for node in model.graph.node if node.domain}
+    if foreign:
+        raise SystemExit(f'ValueError: the graph has operators that are not of ONNX itself: {", ".join(sorted(foreign))}')
+    onnx.checker.check_model(model, full_check=True)
+
+
+def _save(model, path):
+    Path(path).write_bytes(model.SerializeToString())
+
+
+def _write_openvino(onnx_path, path, metadata):
+    """inference.xml and inference.bin, in float32."""
+    openvino = import_openvino()
+    model = openvino.Core().read_model(str(onnx_path))
+    for key, text in metadata.items():
+        model.set_rt_info(text, ['paddle_mobile_backbones', key])
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+if __name__ == '__main__':
+    main(sys.argv[1])
