@@ -63,10 +63,10 @@ class Mixup:
         """The mixed images, and the share of each that is its own."""
         lam, (top, bottom, left, right) = self._draw(*images.shape[2:], rng)
         if lam < 1.0:
-            return images * lam + images.flip(0) * (1.0 - lam), lam
+            return _reversed(images).scale_(1.0 - lam).add_(images * lam), lam
         if bottom > top and right > left:
             mixed = images.clone()
-            mixed[:, :, top:bottom, left:right] = images.flip(0)[:, :, top:bottom, left:right]
+            mixed[:, :, top:bottom, left:right] = _reversed(images[:, :, top:bottom, left:right])
             images = mixed
         return images, 1.0 - (bottom - top) * (right - left) / math.prod(images.shape[2:])
 
@@ -112,9 +112,14 @@ def _mix_each(images, draws):
     y, x = paddle.arange(height).reshape([1, 1, -1, 1]), paddle.arange(width).reshape([1, 1, 1, -1])
     pasted = (y >= top) & (y < bottom) & (x >= left) & (x < right)   # (B, 1, H, W)
     own, other = (_column(share).reshape([-1, 1, 1, 1]) for share in (lam, 1.0 - lam))
-    partners = images.flip(0)
+    partners = _reversed(images)
     areas = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])   # of the clipped boxes: what is pasted in fact
     return paddle.where(pasted, partners, images * own + partners * other), _column(lam - areas / (height * width))
+
+
+def _reversed(images):
+    """The images, the last one first. On a CPU, Paddle's `flip` takes a hundred times as long."""
+    return images.gather(paddle.arange(len(images) - 1, -1, -1))
 
 
 def _column(values):
