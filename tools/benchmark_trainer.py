@@ -1,0 +1,125 @@
+"""Where the time of a training step goes: python tools/benchmark_trainer.py -cfg configs/mnist5k/mobileformer_26m.yaml"""
+import contextlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np  # noqa: E402
+import paddle  # noqa: E402
+from image_classification.config import argument_parser, config_from_args  # noqa: E402
+from image_classification.engine import trainer  # noqa: E402
+from image_classification.engine.distributed import Group, gpu_count  # noqa: E402
+from image_classification.errors import UserError, exit_with_message  # noqa: E402
+
+WARM_UP = 3                                                        # steps that are not counted
+NETWORK = 'forward, loss, backward'
+
+
+class Clock:
+    """{part: [seconds, seconds of computing]} of each step. Parts are timed where they are called; what a part contains of
+    another is that one's."""
+
+    def __init__(self):
+        self.steps, self.inner = [], []
+
+    def timed(self, part, function):
+        """`function`, timed as a part of the step at hand."""
+        def call(*args, **kwargs):
+            with self.part(part):
+                return function(*args, **kwargs)
+        return call
+
+    @contextlib.contextmanager
+    def part(self, part):
+        begin = now()
+        self.inner.append(np.zeros(2))
+        try:
+            yield
+        finally:
+            spent = now() - begin
+            within = self.inner.pop()
+            if self.inner:
+                self.inner[-1] += spent
+            if self.steps:
+                self.steps[-1][part] = self.steps[-1].get(part, 0.0) + spent - within
+
+
+def now():
+    """[time, time that this process has computed]; the second one tells, beside other work, what the parts cost."""
+    if gpu_count():
+        paddle.device.synchronize()
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def attach(clock, training):
+    """Time the parts of a Trainer, each where the loop calls it."""
+    for part, owner, name in (
+            ('waiting for data', training.meter, 'next'), ('mixing and targets', training, 'mixup'),
+            (NETWORK, training, 'backward'),
+            ('optimizer', training.scaler, 'step'), ('gradients set free', training.optimizer, 'clear_grad'),
+            ('moving average', training.ema, 'update'),
+            ('check for NaN', training.guard, 'begin'), ('check for NaN', training.guard, 'passes'),
+            ('log', training, 'report'), ('log', training.log, 'step')):
+        setattr(owner, name, clock.timed(part, getattr(owner, name)))
+    set_lr = training.optimizer.set_lr
+
+    def begin_step(rate):                                          # the first thing that a step does with one of its parts
+        end = now()
+        if clock.steps:
+            clock.steps[-1]['whole'] = end - clock.begin
+        clock.begin = end
+        clock.steps.append({})
+        set_lr(rate)
+    training.optimizer.set_lr = begin_step
+
+
+def measure(cfg):
+    """The steps of a Clock, after those to warm up, of a training without evaluation."""
+    if not gpu_count():
+        paddle.set_device('cpu')
+    paddle.seed(cfg.SEED)
+    training, clock = trainer.Trainer(cfg, Group(), trainer.Notes()), Clock()
+    attach(clock, training)
+    while not training.stopped:
+        training.train_epoch(training.progress['epoch'])
+    training.log.close()
+    return clock.steps[WARM_UP:-1]                                 # the end of the last one is not known
+
+
+def table(steps):
+    """Lines: medians over the steps of the milliseconds of each part, and of its shares of the time and of the computing."""
+    parts = dict.fromkeys(part for step in steps for part in step)
+    rows = {part: [step.get(part, np.zeros(2)) for step in steps] for part in parts}
+    whole = np.array(rows.pop('whole'))                            # (steps, 2)
+    rows['the rest'] = whole - sum(np.array(values) for values in rows.values())
+    rows['outside of the network, without waiting'] = whole - np.array(rows[NETWORK]) - np.array(rows['waiting for data'])
+    rows['a step'] = whole
+    lines = ['| part | ms | share of the time | share of the computing |', '|---|---|---|---|']
+    for part, values in rows.items():
+        time_share, computing_share = np.median(np.array(values) / whole, 0)
+        lines.append(f'| {part} | {1000 * np.median(values, 0)[0]:.2f} | {time_share:.2%} | {computing_share:.2%} |')
+    return lines
+
+
+@exit_with_message
+def main(argv=None):
+    parser = argument_parser('The parts of a training step, as the trainer runs it; the flags are those of main_single_gpu.py.')
+    parser.add_argument('-steps', type=int, default=30, help='steps to time')
+    args = parser.parse_args(argv)
+    if args.steps < 1:
+        raise UserError(f'-steps is {args.steps}; wanted 1 or more')
+    cfg = config_from_args(args).clone()
+    cfg.defrost()
+    cfg.TRAIN.MAX_STEPS = WARM_UP + args.steps + 1
+    with tempfile.TemporaryDirectory() as cfg.SAVE:
+        steps = measure(cfg)
+    print(f'\n{cfg.MODEL.NAME} at {cfg.DATA.IMAGE_SIZE} px, batch {cfg.DATA.BATCH_SIZE} x {cfg.TRAIN.ACCUM_ITER}, '
+          f'{paddle.get_device()}, PaddlePaddle {paddle.__version__}; medians of {args.steps} steps\n')
+    print('\n'.join(table(steps)))
+
+
+if __name__ == '__main__':
+    main()
