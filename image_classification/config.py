@@ -36,6 +36,8 @@ _C.DATA.IMAGENET_MEAN = [0.485, 0.456, 0.406]  # subtracted from RGB in 0..1
 _C.DATA.IMAGENET_STD = [0.229, 0.224, 0.225]   # then divided by this
 _C.DATA.COLOR_ORDER = 'RGB'               # in which the network takes colours, after normalizing: RGB, or BGR as OpenCV reads
 _C.DATA.NUM_WORKERS = 2                   # processes that load images; 0 loads in the training process
+_C.DATA.FAST_DECODE = True                # training decodes JPEG at 1/2, 1/4 or 1/8 where its crop keeps the size it needs
+_C.DATA.BACKEND = 'pillow'                # opencv, an extra, decodes and resizes JPEG for training faster, by other filters
 _C.DATA.MAX_BAD_IMAGES = 50               # unreadable training images that are skipped before training stops
 
 _C.MODEL = CN()

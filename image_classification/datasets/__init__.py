@@ -3,7 +3,7 @@
 `get_dataset` gives samples that are ready for the network, `get_dataloader` batches of them, `Mixup` mixes a batch, and
 `Preprocess` is the evaluation transform on its own, for prediction and export.
 """
-from image_classification.datasets import arrays, files
+from image_classification.datasets import arrays, files, opencv
 from image_classification.datasets.loader import get_dataloader
 from image_classification.datasets.mixup import Mixup
 from image_classification.datasets.preprocess import Preprocess
@@ -28,8 +28,12 @@ def get_dataset(cfg, is_train, channels=3):
     Args:
         channels: of the images that it gives: 1 (grey), 3 (RGB) or 4 (RGBA).
     Raises:
-        UserError: an unknown name, missing or damaged files, labels that MODEL.NUM_CLASSES has no room for.
+        UserError: an unknown name or backend, missing or damaged files, labels that MODEL.NUM_CLASSES has no room for.
     """
+    if cfg.DATA.BACKEND not in ('pillow', 'opencv'):
+        raise UserError(f'DATA.BACKEND is {cfg.DATA.BACKEND!r}; wanted pillow or opencv')
+    if cfg.DATA.BACKEND == 'opencv':
+        opencv.package()
     name = cfg.DATA.DATASET.lower()
     if name not in DATASETS:
         raise UserError(f'DATA.DATASET is {cfg.DATA.DATASET!r}; wanted one of: {", ".join(DATASETS)}')

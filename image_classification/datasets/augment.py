@@ -1,4 +1,6 @@
 """The training recipe: crop, mirror, one policy of colours and shapes, erase."""
+import functools
+
 from image_classification.datasets import policies, transforms as T
 from image_classification.errors import UserError
 
@@ -7,9 +9,8 @@ ERASE_MODES = ('const', 'rand', 'pixel')
 
 
 class TrainTransform:
-    """(PIL image, generator, size) -> (C, size, size) float32, normalized: the training recipe of a configuration.
+    """The training recipe of a configuration.
 
-    `size` in pixels; None: TRAIN.IMAGE_SIZE, or DATA.IMAGE_SIZE where that is 0.
     A class and not a closure, because worker processes may have to pickle it.
     """
 
@@ -19,13 +20,25 @@ class TrainTransform:
         self.size = train.IMAGE_SIZE or preprocess.image_size
         self.fill = [round(255 * value) for value in preprocess.mean]
 
-    def __call__(self, image, rng, size=None):
-        train, pre = self.train, self.preprocess
-        image = T.random_resized_crop(image, rng, size or self.size, train.CROP_SCALE, train.CROP_RATIO, pre.interpolation)
-        image = T.random_flip(image, rng, train.HFLIP)
-        image = self._augment(image, rng)
-        return T.random_erasing(pre.to_input(image), rng, train.RANDOM_ERASE_PROB, train.RANDOM_ERASE_MODE,
-                                train.RANDOM_ERASE_COUNT)
+    def __call__(self, part, rng, size=None):
+        """(size, size, C) uint8 for `Preprocess.normalized`, and what `transforms.erase` then writes into it.
+
+        Args:
+            part: (function of an image's (width, height) that gives the box of a part; size) -> that part as a PIL image, in
+                any resolution from which `size` pixels on each side are made.
+            rng: the generator of everything random.
+            size: of the result, in pixels; None: TRAIN.IMAGE_SIZE, or DATA.IMAGE_SIZE where that is 0.
+        """
+        train, pre, size = self.train, self.preprocess, size or self.size
+        # Cached: a second look at the same image must not draw again.
+        image = part(functools.cache(lambda whole: T.random_box(rng, whole, train.CROP_SCALE, train.CROP_RATIO)), size)
+        # Not resize(box=...), which lets pixels from outside the part blend in at its edges.
+        if image.size != (size, size):
+            image = image.resize((size, size), T.INTERPOLATIONS[pre.interpolation])
+        image = self._augment(T.random_flip(image, rng, train.HFLIP), rng)
+        holes = T.random_holes(rng, (pre.channels, size, size), train.RANDOM_ERASE_PROB, train.RANDOM_ERASE_MODE,
+                               train.RANDOM_ERASE_COUNT)
+        return T.to_pixels(image), holes
 
     def _augment(self, image, rng):
         """PIL image after the policy of the configuration or, where it has none, colour jitter."""

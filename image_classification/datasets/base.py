@@ -1,4 +1,5 @@
 """What the data sets share: labels, classes, and samples that depend on seed, epoch and index only."""
+import functools
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import paddle
 
 from image_classification.datasets.augment import train_transform
 from image_classification.datasets.preprocess import Preprocess
+from image_classification.datasets.transforms import erase, to_pixels
 from image_classification.errors import UserError
 
 
@@ -43,12 +45,26 @@ class ImageDataset(paddle.io.Dataset):
         return len(self.labels)
 
     def __getitem__(self, index):
+        pixels, holes, label = self.pixels(index)
+        image = self.preprocess.normalized(pixels[None])[0]
+        erase(image, holes)
+        return image, label
+
+    def pixels(self, index):
+        """The same before it is normalized, a quarter as large: (image (H, W, C) uint8; what `erase` writes into it when it is
+        normalized; label). The loader's processes send it, and the loader normalizes whole batches."""
         index = range(len(self))[index]                            # -1 is the last one; IndexError ends a for loop
-        image = self.image(index)
         if self.transform is None:
-            return self.preprocess(image), self.labels[index]
+            return to_pixels(self.preprocess.crop(self.image(index))), [], self.labels[index]
         numbers = [self.seed, self.epoch, index] + [self.copy] * (self.copy > 0)
-        return self.transform(image, np.random.default_rng(numbers), self.size), self.labels[index]
+        part = functools.partial(self.part, index)
+        return *self.transform(part, np.random.default_rng(numbers), self.size), self.labels[index]
+
+    def part(self, index, choose, size):
+        """The part of an image in the box `choose((width, height))`, as a PIL image, in any resolution from which `size` pixels
+        on each side are made."""
+        image = self.image(index)
+        return image.crop(choose(image.size))
 
     def image(self, index):
         """PIL image of `channels` channels. Raises UserError where its file cannot be read."""

@@ -3,8 +3,9 @@ import os
 
 import numpy as np
 
+from image_classification.datasets import opencv
 from image_classification.datasets.base import ImageDataset, data_path
-from image_classification.datasets.images import open_image
+from image_classification.datasets.images import open_image, open_part
 from image_classification.errors import UserError
 
 IMAGE_ENDINGS = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.pbm')
@@ -20,6 +21,15 @@ class FileDataset(ImageDataset):
         # One block of bytes: reading an item of a list of 1.3 million str writes its reference count, by which every
         # worker process would come to hold a copy of the list.
         self.names = np.array([os.fsencode(name) for name in names])
+        self.backend = cfg.DATA.BACKEND
+        self.fast_decode = cfg.DATA.FAST_DECODE
+
+    def part(self, index, choose, size):
+        if self.backend == 'opencv':
+            return opencv.open_part(self.path(index), self.channels, choose, size, self.preprocess.interpolation)
+        if self.fast_decode:
+            return open_part(self.path(index), self.channels, choose, size)
+        return super().part(index, choose, size)
 
     def image(self, index):
         return open_image(self.path(index), self.channels)

@@ -1,8 +1,9 @@
 """Image files in: whatever Pillow reads, as 8-bit grey, RGB or RGBA."""
+import contextlib
 import os
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from image_classification.errors import UserError
 
@@ -25,7 +26,61 @@ def open_image(file, channels=3, formats=None, max_pixels=None):
         UserError: the file is missing, empty, truncated, no image, or too large to be safe (`TooManyPixels`); names it and
             the reason.
     """
-    name = file if isinstance(file, (str, os.PathLike)) else getattr(file, 'name', 'the file')
+    with _opened(file, formats, max_pixels) as image:
+        image.load()
+    return _upright(image, channels, _name(file))
+
+
+def open_part(file, channels, choose, size):
+    """The part of an image file in the box `choose((width, height))`, (left, top, right, bottom), as a PIL image.
+
+    Of a JPEG file, the part is decoded at 1/2, 1/4 or 1/8 of its width and height where so at least `size` pixels are left
+    on each side: libjpeg does that in less time than the whole takes, and shrinks well. Its box is rounded to what it has then.
+    Raises:
+        UserError: as `open_image`.
+    """
+    with _opened(file) as image:
+        if is_plain_jpeg(image):
+            width, height = image.size
+            box = choose(image.size)
+            shrink = reduction(box, size)
+            if shrink > 1:
+                image.draft(None, (width // shrink, height // shrink))
+                box = reduced(box, shrink)
+            image.load()
+            return convert(image.crop(box), channels)
+        image.load()
+    image = _upright(image, channels, _name(file))
+    return image.crop(choose(image.size))
+
+
+def is_plain_jpeg(image):
+    """Whether an opened PIL image is JPEG, grey or RGB, and not to be turned by its EXIF orientation."""
+    try:
+        return image.format == 'JPEG' and image.mode in ('L', 'RGB') and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    except Exception:                      # damaged EXIF data
+        return False
+
+
+def reduction(box, size):
+    """1, 2, 4 or 8: by which the sides of a box in pixels can be divided and still have `size`."""
+    left, top, right, bottom = box
+    return max(n for n in (1, 2, 4, 8) if n == 1 or min(right - left, bottom - top) >= n * size)
+
+
+def reduced(box, shrink):
+    """The box in an image that was decoded at 1 / shrink of its width and height; no side of it loses a pixel by rounding."""
+    return tuple((2 * value + shrink) // (2 * shrink) for value in box)
+
+
+def _name(file):
+    return file if isinstance(file, (str, os.PathLike)) else getattr(file, 'name', 'the file')
+
+
+@contextlib.contextmanager
+def _opened(file, formats=None, max_pixels=None):
+    """A PIL image of which only the header is read. Whatever goes wrong then becomes one UserError."""
+    name = _name(file)
     try:
         if name is file and os.path.getsize(file) == 0:
             raise UserError(f'{name} is empty (0 bytes); wanted an image')
@@ -33,7 +88,7 @@ def open_image(file, channels=3, formats=None, max_pixels=None):
             if max_pixels is not None and image.width * image.height > max_pixels:
                 raise TooManyPixels(f'{name} has {image.width} x {image.height} pixels; wanted at most {max_pixels} in all. '
                                     'Scale it down')
-            image.load()
+            yield image
     except UserError:
         raise
     except UnidentifiedImageError:
@@ -45,6 +100,9 @@ def open_image(file, channels=3, formats=None, max_pixels=None):
     except Exception as error:             # Pillow's decoders raise nearly anything on damaged files, not only OSError
         reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
         raise UserError(f'{name} cannot be read as an image: {reason}') from None
+
+
+def _upright(image, channels, name):
     try:
         ImageOps.exif_transpose(image, in_place=True)
     except Exception:                      # damaged EXIF data beside good pixels: take the pixels as they are

@@ -2,6 +2,8 @@
 import math
 from dataclasses import asdict, dataclass, fields
 
+import numpy as np
+
 from image_classification.datasets import images, transforms
 from image_classification.errors import UserError
 
@@ -75,10 +77,18 @@ class Preprocess:
 
     def to_input(self, image):
         """PIL image of `channels` channels -> (C, H, W) float32, normalized, in the order of colours that the network takes."""
-        array = transforms.normalize(transforms.to_array(image), self.mean, self.std)
-        if self.color_order == 'BGR' and self.channels >= 3:
-            array[:3] = array[2::-1].copy()
-        return array
+        return self.normalized(transforms.to_pixels(image)[None])[0]
+
+    def normalized(self, pixels):
+        """(B, H, W, C) uint8 -> (B, C, H, W) float32, normalized, in the order of colours that the network takes."""
+        order = self.order
+        mean, std = (np.array(values)[order] for values in (self.mean, self.std))
+        return transforms.normalize(pixels if order == slice(None) else pixels[..., order], mean, std)
+
+    @property
+    def order(self):
+        """Index of an image's channels in the order that the network takes."""
+        return [2, 1, 0, 3][:self.channels] if self.color_order == 'BGR' and self.channels >= 3 else slice(None)
 
 
 def _is_number(value):

@@ -34,15 +34,15 @@ def center_crop(image, width, height):
     return image.crop((left, top, left + width, top + height))
 
 
-def random_resized_crop(image, rng, size, scale, ratio, interpolation):
-    """A random part of a PIL image, resized to size x size pixels (https://arxiv.org/abs/1409.4842).
+def random_box(rng, size, scale, ratio):
+    """(left, top, right, bottom) of a random part of an image of `size` (width, height) (https://arxiv.org/abs/1409.4842).
 
     Args:
         scale: least and largest share of the image's area.
         ratio: least and largest width / height of the part; drawn evenly on the logarithmic scale.
     Where ten draws do not fit into the image, the largest middle part of an admitted ratio is taken.
     """
-    width, height = image.size
+    width, height = size
     for _ in range(10):
         area = rng.uniform(*scale) * width * height
         aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
@@ -54,8 +54,7 @@ def random_resized_crop(image, rng, size, scale, ratio, interpolation):
         aspect = min(max(width / height, ratio[0]), ratio[1])
         w, h = max(1, min(width, round(height * aspect))), max(1, min(height, round(width / aspect)))
         left, top = (width - w) // 2, (height - h) // 2
-    # Not resize(box=...), which lets pixels from outside the part blend in at its edges.
-    return image.crop((left, top, left + w, top + h)).resize((size, size), INTERPOLATIONS[interpolation])
+    return left, top, left + w, top + h
 
 
 def random_flip(image, rng, p=0.5):
@@ -72,30 +71,36 @@ def color_jitter(image, rng, brightness, contrast, saturation):
     return image
 
 
-def to_array(image):
-    """8-bit PIL image -> (C, H, W) float32 in 0..1."""
-    array = np.asarray(image, np.float32) / np.float32(255)
-    array = array[:, :, None] if array.ndim == 2 else array        # (H, W, C)
-    return np.ascontiguousarray(array.transpose(2, 0, 1))          # (C, H, W)
+def to_pixels(image):
+    """8-bit PIL image -> (H, W, C) uint8."""
+    array = np.asarray(image)
+    return array[:, :, None] if array.ndim == 2 else array
 
 
-def normalize(array, mean, std):
-    """(C, H, W) float32 -> the same, less `mean`, divided by `std`; both have C numbers."""
-    mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
-    return (array - mean[:, None, None]) / std[:, None, None]
+def normalize(pixels, mean, std):
+    """(B, H, W, C) uint8 -> (B, C, H, W) float32: scaled to 0..1, less `mean`, divided by `std`; both have C numbers."""
+    mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (mean, std))
+    pixels = pixels.transpose(0, 3, 1, 2)                          # (B, C, H, W)
+    out = np.empty(pixels.shape, np.float32)
+    for image, result in zip(pixels, out):                         # one at a time: it stays in the cache
+        np.divide(image, np.float32(255), out=result, dtype=np.float32)
+        result -= mean
+        result /= std
+    return out
 
 
-def random_erasing(array, rng, prob, mode, max_count):
-    """(C, H, W) normalized, with probability `prob` 1 to `max_count` rectangles replaced (https://arxiv.org/abs/1708.04896).
+def random_holes(rng, shape, prob, mode, max_count):
+    """[(top, left, (C, h, w) float32)]: with probability `prob` 1 to `max_count` rectangles, and what is to be there instead
+    of a normalized image of `shape` (C, H, W) (https://arxiv.org/abs/1708.04896).
 
     Args:
         mode: 'const' fills with 0, the mean; 'rand' with one normal random colour; 'pixel' with normal noise.
     Together the rectangles cover 2 % to a third of the image; their height / width is 0.3 to 3.3.
     """
+    holes = []
     if rng.random() >= prob:
-        return array
-    channels, height, width = array.shape
-    array = array.copy()
+        return holes
+    channels, height, width = shape
     count = int(rng.integers(1, max_count + 1))
     for _ in range(count):
         for _ in range(10):
@@ -104,7 +109,14 @@ def random_erasing(array, rng, prob, mode, max_count):
             h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if h < height and w < width:
                 top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
-                shape = {'const': None, 'rand': (channels, 1, 1), 'pixel': (channels, h, w)}[mode]
-                array[:, top:top + h, left:left + w] = 0 if shape is None else rng.standard_normal(shape, np.float32)
+                drawn = {'const': None, 'rand': (channels, 1, 1), 'pixel': (channels, h, w)}[mode]
+                values = 0 if drawn is None else rng.standard_normal(drawn, np.float32)
+                holes.append((top, left, np.broadcast_to(np.float32(values), (channels, h, w))))
                 break
-    return array
+    return holes
+
+
+def erase(array, holes):
+    """Write the holes of `random_holes` into a normalized image (C, H, W)."""
+    for top, left, values in holes:
+        array[:, top:top + values.shape[1], left:left + values.shape[2]] = values

@@ -28,6 +28,17 @@ def photo():
 
 
 @pytest.fixture
+def smooth(tmp_path):
+    """smooth(width, height, ...): a JPEG file without fine detail, saved with options of Pillow's."""
+    def make(width, height, mode='RGB', **options):
+        small = np.random.RandomState(1).randint(0, 256, (4, 5, 3), np.uint8)
+        image = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+        image.save(tmp_path / 'smooth.jpg', quality=95, **options)
+        return tmp_path / 'smooth.jpg'
+    return make
+
+
+@pytest.fixture
 def class_folders(photo):
     """class_folders(root, {'train/cat': 3, ...}): folders with so many images."""
     def make(root, counts):

@@ -3,8 +3,10 @@ import pickle
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from image_classification.datasets import Preprocess, augment, policies
+from image_classification.datasets.transforms import erase
 from image_classification.errors import UserError
 
 
@@ -12,8 +14,22 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
+class Recipe:
+    """recipe(PIL image, generator, size) -> (C, size, size) float32, normalized and erased."""
+
+    def __init__(self, cfg, channels):
+        self.preprocess = Preprocess.from_config(cfg, channels)
+        self.transform = augment.train_transform(cfg, self.preprocess)
+
+    def __call__(self, image, rng, size=None):
+        pixels, holes = self.transform(lambda choose, _: image.crop(choose(image.size)), rng, size)
+        array = self.preprocess.normalized(pixels[None])[0]
+        erase(array, holes)
+        return array
+
+
 def recipe(cfg, channels=3):
-    return augment.train_transform(cfg, Preprocess.from_config(cfg, channels))
+    return Recipe(cfg, channels)
 
 
 def test_the_recipe_gives_normalized_arrays_that_depend_on_the_generator_only(config, photo):
@@ -76,8 +92,15 @@ def test_training_may_have_a_size_of_its_own(config, photo):
         assert transform.preprocess(photo()).shape == (3, 8, 8)    # the evaluation's stays
 
 
+def test_the_crop_is_a_part_that_is_resized(config):
+    cfg = config('TRAIN.CROP_SCALE', [0.2, 0.5], 'TRAIN.CROP_RATIO', [1.0, 1.0], 'TRAIN.HFLIP', 0.0, 'TRAIN.COLOR_JITTER', 0.0)
+    columns = Image.fromarray(np.broadcast_to(np.arange(200, dtype=np.uint8)[None, :, None], (150, 200, 3)).copy())
+    steps = np.diff(recipe(cfg)(columns, rng(3))[0], axis=1)       # columns rise evenly: nothing is mirrored or turned
+    assert (steps > 0).all() and np.ptp(steps) <= 2.01 / 255 / 0.229
+
+
 def test_moved_in_borders_get_the_mean_colour(config):
-    assert recipe(config()).fill == [124, 116, 104]
+    assert recipe(config()).transform.fill == [124, 116, 104]
 
 
 def test_the_recipe_can_be_pickled(config, photo):

@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 import pytest
 
-from image_classification.datasets import get_dataloader, get_dataset, loader
+from image_classification.datasets import Preprocess, get_dataloader, get_dataset, loader
 from image_classification.errors import UserError
 
 
@@ -303,3 +303,36 @@ def test_shared_memory_must_hold_the_batches_that_wait(load, monkeypatch):
 def test_without_shared_memory_as_outside_linux_it_is_not_used(load, monkeypatch):
     monkeypatch.setattr(loader, 'SHARED_MEMORY', '/no/where')
     assert load(Numbers(8), True).use_shared_memory is False
+
+
+# 8-bit images on their way
+
+def test_holes_are_packed_into_one_array_and_come_back(load):
+    rng = np.random.default_rng(0)
+    holes = [[], [(3, 4, rng.random((3, 2, 5), np.float32))], [], [(0, 1, rng.random((3, 1, 1), np.float32))] * 2]
+    found = list(loader.unpack_holes(loader.pack_holes(holes)))
+    assert [(number, top, left) for number, (top, left, _) in found] == [(1, 3, 4), (3, 0, 1), (3, 0, 1)]
+    np.testing.assert_array_equal(found[0][1][2], holes[1][0][2])
+    assert loader.pack_holes([]).size                              # Paddle cannot send an empty array
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('order', ['RGB', 'BGR'])
+def test_a_batch_has_the_very_numbers_of_its_images(config, class_folders, tmp_path, workers, order):
+    class_folders(tmp_path, {'train/a': 8, 'val/a': 1})
+    cfg = config('DATA.DATASET', 'folder', 'DATA.DATA_PATH', str(tmp_path), 'MODEL.NUM_CLASSES', 1, 'DATA.COLOR_ORDER', order,
+                 'TRAIN.RANDOM_ERASE_PROB', 0.7, 'TRAIN.RANDOM_ERASE_COUNT', 3, 'DATA.NUM_WORKERS', workers)
+    dataset = get_dataset(cfg, True)
+    one = get_dataloader(cfg, dataset, True)
+    for number, (images, _) in enumerate(one.epoch(2)):
+        singly = [dataset[int(index)][0] for index in one.sampler.epoch(2)[number].indices]
+        np.testing.assert_array_equal(images.numpy(), np.stack(singly))
+
+
+@pytest.mark.parametrize('order, channels', [('RGB', 3), ('BGR', 3), ('BGR', 4), ('RGB', 1)])
+def test_a_gpu_would_normalize_to_the_same_numbers(order, channels):
+    means, deviations = (0.1, 0.2, 0.3, 0.4)[:channels], (0.5, 0.6, 0.7, 0.8)[:channels]
+    preprocess = Preprocess(8, 1.0, 'bilinear', means, deviations, channels, order)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, channels), np.uint8)
+    on_device = loader.normalize_on_device(paddle.to_tensor(pixels), preprocess)
+    np.testing.assert_allclose(on_device.numpy(), preprocess.normalized(pixels), atol=1e-6)

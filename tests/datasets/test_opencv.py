@@ -1,0 +1,70 @@
+"""OpenCV in the place of Pillow, for training."""
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from image_classification.datasets import get_dataloader, get_dataset, opencv
+from image_classification.datasets.images import open_image
+from image_classification.errors import UserError
+
+pytest.importorskip('cv2', reason="pip install -e '.[test]'")
+BOX = 40, 10, 340, 310
+
+
+@pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic', 'lanczos'])
+@pytest.mark.parametrize('size', [32, 75, 100, 224, 300, 350])
+def test_parts_look_as_pillows_do(smooth, size, interpolation):
+    file = smooth(400, 320)
+    part = opencv.open_part(file, 3, lambda whole: BOX, size, interpolation)
+    exact = open_image(file).crop(BOX).resize((size, size), Image.Resampling.BICUBIC)
+    assert part.size == (size, size) and np.abs(np.asarray(part, int) - np.asarray(exact, int)).mean() < 3
+
+
+def test_it_decodes_to_the_numbers_of_pillow(smooth):
+    file = smooth(300, 300)
+    part = opencv.open_part(file, 3, lambda whole: (0, 0, 300, 300), 300, 'bilinear')
+    assert np.abs(np.asarray(part, int) - np.asarray(open_image(file), int)).max() <= 1    # builds of libjpeg may round so
+
+
+@pytest.mark.parametrize('channels, interpolation, options', [(1, 'bilinear', {}), (3, 'box', {}),
+                                                              (3, 'bilinear', {'mode': 'L'}),
+                                                              (3, 'bilinear', {'mode': 'CMYK'})])
+def test_what_it_does_otherwise_is_left_to_pillow(smooth, monkeypatch, channels, interpolation, options):
+    monkeypatch.setattr(opencv, '_decoded', None)
+    assert opencv.open_part(smooth(400, 320, **options), channels, lambda whole: BOX, 300, interpolation).size == (300, 300)
+
+
+def test_a_damaged_file_is_named_in_pillows_words(smooth):
+    file = smooth(400, 320)
+    file.write_bytes(file.read_bytes()[:1500])
+    with pytest.raises(UserError, match='smooth.jpg cannot be read as an image: .*truncated'):
+        opencv.open_part(file, 3, lambda whole: BOX, 32, 'bilinear')
+
+
+def test_training_draws_the_same_parts_and_evaluation_stays_the_same(config, tmp_path, smooth):
+    for part in ('train', 'val'):
+        for i in range(8):
+            (tmp_path / part / 'a').mkdir(parents=True, exist_ok=True)
+            (tmp_path / part / 'a' / f'{i}.jpg').write_bytes(smooth(90 + i, 80).read_bytes())
+
+    def images(backend, is_train):
+        cfg = config('DATA.DATASET', 'folder', 'DATA.DATA_PATH', str(tmp_path), 'MODEL.NUM_CLASSES', 1, 'DATA.IMAGE_SIZE', 32,
+                     'TRAIN.COLOR_JITTER', 0.0, 'DATA.BACKEND', backend)
+        batches = get_dataloader(cfg, get_dataset(cfg, is_train), is_train).epoch(0)
+        return np.concatenate([batch.numpy() for batch, _ in batches])
+    ours, theirs = (images(backend, True) for backend in ('opencv', 'pillow'))
+    assert 0 < np.abs(ours - theirs).mean() < 0.1                  # deviations; another part or mirroring would give 0.5
+    np.testing.assert_array_equal(images('opencv', False), images('pillow', False))
+
+
+def test_where_it_is_not_installed_the_message_says_how_to_get_it(config, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'cv2', None)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[opencv\]'"):
+        get_dataset(config('DATA.BACKEND', 'opencv'), True)
+
+
+def test_another_backend_is_an_error(config):
+    with pytest.raises(UserError, match="DATA.BACKEND is 'gd'; wanted pillow or opencv"):
+        get_dataset(config('DATA.BACKEND', 'gd'), True)

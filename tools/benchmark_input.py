@@ -1,0 +1,159 @@
+"""Time the input pipeline, from JPEG files to training batches, beside torchvision's and timm's:
+
+    python tools/benchmark_input.py --peers
+"""
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools.benchmarking.processes import Child  # noqa: E402
+
+PEERS = {'torchvision, PIL': 'v1', 'torchvision v2, PIL': 'v2-pil', 'torchvision v2, tensors': 'v2-tensor', 'timm': 'timm'}
+POLICIES = {'plain': 'random resized crop, mirror, normalize', 'rand': 'the same with the RandAugment of mobileformer_26m'}
+
+
+def parse():
+    parser = argparse.ArgumentParser(description='Training batches per second from JPEG files, medians of alternating runs.')
+    parser.add_argument('--images', type=int, default=1024)
+    parser.add_argument('--width', type=int, default=500)
+    parser.add_argument('--height', type=int, default=375)
+    parser.add_argument('--batch-size', type=int, default=64)
+    parser.add_argument('--image-size', type=int, default=224)
+    parser.add_argument('--workers', type=int, default=2)
+    parser.add_argument('--repeat', type=int, default=5)
+    parser.add_argument('--backends', nargs='+', default=['pillow', 'opencv'], help='values of DATA.BACKEND')
+    parser.add_argument('--policies', nargs='+', default=list(POLICIES), choices=list(POLICIES))
+    parser.add_argument('--peers', nargs='*', choices=list(PEERS.values()), help='beside these, or all of them')
+    parser.add_argument('--peer-python', default=sys.executable, help='the Python that has timm and torchvision')
+    args = parser.parse_args()
+    args.peers = list(PEERS.values()) if args.peers == [] else args.peers or []
+    if args.images < 2 * args.batch_size:
+        parser.error(f'--images {args.images} is less than two batches of {args.batch_size}')
+    return args
+
+
+def photo(rng, width, height):
+    """A PIL image like a photograph to a JPEG decoder: smooth at several scales, with edges and some noise."""
+    pixels = np.full((height, width, 3), 128, np.float32)
+    for columns in (4, 12, 40, 120):
+        coarse = rng.normal(0, 30, (max(1, columns * height // width), columns, 3)).clip(-90, 90) + 128
+        layer = Image.fromarray(coarse.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+        pixels += np.asarray(layer, np.float32) - 128
+    for _ in range(12):
+        top, left = rng.integers(height), rng.integers(width)
+        part = pixels[top:top + rng.integers(2, height // 2 + 3), left:left + rng.integers(2, width // 2 + 3)]
+        part += rng.normal(0, 40, 3)
+    return Image.fromarray((pixels + rng.normal(0, 4, pixels.shape)).clip(0, 255).astype(np.uint8))
+
+
+def write_photos(root, args):
+    """Class folders root/train/{a,b}/*.jpg, and one image of each class in root/val. Returns the mean size in bytes."""
+    rng, files = np.random.default_rng(0), []
+    for part, count in (('train', args.images), ('val', 2)):
+        for number in range(count):
+            folder = Path(root, part, 'ab'[number % 2])
+            folder.mkdir(parents=True, exist_ok=True)
+            files.append(folder / f'{number}.jpg')
+            photo(rng, args.width, args.height).save(files[-1], quality=90)
+    return statistics.mean(file.stat().st_size for file in files)
+
+
+class Ours:
+    """The loader of this library; `run()` gives images per second of an epoch."""
+
+    def __init__(self, root, backend, policy, args):
+        import image_classification as ic
+        from image_classification.datasets import get_dataloader, get_dataset
+        cfg = ic.get_config(ROOT / 'configs' / 'mobileformer_26m.yaml', {
+            'DATA.DATASET': 'folder', 'DATA.DATA_PATH': str(root), 'MODEL.NUM_CLASSES': 2, 'DATA.BACKEND': backend,
+            'DATA.BATCH_SIZE': args.batch_size, 'DATA.NUM_WORKERS': args.workers, 'DATA.IMAGE_SIZE': args.image_size,
+            'TRAIN.RAND_AUGMENT': policy == 'rand', 'TRAIN.COLOR_JITTER': 0.0})
+        self.loader, self.epoch = get_dataloader(cfg, get_dataset(cfg, True), True), 0
+
+    def run(self):
+        self.epoch += 1
+        workers, count, images = self.loader.num_workers, len(self.loader), 0
+        skipped = min(2 * workers or 1, count - 1)                 # which wait already, or start processes
+        for number, (pictures, _) in enumerate(self.loader.epoch(self.epoch), 1):
+            if number > skipped:
+                images += len(pictures)
+            if number == skipped:
+                start = time.perf_counter()
+        return images / (time.perf_counter() - start)
+
+
+class Peer:
+    """The same in a process of its own, which waits while another runs: tools/torch_input_peer.py."""
+
+    def __init__(self, root, kind, policy, args):
+        self.child = Child([args.peer_python, ROOT / 'tools' / 'torch_input_peer.py', kind, policy, Path(root, 'train'),
+                            args.batch_size, args.image_size, args.workers])
+        self.version = self._take('version', self.child.listen())
+
+    def run(self):
+        return self._take('speed', self.child.ask('epoch'))
+
+    def _take(self, key, answer):
+        if key not in answer:
+            raise SystemExit(f'error: the other side {answer["error"]}; does --peer-python have timm and torchvision?')
+        return answer[key]
+
+
+def measure(root, policy, args):
+    """{who: [images/s of each round]} and the versions of the peers."""
+    names = {kind: name for name, kind in PEERS.items()}
+    peers = {names[kind]: Peer(root, kind, policy, args) for kind in args.peers}
+    runners = {**{f'ours, {backend}': Ours(root, backend, policy, args) for backend in args.backends}, **peers}
+    try:
+        for runner in runners.values():
+            runner.run()
+        rounds = [{who: runner.run() for who, runner in runners.items()} for _ in range(args.repeat)]
+    finally:
+        for peer in peers.values():
+            peer.child.close()
+    return {who: [one[who] for one in rounds] for who in runners}, {peer.version for peer in peers.values()}
+
+
+def rows(policy, speeds):
+    """Lines of the table: medians, least to largest in brackets, and how many times as fast as the fastest peer."""
+    medians = {who: statistics.median(values) for who, values in speeds.items()}
+    theirs = max([value for who, value in medians.items() if not who.startswith('ours')], default=0)
+    lines = ''
+    for who, values in speeds.items():
+        ratio = f'{medians[who] / theirs:.2f}' if theirs else '-'
+        lines += f'| {policy} | {who} | {medians[who]:.0f} ({min(values):.0f} to {max(values):.0f}) | {ratio} |\n'
+    return lines
+
+
+def main():
+    args = parse()
+    os.environ['OMP_NUM_THREADS'] = '1'                            # before paddle is imported
+    import paddle
+    with tempfile.TemporaryDirectory() as root:
+        size = write_photos(root, args)
+        print(f'{args.images} JPEG files of {args.width} x {args.height} pixels, {size / 1000:.0f} kB on average, to batches '
+              f'of {args.batch_size} at {args.image_size} px, {args.workers} worker(s), '
+              f'{platform.processor() or platform.machine()}, PaddlePaddle {paddle.__version__}, Pillow {Image.__version__}')
+        print(''.join(f'- {name}: {POLICIES[name]}\n' for name in args.policies))
+        print('| policy | pipeline | images/s | times the fastest peer |\n|---|---|---|---|')
+        versions = set()
+        for policy in args.policies:
+            speeds, found = measure(root, policy, args)
+            versions |= found
+            print(rows(policy, speeds), end='', flush=True)
+        print(''.join(f'\n{version}' for version in sorted(versions)))
+
+
+if __name__ == '__main__':
+    main()
