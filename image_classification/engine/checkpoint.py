@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 
 from image_classification.config import config_from_text
 from image_classification.engine.distributed import Group
+from image_classification.engine.flat import to_arrays
 from image_classification.errors import UserError
 from image_classification.layers import running_statistics
 from image_classification.models import build_model
@@ -47,8 +48,8 @@ def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, sca
         statistics: values of `own_statistics` per process, as `Group.gather` gives them.
         earlier: paths that what was at `path` moves on to: it to the first, the first to the second, ...
     """
-    tensors = {f'model.{name}': tensor.numpy() for name, tensor in model.state_dict().items()}
-    tensors.update({f'ema.{name}': tensor.numpy() for name, tensor in ema.state_dict().items()})
+    tensors = {f'model.{name}': value for name, value in to_arrays(model.state_dict()).items()}
+    tensors.update({f'ema.{name}': value for name, value in to_arrays(ema.state_dict()).items()})
     tensors.update({f'optimizer.{name}': value for name, value in _optimizer_state(optimizer, model).items()})
     for rank, values in enumerate(statistics[1:], 1):
         tensors.update({f'process.{rank}.{name}': value for name, value in zip(own_statistics(model, ema), values)})

@@ -42,10 +42,12 @@ class Group:
 
     def gather(self, tensors):
         """[[array, ...] of process 0, those of process 1, ...] of a list of float32 tensors, of the same shapes in each."""
-        if self.world_size == 1 or not tensors:
-            return [[tensor.numpy() for tensor in tensors]]
-        parts = []
-        dist.all_gather(parts, paddle.concat([tensor.flatten() for tensor in tensors]))
+        if not tensors:
+            return [[]]
+        own = paddle.concat([tensor.flatten() for tensor in tensors])
+        parts = [own] if self.world_size == 1 else []
+        if self.world_size > 1:
+            dist.all_gather(parts, own)
         ends = np.cumsum([tensor.size for tensor in tensors])[:-1]
         return [[piece.reshape(tensor.shape) for piece, tensor in zip(np.split(part.numpy(), ends), tensors)] for part in parts]
 

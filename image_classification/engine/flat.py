@@ -1,4 +1,5 @@
 """Many small tensors as one array: hundreds of calls of an optimizer or of a moving average become a handful."""
+import numpy as np
 import paddle
 from paddle import _C_ops
 
@@ -121,3 +122,14 @@ def _flat_parameter(members):
         view._share_buffer_to(parameter)
     flat.optimize_attr['learning_rate'] = members[0].optimize_attr['learning_rate']
     return flat
+
+
+def to_arrays(tensors):
+    """{name: array} of {name: tensor}. By `numpy()`, each view would copy the whole array that it is part of."""
+    views = {name: tensor for name, tensor in tensors.items() if tensor.dtype == paddle.float32}   # others never are
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items() if name not in views}
+    if views:
+        ends = np.cumsum([tensor.size for tensor in views.values()])
+        parts = np.split(coalesce(list(views.values()))[0].numpy(), ends)
+        arrays.update((name, part.reshape(tensor.shape)) for (name, tensor), part in zip(views.items(), parts))
+    return arrays

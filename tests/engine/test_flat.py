@@ -5,7 +5,7 @@ import pytest
 
 import image_classification as ic
 from image_classification.engine.ema import ModelEma
-from image_classification.engine.flat import FlatOptimizer
+from image_classification.engine.flat import FlatOptimizer, coalesce, to_arrays
 from image_classification.engine.optim import build_optimizer
 
 
@@ -107,6 +107,14 @@ def test_weights_that_are_set_between_steps_are_the_ones_that_learn():
         bias.set_value(value)
         training.step(1)
         assert ((bias.numpy() != 7) & (abs(bias.numpy() - 7) < 1)).all()
+
+
+def test_views_and_other_types_become_arrays_of_their_own_shapes():
+    tensors = {'a': paddle.arange(6.0).reshape([2, 3]), 'n': paddle.arange(2), 'b': paddle.ones([1])}
+    tensors['a'], tensors['b'] = coalesce([tensors['a'], tensors['b']])[1]
+    arrays = to_arrays(tensors)
+    assert {name: (array.dtype.name, array.tolist()) for name, array in arrays.items()} == {
+        'a': ('float32', [[0, 1, 2], [3, 4, 5]]), 'n': ('int64', [0, 1]), 'b': ('float32', [1])}
 
 
 def test_the_moving_average_has_the_bits_of_its_formula_and_can_be_set():
