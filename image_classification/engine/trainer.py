@@ -186,6 +186,7 @@ class Trainer:
         cfg, group = self.cfg, self.group
         images = len(self.loader.dataset), len(self.test_loader.dataset)
         lines = introduction(cfg, self.model, self.freeze, images, self.scale, group, self.directory) if group.is_main else []
+        group.gather_objects(None)                                 # the others wait here, not in the middle of a step
         if cfg.AMP and not self.amp:
             notes = [*notes, 'mixed precision is for GPUs; goes on in float32']
         for line in [*lines, *notes]:
