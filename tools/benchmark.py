@@ -5,6 +5,7 @@ Every contender computes in a process of its own, in turn with the others. A tab
 import argparse
 import json
 import os
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -20,17 +21,19 @@ from image_classification.progress import progress_bar  # noqa: E402
 from tools.benchmarking import table  # noqa: E402
 from tools.benchmarking.contenders import EAGER, PADDLE, TORCH, check_directories, contenders  # noqa: E402
 from tools.benchmarking.processes import alternate  # noqa: E402
-from tools.benchmarking.surroundings import export, machine  # noqa: E402
+from tools.benchmarking.surroundings import export, input_pipeline, machine  # noqa: E402
 
 
 def parse():
     parser = argparse.ArgumentParser(description='Milliseconds of forward passes and training steps, side by side.')
-    parser.add_argument('patterns', nargs='+', help="names of models, e.g. 'mobilenet_v*'")
-    parser.add_argument('--what', nargs='+', choices=('forward', 'step'), default=['forward'])
+    parser.add_argument('patterns', nargs='*', help="names of models, e.g. 'mobilenet_v*'")
+    parser.add_argument('--what', nargs='+', choices=('forward', 'step', 'input'), default=['forward'],
+                        help='input is the input pipeline: images/s from JPEG files to batches')
     parser.add_argument('--engines', nargs='+', choices=(*EAGER, *ENGINES), default=['eager', 'static', *available()],
                         metavar='ENGINE', help=f'of {", ".join((*EAGER, *ENGINES))}; by default all that are installed but '
                                                'fused (batch norms folded); a step is for eager and static')
     parser.add_argument('--batch-size', type=positive, nargs='+', default=[1, 8])
+    parser.add_argument('--input-options', type=shlex.split, default=[], help="of tools/benchmark_input.py, e.g. '--workers 4'")
     parser.add_argument('--image-size', type=positive, help='by default the size that each network is for')
     parser.add_argument('--threads', type=positive, default=1)
     parser.add_argument('--repeat', type=positive, default=7, help='turns of each contender')
@@ -63,7 +66,7 @@ def check(args):
     """Names of the models; the device is settled. Raises UserError."""
     import paddle
     names = sorted({name for pattern in args.patterns for name in ic.list_models(pattern)})
-    if not names:
+    if not names and args.what != ['input']:
         raise UserError(f'no model fits {" ".join(args.patterns)}; image_classification.list_models() has all of them')
     has_gpu = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     args.device = args.device or ('gpu' if has_gpu else 'cpu')
@@ -87,7 +90,7 @@ def measure(name, args, exports):
         ready = {engine: (None, 'the exports are timed on a CPU only: --device cpu') for engine in engines}
     else:
         ready = export(name, engines, exports, size, ENVIRONMENT)
-    for what in args.what:
+    for what in [what for what in ('forward', 'step') if what in args.what]:
         for batch in args.batch_size:
             rivals = contenders(name, what, batch, args, size, channels, ready)
             found, order = alternate(rivals, ENVIRONMENT, args.peer_python, args.repeat)
@@ -101,24 +104,26 @@ def measure_all(names, args):
             yield from measure(name, args, args.exports or scratch)
 
 
-def report(results, facts, args):
+def report(results, pipeline, facts, args):
     """All that is printed, as one text."""
-    labels, cores = table.columns(results), facts['cores']
-    where = facts.get('gpu') or f'{args.threads} thread{"s" if args.threads > 1 else ""} of {facts["processor"]}, {cores} cores'
-    versions = {}
+    labels, versions = table.columns(results), {'paddle': facts['paddle']}
     for result in results:
         for contender in result['contenders']:
             versions.update(contender['versions'])
-    software = ', '.join(f'{name} {version}' for name, version in sorted({'paddle': facts['paddle'], **versions}.items()))
-    text = [f'{where}; {software}; {facts["system"]}, Python {facts["python"]}\n\n']
-    text += [table.head(labels), *(table.row(result, labels) for result in results)]
-    text.append(f'\nMilliseconds, median of {args.repeat} turns ± half the interquartile range. In brackets behind a peer: how '
-                'many times as fast the eager network is and, if others ran, the fastest of them.\n')
-    if args.memory:
+    software = ', '.join(f'{name} {version}' for name, version in sorted(versions.items()))
+    where = facts.get('gpu') or f'{args.threads} thread{"s" if args.threads > 1 else ""} of {facts["processor"]}, ' \
+                                f'{facts["cores"]} cores'
+    text = [f'{where}; {software}; {facts["system"]}, Python {facts["python"]}\n']
+    if results:
+        text += ['\n', table.head(labels), *(table.row(result, labels) for result in results),
+                 f'\nMilliseconds, median of {args.repeat} turns ± half the interquartile range. In brackets behind a peer: '
+                 'how many times as fast the eager network is and, if others ran, the fastest of them.\n']
+    if results and args.memory:
         text += ['\nPeak memory of the process, MiB:\n\n', table.head(labels)]
         text += [table.memory_row(result, labels) for result in results]
-    problems = table.failures(results)
-    return ''.join([*text, *(['\nWhat did not run:\n\n'] + [f'- {line}' for line in problems] if problems else [])])
+    problems = table.failures(results) + ([f'input: {pipeline["error"]}\n'] if 'error' in pipeline else [])
+    text += ['\nWhat did not run:\n\n', *(f'- {line}' for line in problems)] if problems else []
+    return ''.join([*text, '\n' + pipeline['markdown'] if 'markdown' in pipeline else ''])
 
 
 def write(path, text):
@@ -130,17 +135,26 @@ def write(path, text):
 def main():
     args = parse()
     names = check(args)
-    facts, results, text = machine(args.device), [], ''
+    facts, results, pipeline = machine(args.device), [], {}
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
-    for result in measure_all(names, args):
-        results.append(result)
-        labels, text = table.columns([result]), report(results, facts, args)
-        print(table.head(labels) + table.row(result, labels), file=sys.stderr, flush=True)
-        if args.markdown:                                          # each time: a run may take hours, and be stopped
+
+    def save():                                                    # after each result: a run may take hours, and be stopped
+        text = report(results, pipeline, facts, args)
+        if args.markdown:
             write(args.markdown, text)
         if args.json:
-            write(args.json, json.dumps({'machine': facts, 'settings': settings, 'results': results}, indent=1))
-    print(text, end='')
+            content = {'machine': facts, 'settings': settings, 'results': results, 'input': pipeline}
+            write(args.json, json.dumps(content, indent=1))
+        return text
+
+    for result in measure_all(names, args):
+        results.append(result)
+        labels = table.columns([result])
+        print(table.head(labels) + table.row(result, labels), file=sys.stderr, flush=True)
+        save()
+    if 'input' in args.what:
+        pipeline = input_pipeline(args.input_options, args.peers is not None, args.peer_python, ENVIRONMENT)
+    print(save(), end='')
 
 
 if __name__ == '__main__':

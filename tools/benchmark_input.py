@@ -3,6 +3,7 @@
     python tools/benchmark_input.py --peers
 """
 import argparse
+import json
 import os
 import platform
 import statistics
@@ -36,6 +37,7 @@ def parse():
     parser.add_argument('--policies', nargs='+', default=list(POLICIES), choices=list(POLICIES))
     parser.add_argument('--peers', nargs='*', choices=list(PEERS.values()), help='beside these, or all of them')
     parser.add_argument('--peer-python', default=sys.executable, help='the Python that has timm and torchvision')
+    parser.add_argument('--json', type=Path, help='write the images/s of every round to this file, too')
     args = parser.parse_args()
     args.peers = list(PEERS.values()) if args.peers == [] else args.peers or []
     if args.images < 2 * args.batch_size:
@@ -147,11 +149,13 @@ def main():
               f'{platform.processor() or platform.machine()}, PaddlePaddle {paddle.__version__}, Pillow {Image.__version__}')
         print(''.join(f'- {name}: {POLICIES[name]}\n' for name in args.policies))
         print('| policy | pipeline | images/s | times the fastest peer |\n|---|---|---|---|')
-        versions = set()
+        versions, speeds = set(), {}
         for policy in args.policies:
-            speeds, found = measure(root, policy, args)
+            speeds[policy], found = measure(root, policy, args)
             versions |= found
-            print(rows(policy, speeds), end='', flush=True)
+            print(rows(policy, speeds[policy]), end='', flush=True)
+        if args.json:
+            args.json.write_text(json.dumps({'images_per_second': speeds, 'versions': sorted(versions)}, indent=1))
         print(''.join(f'\n{version}' for version in sorted(versions)))
 
 

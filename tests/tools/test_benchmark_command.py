@@ -95,6 +95,16 @@ def test_a_peer_of_paddle_runs_as_its_users_run_it_and_with_our_settings_beside_
     assert sorted((paddlevit / 'seen.txt').read_text().split()) == ['7', 'None']
 
 
+def test_times_the_input_pipeline_alone_by_its_own_tool(run_tool, tmp_path):
+    options = '--images 2 --batch-size 1 --repeat 1 --width 40 --height 30 --image-size 32 --workers 0 --policies plain'
+    done = run_tool('benchmark.py', '--what', 'input', '--input-options', options, '--json', tmp_path / 'input.json')
+    assert done.returncode == 0 and rows(done.stdout)[0]['pipeline'] == 'ours, pillow', done.stderr
+    content = json.loads((tmp_path / 'input.json').read_text())
+    assert content['input']['images_per_second']['plain']['ours, pillow'][0] > 0 and not content['results']
+    done = run_tool('benchmark.py', '--what', 'input', '--input-options', '--images 1')
+    assert 'What did not run' in done.stdout and '--images 1 is less than two batches' in done.stdout
+
+
 FAILURES = {'os.abort()': 'ended with code -6', 'raise OSError("no luck")': 'OSError: no luck', 'import nosuch': 'nosuch',
             'return type("Nan", (), {"eval": print, "__call__": lambda self, x: x / 0})()': 'the result is not finite'}
 

@@ -1,15 +1,18 @@
 """What a table of times has to be read with: the machine, and the exports that were timed."""
+import json
 import os
 import platform
 import subprocess
 import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import image_classification
 from image_classification.deploy.engines import available, engines_of, read_description
 
 FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx', 'openvino': 'openvino'}         # of tools/export.py
-EXPORT = Path(__file__).resolve().parents[1] / 'export.py'
+TOOLS = Path(__file__).resolve().parents[1]
 
 
 def machine(device):
@@ -28,6 +31,24 @@ def _processor():
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def input_pipeline(options, peers, peer_python, environment):
+    """What tools/benchmark_input.py finds: {'markdown': what it prints, 'images_per_second': ...} or {'error': reason}."""
+    options = ['--backends', 'pillow', *(['opencv'] if find_spec('cv2') else []), *options]
+    options += ['--peers', '--peer-python', peer_python] if peers else []
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / 'input.json'
+        command = [sys.executable, str(TOOLS / 'benchmark_input.py'), *options, '--json', str(path)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors='replace')
+        if done.returncode:
+            return {'error': _last_line(done)}
+        return {'markdown': done.stdout, **json.loads(path.read_text())}
+
+
+def _last_line(done):
+    lines = [line for line in done.stderr.splitlines() if line.strip()] or [f'ended with code {done.returncode}']
+    return lines[-1].removeprefix('error: ')[:300]
 
 
 def export(name, engines, root, size, environment):
@@ -52,8 +73,7 @@ def export(name, engines, root, size, environment):
 def _export(name, engines, folder, size, environment):
     formats = [FORMATS[engine] for engine in engines]
     directory = folder / '-'.join([*formats, str(size)])
-    command = [sys.executable, str(EXPORT), '--model', name, '--format', ','.join(formats), '--output', str(directory),
-               '--image-size', str(size)]
+    command = [sys.executable, str(TOOLS / 'export.py'), '--model', name, '--format', ','.join(formats), '--image-size', str(size),
+               '--output', str(directory)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors='replace')
-    lines = [line for line in done.stderr.splitlines() if line.strip()] or [f'ended with code {done.returncode}']
-    return (directory, None) if done.returncode == 0 else (None, lines[-1].removeprefix('error: ')[:300])
+    return (directory, None) if done.returncode == 0 else (None, _last_line(done))
