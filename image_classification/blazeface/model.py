@@ -24,7 +24,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, Stage, check_size, conv_bn, pytorch_uniform
+from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, conv_bn, pytorch_uniform
 
 STEM = 24                                                          # channels of the first convolution, which halves the map
 # (channels, stride, and of a double block the channels in between), up to the finer map and from there to the coarser one.
@@ -42,8 +42,8 @@ def convolution(c_in, c_out, kernel=1, stride=1, groups=1, bias=True):
     before = (kernel - stride) // 2
     after = kernel - stride - before
     uniform = pytorch_uniform(c_in // groups * kernel ** 2)
-    return nn.Conv2D(c_in, c_out, kernel, stride, before if before == after else [before, after] * 2, groups=groups,
-                     weight_attr=uniform, bias_attr=uniform if bias else False)
+    return Conv2D(c_in, c_out, kernel, stride, before if before == after else [before, after] * 2, groups=groups,
+                  weight_attr=uniform, bias_attr=uniform if bias else False)
 
 
 class ConvNorm(nn.Sequential):

@@ -18,14 +18,14 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, Stage, check_size, conv_bn
+from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, conv_bn
 
 
 def conv2d(c_in, c_out, kernel, stride=1, groups=1, bias=True):
     """Padded by half the kernel where it has a centre, else, in stem and downsampling, not at all."""
-    return nn.Conv2D(c_in, c_out, kernel, stride, kernel // 2 if kernel % 2 else 0, groups=groups,
-                     weight_attr=nn.initializer.TruncatedNormal(std=0.02),
-                     bias_attr=nn.initializer.Constant(0.0) if bias else False)
+    return Conv2D(c_in, c_out, kernel, stride, kernel // 2 if kernel % 2 else 0, groups=groups,
+                  weight_attr=nn.initializer.TruncatedNormal(std=0.02),
+                  bias_attr=nn.initializer.Constant(0.0) if bias else False)
 
 
 def norm2d(channels, bn_hs):

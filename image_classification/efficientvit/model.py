@@ -20,7 +20,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, Stage, conv_bn, pytorch_uniform
+from image_classification.layers import Conv2D, DropPath, Network, Stage, conv_bn, pytorch_uniform
 
 
 def distances(window):
@@ -34,8 +34,8 @@ class ConvNorm(nn.Sequential):
     """Convolution without bias, then batch norm: (B, C, H, W) -> (B, c_out, H / stride, W / stride)."""
 
     def __init__(self, c_in, c_out, kernel=1, stride=1, groups=1, gain=1.0):
-        conv = nn.Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
-                         weight_attr=pytorch_uniform(c_in // groups * kernel ** 2))
+        conv = Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
+                      weight_attr=pytorch_uniform(c_in // groups * kernel ** 2))
         norm = nn.BatchNorm2D(c_out, momentum=0.9, epsilon=1e-5, weight_attr=nn.initializer.Constant(gain),
                               bias_attr=nn.initializer.Constant(0.0))
         super().__init__(('c', conv), ('bn', norm))
@@ -101,11 +101,11 @@ class SqueezeExcite(nn.Layer):
     def __init__(self, channels):
         super().__init__()
         hidden = max(8, (channels // 4 + 4) // 8 * 8)              # a quarter, to the nearest multiple of 8
-        self.fc1 = nn.Conv2D(channels, hidden, 1, weight_attr=pytorch_uniform(channels), bias_attr=pytorch_uniform(channels))
-        self.fc2 = nn.Conv2D(hidden, channels, 1, weight_attr=pytorch_uniform(hidden), bias_attr=pytorch_uniform(hidden))
+        self.fc1 = Conv2D(channels, hidden, 1, weight_attr=pytorch_uniform(channels), bias_attr=pytorch_uniform(channels))
+        self.fc2 = Conv2D(hidden, channels, 1, weight_attr=pytorch_uniform(hidden), bias_attr=pytorch_uniform(hidden))
 
     def forward(self, x):
-        gate = self.fc2(F.relu(self.fc1(x.mean([2, 3], keepdim=True))))  # (B, C, 1, 1)
+        gate = self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1))))  # (B, C, 1, 1)
         return x * F.sigmoid(gate)
 
 

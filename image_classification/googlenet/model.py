@@ -13,7 +13,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Network, check_size, conv_bn, pytorch_uniform
+from image_classification.layers import Conv2D, Network, check_size, conv_bn, pytorch_uniform
 
 SMALLEST = 15                                                      # pixels per side; below it nothing reaches inception4a
 
@@ -28,8 +28,8 @@ class BasicConv2d(nn.Layer):
 
     def __init__(self, c_in, c_out, kernel, stride=1):
         super().__init__()
-        self.conv = nn.Conv2D(c_in, c_out, kernel, stride, kernel // 2, bias_attr=False,
-                              weight_attr=nn.initializer.TruncatedNormal(std=0.01))
+        self.conv = Conv2D(c_in, c_out, kernel, stride, kernel // 2, bias_attr=False,
+                           weight_attr=nn.initializer.TruncatedNormal(std=0.01))
         self.bn = nn.BatchNorm2D(c_out, epsilon=1e-3)
 
     def forward(self, x):

@@ -19,7 +19,7 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.ic_resnet.patterns import load_pattern
-from image_classification.layers import DropPath, Network, Stage, conv_bn
+from image_classification.layers import Conv2D, DropPath, Network, Stage, conv_bn
 
 WIDTHS = (64, 128, 256, 512)                                       # of the 3x3 convolutions, stage by stage
 EXPANSION = 4                                                      # outputs of a bottleneck / its width
@@ -28,8 +28,8 @@ EXPANSION = 4                                                      # outputs of 
 def conv2d(in_channels, out_channels, kernel, stride=1, padding=0, dilation=1):
     """A convolution without bias, He-initialized by its outputs."""
     std = math.sqrt(2.0 / (out_channels * kernel * kernel))
-    return nn.Conv2D(in_channels, out_channels, kernel, stride, padding, dilation, bias_attr=False,
-                     weight_attr=nn.initializer.Normal(0.0, std))
+    return Conv2D(in_channels, out_channels, kernel, stride, padding, dilation, bias_attr=False,
+                  weight_attr=nn.initializer.Normal(0.0, std))
 
 
 def batch_norm(channels):

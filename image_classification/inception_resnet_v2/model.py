@@ -17,7 +17,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import BasicConv2d, Branches, DropPath, Network, Stage, check_size, pytorch_uniform
+from image_classification.layers import BasicConv2d, Branches, Conv2D, DropPath, Network, Stage, check_size, pytorch_uniform
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches mixed_7a
 # PyTorch's default: uniform within +-1 / sqrt(fan_in).
@@ -38,7 +38,7 @@ class Residual(nn.Layer):
         self.names = [f'branch{i}' for i in range(len(branches))]
         for name, branch in zip(self.names, branches):
             self.add_sublayer(name, branch)
-        self.conv2d = nn.Conv2D(width, channels, 1, weight_attr=PYTORCH, bias_attr=pytorch_uniform(width))
+        self.conv2d = Conv2D(width, channels, 1, weight_attr=PYTORCH, bias_attr=pytorch_uniform(width))
         self.droppath = DropPath(droppath)
         self.scale, self.relu = scale, relu
 

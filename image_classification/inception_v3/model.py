@@ -14,7 +14,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Network, check_size, conv_bn, pytorch_uniform
+from image_classification.layers import Conv2D, Network, check_size, conv_bn, pytorch_uniform
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches Mixed_7a
 
@@ -34,8 +34,8 @@ class BasicConv2d(nn.Layer):
 
     def __init__(self, c_in, c_out, kernel, stride=1, padding=0, std=0.1):
         super().__init__()
-        self.conv = nn.Conv2D(c_in, c_out, kernel, stride, padding, bias_attr=False,
-                              weight_attr=nn.initializer.TruncatedNormal(std=std))
+        self.conv = Conv2D(c_in, c_out, kernel, stride, padding, bias_attr=False,
+                           weight_attr=nn.initializer.TruncatedNormal(std=std))
         self.bn = nn.BatchNorm2D(c_out, epsilon=1e-3)
 
     def forward(self, x):

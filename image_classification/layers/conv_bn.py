@@ -1,9 +1,8 @@
 """A convolution followed by batch norm, in the form that is fastest on a CPU; the plain one on a GPU and in an export."""
-import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers.depthwise import convolve
+from image_classification.layers.convolution import convolve, takes_forms
 
 
 def conv_bn(x, conv, bn):
@@ -14,7 +13,7 @@ def conv_bn(x, conv, bn):
     in training the batch's mean takes it away again, in evaluation it shifts the norm's own bias.
     """
     hooked = conv._forward_pre_hooks or conv._forward_post_hooks or bn._forward_pre_hooks or bn._forward_post_hooks
-    if hooked or type(bn) is not nn.BatchNorm2D or not (paddle.in_dynamic_mode() and x.place.is_cpu_place()):
+    if hooked or type(bn) is not nn.BatchNorm2D or not takes_forms(x, conv):
         return bn(conv(x))
     y = convolve(x, conv)
     if conv.bias is None:

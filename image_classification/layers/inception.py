@@ -4,6 +4,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.layers.conv_bn import conv_bn
+from image_classification.layers.convolution import Conv2D
 
 
 class BasicConv2d(nn.Layer):
@@ -16,7 +17,7 @@ class BasicConv2d(nn.Layer):
         super().__init__()
         kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
         padding = tuple(side // 2 for side in kernel) if same else 0
-        self.conv = nn.Conv2D(c_in, c_out, kernel, stride, padding, weight_attr=init, bias_attr=False)
+        self.conv = Conv2D(c_in, c_out, kernel, stride, padding, weight_attr=init, bias_attr=False)
         self.bn = nn.BatchNorm2D(c_out, epsilon=1e-3)
 
     def forward(self, x):

@@ -21,7 +21,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, Stage, conv_bn, levels_of, merge_heads, split_heads
+from image_classification.layers import Conv2D, DropPath, Network, Stage, conv_bn, levels_of, merge_heads, split_heads
 
 INITIALIZERS = {'tn': nn.initializer.TruncatedNormal(std=0.02), 'kn': nn.initializer.KaimingNormal(),
                 'ku': nn.initializer.KaimingUniform(), 'xu': nn.initializer.XavierUniform()}
@@ -34,8 +34,8 @@ def linear(in_features, out_features, init, bias=True):
 
 
 def conv2d(in_channels, out_channels, kernel, stride, padding, groups, init):
-    return nn.Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, weight_attr=INITIALIZERS[init],
-                     bias_attr=nn.initializer.Constant(0.0))
+    return Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, weight_attr=INITIALIZERS[init],
+                  bias_attr=nn.initializer.Constant(0.0))
 
 
 def project_heads(tokens, layers):

@@ -20,7 +20,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, Stage, channel_shuffle, conv_bn, levels_of, merge_heads, split_heads
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, channel_shuffle, conv_bn, levels_of,
+                                         merge_heads, split_heads)
 
 
 def linear(in_features, out_features):
@@ -30,8 +31,8 @@ def linear(in_features, out_features):
 
 def conv2d(in_channels, out_channels, kernel=1, stride=1, groups=1):
     std = sqrt(2 / (kernel * kernel * out_channels))               # whatever the groups
-    return nn.Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
-                     weight_attr=nn.initializer.Normal(0.0, std))
+    return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
+                  weight_attr=nn.initializer.Normal(0.0, std))
 
 
 def hard_sigmoid(x):

@@ -13,7 +13,7 @@ from math import sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Network, Stage, check_width, conv_bn, make_divisible
+from image_classification.layers import Conv2D, Network, Stage, check_width, conv_bn, make_divisible
 
 STEM = 32                                                          # channels at width 1
 STAGES = [(64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2)]  # channels, blocks, stride of the first block
@@ -22,8 +22,8 @@ STAGES = [(64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2)]  # ch
 def conv2d(c_in, c_out, kernel, stride=1, groups=1):
     """A convolution without bias that keeps the map's size but for its stride, drawn for what one output pixel feeds."""
     fan_out = kernel * kernel * c_out // groups
-    return nn.Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
-                     weight_attr=nn.initializer.Normal(std=sqrt(2.0 / fan_out)))
+    return Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
+                  weight_attr=nn.initializer.Normal(std=sqrt(2.0 / fan_out)))
 
 
 def batch_norm(channels):

@@ -12,7 +12,7 @@ from math import sqrt
 
 from paddle import nn
 
-from image_classification.layers import DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
+from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
 
 STEM, LAST = 32, 1280                                              # channels at width 1
 STAGES = [  # expansion, channels, blocks, stride of the first block: table 2 of the paper
@@ -21,8 +21,8 @@ STAGES = [  # expansion, channels, blocks, stride of the first block: table 2 of
 
 def conv2d(c_in, c_out, kernel, stride=1, groups=1):
     """A convolution without bias that keeps the map's size but for its stride."""
-    return nn.Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
-                     weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * c_out))))
+    return Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
+                  weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * c_out))))
 
 
 def batch_norm(channels):

@@ -19,7 +19,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
+from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
 
 STEM = 16                                                          # channels at width 1
 LARGE = [  # kernel, hidden channels, channels, squeeze-and-excitation, activation, stride: table 1 of the paper
@@ -43,9 +43,9 @@ WIDTH_RULES = ('paper', 'torchvision')
 
 def conv2d(c_in, c_out, kernel, stride=1, groups=1, bias=False):
     """A convolution that keeps the map's size but for its stride."""
-    return nn.Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups,
-                     weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * c_out))),
-                     bias_attr=nn.initializer.Constant(0.0) if bias else False)
+    return Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups,
+                  weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * c_out))),
+                  bias_attr=nn.initializer.Constant(0.0) if bias else False)
 
 
 def linear(c_in, c_out):

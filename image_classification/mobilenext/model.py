@@ -19,7 +19,7 @@ import paddle
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
+from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
 
 STEM, LAST = 32, 1280                                              # channels at width 1
 STAGES = [  # reduction, channels, blocks, stride of the first block: the paper's table
@@ -36,7 +36,7 @@ def bottleneck_width(in_channels, out_channels, reduction):
 def conv_norm(in_channels, out_channels, kernel, stride=1, groups=1):
     """[convolution without bias, batch norm], the weights normal as He's rule says for the outputs."""
     init = nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * out_channels)))
-    return [nn.Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False),
+    return [Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False),
             nn.BatchNorm2D(out_channels)]
 
 

@@ -17,13 +17,13 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, Stage, channel_shuffle, conv_bn
+from image_classification.layers import Conv2D, DropPath, Network, Stage, channel_shuffle, conv_bn
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, std=None):
     """Without bias; normal, by default with a standard deviation of 1 / (input channels of a group)."""
     init = nn.initializer.Normal(std=std or groups / in_channels)
-    return nn.Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False)
+    return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False)
 
 
 def batch_norm(channels):

@@ -16,13 +16,13 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, Stage, channel_shuffle, conv_bn, pytorch_uniform
+from image_classification.layers import Conv2D, DropPath, Network, Stage, channel_shuffle, conv_bn, pytorch_uniform
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
     """Without bias; uniform within 1 / sqrt(fan_in), PyTorch's default, which torchvision leaves as it is."""
     init = nn.initializer.KaimingUniform(negative_slope=sqrt(5), nonlinearity='leaky_relu')
-    return nn.Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False)
+    return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False)
 
 
 def linear(in_features, out_features):

@@ -19,7 +19,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, Stage, check_size, conv_bn, pytorch_uniform
+from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, conv_bn, pytorch_uniform
 
 
 def linear(in_features, out_features, bias=True):
@@ -30,7 +30,7 @@ def linear(in_features, out_features, bias=True):
 def conv2d(in_channels, out_channels, kernel=1, stride=1, padding=0, groups=1):
     """With PyTorch's initialization: weight and bias uniform within 1 / sqrt(fan-in)."""
     uniform = pytorch_uniform(in_channels // groups * kernel * kernel)
-    return nn.Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, weight_attr=uniform, bias_attr=uniform)
+    return Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, weight_attr=uniform, bias_attr=uniform)
 
 
 def layer_scale(layer, shape, value):

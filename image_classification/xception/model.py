@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, check_size, pytorch_uniform
+from image_classification.layers import Conv2D, DropPath, Network, check_size, pytorch_uniform
 
 SMALLEST_SIZE = 7                                                  # leaves one pixel after the two unpadded convolutions
 
@@ -23,8 +23,8 @@ SMALLEST_SIZE = 7                                                  # leaves one 
 def conv2d(in_channels, out_channels, kernel, stride=1, padding=0, groups=1):
     """A convolution without bias, He-initialized by its outputs, groups not counted."""
     std = math.sqrt(2.0 / (out_channels * kernel * kernel))
-    return nn.Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, bias_attr=False,
-                     weight_attr=nn.initializer.Normal(0.0, std))
+    return Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, bias_attr=False,
+                  weight_attr=nn.initializer.Normal(0.0, std))
 
 
 def batch_norm(channels):
