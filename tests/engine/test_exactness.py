@@ -1,0 +1,140 @@
+"""The same numbers, however the work is divided: into batches, loader processes, training processes and stops.
+
+The networks have no batch norm where batches are divided: it would normalize by other images.
+"""
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from safetensors.numpy import load_file
+
+from image_classification.config import get_config
+from image_classification.datasets import get_dataloader, get_dataset
+from image_classification.engine.distributed import Group
+from image_classification.engine.evaluate import evaluate
+from image_classification.engine.report import Confusion
+from tests.engine.test_launch import start
+from tests.engine.test_trainer import assert_same_file, metrics, train
+
+# 20 steps of 8 of the 24 images; each image is transformed by chance, but by its number and epoch alone.
+TWENTY = {'TRAIN__MAX_STEPS': 20, 'TRAIN__NUM_EPOCHS': 7, 'TRAIN__BASE_LR': 0.01, 'VALIDATE_FREQ': 7, 'REPORT_FREQ': 1,
+          'TRAIN__RAND_AUGMENT': True, 'TRAIN__OPTIMIZER__NAME': 'SGD', 'TRAIN__MODEL_EMA': True, 'TRAIN__GRAD_CLIP': 1.0}
+EVERYTHING = {'TRAIN__RAND_AUGMENT': True, 'TRAIN__RANDOM_ERASE_PROB': 0.5, 'TRAIN__RANDOM_ERASE_COUNT': 2,
+              'TRAIN__MIXUP_ALPHA': 0.5, 'TRAIN__CUTMIX_ALPHA': 1.0, 'TRAIN__MIXUP_MODE': 'elem', 'TRAIN__MODEL_EMA': True}
+
+
+@pytest.fixture
+def without_batch_norm(tiny):
+    """without_batch_norm(**overrides): `tiny` with a network that has layer norm alone."""
+    def make(**overrides):
+        cfg = tiny(**{**TWENTY, **overrides}).clone()
+        keys = ('DATA', 'TRAIN')
+        flat = {f'{group}.{key}': value for group in keys for key, value in cfg[group].items() if not isinstance(value, dict)}
+        flat['TRAIN.OPTIMIZER.NAME'] = cfg.TRAIN.OPTIMIZER.NAME
+        return get_config('edgenext_xx_small', {**flat, 'MODEL.NUM_CLASSES': 2, 'MODEL.DROPPATH': 0.0, 'SAVE': cfg.SAVE,
+                                                'EXPORT': False, 'REPORT_FREQ': cfg.REPORT_FREQ,
+                                                'VALIDATE_FREQ': cfg.VALIDATE_FREQ})
+    return make
+
+
+def in_processes(count, cfg):
+    """Run a configuration in several processes, as a user starts them; returns the directory of the run."""
+    before = set(Path(cfg.SAVE).glob('*'))
+    file = Path(cfg.SAVE).with_name(f'processes{count}.yaml')
+    file.write_text(cfg.dump())
+    done = start('main_multi_gpu.py', '-cfg', file, '-ngpus', count)
+    assert done.returncode == 0, done.stderr
+    return next(iter(set(Path(cfg.SAVE).glob('*')) - before), None)
+
+
+def assert_close(a, b, limit):
+    """All weights, their averages and the optimizer's state are equal to `limit`."""
+    a, b = (load_file(directory / 'last.safetensors') for directory in (a, b))
+    assert a.keys() == b.keys()
+    differences = {name: np.abs(a[name].astype(float) - b[name]).max() for name in a if a[name].size}
+    worst = max(differences, key=differences.get)
+    assert differences[worst] < limit, worst
+
+
+@pytest.mark.parametrize('optimizer', ['SGD', 'AdamW'])
+def test_accumulating_two_batches_is_one_of_twice_the_size_after_20_steps(without_batch_norm, optimizer):
+    options = {'TRAIN__OPTIMIZER__NAME': optimizer, 'TRAIN__BASE_LR': 0.01 if optimizer == 'SGD' else 1e-4}
+    two = train(without_batch_norm(**options, DATA__BATCH_SIZE=4, TRAIN__ACCUM_ITER=2))
+    one = train(without_batch_norm(**options, DATA__BATCH_SIZE=8))
+    assert metrics(one, 'train')[-1]['step'] == 20
+    assert_close(one, two, 1e-5)
+
+
+def test_two_processes_are_one_with_twice_the_batch_after_20_steps(without_batch_norm):
+    two = in_processes(2, without_batch_norm(DATA__BATCH_SIZE=4))
+    one = train(without_batch_norm(DATA__BATCH_SIZE=8))
+    losses = [[row['loss'] for row in metrics(directory, 'train')] for directory in (one, two)]
+    assert len(losses[0]) == 20
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
+    assert_close(one, two, 1e-5)
+
+
+def test_loader_processes_change_nothing_under_policies_mixup_and_erasing(tiny):
+    runs = [train(tiny(**EVERYTHING, DATA__NUM_WORKERS=workers, TRAIN__NUM_EPOCHS=1)) for workers in (0, 1, 3)]
+    for other in runs[1:]:
+        assert_same_file(runs[0] / 'last.safetensors', other / 'last.safetensors')
+        assert metrics(runs[0], 'train') == metrics(other, 'train')
+
+
+# Evaluation
+
+class ByColour(paddle.nn.Layer):
+    """(B, 3, H, W) -> logits (B, 2), of which some are wrong: by blue less red of one pixel."""
+
+    def forward(self, images):
+        difference = images[:, 2, 3, 3] - images[:, 0, 3, 3] - 2.1
+        return paddle.stack([-difference, difference], 1)
+
+
+def counts(cfg, world_size):
+    """The confusion of an evaluation and its number of images, summed over processes that run one after the other."""
+    total, images = np.zeros((2, 2), int), 0
+    for rank in range(world_size):
+        confusion = Confusion(2)
+        loader = get_dataloader(cfg, get_dataset(cfg, False), False, rank, world_size)
+        for pictures, labels in loader.epoch(0):
+            confusion.add(labels.numpy(), ByColour()(pictures).argmax(1).numpy())
+            images += len(labels)
+        total += confusion.counts
+    return total.tolist(), images
+
+
+@pytest.mark.parametrize('world_size', [1, 2, 3])
+@pytest.mark.parametrize('workers', [0, 1, 3])
+def test_each_class_has_the_same_counts_for_any_batch_size_workers_and_processes(tiny, world_size, workers):
+    expected = counts(tiny(DATA__BATCH_SIZE=1), 1)
+    assert 0 < np.trace(expected[0]) < expected[1] == 10           # some are right and some are wrong
+    for size in (1, 7, 32):
+        cfg = tiny(DATA__BATCH_SIZE_EVAL=size, DATA__NUM_WORKERS=workers)
+        assert counts(cfg, world_size) == expected
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_process_without_images_evaluates_none(tiny, workers):
+    dataset = get_dataset(tiny(), False)
+    dataset.labels = dataset.labels[:2]
+    loader = get_dataloader(tiny(DATA__NUM_WORKERS=workers), dataset, False, rank=2, world_size=3)
+    assert list(loader.epoch(0)) == [] and len(loader) == 0
+
+
+def test_evaluation_by_batches_is_that_of_all_images(tiny):
+    results = [evaluate(ByColour(), get_dataloader(cfg, get_dataset(cfg, False), False), Group())
+               for cfg in (tiny(DATA__BATCH_SIZE_EVAL=size) for size in (1, 7, 32))]
+    assert results[0]['top1'] == results[1]['top1'] == results[2]['top1']
+    assert [result['images'] for result in results] == [10, 10, 10]
+
+
+def test_three_processes_evaluate_as_one_does(tiny):
+    weights = train(tiny(TRAIN__MAX_STEPS=3)) / 'last.safetensors'
+    options = {'EVAL': True, 'PER_CLASS': True, 'MODEL__PRETRAINED': str(weights), 'DATA__BATCH_SIZE_EVAL': 7}
+    one, three = train(tiny(**options)), in_processes(3, tiny(**options))
+    assert (one / 'per_class.csv').read_bytes() == (three / 'per_class.csv').read_bytes()
+    a, b = (metrics(directory, 'eval')[0] for directory in (one, three))
+    assert (a['top1'], a['top5'], a['images']) == (b['top1'], b['top5'], b['images'])
+    assert a['images'] == 10 and abs(a['loss'] - b['loss']) < 1e-6
