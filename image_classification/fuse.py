@@ -8,21 +8,30 @@ _NORMS = (nn.BatchNorm1D, nn.BatchNorm2D)
 
 
 def fuse(model):
-    """A copy of the network in evaluation mode in which each batch norm that directly follows a convolution or a linear layer,
+    """A copy like that of `fix` in which, moreover, each batch norm that directly follows a convolution or a linear layer,
     or directly precedes a linear layer, is part of it; the same outputs but for rounding.
 
-    Which layers follow each other is seen on one image of the configuration's size. Norms elsewhere stay. Layers that derive
-    something from their weights in each pass, as EfficientViT its attention biases, do so once: those with a method `fix`.
+    Which layers follow each other is seen on one image of the configuration's size. Norms elsewhere stay.
     """
-    model = copy.deepcopy(model)
-    model.eval()
+    model = fix(model)
     for first, second in _neighbours(model):
         if isinstance(second, _NORMS):
             _fold_behind(first, second)
             _replace(model, second, nn.Identity())
         else:
             _try_in_front(model, first, second)
+    return model
+
+
+def fix(model):
+    """A copy of the network for evaluation without dropout, in which layers that derive something from their weights in each
+    pass, as EfficientViT its attention biases, have done so once: those with a method `fix`. The same outputs but for rounding.
+    """
+    model = copy.deepcopy(model)
+    model.eval()
     for layer in model.sublayers():
+        if isinstance(layer, nn.Dropout):
+            _replace(model, layer, nn.Identity())                  # Paddle Inference would copy
         if hasattr(layer, 'fix'):
             layer.fix()
     return model

@@ -35,6 +35,8 @@ def parse():
     parser.add_argument('--preprocess', action='store_true',
                         help='take uint8 pixels (B, H, W, 3), RGB, and scale and normalize them in the graph')
     parser.add_argument('--image-size', type=int, help='side of the square input in pixels; by default that of the training')
+    parser.add_argument('--allow-unsupported', action='store_true',
+                        help='with the format lite, write operators that Paddle-Lite does not document, too')
     return parser.parse_args()
 
 
@@ -79,7 +81,8 @@ def main():
     args = parse()
     model, class_names, directory = load(args)
     directory = Path(args.output) if args.output else directory
-    export_model(model, directory, class_names, args.format, args.softmax, args.image_size, args.preprocess)
+    export_model(model, directory, class_names, args.format, args.softmax, args.image_size, args.preprocess,
+                 args.allow_unsupported)
     for path in sorted(directory.iterdir()):
         print(f'{path}  {path.stat().st_size:,} bytes')
     report(yaml.safe_load((directory / 'inference.yaml').read_text(encoding='utf-8')), directory)
@@ -90,6 +93,11 @@ def report(description, directory):
     if 'onnx' in description:
         nodes = description['onnx']['nodes']
         print(f'ONNX opset {description["onnx"]["opset"]}: {nodes["converted"]} nodes, {nodes["folded"]} when folded')
+    if 'lite' in description:
+        found = description['lite']
+        print(f'for Paddle-Lite: cd {shlex.quote(str(directory))} && {found["command"]}')
+        for what in ('extra_operators', 'unsupported_operators'):
+            print(f'{what.replace("_", " ")}: {", ".join(found[what]) or "none"}')
     for batch, difference in description['differences'].items():
         print(f'batch {batch}: largest difference from the network {difference["absolute"]:.1e}, '
               f'{difference["relative"]:.1e} of the output\'s standard deviation')

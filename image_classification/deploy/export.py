@@ -8,18 +8,19 @@ from pathlib import Path
 import paddle
 
 from image_classification.datasets import Preprocess
-from image_classification.deploy import onnx_format
+from image_classification.deploy import lite, onnx_format
 from image_classification.deploy.description import describe, examine, network_of, output_names, write_yaml
 from image_classification.deploy.static import on_cpu, to_static
 from image_classification.deploy.verify import reason, run_child, verify
 from image_classification.errors import UserError
 from image_classification.weights import write_safetensors
 
-FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino')
-_SAME_FILES = ('paddle', 'pdmodel')                                # both write inference.pdiparams, in another order
+FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite')
+_SAME_FILES = ('paddle', 'pdmodel', 'lite')                        # each writes inference.pdiparams, in another order
 
 
-def export_model(model, directory, class_names=None, format='paddle', softmax=False, image_size=None, pixels=False):
+def export_model(model, directory, class_names=None, format='paddle', softmax=False, image_size=None, pixels=False,
+                 allow_unsupported=False):
     """Write a network for other programs: one or more of the formats below, and inference.yaml.
 
     | format | files | for |
@@ -28,6 +29,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
     | pdmodel | inference.pdmodel, inference.pdiparams | the same, in older versions |
     | onnx | inference.onnx | ONNX Runtime, TensorRT, ... |
     | openvino | inference.xml, inference.bin | OpenVINO |
+    | lite | those of pdmodel, and README.txt with the command that converts them | Paddle-Lite on ARM |
 
     The batch size is free; height and width are, too, where the network allows it (`input.free_size` in inference.yaml).
     Every engine that is installed and for which there is a file must agree with the network before the directory appears.
@@ -40,6 +42,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
         softmax: put one at the end, so that the export gives probabilities.
         image_size: side of the square input in pixels; by default the configuration's DATA.IMAGE_SIZE.
         pixels: take uint8 (B, H, W, C), RGB; scaling, normalizing and the order of colours become part of the graph.
+        allow_unsupported: with the format lite, write a network whose operators Paddle-Lite does not document, too.
     Returns:
         {batch size: largest difference, relative to that output's standard deviation}; inference.yaml has the absolute one.
     Raises:
@@ -60,7 +63,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
             ready.mkdir()
             with on_cpu():
                 cfg, output = examine(model, preprocess, class_names, softmax)
-                order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels)
+                order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported)
                 differences = _write_verified(order, ready)
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
@@ -82,6 +85,7 @@ class _Order:
     formats: list
     softmax: bool
     pixels: bool
+    allow_unsupported: bool
 
     def shape(self, free):
         """(B, C, H, W) of the input, -1 where it is free."""
@@ -127,14 +131,16 @@ def _write(order, directory, free, sizes):
     """Write all formats and inference.yaml, verified at `sizes`."""
     content = describe(order.cfg, order.preprocess, order.class_names, order.output, order.pixels, free)
     report = {}
-    if set(order.formats) - {'pdmodel'}:
+    if set(order.formats) - {'pdmodel', 'lite'}:
         with tempfile.TemporaryDirectory() as scratch:
             prefix = str((directory if 'paddle' in order.formats else Path(scratch)) / 'inference')
             _trace(order, prefix, order.shape(free))
             if {'onnx', 'openvino'}.intersection(order.formats):
                 report = _write_onnx(order, prefix, directory, content)
-    if 'pdmodel' in order.formats:
+    if {'pdmodel', 'lite'}.intersection(order.formats):
         _write_pdmodel(order, directory / 'inference', order.shape(free))
+    if 'lite' in order.formats:
+        report['lite'] = lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported)
     write_yaml(directory / 'inference.yaml', content)              # the engines read in it what they are given
     verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels)
     content['output']['names'] = verified[next(iter(verified))]['outputs']

@@ -17,13 +17,18 @@ OPSET = 17                                                         # the first w
 NEEDS = {'onnx': ('paddle2onnx', 'onnx', 'onnxruntime'), 'openvino': ('paddle2onnx', 'onnx', 'onnxruntime', 'openvino')}
 
 
+def missing(format):
+    """The packages that writing `format` needs and that are not installed."""
+    return [package for package in NEEDS.get(format, ()) if not find_spec(package)]
+
+
 def check_installed(format):
     """Raise UserError where a package that writes `format` is missing."""
-    missing = [package for package in NEEDS.get(format, ()) if not find_spec(package)]
-    if missing:
-        newer = sys.version_info >= (3, 13) and 'paddle2onnx' in missing
+    packages = missing(format)
+    if packages:
+        newer = sys.version_info >= (3, 13) and 'paddle2onnx' in packages
         hint = 'There is no paddle2onnx for Python 3.13: export with Python 3.10 to 3.12.' if newer else install(format)
-        raise UserError(f'--format {format} needs {", ".join(missing)}, which is not installed. {hint}')
+        raise UserError(f'--format {format} needs {", ".join(packages)}, which is not installed. {hint}')
 
 
 def main(arguments):

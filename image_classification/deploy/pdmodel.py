@@ -48,6 +48,7 @@ def mend_operators():
         setattr(paddle, name, function)
         setattr(paddle.tensor, name, function)
         setattr(Variable, name, function)
+    F.pad = _pad_by(F.pad)
     F.gelu, F.sigmoid, F.tanh = _gelu, functions['sigmoid'], functions['tanh']
 
 
@@ -77,6 +78,17 @@ def _matmul(x, y, transpose_x=False, transpose_y=False, name=None):
 
 def _gelu(x, approximate=False, name=None):
     return _append('gelu', {'X': x}, approximate=approximate in (True, 'tanh'))
+
+
+def _pad_by(pad_by_numbers):
+    """`F.pad` that takes widths which depend on the size of the images, too."""
+    def pad(x, pad, *args, **kwargs):
+        if any(isinstance(width, Variable) for width in pad):
+            widths = [width if isinstance(width, Variable) else paddle.full([1], width, 'int32') for width in pad]
+            pad = paddle.concat([width.reshape([1]).astype('int32') for width in widths])
+        return pad_by_numbers(x, pad, *args, **kwargs)
+    pad.__module__ = 'paddle.tensor'
+    return pad
 
 
 def _sum(x, axis=None, dtype=None, keepdim=False, name=None):

@@ -6,15 +6,21 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from image_classification.fuse import fix
+
 
 class Deployed(nn.Layer):
     """A copy of `network` on the CPU, in evaluation mode: (B, C, H, W) -> logits or, with `softmax`, probabilities
-    (B, num_classes). With `pixels`, a `Preprocess`, it takes uint8 (B, H, W, C). To be built and used within `on_cpu`."""
+    (B, num_classes). With `pixels`, a `Preprocess`, it takes uint8 (B, H, W, C). To be built and used within `on_cpu`.
 
-    def __init__(self, network, softmax=False, pixels=None):
+    `fixed`: as `fuse.fix` makes it. Not `fuse`: the engines fold batch norms themselves (MobileNetV3-small, EfficientViT-M0:
+    no difference), and in Paddle Inference without oneDNN the bias of a convolution costs more than the norm.
+    """
+
+    def __init__(self, network, softmax=False, pixels=None, fixed=False):
         super().__init__()
         self.pixels = Pixels(pixels) if pixels else nn.Identity()
-        self.network = copy.deepcopy(network)
+        self.network = fix(network) if fixed else copy.deepcopy(network)
         self.softmax = softmax
         self.to(device='cpu')
         self.eval()
@@ -46,11 +52,11 @@ class Pixels(nn.Layer):
 
 
 def to_static(network, shape, softmax=False, pixels=None):
-    """A traced copy of `network`, ready for `paddle.jit.save`. -1 in `shape` (B, C, H, W) leaves that dimension free."""
+    """A traced, fixed copy of `network`, ready for `paddle.jit.save`. -1 in `shape` (B, C, H, W) leaves that dimension free."""
     if pixels:
         shape = [shape[0], *shape[2:], shape[1]]                   # (B, H, W, C)
     spec = paddle.static.InputSpec(shape, 'uint8' if pixels else 'float32', 'image')
-    return paddle.jit.to_static(Deployed(network, softmax, pixels), input_spec=[spec], full_graph=True)
+    return paddle.jit.to_static(Deployed(network, softmax, pixels, fixed=True), input_spec=[spec], full_graph=True)
 
 
 @contextlib.contextmanager

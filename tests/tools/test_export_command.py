@@ -53,6 +53,19 @@ def test_a_model_by_name_is_exported_with_its_weights_to_where_one_says(weights,
     assert (tmp_path / 'export' / 'mobileformer_26m' / 'inference.json').is_file()
 
 
+def test_several_formats_and_preprocessing_inside_are_reported(run_tool, tmp_path):
+    pytest.importorskip('paddle2onnx')
+    done = run_tool('export.py', '--model', 'mobilenet_v3_small_x0_5', '--image-size', 64, '--format', 'lite,onnx',
+                    '--preprocess', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'^ONNX opset 17: \d+ nodes, \d+ when folded$', done.stdout, re.M)
+    assert re.findall(r'^(\w+): \d\.\de-\d\d at batch 1, \d\.\de-\d\d at batch 3$', done.stdout, re.M) == [
+        'paddle_inference', 'onnxruntime']
+    directory = tmp_path / 'export' / 'mobilenet_v3_small_x0_5'
+    assert f'for Paddle-Lite: cd {directory.relative_to(tmp_path)} && paddle_lite_opt ' in done.stdout
+    assert 'input: uint8 NHWC, 64 x 64 pixels, but others work, too' in done.stdout
+
+
 def test_feature_maps_of_a_checkpoint_are_exported_beside_it_and_listed(checkpoint, run_tool):
     done = run_tool('export.py', checkpoint, '--features', '1,2,-1')
     assert done.returncode == 0, done.stderr

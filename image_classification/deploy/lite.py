@@ -1,0 +1,46 @@
+"""Paddle-Lite: the older program format, a check of its operators, and the command that makes the file for a phone."""
+from pathlib import Path
+
+from paddle.base import core
+
+from image_classification.errors import UserError
+
+LIST = Path(__file__).with_name('lite_operators.txt')
+GUIDE = 'README.txt'                                               # in the export directory
+COMMAND = ('paddle_lite_opt --model_file=inference.pdmodel --param_file=inference.pdiparams --optimize_out_type=naive_buffer '
+           '--optimize_out=inference --valid_targets=arm')
+
+
+def documented():
+    """{operator: 'base' or 'extra'} of those that Paddle-Lite documents for ARM CPUs."""
+    lines = [line.split(': ') for line in LIST.read_text().splitlines() if not line.startswith('#')]
+    return {name: kind for kind, names in lines for name in names.split()}
+
+
+def operators_of(program):
+    """The kinds of operators in a .pdmodel file, sorted."""
+    program = core.ProgramDesc(Path(program).read_bytes())
+    blocks = [program.block(i) for i in range(program.num_blocks())]
+    return sorted({block.op(i).type() for block in blocks for i in range(block.op_size())})
+
+
+def write_guide(directory, name, allow_unsupported=False):
+    """Write GUIDE into an export directory; what inference.yaml says of Paddle-Lite.
+
+    Raises:
+        UserError: the program has operators that Paddle-Lite does not document for ARM, unless that is allowed.
+    """
+    known, found = documented(), operators_of(Path(directory) / 'inference.pdmodel')
+    unsupported = [operator for operator in found if operator not in known]
+    if unsupported and not allow_unsupported:
+        raise UserError(f'{name} uses {", ".join(unsupported)}, which Paddle-Lite does not document for ARM (see {LIST.name}); '
+                        'wanted documented operators only. Choose another network or format, or write it all the same by '
+                        '--allow-unsupported, for a Paddle-Lite of your own.')
+    extra = [operator for operator in found if known.get(operator) == 'extra']
+    lines = [f'{name} for Paddle-Lite. On a computer with `pip install paddlelite`, in this directory:', '', COMMAND, '',
+             'It writes inference.nb, which the library on the phone loads.',
+             f'Operators: {", ".join(found)}.',
+             f'Beyond the basic ones, so take a library that is built with extra operators: {", ".join(extra) or "none"}.',
+             f'Not documented for ARM: {", ".join(unsupported) or "none"}.']
+    (Path(directory) / GUIDE).write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    return {'command': COMMAND, 'extra_operators': extra, 'unsupported_operators': unsupported}

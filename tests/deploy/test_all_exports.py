@@ -1,0 +1,44 @@
+"""Every variant in every format, in hours: PYTHONPATH=. python -m pytest -m slow tests/deploy/test_all_exports.py"""
+import paddle
+import pytest
+import yaml
+
+import image_classification as ic
+from image_classification.deploy import engines
+from image_classification.deploy.export import export_model
+from image_classification.deploy.onnx_format import NEEDS, missing
+
+SMALLEST = {'inception_v2': 139, 'inception_v3': 139, 'inception_v4': 139, 'inception_resnet_v2': 139, 'xception': 139,
+            'blazeface_front': 128, 'blazeface_back': 256}         # those that take no map of 96 x 96 pixels
+
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize('name', ic.list_models())]
+
+
+@pytest.fixture
+def model(name):
+    """With running statistics that fit its weights; otherwise many would magnify rounding."""
+    paddle.seed(0)
+    network, size = ic.create_model(name), SMALLEST.get(name, 96)
+    with paddle.no_grad():
+        for _ in range(3):
+            network(paddle.randn([4, 3, size, size]))
+    return network
+
+
+def description(model, directory, formats, name):
+    export_model(model, directory, format=formats, image_size=SMALLEST.get(name, 96), allow_unsupported=True)
+    return yaml.safe_load((directory / 'inference.yaml').read_text(encoding='utf-8'))
+
+
+def test_every_network_agrees_in_every_engine(model, name, tmp_path):
+    formats = ['paddle', *(format for format in NEEDS if not missing(format))]
+    content = description(model, tmp_path / 'export', formats, name)
+    assert list(content['engines']) == engines.engines_of(tmp_path / 'export') == engines.available()
+    assert all(found['differences'][batch]['relative'] < 1e-3 for found in content['engines'].values() for batch in (1, 3))
+    assert content['input']['free_size'] or name.startswith('blazeface_')
+
+
+def test_every_network_is_written_for_paddle_lite(model, name, tmp_path):
+    content = description(model, tmp_path / 'export', 'lite', name)
+    assert content['engines']['paddle_inference']['differences'][1]['relative'] < 1e-3
+    assert not content['lite']['unsupported_operators']

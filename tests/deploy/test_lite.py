@@ -1,0 +1,45 @@
+import pytest
+import yaml
+
+import image_classification as ic
+from image_classification.deploy import lite
+from image_classification.deploy.export import export_model
+from image_classification.errors import UserError
+
+
+@pytest.fixture(scope='module')
+def for_lite(tmp_path_factory):
+    directory = tmp_path_factory.mktemp('lite') / 'export'
+    export_model(ic.create_model('mobilenet_v3_small_x0_5'), directory, format='lite', image_size=64)
+    return directory
+
+
+def test_the_list_names_its_source_and_both_kinds_of_operators():
+    assert 'Paddle-Lite, docs/' in lite.LIST.read_text() and 'commit' in lite.LIST.read_text()
+    known = lite.documented()
+    assert known['conv2d'] == 'base' and known['layer_norm'] == 'extra' and 'unbind' not in known
+
+
+def test_the_directory_holds_the_older_format_and_the_exact_command(for_lite):
+    assert {'inference.pdmodel', 'inference.pdiparams', 'README.txt'} <= {path.name for path in for_lite.iterdir()}
+    command = ('paddle_lite_opt --model_file=inference.pdmodel --param_file=inference.pdiparams '
+               '--optimize_out_type=naive_buffer --optimize_out=inference --valid_targets=arm')
+    assert command in (for_lite / 'README.txt').read_text().splitlines()
+    content = yaml.safe_load((for_lite / 'inference.yaml').read_text())['lite']
+    assert content == {'command': command, 'extra_operators': content['extra_operators'], 'unsupported_operators': []}
+
+
+def test_the_operators_are_those_of_the_program(for_lite):
+    found = lite.operators_of(for_lite / 'inference.pdmodel')
+    assert {'feed', 'conv2d', 'depthwise_conv2d', 'hard_swish', 'fetch'} <= set(found)
+    assert f'Operators: {", ".join(found)}.' in (for_lite / 'README.txt').read_text()
+
+
+def test_an_operator_that_is_not_documented_is_an_error_unless_allowed(for_lite, monkeypatch, tmp_path):
+    known = lite.documented()
+    monkeypatch.setattr(lite, 'documented', lambda: {name: kind for name, kind in known.items() if name != 'hard_swish'})
+    (tmp_path / 'inference.pdmodel').write_bytes((for_lite / 'inference.pdmodel').read_bytes())
+    with pytest.raises(UserError, match='net uses hard_swish, which Paddle-Lite does not document .* --allow-unsupported'):
+        lite.write_guide(tmp_path, 'net')
+    assert lite.write_guide(tmp_path, 'net', allow_unsupported=True)['unsupported_operators'] == ['hard_swish']
+    assert 'Not documented for ARM: hard_swish.' in (tmp_path / 'README.txt').read_text()
