@@ -28,7 +28,6 @@ from image_classification.engine.supervisor import Notes
 from image_classification.engine.sync_batch_norm import with_sync_batch_norm
 from image_classification.engine.visual import check_visual, open_visual
 from image_classification.errors import UserError
-from image_classification.layers import running_statistics
 from image_classification.models import build_model
 from image_classification.pretrained import load_pretrained, load_whole
 from image_classification.weights import load_state
@@ -126,6 +125,9 @@ class Trainer:
         self.progress = {'epoch': 0, 'batch': 0, 'step': 0, 'steps_per_epoch': self.steps_per_epoch, 'best': None,
                          'since_best': 0}                          # evaluations
         self.best = BestCheckpoints(cfg.KEEP_BEST)
+        self.parallel = self.model                                 # before resuming: DataParallel gives all processes the
+        if group.world_size > 1:                                   # first one's running statistics
+            self.parallel = paddle.DataParallel(self.model, find_unused_parameters=self.freeze.thaws)
         checkpoint = find_checkpoint(cfg, group)
         notes += self.criterion.distillation.notes
         notes += self.resume(checkpoint) if checkpoint else self.load_pretrained()
@@ -139,9 +141,6 @@ class Trainer:
         group.watch.listen(lambda reason, code: self.log.write(f'error: {reason}'))
         self.guard = StepGuard(self.model, group, cfg.TRAIN.MAX_BAD_STEPS)
         self.signals = StopSignals('finishing the step, saving, and stopping; once more ends the process at once')
-        self.parallel = self.model
-        if group.world_size > 1:                                   # what is frozen at first gets no gradient until it learns
-            self.parallel = paddle.DataParallel(self.model, find_unused_parameters=self.freeze.thaws)
         self.introduce(notes)
 
     def resume(self, checkpoint):
@@ -306,8 +305,9 @@ class Trainer:
     def evaluate(self, epoch):
         """Evaluate the moving average, or the network; keep the best."""
         progress = self.progress
-        for weights in (self.model.state_dict(), self.ema.average):
-            self.group.average_(running_statistics(weights).values())
+        statistics = list(own_statistics(self.model, self.ema).values())
+        own = [value.numpy() for value in statistics] if progress['batch'] else []
+        self.group.average_(statistics)
         with self.ema.applied_to(self.model) as model:
             metrics = evaluate(model, self.test_loader, self.group)
         self.log.metrics(kind='eval', epoch=epoch + 1, step=progress['step'], **metrics)
@@ -318,6 +318,8 @@ class Trainer:
         if better:
             progress['best'] = record
         self.best.add(record, self.save)
+        for tensor, value in zip(statistics, own):                 # stopped in mid-epoch, where nobody evaluates who goes on
+            tensor.set_value(value)
 
     def save_last(self):
         self.save(LAST, earlier_lasts(self.cfg.KEEP_CHECKPOINTS))

@@ -138,3 +138,20 @@ def test_three_processes_evaluate_as_one_does(tiny):
     a, b = (metrics(directory, 'eval')[0] for directory in (one, three))
     assert (a['top1'], a['top5'], a['images']) == (b['top1'], b['top5'], b['images'])
     assert a['images'] == 10 and abs(a['loss'] - b['loss']) < 1e-6
+def test_two_processes_resumed_in_the_middle_of_an_epoch_are_bit_for_bit_those_that_were_not_stopped(tiny):
+    options = {**EVERYTHING, 'REPORT_FREQ': 1, 'DATA__NUM_WORKERS': 1, 'SAVE_STEPS': 2, 'KEEP_CHECKPOINTS': 4}
+    whole = in_processes(2, tiny(**options))
+    after_2_of_3_steps = whole / 'early.safetensors'               # of another name, so that the run is another one
+    after_2_of_3_steps.write_bytes((whole / 'last-3.safetensors').read_bytes())    # those behind it are of steps 3, 4 and 6
+    resumed = in_processes(2, tiny(**options, MODEL__RESUME=str(after_2_of_3_steps)))
+    assert_same_file(whole / 'last.safetensors', resumed / 'last.safetensors')
+    assert metrics(whole, 'train')[2:] == metrics(resumed, 'train') and len(metrics(resumed, 'train')) == 4
+    assert metrics(whole, 'eval') == metrics(resumed, 'eval')
+
+
+def test_two_processes_stopped_by_a_limit_of_steps_go_on_bit_for_bit(tiny):
+    whole = in_processes(2, tiny(**EVERYTHING))
+    stopped = in_processes(2, tiny(**EVERYTHING, TRAIN__MAX_STEPS=2))                 # of 3 in an epoch
+    resumed = in_processes(2, tiny(**EVERYTHING, MODEL__RESUME=str(stopped / 'last.safetensors')))
+    assert resumed is None                                         # the same run goes on
+    assert_same_file(whole / 'last.safetensors', stopped / 'last.safetensors')
