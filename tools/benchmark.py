@@ -43,6 +43,8 @@ def parse():
     parser.add_argument('--memory', action='store_true', help='print the peak memory of every process, too')
     parser.add_argument('--exports', type=Path, help='keep the exports below this directory, and take those that are there')
     parser.add_argument('--json', type=Path, help='write all figures, versions and the machine to this file')
+    parser.add_argument('--tables', type=Path, nargs='+', metavar='JSON',
+                        help='print what these files of --json say, as one; time nothing')
     parser.add_argument('--markdown', type=Path, help='write what is printed to this file, too')
     peers = parser.add_argument_group('the same networks elsewhere')
     peers.add_argument('--peers', nargs='*', choices=(*TORCH, *PADDLE), metavar='LIBRARY',
@@ -104,26 +106,41 @@ def measure_all(names, args):
             yield from measure(name, args, args.exports or scratch)
 
 
-def report(results, pipeline, facts, args):
+def report(results, pipeline, facts, settings):
     """All that is printed, as one text."""
     labels, versions = table.columns(results), {'paddle': facts['paddle']}
     for result in results:
         for contender in result['contenders']:
             versions.update(contender['versions'])
+    turns = sorted({len(result['order']) // len(set(result['order'])) for result in results if result['order']})
     software = ', '.join(f'{name} {version}' for name, version in sorted(versions.items()))
-    where = facts.get('gpu') or f'{args.threads} thread{"s" if args.threads > 1 else ""} of {facts["processor"]}, ' \
-                                f'{facts["cores"]} cores'
+    where = facts.get('gpu') or f'{settings["threads"]} thread(s) of {facts["processor"]}, {facts["cores"]} cores'
     text = [f'{where}; {software}; {facts["system"]}, Python {facts["python"]}\n']
     if results:
         text += ['\n', table.head(labels), *(table.row(result, labels) for result in results),
-                 f'\nMilliseconds, median of {args.repeat} turns ± half the interquartile range. In brackets behind a peer: '
-                 'how many times as fast the eager network is and, if others ran, the fastest of them.\n']
-    if results and args.memory:
+                 f'\nMilliseconds, median of {" or ".join(map(str, turns))} turns ± half the interquartile range. In '
+                 'brackets behind a peer: how many times as fast our eager network is, and the fastest of our others.\n']
+    if results and settings['memory']:
         text += ['\nPeak memory of the process, MiB:\n\n', table.head(labels)]
         text += [table.memory_row(result, labels) for result in results]
     problems = table.failures(results) + ([f'input: {pipeline["error"]}\n'] if 'error' in pipeline else [])
     text += ['\nWhat did not run:\n\n', *(f'- {line}' for line in problems)] if problems else []
     return ''.join([*text, '\n' + pipeline['markdown'] if 'markdown' in pipeline else ''])
+
+
+def read_all(paths):
+    """What `report` takes, of several runs with the same settings."""
+    runs = []
+    for path in paths:
+        try:
+            runs.append(json.loads(path.read_text(encoding='utf-8')))
+            runs[-1]['results'], runs[-1]['settings']              # a file of --json has them
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f'{path} is no file of --json ({type(error).__name__}: {error})') from None
+    if any(run['settings'][key] != runs[0]['settings'][key] for run in runs for key in ('threads', 'device')):
+        raise UserError('the files of --tables are of different numbers of threads or devices; print them one by one')
+    results = sorted((result for run in runs for result in run['results']), key=lambda result: result['model'])
+    return results, runs[-1]['input'], runs[0]['machine'], runs[0]['settings']
 
 
 def write(path, text):
@@ -134,12 +151,15 @@ def write(path, text):
 @exit_with_message
 def main():
     args = parse()
+    if args.tables:
+        print(report(*read_all(args.tables)), end='')
+        return
     names = check(args)
     facts, results, pipeline = machine(args.device), [], {}
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
 
     def save():                                                    # after each result: a run may take hours, and be stopped
-        text = report(results, pipeline, facts, args)
+        text = report(results, pipeline, facts, settings)
         if args.markdown:
             write(args.markdown, text)
         if args.json:

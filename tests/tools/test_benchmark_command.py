@@ -27,7 +27,7 @@ def timed(run_tool, tmp_path_factory):
     folder = tmp_path_factory.mktemp('benchmark')
     done = run_tool('benchmark.py', MODEL, *TINY, '--what', 'forward', 'step', '--engines', 'eager', 'paddle_inference',
                     '--peers', 'paddle.vision', '--memory', '--json', folder / 'new' / 'times.json',
-                    '--markdown', folder / 'times.md')
+                    '--markdown', folder / 'times.md', timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads((folder / 'new' / 'times.json').read_text()), (folder / 'times.md').read_text()
 
@@ -43,7 +43,7 @@ def test_prints_a_row_for_each_thing_timed_and_a_column_for_each_contender(timed
 def test_a_peers_cell_has_the_ratios_to_the_eager_network_and_to_the_fastest_other(timed):
     [forward, step] = timed[1]['results']
     ratios = forward['ratios']['paddle.vision']
-    wanted = f'({ratios["eager"]:.2f}, {ratios["Paddle Inference"]:.2f})'
+    wanted = f'(eager {ratios["eager"]:.2f}, best {ratios["Paddle Inference"]:.2f})'
     assert rows(timed[0])[0]['paddle.vision'].endswith(wanted)
     times = {contender['label']: contender['median'] for contender in step['contenders']}
     assert step['ratios'] == {'paddle.vision': {'eager': times['paddle.vision'] / times['eager']}}
@@ -65,6 +65,18 @@ def test_the_markdown_file_has_what_is_printed_with_the_peak_memory(timed):
     assert timed[2] == timed[0]
     peaks = rows(timed[0], 1)
     assert 50 < int(peaks[0]['eager']) < 5000 and peaks[1]['Paddle Inference'] == '-'
+
+
+def test_tables_of_earlier_runs_are_printed_together(timed, run_tool, tmp_path):
+    for name, model in (('a', 'zz'), ('b', 'aa')):
+        results = [{**result, 'model': model} for result in timed[1]['results']]
+        (tmp_path / name).write_text(json.dumps({**timed[1], 'results': results}))
+    done = run_tool('benchmark.py', '--tables', tmp_path / 'a', tmp_path / 'b')
+    assert [row['model'] for row in rows(done.stdout)] == ['aa', 'aa', 'zz', 'zz']
+    assert done.stdout.replace('| aa |', f'| {MODEL} |').count('\n') == timed[0].count('\n') + 4
+    (tmp_path / 'b').write_text(json.dumps({**timed[1], 'settings': {**timed[1]['settings'], 'threads': 2}}))
+    assert 'different numbers of threads' in run_tool('benchmark.py', '--tables', tmp_path / 'a', tmp_path / 'b').stderr
+    assert 'is no file of --json' in run_tool('benchmark.py', '--tables', __file__).stderr
 
 
 FAKE_PADDLEVIT = {

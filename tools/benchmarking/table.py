@@ -30,9 +30,10 @@ def row(result, labels):
     """Milliseconds: median and half the interquartile range; behind a peer's, how many times as fast ours are."""
     cells = {contender['label']: cell(contender) for contender in result['contenders']}
     for peer, faster in result['ratios'].items():
-        eager = [faster[label] for label in ('eager',) if label in faster]
         others = [ratio for label, ratio in faster.items() if label != 'eager']
-        cells[peer] += f' ({", ".join(f"{ratio:.2f}" for ratio in [*eager, *([max(others)] if others else [])])})'
+        said = [f'eager {faster["eager"]:.2f}'] if 'eager' in faster else []
+        said += [f'best {max(others):.2f}'] if others else []
+        cells[peer] += f' ({", ".join(said)})' if said else ''
     return line(result, [cells.get(label, '-') for label in labels])
 
 
