@@ -258,9 +258,9 @@ class ToMobile_Bridge(nn.Layer):
         tokens = self.input_token_norm(tokens)
         keys, values = self.heads_k_proj(tokens), self.heads_v_proj(tokens)   # (B, heads, M, c)
         query = x.reshape([0, self.heads, C // self.heads, -1])    # (B, heads, c, H*W)
-        scores = paddle.matmul(query, keys, transpose_x=True, transpose_y=True)
-        attn = self.attn_dropout(F.softmax(scores))                # (B, heads, H*W, M)
-        out = paddle.matmul(values, attn, transpose_x=True, transpose_y=True).reshape([0, C, H, W])
+        # A row of pixels for each token: a softmax over rows is vectorized, one over the few tokens of each pixel is not.
+        attn = self.attn_dropout(F.softmax(keys @ query, axis=2))  # (B, heads, M, H*W)
+        out = paddle.matmul(values, attn, transpose_x=True).reshape([0, C, H, W])
         return x + self.droppath(self.dropout(out))
 
 

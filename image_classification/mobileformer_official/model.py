@@ -150,8 +150,9 @@ class GlobalToLocal(nn.Layer):
         query = x.reshape([0, self.heads, C // self.heads, -1])    # (B, heads, c, H*W)
         keys = split_heads(self.k(tokens), self.heads) * self.scale  # (B, heads, T, c)
         values = split_heads(self.proj(tokens), self.heads)        # (B, heads, T, c)
-        attn = F.softmax(paddle.matmul(query, keys, transpose_x=True, transpose_y=True))  # (B, heads, H*W, T)
-        out = paddle.matmul(values, attn, transpose_x=True, transpose_y=True)  # (B, heads, c, H*W)
+        # A row of pixels for each token: a softmax over rows is vectorized, one over the few tokens of each pixel is not.
+        attn = F.softmax(keys @ query, axis=2)                     # (B, heads, T, H*W)
+        out = paddle.matmul(values, attn, transpose_x=True)        # (B, heads, c, H*W)
         return x + self.drop_path(out.reshape([0, C, H, W]))
 
 
