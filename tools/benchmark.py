@@ -23,12 +23,14 @@ from tools.benchmarking.contenders import EAGER, PADDLE, TORCH, check_directorie
 from tools.benchmarking.processes import alternate  # noqa: E402
 from tools.benchmarking.surroundings import export, input_pipeline, machine  # noqa: E402
 
+WHAT = ('forward', 'step', 'input')
+
 
 def parse():
     parser = argparse.ArgumentParser(description='Milliseconds of forward passes and training steps, side by side.')
     parser.add_argument('patterns', nargs='*', help="names of models, e.g. 'mobilenet_v*'")
-    parser.add_argument('--what', nargs='+', choices=('forward', 'step', 'input'), default=['forward'],
-                        help='input is the input pipeline: images/s from JPEG files to batches')
+    parser.add_argument('--what', nargs='+', choices=WHAT, help='by default forward, or all that --tables have; input is the '
+                                                                'input pipeline: images/s from JPEG files to batches')
     parser.add_argument('--engines', nargs='+', choices=(*EAGER, *ENGINES), default=['eager', 'static', *available()],
                         metavar='ENGINE', help=f'of {", ".join((*EAGER, *ENGINES))}; by default all that are installed but '
                                                'fused (batch norms folded); a step is for eager and static')
@@ -128,8 +130,8 @@ def report(results, pipeline, facts, settings):
     return ''.join([*text, '\n' + pipeline['markdown'] if 'markdown' in pipeline else ''])
 
 
-def read_all(paths):
-    """What `report` takes, of several runs with the same settings."""
+def read_all(paths, what):
+    """What `report` takes, of several runs with the same settings: the results of `what`."""
     runs = []
     for path in paths:
         try:
@@ -139,7 +141,8 @@ def read_all(paths):
             raise UserError(f'{path} is no file of --json ({type(error).__name__}: {error})') from None
     if any(run['settings'][key] != runs[0]['settings'][key] for run in runs for key in ('threads', 'device')):
         raise UserError('the files of --tables are of different numbers of threads or devices; print them one by one')
-    results = sorted((result for run in runs for result in run['results']), key=lambda result: result['model'])
+    results = [result for run in runs for result in run['results'] if result['what'] in what]
+    results.sort(key=lambda result: (result['model'], result['what'], result['batch']))
     return results, runs[-1]['input'], runs[0]['machine'], runs[0]['settings']
 
 
@@ -152,8 +155,9 @@ def write(path, text):
 def main():
     args = parse()
     if args.tables:
-        print(report(*read_all(args.tables)), end='')
+        print(report(*read_all(args.tables, args.what or WHAT)), end='')
         return
+    args.what = args.what or ['forward']
     names = check(args)
     facts, results, pipeline = machine(args.device), [], {}
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}

@@ -126,7 +126,7 @@ def exported(job):
     images = np.random.default_rng(0).standard_normal([job['batch'], job['channels'], job['size'], job['size']], np.float32)
     module = {'paddle_inference': 'paddle'}.get(job['who'], job['who'])
     return Built(lambda: engine.run(images), lambda result: all(np.isfinite(array).all() for array in result),
-                 {module: importlib.import_module(module).__version__}, peak_memory)
+                 {module: importlib.import_module(module).__version__.split('-')[0]}, peak_memory)
 
 
 if __name__ == '__main__':
