@@ -17,7 +17,8 @@ def apply():
     if os.environ.get('PADDLE_MOBILE_BACKBONES_PLAIN') == '1':
         return
     # The MKL inside Paddle takes its slowest path on AMD processors unless told otherwise; ignored on Intel's.
-    os.environ.setdefault('MKL_DEBUG_CPU_TYPE', '7')
+    if platform.machine().lower() in ('x86_64', 'amd64'):
+        os.environ.setdefault('MKL_DEBUG_CPU_TYPE', '7')
     if platform.libc_ver()[0] == 'glibc':
         # glibc gives the memory of every freed map back to the kernel, and faults it in again for the next one.
         mallopt = ctypes.CDLL(None).mallopt

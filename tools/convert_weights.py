@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import paddle
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import image_classification as ic  # noqa: E402
+import image_classification as ic  # noqa: E402  (before paddle: it sets up the process)
+import paddle  # noqa: E402
+
 from image_classification.deploy.complexity import count_parameters  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import write_atomically  # noqa: E402
