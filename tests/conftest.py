@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import paddle
 import pytest
@@ -6,6 +8,8 @@ from PIL import Image
 import image_classification as ic
 
 from tests.download_server import server, url  # noqa: F401  (fixtures)
+
+os.environ['PADDLE_MOBILE_BACKBONES_OPERATORS'] = '0'              # the plain code, whatever is compiled on this machine
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 from image_classification.layers.conv_bn import conv_bn
 from image_classification.layers.convolution import Conv2D
 from image_classification.layers.drop_path import DropPath
+from image_classification.layers.dynamic_relu import dynamic_relu
 from image_classification.layers.features import FeatureExtractor
 from image_classification.layers.heads import merge_heads, split_heads
 from image_classification.layers.inception import BasicConv2d, Branches
@@ -13,5 +14,5 @@ from image_classification.layers.statistics import running_statistics
 from image_classification.layers.width import check_width, make_divisible
 
 __all__ = ['BasicConv2d', 'Branches', 'Conv2D', 'DropPath', 'FeatureExtractor', 'Network', 'PlainNetwork', 'Stage',
-           'channel_shuffle', 'check_size', 'check_width', 'conv_bn', 'levels_of', 'make_divisible', 'merge_heads',
-           'pytorch_uniform', 'running_statistics', 'set_checkpointing', 'split_heads']
+           'channel_shuffle', 'check_size', 'check_width', 'conv_bn', 'dynamic_relu', 'levels_of', 'make_divisible',
+           'merge_heads', 'pytorch_uniform', 'running_statistics', 'set_checkpointing', 'split_heads']

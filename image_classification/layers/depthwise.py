@@ -1,10 +1,13 @@
-"""Depthwise convolutions on a CPU: as one batched matrix product where the map is small, with a faster gradient elsewhere."""
+"""Depthwise convolutions on a CPU: by an operator in C++ where that is built (`operators.py`), else as one batched matrix product
+where the map is small and with a faster gradient where it is large."""
 from functools import lru_cache
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle.autograd import PyLayer
+
+from image_classification.layers import operators
 
 # Measured for kernels of 3 to 9, maps of 7 x 7 to 28 x 28 and batches of 1 to 32, with gradients: matrices win up to here.
 _NUMBERS_PER_IMAGE = 1000                                          # in one channel's matrix, per image and row of the kernel
@@ -21,6 +24,8 @@ def depthwise(x, weight, stride, padding):
     numbers = 1                                                    # H*W*H'*W'
     for length, k, step, pad in zip(x.shape[2:], kernel, stride, padding):
         numbers *= length * max(0, (length + 2 * pad - k) // step + 1)
+    if numbers > 0 and operators.serves(x):
+        return operators.depthwise(x, weight, stride, padding)
     if 0 < numbers <= _NUMBERS_PER_IMAGE * max(kernel) * x.shape[0] and numbers * x.shape[1] <= _MOST_NUMBERS:
         return _as_matrices(x, weight, stride, padding)
     faster = max(stride) == 1 and all(pad < k for k, pad in zip(kernel, padding))

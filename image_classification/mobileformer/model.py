@@ -21,7 +21,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Network, Stage, conv_bn, levels_of, merge_heads, split_heads
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, conv_bn, dynamic_relu,
+                                         levels_of, merge_heads, split_heads)
 
 INITIALIZERS = {'tn': nn.initializer.TruncatedNormal(std=0.02), 'kn': nn.initializer.KaimingNormal(),
                 'ku': nn.initializer.KaimingUniform(), 'xu': nn.initializer.XavierUniform()}
@@ -160,15 +161,8 @@ class DyReLU(nn.Layer):
 
     def forward(self, x, pieces):                                  # (B, C, H, W)
         if self.fixed:
-            return self.largest(x.flatten(0, 1).unsqueeze(0), pieces).reshape(paddle.shape(x))
-        return self.largest(x, pieces)
-
-    def largest(self, x, pieces):
-        out = None
-        for slope, offset in pieces:
-            line = x * slope + offset
-            out = line if out is None else paddle.maximum(out, line)
-        return out
+            return dynamic_relu(x.flatten(0, 1).unsqueeze(0), *zip(*pieces)).reshape(paddle.shape(x))
+        return dynamic_relu(x, *zip(*pieces))
 
 
 class BottleNeck(nn.Layer):

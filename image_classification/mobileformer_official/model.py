@@ -20,8 +20,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, channel_shuffle, conv_bn, levels_of,
-                                         merge_heads, split_heads)
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, channel_shuffle, conv_bn,
+                                         dynamic_relu, levels_of, merge_heads, split_heads)
 
 
 def linear(in_features, out_features):
@@ -38,11 +38,6 @@ def conv2d(in_channels, out_channels, kernel=1, stride=1, groups=1):
 def hard_sigmoid(x):
     """0 below -3, 1 above 3. Paddle's own has a slope of 0.1666667, which float64 would show."""
     return F.relu6(x + 3.0) / 6.0
-
-
-def dynamic_relu(x, slopes):
-    """The larger of two lines through the origin: (B, C, H, W), 2 x (B, C, 1, 1) -> (B, C, H, W)."""
-    return paddle.maximum(x * slopes[0], x * slopes[1])
 
 
 class ChannelShuffle(nn.Layer):

@@ -1,0 +1,50 @@
+"""Compile the optional operators for a CPU: python -m image_classification.build_operators
+
+Needs a C++ compiler. It takes about half a minute, once for each version of Paddle. See `layers/operators.py`.
+"""
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from image_classification.errors import UserError, exit_with_message
+from image_classification.files import write_atomically
+from image_classification.layers import operators
+
+# In a process of its own: Paddle ends the one in which a compilation fails.
+COMPILE = '''
+import sys
+from paddle.utils.cpp_extension import load
+load(name='mobile_backbones', sources=[sys.argv[1]], build_directory=sys.argv[2], extra_cxx_cflags=['-O3', '-fopenmp'],
+     extra_ldflags=['-fopenmp'], verbose=True)
+'''
+
+
+def build():
+    """Compile the operators into the cache and return the library's path. Raises UserError with the compiler's last lines."""
+    library = operators.library_path()
+    with tempfile.TemporaryDirectory() as folder:
+        result = subprocess.run([sys.executable, '-c', COMPILE, str(operators.SOURCE), folder], capture_output=True, text=True)
+        made = sorted(Path(folder).rglob('*.so'))
+        if result.returncode or not made:
+            lines = [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]
+            raise UserError('the operators could not be compiled; wanted a C++ compiler that Paddle takes (g++ on Linux), and the '
+                            'headers of Python. Without the operators everything works, slower. The last lines were:\n'
+                            + '\n'.join(lines[-8:]))
+        library.parent.mkdir(parents=True, exist_ok=True)
+        advice = 'Set PADDLE_MOBILE_BACKBONES_HOME to a folder that can be written.'
+        write_atomically(library, lambda path: shutil.copyfile(made[0], path), advice)
+    write_atomically(operators.digest_path(library), lambda path: path.write_text(operators.digest(library)), advice)
+    return library
+
+
+@exit_with_message
+def main():
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    print(f'compiled {build()}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,326 @@
+// Depthwise convolution and dynamic ReLU for a CPU, float32, with gradients. Built by tools/build_operators.py.
+//
+// A map is copied once into a frame with its padding. Then a whole map is one long vector: output i is a weighted sum of frame
+// elements i + offset, one offset per tap of the kernel; what falls between the rows is thrown away. With a stride of s, the frame
+// is split into s * s frames, one for each remainder of row and column, so that neighbours stay neighbours.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "paddle/extension.h"
+
+// The loops below are compiled for several processors, and the right one is chosen when the program runs.
+#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "fma", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+
+namespace {
+
+typedef float Lane __attribute__((vector_size(64), aligned(4), may_alias));
+constexpr int kLane = 16;
+constexpr int kSlack = 4 * kLane;  // floats that may be read or written behind the end of a buffer
+
+inline Lane& at(float* p) { return *reinterpret_cast<Lane*>(p); }
+inline const Lane& at(const float* p) { return *reinterpret_cast<const Lane*>(p); }
+
+// out[i] = sum over t of weight[t] * source[t][i]
+FOR_EACH_PROCESSOR
+void weighted_sum(const float* const* source, const float* weight, int taps, float* out, int count) {
+  for (int i = 0; i < count; i += 4 * kLane) {
+    Lane a{}, b{}, c{}, d{};
+    for (int t = 0; t < taps; ++t) {
+      const float* p = source[t] + i;
+      const float w = weight[t];
+      a += w * at(p);
+      b += w * at(p + kLane);
+      c += w * at(p + 2 * kLane);
+      d += w * at(p + 3 * kLane);
+    }
+    at(out + i) = a;
+    at(out + i + kLane) = b;
+    at(out + i + 2 * kLane) = c;
+    at(out + i + 3 * kLane) = d;
+  }
+}
+
+// sum[t] += sum over i of source[t][i] * grad[i]; `grad` holds zeros behind its end, and `source` finite numbers
+FOR_EACH_PROCESSOR
+void products(const float* const* source, int taps, const float* grad, float* sum, int count) {
+  int t = 0;
+  for (; t + 4 <= taps; t += 4) {
+    const float *p0 = source[t], *p1 = source[t + 1], *p2 = source[t + 2], *p3 = source[t + 3];
+    Lane a{}, b{}, c{}, d{};
+    for (int i = 0; i < count; i += kLane) {
+      const Lane g = at(grad + i);
+      a += g * at(p0 + i);
+      b += g * at(p1 + i);
+      c += g * at(p2 + i);
+      d += g * at(p3 + i);
+    }
+    for (int j = 0; j < kLane; ++j) {
+      sum[t] += a[j];
+      sum[t + 1] += b[j];
+      sum[t + 2] += c[j];
+      sum[t + 3] += d[j];
+    }
+  }
+  for (; t < taps; ++t) {
+    Lane a{};
+    for (int i = 0; i < count; i += kLane) a += at(grad + i) * at(source[t] + i);
+    for (int j = 0; j < kLane; ++j) sum[t] += a[j];
+  }
+}
+
+// Sizes of one convolution and where its taps read.
+struct Shape {
+  int height, width, out_height, out_width, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+  int pitch, frame;    // of each split frame: floats in a row, floats in all
+  int count;           // length of the long vector
+  int taps, frames;
+  std::vector<int> offset;  // of each tap, in the split frames, which lie one behind the other
+
+  Shape(const paddle::Tensor& x, const paddle::Tensor& weight, int sh, int sw, int ph, int pw)
+      : height(x.shape()[2]), width(x.shape()[3]), kernel_h(weight.shape()[2]), kernel_w(weight.shape()[3]), stride_h(sh),
+        stride_w(sw), pad_h(ph), pad_w(pw) {
+    out_height = (height + 2 * ph - kernel_h) / sh + 1;
+    out_width = (width + 2 * pw - kernel_w) / sw + 1;
+    pitch = out_width + (kernel_w - 1) / sw;
+    frame = (out_height + (kernel_h - 1) / sh) * pitch + kSlack + kernel_w;
+    count = (out_height - 1) * pitch + out_width;
+    taps = kernel_h * kernel_w;
+    frames = sh * sw;
+    for (int a = 0; a < kernel_h; ++a)
+      for (int b = 0; b < kernel_w; ++b)
+        offset.push_back((a % sh * sw + b % sw) * frame + a / sh * pitch + b / sw);
+  }
+
+  int long_size() const { return count + kSlack; }
+
+  // Calls f(row of the map, its place in the frames, first column, number of columns) for each row and column remainder.
+  template <typename F>
+  void each_row(F f) const {
+    for (int y = 0; y < height; ++y) {
+      const int row = y + pad_h;
+      if (row / stride_h >= out_height + (kernel_h - 1) / stride_h) continue;
+      for (int r = 0; r < stride_w; ++r) {
+        int first = ((r - pad_w) % stride_w + stride_w) % stride_w;  // the first column that falls into this frame
+        const int column = (first + pad_w) / stride_w;
+        const int there = std::min((width - first + stride_w - 1) / stride_w, pitch - column);
+        if (there > 0) f(y, (row % stride_h * stride_w + r) * frame + row / stride_h * pitch + column, first, there);
+      }
+    }
+  }
+
+  void split(const float* map, float* frames_) const {
+    each_row([&](int y, int place, int first, int columns) {
+      const float* from = map + y * width + first;
+      if (stride_w == 1) std::memcpy(frames_ + place, from, columns * sizeof(float));
+      else for (int i = 0; i < columns; ++i) frames_[place + i] = from[i * stride_w];
+    });
+  }
+
+  void merge(const float* frames_, float* map) const {
+    std::fill(map, map + height * width, 0.0f);  // what no output sees is in no frame
+    each_row([&](int y, int place, int first, int columns) {
+      float* to = map + y * width + first;
+      for (int i = 0; i < columns; ++i) to[i * stride_w] = frames_[place + i];
+    });
+  }
+};
+
+// What a thread needs for one map after another: zeros stay where no map writes.
+struct Workspace {
+  std::vector<float> frames, line, frames_grad;
+  std::vector<const float*> source;
+  std::vector<float> weights;
+
+  explicit Workspace(const Shape& s)
+      : frames(s.frames * s.frame), line(2 * s.frame + s.long_size()), frames_grad(s.frames * s.frame), source(s.taps),
+        weights(s.taps) {}
+
+  void read(const Shape& s, const float* x) {
+    s.split(x, frames.data());
+    for (int t = 0; t < s.taps; ++t) source[t] = frames.data() + s.offset[t];
+  }
+};
+
+void forward_map(const Shape& s, const float* x, const float* weight, float* out, Workspace* work) {
+  work->read(s, x);
+  float* line = work->line.data();
+  weighted_sum(work->source.data(), weight, s.taps, line, s.count);
+  for (int y = 0; y < s.out_height; ++y) std::memcpy(out + y * s.out_width, line + y * s.pitch, s.out_width * sizeof(float));
+}
+
+// Adds to `weight_grad`, writes `x_grad`.
+void backward_map(const Shape& s, const float* x, const float* weight, const float* grad, float* x_grad, float* weight_grad,
+                  Workspace* work) {
+  work->read(s, x);
+  float* line = work->line.data() + s.frame;  // the taps of the first rows reach the zeros in front
+  for (int y = 0; y < s.out_height; ++y) std::memcpy(line + y * s.pitch, grad + y * s.out_width, s.out_width * sizeof(float));
+  products(work->source.data(), s.taps, line, weight_grad, s.count);
+  for (int f = 0; f < s.frames; ++f) {  // the gradient of frame f: each tap that reads it, the other way round
+    int used = 0;
+    for (int t = 0; t < s.taps; ++t) {
+      if (s.offset[t] / s.frame != f) continue;
+      work->source[used] = line - s.offset[t] % s.frame;
+      work->weights[used++] = weight[t];
+    }
+    weighted_sum(work->source.data(), work->weights.data(), used, work->frames_grad.data() + f * s.frame, s.frame - kSlack);
+  }
+  s.merge(work->frames_grad.data(), x_grad);
+}
+
+// out = the larger of two lines at each number of a map
+FOR_EACH_PROCESSOR
+void two_lines(const float* x, int count, float a1, float b1, float a2, float b2, float* out) {
+  for (int i = 0; i < count; ++i) {
+    const float first = x[i] * a1 + b1, second = x[i] * a2 + b2;
+    out[i] = first > second ? first : second;
+  }
+}
+
+// sums: of the gradients of a1, b1, a2, b2. Where both lines meet, each gets half of the gradient, as from paddle.maximum.
+FOR_EACH_PROCESSOR
+void two_lines_gradient(const float* x, const float* grad, int count, float a1, float b1, float a2, float b2, float* x_grad,
+                        float* sums) {
+  Lane s0{}, s1{}, s2{}, s3{};
+  int i = 0;
+  for (; i + kLane <= count; i += kLane) {
+    const Lane v = at(x + i), g = at(grad + i), first = v * a1 + b1, second = v * a2 + b2, zero{};
+    const Lane g1 = first > second ? g : first < second ? zero : 0.5f * g, g2 = g - g1;
+    at(x_grad + i) = g1 * a1 + g2 * a2;
+    s0 += g1 * v;
+    s1 += g1;
+    s2 += g2 * v;
+    s3 += g2;
+  }
+  for (; i < count; ++i) {
+    const float first = x[i] * a1 + b1, second = x[i] * a2 + b2;
+    const float g1 = first > second ? grad[i] : first < second ? 0.0f : 0.5f * grad[i], g2 = grad[i] - g1;
+    x_grad[i] = g1 * a1 + g2 * a2;
+    sums[0] += g1 * x[i];
+    sums[1] += g1;
+    sums[2] += g2 * x[i];
+    sums[3] += g2;
+  }
+  for (int j = 0; j < kLane; ++j) {
+    sums[0] += s0[j];
+    sums[1] += s1[j];
+    sums[2] += s2[j];
+    sums[3] += s3[j];
+  }
+}
+
+}  // namespace
+
+std::vector<paddle::Tensor> DepthwiseForward(const paddle::Tensor& input, const paddle::Tensor& weights, int stride_h,
+                                             int stride_w, int pad_h, int pad_w) {
+  const paddle::Tensor x = input.contiguous(), weight = weights.contiguous();
+  const Shape s(x, weight, stride_h, stride_w, pad_h, pad_w);
+  const int64_t maps = x.shape()[0] * x.shape()[1], channels = x.shape()[1];
+  paddle::Tensor out = paddle::empty({x.shape()[0], channels, s.out_height, s.out_width}, x.dtype(), x.place());
+  const float *from = x.data<float>(), *w = weight.data<float>();
+  float* to = out.data<float>();
+#pragma omp parallel
+  {
+    Workspace work(s);
+#pragma omp for
+    for (int64_t i = 0; i < maps; ++i) {
+      forward_map(s, from + i * s.height * s.width, w + i % channels * s.taps, to + i * s.out_height * s.out_width, &work);
+    }
+  }
+  return {out};
+}
+
+std::vector<paddle::Tensor> DepthwiseBackward(const paddle::Tensor& input, const paddle::Tensor& weights,
+                                              const paddle::Tensor& gradient, int stride_h, int stride_w, int pad_h, int pad_w) {
+  const paddle::Tensor x = input.contiguous(), weight = weights.contiguous(), grad = gradient.contiguous();
+  const Shape s(x, weight, stride_h, stride_w, pad_h, pad_w);
+  const int64_t batch = x.shape()[0], channels = x.shape()[1];
+  paddle::Tensor x_grad = paddle::empty(x.shape(), x.dtype(), x.place());
+  paddle::Tensor weight_grad = paddle::full(weight.shape(), 0.0, weight.dtype(), weight.place());
+  const float *from = x.data<float>(), *w = weight.data<float>(), *g = grad.data<float>();
+  float *to = x_grad.data<float>(), *w_to = weight_grad.data<float>();
+#pragma omp parallel
+  {
+    Workspace work(s);
+#pragma omp for
+    for (int64_t c = 0; c < channels; ++c) {  // one thread sums a channel, in the order of the images: the same bits each time
+      for (int64_t b = 0; b < batch; ++b) {
+        const int64_t i = b * channels + c;
+        backward_map(s, from + i * s.height * s.width, w + c * s.taps, g + i * s.out_height * s.out_width,
+                     to + i * s.height * s.width, w_to + c * s.taps, &work);
+      }
+    }
+  }
+  return {x_grad, weight_grad};
+}
+
+// x (B, C, H, W); lines (B, C, 4): a1, b1, a2, b2.
+std::vector<paddle::Tensor> DynamicReLUForward(const paddle::Tensor& input, const paddle::Tensor& coefficients) {
+  const paddle::Tensor x = input.contiguous(), lines = coefficients.contiguous();
+  const int64_t maps = x.shape()[0] * x.shape()[1];
+  const int pixels = static_cast<int>(x.shape()[2] * x.shape()[3]);
+  paddle::Tensor out = paddle::empty(x.shape(), x.dtype(), x.place());
+  const float *from = x.data<float>(), *l = lines.data<float>();
+  float* to = out.data<float>();
+#pragma omp parallel for
+  for (int64_t i = 0; i < maps; ++i) {
+    two_lines(from + i * pixels, pixels, l[4 * i], l[4 * i + 1], l[4 * i + 2], l[4 * i + 3], to + i * pixels);
+  }
+  return {out};
+}
+
+std::vector<paddle::Tensor> DynamicReLUBackward(const paddle::Tensor& input, const paddle::Tensor& coefficients,
+                                                const paddle::Tensor& gradient) {
+  const paddle::Tensor x = input.contiguous(), lines = coefficients.contiguous(), grad = gradient.contiguous();
+  const int64_t maps = x.shape()[0] * x.shape()[1];
+  const int pixels = static_cast<int>(x.shape()[2] * x.shape()[3]);
+  paddle::Tensor x_grad = paddle::empty(x.shape(), x.dtype(), x.place());
+  paddle::Tensor lines_grad = paddle::full(lines.shape(), 0.0, lines.dtype(), lines.place());
+  const float *from = x.data<float>(), *l = lines.data<float>(), *g = grad.data<float>();
+  float *to = x_grad.data<float>(), *l_to = lines_grad.data<float>();
+#pragma omp parallel for
+  for (int64_t i = 0; i < maps; ++i) {
+    two_lines_gradient(from + i * pixels, g + i * pixels, pixels, l[4 * i], l[4 * i + 1], l[4 * i + 2], l[4 * i + 3],
+                       to + i * pixels, l_to + 4 * i);
+  }
+  return {x_grad, lines_grad};
+}
+
+std::vector<std::vector<int64_t>> DepthwiseShape(const std::vector<int64_t>& x, const std::vector<int64_t>& weight, int stride_h,
+                                                 int stride_w, int pad_h, int pad_w) {
+  return {{x[0], x[1], (x[2] + 2 * pad_h - weight[2]) / stride_h + 1, (x[3] + 2 * pad_w - weight[3]) / stride_w + 1}};
+}
+
+std::vector<paddle::DataType> DepthwiseType(const paddle::DataType& x, const paddle::DataType&) { return {x}; }
+
+std::vector<std::vector<int64_t>> DynamicReLUShape(const std::vector<int64_t>& x, const std::vector<int64_t>&) { return {x}; }
+
+PD_BUILD_OP(mobile_backbones_depthwise)
+    .Inputs({"X", "Weight"})
+    .Outputs({"Out"})
+    .Attrs({"stride_h: int", "stride_w: int", "pad_h: int", "pad_w: int"})
+    .SetKernelFn(PD_KERNEL(DepthwiseForward))
+    .SetInferShapeFn(PD_INFER_SHAPE(DepthwiseShape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(DepthwiseType));
+
+PD_BUILD_GRAD_OP(mobile_backbones_depthwise)
+    .Inputs({"X", "Weight", paddle::Grad("Out")})
+    .Outputs({paddle::Grad("X"), paddle::Grad("Weight")})
+    .Attrs({"stride_h: int", "stride_w: int", "pad_h: int", "pad_w: int"})
+    .SetKernelFn(PD_KERNEL(DepthwiseBackward));
+
+PD_BUILD_OP(mobile_backbones_dynamic_relu)
+    .Inputs({"X", "Lines"})
+    .Outputs({"Out"})
+    .SetKernelFn(PD_KERNEL(DynamicReLUForward))
+    .SetInferShapeFn(PD_INFER_SHAPE(DynamicReLUShape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(DepthwiseType));
+
+PD_BUILD_GRAD_OP(mobile_backbones_dynamic_relu)
+    .Inputs({"X", "Lines", paddle::Grad("Out")})
+    .Outputs({paddle::Grad("X"), paddle::Grad("Lines")})
+    .SetKernelFn(PD_KERNEL(DynamicReLUBackward));

@@ -1,0 +1,71 @@
+"""Optional operators in C++ for a CPU, float32: depthwise convolution and dynamic ReLU, with gradients.
+
+`python -m image_classification.build_operators` compiles them once, for this machine and this version of Paddle, into the cache
+(see `download.py`). Where they are there, eager mode takes them; PADDLE_MOBILE_BACKBONES_OPERATORS=0 switches them off. Nothing
+needs them, and no export sees them.
+"""
+import hashlib
+import os
+import platform
+import sys
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import paddle
+from paddle.utils.cpp_extension import extension_utils
+
+from image_classification.download import cache_directory
+
+SOURCE = Path(__file__).with_name('cpp') / 'operators.cc'
+NAMES = ['mobile_backbones_depthwise', 'mobile_backbones_dynamic_relu']
+
+
+def library_path():
+    """Where the compiled operators of this source, version of Paddle, Python and kind of machine are, or would be."""
+    made_of = [SOURCE.read_text(encoding='utf-8'), paddle.__version__, sys.version.split()[0], sys.platform, platform.machine(),
+               *platform.libc_ver(), str(paddle.is_compiled_with_cuda())]
+    key = hashlib.sha256('\n'.join(made_of).encode()).hexdigest()[:16]
+    return cache_directory() / 'operators' / f'operators-{key}.so'
+
+
+def digest_path(library):
+    """The file beside a library that says what it must be: a damaged library may end the process that loads it."""
+    return library.with_suffix('.sha256')
+
+
+def digest(library):
+    return hashlib.sha256(library.read_bytes()).hexdigest()
+
+
+def serves(x):
+    """Whether the operators are there and take `x`."""
+    return x.dtype == paddle.float32 and loaded()
+
+
+@lru_cache(maxsize=1)
+def loaded():
+    """Load the operators, once in a process; False where there are none. Warns of a damaged library."""
+    if os.environ.get('PADDLE_MOBILE_BACKBONES_OPERATORS') == '0':
+        return False
+    library = library_path()
+    try:
+        if not library.exists():
+            return False
+        if digest(library) != digest_path(library).read_text(encoding='utf-8').strip():
+            raise OSError('it is not what was built')
+        return set(NAMES) <= set(extension_utils.load_op_meta_info_and_register_op(str(library)))
+    except (OSError, RuntimeError, ValueError) as error:
+        warnings.warn(f'the operators in {library} cannot be loaded ({error}), so slower code runs in their place; build them '
+                      'again: python -m image_classification.build_operators')
+        return False
+
+
+def depthwise(x, weight, stride, padding):
+    """(B, C, H, W), (C, 1, k_h, k_w) -> (B, C, H', W'), any kernel, stride and padding, both float32."""
+    return paddle._C_ops._run_custom_op(NAMES[0], x, weight, *stride, *padding)[0]
+
+
+def dynamic_relu(x, lines):
+    """(B, C, H, W), (B, C, 4): a1, b1, a2, b2 -> max(a1 x + b1, a2 x + b2), both float32."""
+    return paddle._C_ops._run_custom_op(NAMES[1], x, lines)[0]

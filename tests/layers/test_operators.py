@@ -1,0 +1,139 @@
+"""The optional operators in C++, against the plain code. They are compiled once for all of these tests."""
+import shutil
+
+import numpy as np
+import paddle
+import pytest
+
+import image_classification as ic
+from image_classification import build_operators
+from image_classification.layers import Conv2D, dynamic_relu, operators
+
+from tests.layers.test_convolution import assert_close, backward, images
+
+
+@pytest.fixture(scope='session')
+def built(tmp_path_factory):
+    """The operators, compiled and loaded into this process; nothing takes them unless a test says so."""
+    if shutil.which('g++') is None:
+        pytest.skip('no C++ compiler on this machine')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PADDLE_MOBILE_BACKBONES_HOME', str(tmp_path_factory.mktemp('cache')))
+        patch.delenv('PADDLE_MOBILE_BACKBONES_OPERATORS')
+        build_operators.build()
+        assert operators.loaded.__wrapped__()
+
+
+@pytest.fixture
+def taken(built, monkeypatch):
+    monkeypatch.setattr(operators, 'loaded', lambda: True)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, in which the operators may lie; returns where."""
+    monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_HOME', str(tmp_path))
+    monkeypatch.delenv('PADDLE_MOBILE_BACKBONES_OPERATORS')
+    library = operators.library_path()
+    library.parent.mkdir(parents=True)
+    return library
+
+
+SHAPES = [  # kernel, stride, padding, size
+    (3, 1, 1, (28, 28)), (3, 2, 1, (28, 27)), (5, 1, 2, (14, 9)), (5, 2, 2, (14, 14)), (7, 1, 3, (7, 7)), (9, 1, 4, (8, 8)),
+    (7, 1, 3, (2, 3)), (3, 1, 0, (9, 9)), (3, 2, 0, (10, 12)), (2, 3, 0, (8, 9)), (3, 1, 4, (5, 5)), (1, 2, 0, (5, 6)),
+    ([3, 1], [2, 1], [1, 0], (9, 8)), ([1, 3], [1, 2], [0, 1], (9, 8))]
+
+
+@pytest.mark.parametrize('kernel, stride, padding, size', SHAPES)
+def test_depthwise_convolutions_equal_the_plain_ones(kernel, stride, padding, size, built, monkeypatch):
+    results = []
+    for loaded in (True, False):
+        monkeypatch.setattr(operators, 'loaded', lambda loaded=loaded: loaded)
+        paddle.seed(0)
+        conv, x = Conv2D(5, 5, kernel, stride, padding, groups=5), images(3, 5, *size)
+        y = conv(x)
+        backward(y)
+        results.append([y, x.grad, conv.weight.grad, conv.bias.grad])
+    assert_close(*results, 2e-5)
+
+
+@pytest.mark.parametrize('with_offsets', [True, False])
+@pytest.mark.parametrize('size', [(1, 1), (7, 7), (9, 31)])
+def test_a_dynamic_relu_equals_the_plain_one(with_offsets, size, built, monkeypatch):
+    rng, results = np.random.default_rng(0), []
+    tensors = [rng.standard_normal(shape).astype('float32') for shape in [(3, 5, *size)] + [(3, 5, 1, 1)] * 4]
+    tensors[0][0] = 0.0                                            # without offsets both lines meet here
+    for loaded in (True, False):
+        monkeypatch.setattr(operators, 'loaded', lambda loaded=loaded: loaded)
+        x, *rest = leaves = [paddle.to_tensor(t, stop_gradient=False) for t in tensors]
+        y = dynamic_relu(x, rest[:2], rest[2:] if with_offsets else None)
+        backward(y)
+        results.append([y, *(leaf.grad for leaf in leaves if leaf.grad is not None)])
+    assert_close(*results, 2e-5)
+
+
+def test_views_that_are_not_contiguous_are_taken(built, monkeypatch):
+    results = []
+    for loaded in (True, False):
+        monkeypatch.setattr(operators, 'loaded', lambda loaded=loaded: loaded)
+        paddle.seed(0)
+        conv, x = Conv2D(4, 4, 3, padding=1, groups=4), images(2, 6, 6, 4)
+        y = conv(x.transpose([0, 3, 1, 2])).transpose([0, 2, 3, 1])
+        backward(y)
+        results.append([y, x.grad, conv.weight.grad])
+    assert_close(*results, 2e-5)
+
+
+def test_float64_takes_the_plain_code(taken, float64):
+    conv = Conv2D(4, 4, 3, padding=1, groups=4)
+    assert conv(images(2, 4, 9, 9)).dtype == paddle.float64
+
+
+@pytest.mark.parametrize('name', ['mobileformer_26m', 'mobileformer_official_26m', 'mobilenet_v3_small_x0_5'])
+def test_networks_train_as_without_operators(name, built, monkeypatch):
+    results = []
+    for loaded in (True, False):
+        monkeypatch.setattr(operators, 'loaded', lambda loaded=loaded: loaded)
+        paddle.seed(0)
+        model = ic.create_model(name, num_classes=5, dropout=0.0)
+        logits = model(images(4, 3, 64, 64))
+        backward(logits)
+        results.append([logits, *(p.grad for p in model.parameters() if p.grad is not None)])
+    assert_close([results[0][0]], [results[1][0]], 1e-4)
+    found, wanted = (paddle.concat([tensor.flatten() for tensor in one]) for one in results)
+    assert (found - wanted).norm() < 1e-3 * wanted.norm()
+
+
+def test_an_export_holds_no_operator_of_ours(taken):
+    model = ic.create_model('mobileformer_26m').eval()
+    spec = paddle.static.InputSpec([-1, 3, 64, 64], 'float32')
+    program = paddle.jit.to_static(model, input_spec=[spec], full_graph=True).forward.concrete_program.main_program
+    assert not [op.name() for op in program.global_block().ops if 'mobile_backbones' in op.name()]
+
+
+def test_without_a_library_the_plain_code_runs_and_nothing_is_said(cache, recwarn):
+    assert not operators.loaded.__wrapped__() and not list(recwarn)
+
+
+@pytest.mark.parametrize('with_digest', [True, False])
+def test_a_damaged_library_is_warned_of_and_not_taken(with_digest, cache):
+    cache.write_bytes(b'no library')
+    operators.digest_path(cache).write_text(operators.digest(cache) if with_digest else '0' * 64)
+    with pytest.warns(UserWarning, match='image_classification.build_operators'):
+        assert not operators.loaded.__wrapped__()
+
+
+def test_an_environment_variable_switches_them_off(cache, monkeypatch, recwarn):
+    cache.write_bytes(b'no library')
+    monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_OPERATORS', '0')
+    assert not operators.loaded.__wrapped__() and not list(recwarn)
+
+
+def test_a_failed_compilation_leaves_nothing_and_says_why(cache, tmp_path, monkeypatch):
+    source = tmp_path / 'broken.cc'
+    source.write_text('this is no C++;')
+    monkeypatch.setattr(operators, 'SOURCE', source)
+    with pytest.raises(ic.UserError, match='wanted a C[+][+] compiler'):
+        build_operators.build()
+    assert not list(cache.parent.iterdir())
