@@ -41,7 +41,8 @@ def mend_operators():
     unary = ('exp', 'log', 'sqrt', 'rsqrt', 'sigmoid', 'tanh', 'sin', 'cos', 'abs', 'floor', 'ceil')
     functions = {name: _unary(name) for name in unary}
     functions.update(maximum=_binary('elementwise_max'), minimum=_binary('elementwise_min'),
-                     multiply=_binary('elementwise_mul'), bmm=_bmm, matmul=_matmul, sum=_sum)
+                     multiply=_binary('elementwise_mul'), bmm=_bmm, matmul=_matmul, sum=_sum,
+                     einsum=_einsum_by(paddle.einsum), unbind=_unbind)
     for function in (*functions.values(), _gelu):
         function.__module__ = 'paddle.tensor'                      # or the tracer takes it for the user's code and deadlocks
     for name, function in functions.items():
@@ -78,6 +79,22 @@ def _matmul(x, y, transpose_x=False, transpose_y=False, name=None):
 
 def _gelu(x, approximate=False, name=None):
     return _append('gelu', {'X': x}, approximate=approximate in (True, 'tanh'))
+
+
+def _einsum_by(einsum):
+    """Rows times rows, as in 'bhml,bhcl->bhmc', by a matrix product: Paddle-Lite has no einsum. Others stay."""
+    def product(equation, *operands):
+        terms, result = equation.replace(' ', '').split('->')
+        left, *right = terms.split(',')
+        if len(right) == 1 and left[-1] == right[0][-1] and left[:-2] == right[0][:-2] and result == left[:-1] + right[0][-2]:
+            n = len(left)
+            return _matmul(operands[0], operands[1].transpose([*range(n - 2), n - 1, n - 2]))
+        return einsum(equation, *operands)
+    return product
+
+
+def _unbind(x, axis=0):
+    return [paddle.squeeze(part, axis) for part in paddle.split(x, x.shape[axis], axis)]
 
 
 def _pad_by(pad_by_numbers):
