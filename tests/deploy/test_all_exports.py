@@ -35,10 +35,11 @@ def test_every_network_agrees_in_every_engine(model, name, tmp_path):
     content = description(model, tmp_path / 'export', formats, name)
     assert list(content['engines']) == engines.engines_of(tmp_path / 'export') == engines.available()
     assert all(found['differences'][batch]['relative'] < 1e-3 for found in content['engines'].values() for batch in (1, 3))
-    assert content['input']['free_size'] or name.startswith('blazeface_')
+    assert content['input']['free_size']
 
 
 def test_every_network_is_written_for_paddle_lite(model, name, tmp_path):
     content = description(model, tmp_path / 'export', 'lite', name)
     assert content['engines']['paddle_inference']['differences'][1]['relative'] < 1e-3
-    assert not content['lite']['unsupported_operators']
+    light = content['type'] == 'UniFormer' and 'take_along_axis' in content['lite']['unsupported_operators']
+    assert not content['lite']['unsupported_operators'] or light   # it chooses tokens, for which Paddle-Lite has no operator
