@@ -1,5 +1,7 @@
 """Files that are there whole or not at all."""
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 from image_classification.errors import UserError
@@ -29,3 +31,31 @@ def write_atomically(path, write, advice='Choose another file.'):
     finally:
         if temporary.exists():
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def new_directory(path, kind):
+    """A directory beside `path` to write into, which takes its place at the end of the block; after an error nothing is left.
+
+    Args:
+        kind: what the directory holds, for messages.
+    Raises:
+        UserError: there is something at `path` already, or it cannot be written.
+    """
+    target = Path(path).resolve()
+    if target.is_dir() and any(target.iterdir()):
+        raise UserError(f'{path} exists and is not empty; an {kind} never overwrites. Remove it or choose another one.')
+    if target.exists() and not target.is_dir():
+        raise UserError(f'{path} is a file; wanted a directory that does not exist yet')
+    try:
+        anchor = next(parent for parent in target.parents if parent.exists())
+        with tempfile.TemporaryDirectory(prefix=f'.{target.name}.', dir=anchor, ignore_cleanup_errors=True) as workplace:
+            ready = Path(workplace) / 'ready'
+            ready.mkdir()
+            yield ready
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                target.rmdir()                                     # an empty one: not every system renames onto it
+            os.rename(ready, target)
+    except OSError as error:
+        raise UserError(f'cannot write the {kind} {target}: {error.strerror or error}. Choose another directory.') from error

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 import image_classification as ic
+from image_classification.datasets import get_dataset
 from image_classification.deploy.export import export_model
 from image_classification.engine.checkpoint import save_checkpoint
 
@@ -53,3 +54,26 @@ def pictures(tmp_path_factory):
         pixels = rng.integers(0, 256, (40 + i, 60, 3), dtype=np.uint8)
         Image.fromarray(pixels).convert('RGB' if i % 2 else 'L').save(root / f'picture {i}.png')
     return root
+
+
+@pytest.fixture(scope='session')
+def trained(colours, tmp_path_factory):
+    """The checkpoint of a small network that tells the red from the blue pictures of `colours`."""
+    paddle.seed(0)
+    cfg = ic.get_config('mobilenet_v1_x0_25', {'MODEL.NUM_CLASSES': 2, 'DATA.IMAGE_SIZE': 32, 'DATA.CROP_PCT': 1.0,
+                                               'DATA.DATASET': 'folder', 'DATA.DATA_PATH': str(colours)})
+    model, dataset, rng = ic.create_model(cfg), get_dataset(cfg, is_train=True), np.random.default_rng(0)
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=model.parameters())
+    for step in range(80):
+        pixels, labels = rng.integers(0, 120, (16, 32, 32, 3), dtype=np.uint8), rng.permutation(16) % 2
+        red, blue = 0, 2                                           # in the order of the names: 'bläu', 'red, warm'
+        pixels[range(16), :, :, np.where(labels == 1, red, blue)] += 120
+        images = paddle.to_tensor(np.stack([dataset.preprocess(Image.fromarray(picture)) for picture in pixels]))
+        loss = paddle.nn.functional.cross_entropy(model(images), paddle.to_tensor(labels))
+        if step < 50:                                              # later steps are for the running statistics
+            loss.backward()
+            optimizer.step()
+            optimizer.clear_grad()
+    path = tmp_path_factory.mktemp('trained') / 'best.safetensors'
+    save_checkpoint(path, cfg, dataset.classes, {'epoch': 1}, model, NoAverage(), optimizer, paddle.amp.GradScaler(enable=False))
+    return path

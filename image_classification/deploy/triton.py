@@ -1,0 +1,68 @@
+"""An ONNX export as a model repository of the Triton Inference Server, by its documentation of model repositories and
+model_config.proto. Triton itself was not run."""
+import re
+import shutil
+from pathlib import Path
+
+from image_classification.deploy.engines import read_description
+from image_classification.errors import UserError
+from image_classification.files import new_directory
+
+MAX_BATCH = 32
+_QUEUE_DELAY = 2000                                                # microseconds that a request waits for others
+_TYPES = {'float32': 'TYPE_FP32', 'uint8': 'TYPE_UINT8'}
+_CONFIG = '''name: "{name}"
+platform: "onnxruntime_onnx"
+backend: "onnxruntime"
+default_model_filename: "model.onnx"
+max_batch_size: {max_batch}
+input [
+{inputs}
+]
+output [
+{outputs}
+]
+dynamic_batching {{ max_queue_delay_microseconds: {delay} }}
+'''
+
+
+def write_repository(export, repository, max_batch=MAX_BATCH):
+    """Write <repository>/<name>/config.pbtxt, labels.txt and 1/model.onnx for `tritonserver --model-repository`.
+
+    Args:
+        export: a directory with inference.onnx, in float32 or quantised.
+        repository: must not exist yet, or be empty.
+        max_batch: the most images of a batch that Triton collects.
+    Returns:
+        the model's name there: the network's, but for characters that a path or a request could mistake.
+    Raises:
+        UserError: no such export; the repository exists or cannot be written.
+    """
+    import onnx
+    source = Path(export) / 'inference.onnx'
+    if not source.is_file():
+        raise UserError(f'{export} has no inference.onnx; wanted an export by tools/export.py --format onnx')
+    description = read_description(export)
+    name = re.sub(r'[^A-Za-z0-9_.-]', '_', description['name'])
+    graph = onnx.load(str(source)).graph
+    labels = 'labels.txt' if description['class_names'] else None
+    config = _CONFIG.format(name=name, max_batch=max_batch, delay=_QUEUE_DELAY,
+                            inputs=',\n'.join(_tensor(value) for value in graph.input),
+                            outputs=',\n'.join(_tensor(value, labels) for value in graph.output))
+    with new_directory(repository, 'export') as ready:
+        (ready / name / '1').mkdir(parents=True)
+        shutil.copyfile(source, ready / name / '1' / 'model.onnx')
+        (ready / name / 'config.pbtxt').write_text(config, encoding='utf-8')
+        if labels:                                                 # a line per class
+            lines = [' '.join(str(label).split()) for label in description['class_names']]
+            (ready / name / labels).write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    return name
+
+
+def _tensor(value, labels=None):
+    """The entry of an input or output; Triton adds the batch dimension, and -1 is free."""
+    import onnx
+    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
+    dims = [entry.dim_value or -1 for entry in value.type.tensor_type.shape.dim][1:]
+    label = f' label_filename: "{labels}"' if labels else ''
+    return f'  {{ name: "{value.name}" data_type: {_TYPES[kind]} dims: [ {", ".join(map(str, dims))} ]{label} }}'

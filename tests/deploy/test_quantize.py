@@ -1,0 +1,169 @@
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import TensorProto, helper, numpy_helper
+
+from image_classification.datasets import get_dataset
+from image_classification.deploy import quantize
+from image_classification.deploy.export import export_model
+from image_classification.deploy.predictor import Predictor
+from image_classification.deploy.quantize import layer_losses, quantize_export, quantize_onnx
+from image_classification.engine.checkpoint import load_network
+from image_classification.errors import UserError
+from image_classification.files import new_directory
+
+
+@pytest.fixture(scope='module')
+def source(trained, tmp_path_factory):
+    """An ONNX export of the trained network."""
+    directory = tmp_path_factory.mktemp('float') / 'export'
+    export_model(*load_network(trained)[:1], directory, load_network(trained)[1], 'onnx')
+    return directory
+
+
+@pytest.fixture(scope='module')
+def data(trained):
+    """(pictures to calibrate with, pictures to compare with, their labels)"""
+    cfg = load_network(trained)[0].config
+    training, test = get_dataset(cfg, True), get_dataset(cfg, False)
+    return [training.image(i) for i in range(len(training))], [test.image(i) for i in range(len(test))], test.labels
+
+
+@pytest.fixture(scope='module')
+def result(source, data, tmp_path_factory):
+    """(directory of the quantised export, what `quantize_export` returned)"""
+    target = tmp_path_factory.mktemp('int8') / 'deep' / 'export'
+    return target, quantize_export(source, target, *data, threads=1)
+
+
+def test_a_quantised_export_answers_nearly_as_before_and_is_much_smaller(source, result, data):
+    before, after = Predictor(source, 'onnxruntime'), Predictor(result[0])
+    assert after.engine == 'onnxruntime' and after.class_names == before.class_names
+    found, expected = after.predict(data[1]), before.predict(data[1])
+    assert (found.argmax(1) == expected.argmax(1)).all() and 0 < np.abs(found - expected).mean() < 0.1
+    sizes = [(directory / 'inference.onnx').stat().st_size for directory in (source, result[0])]
+    assert sizes[1] < 0.45 * sizes[0]
+
+
+def test_it_reports_both_accuracies_agreement_size_and_speed(result, data, source):
+    rows = result[1]['rows']
+    assert [(row['engine'], row['precision']) for row in rows] == [('onnxruntime', 'float32'), ('onnxruntime', 'int8')]
+    for row, directory in zip(rows, (source, result[0])):
+        classes = Predictor(directory, 'onnxruntime').predict(data[1]).argmax(1)
+        assert row['top1'] == pytest.approx(100 * np.mean(classes == data[2])) and row['top1'] >= 80
+        assert row['bytes'] == (directory / 'inference.onnx').stat().st_size > 0
+        assert list(row['ms']) == [1, 8] and min(row['ms'].values()) > 0
+
+
+def test_inference_yaml_and_metadata_say_what_was_done(source, result):
+    before, after = (yaml.safe_load((path / 'inference.yaml').read_text(encoding='utf-8')) for path in (source, result[0]))
+    found = after.pop('quantization')
+    assert found['weights'] == 'int8 per channel' and found['calibration_images'] == 24 and found['compared_images'] == 10
+    assert found['top1'] == {row['precision']: round(row['top1'], 2) for row in result[1]['rows']}
+    assert after == {key: value for key, value in before.items() if key not in ('differences', 'engines')}
+    metadata = {entry.key for entry in onnx.load(str(result[0] / 'inference.onnx')).metadata_props}
+    assert {'quantization', 'class_names'} <= metadata
+
+
+def weights_of(path):
+    """{name of a convolution: whether its weights are rounded}"""
+    graph = onnx.load(str(path)).graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
+    return {node.name: makers.get(node.input[1]) == 'DequantizeLinear' for node in graph.node if node.op_type == 'Conv'}
+
+
+def test_excluded_nodes_stay_float(source, result, data, tmp_path):
+    assert set(weights_of(result[0] / 'inference.onnx').values()) == {True}
+    quantize_export(source, tmp_path / 'a', *data, exclude=['Conv.1*'])
+    assert {name for name, rounded in weights_of(tmp_path / 'a' / 'inference.onnx').items() if not rounded} == {
+        name for name in weights_of(source / 'inference.onnx') if name.startswith('Conv.1')}
+    with pytest.raises(UserError, match="no Conv, Gemm, MatMul, Relu, Clip is called 'Conv.999'; wanted one of Conv.0, "):
+        quantize_export(source, tmp_path / 'b', *data, exclude=['Conv.999'])
+    with pytest.raises(UserError, match='no Conv, Gemm, MatMul, Relu, Clip with weights to quantise that is not excluded'):
+        quantize_export(source, tmp_path / 'b', *data, exclude=['*'])
+
+
+def test_a_network_that_quantisation_ruins_is_an_error_and_nothing_is_written(source, data, tmp_path):
+    dark = [np.full((32, 32, 3), 124, np.uint8)] * 4               # about the mean: the ranges become much too narrow
+    with pytest.raises(UserError, match=r'quantised, \d+.0 % of 10 images get the class that they had; wanted at least 95.0 %. '
+                                        r'Nothing was written. Exclude the layers that lose most: Conv'):
+        quantize_export(source, tmp_path / 'int8', dark, *data[1:])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('method', ['percentile', 'entropy'])
+def test_other_ways_to_find_ranges_work(source, data, tmp_path, method):
+    rows = quantize_export(source, tmp_path / method, *data, method=method)['rows']
+    assert rows[1]['agreement'] >= 0.95
+
+
+@pytest.mark.parametrize('arguments', [{'softmax': True}, {'pixels': True}])
+def test_exports_with_softmax_or_preprocessing_are_quantised_too(trained, data, tmp_path, arguments):
+    network, names = load_network(trained)
+    export_model(network, tmp_path / 'float', names, 'onnx', **arguments)
+    rows = quantize_export(tmp_path / 'float', tmp_path / 'int8', *data)['rows']
+    assert rows[1]['agreement'] >= 0.95
+    np.testing.assert_allclose(Predictor(tmp_path / 'int8').predict(data[1]).sum(1), 1, rtol=1e-5)
+
+
+def test_the_loss_of_a_layer_is_what_its_own_rounding_adds(tmp_path):
+    rng = np.random.default_rng(0)
+    first, second = (rng.standard_normal((6, 6)).astype(np.float32) for _ in range(2))
+    second[0, 0] = 1000                                            # one large weight: its whole column becomes coarse
+    nodes = [helper.make_node('Gemm', ['image', 'first'], ['middle'], 'good'),
+             helper.make_node('Gemm', ['middle', 'second'], ['logits'], 'bad')]
+    value = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ['batch', 6]) for name in ('image', 'logits')}
+    weights = [numpy_helper.from_array(first, 'first'), numpy_helper.from_array(second, 'second')]
+    graph = helper.make_graph(nodes, 'two', [value['image']], [value['logits']], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), tmp_path / 'float.onnx')
+    batch = rng.standard_normal((50, 6)).astype(np.float32)
+    quantize_onnx(tmp_path / 'float.onnx', tmp_path / 'int8.onnx', [batch], ['Gemm'], [], 'minmax')
+
+    def rounded(array, low, high, levels, axis=None):
+        scale = np.maximum(high, -low) / levels if axis is not None else (high - low) / levels
+        return np.rint(array / scale) * scale
+    expected = {}
+    for name, given, weight in (('good', batch, first), ('bad', batch @ first, second)):
+        coarse = rounded(weight, weight.min(0), weight.max(0), 127, axis=0)
+        exact = given @ weight
+        noise = exact - rounded(given, min(given.min(), 0), max(given.max(), 0), 255) @ coarse
+        low, high = exact.min(), exact.max()
+        noise = exact - rounded(exact - noise, min(low, 0), max(high, 0), 255)
+        expected[name] = 10 * np.log10((exact ** 2).sum() / (noise ** 2).sum())
+    found = dict(layer_losses(tmp_path / 'float.onnx', tmp_path / 'int8.onnx', batch))
+    assert found == pytest.approx(expected, abs=0.5) and found['bad'] != pytest.approx(found['good'], abs=0.5)
+
+
+def test_layers_come_with_the_largest_loss_first(result, source):
+    layers = result[1]['layers']
+    assert {name for name, _ in layers} >= set(weights_of(source / 'inference.onnx'))
+    assert [loss for _, loss in layers] == sorted(loss for _, loss in layers) and layers[0][1] > 5
+
+
+def test_what_cannot_be_quantised_is_refused(source, result, data, tmp_path, exported, monkeypatch):
+    with pytest.raises(UserError, match='has no inference.onnx; wanted an export by tools/export.py --format onnx'):
+        quantize_export(exported[0], tmp_path / 'x', *data)
+    with pytest.raises(UserError, match='is quantised already'):
+        quantize_export(result[0], tmp_path / 'x', *data)
+    with pytest.raises(UserError, match='0 images to calibrate with, 10 images and 10 labels'):
+        quantize_export(source, tmp_path / 'x', [], *data[1:])
+    with pytest.raises(UserError, match="method is 'max'; wanted one of minmax, percentile, entropy"):
+        quantize_export(source, tmp_path / 'x', *data, method='max')
+    with pytest.raises(UserError, match='exists and is not empty; an export never overwrites'):
+        quantize_export(source, result[0], *data)
+    monkeypatch.setattr(quantize, 'find_spec', lambda name: None)
+    with pytest.raises(UserError, match=r'quantisation needs onnx, onnxruntime, ml_dtypes, which is not installed: pip install'):
+        quantize_export(source, tmp_path / 'x', *data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_directory_appears_at_the_end_or_not_at_all(tmp_path):
+    with pytest.raises(RuntimeError), new_directory(tmp_path / 'a' / 'b', 'export') as ready:
+        (ready / 'file').write_text('x')
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with new_directory(tmp_path / 'a' / 'b', 'export') as ready:
+        (ready / 'file').write_text('x')
+        assert not (tmp_path / 'a').exists()
+    assert [path.name for path in (tmp_path / 'a').iterdir()] == ['b'] and (tmp_path / 'a' / 'b' / 'file').read_text() == 'x'

@@ -1,0 +1,75 @@
+import importlib.util
+from pathlib import Path
+
+import onnx
+import pytest
+from google.protobuf import text_format
+
+from image_classification.deploy.export import export_model
+from image_classification.deploy.triton import write_repository
+from image_classification.engine.checkpoint import load_network
+from image_classification.errors import UserError
+
+from .conftest import CLASSES
+
+
+@pytest.fixture(scope='module')
+def model_config():
+    """Triton's own description of config.pbtxt, from its client; the rest of that package would want gRPC."""
+    path = Path(importlib.util.find_spec('tritonclient').origin).parent / 'grpc' / 'model_config_pb2.py'
+    spec = importlib.util.spec_from_file_location('model_config_pb2', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def parse(model_config):
+    """parse(directory of a model): its ModelConfig; unknown or mistyped fields raise."""
+    return lambda directory: text_format.Parse((directory / 'config.pbtxt').read_text(encoding='utf-8'), model_config.ModelConfig())
+
+
+@pytest.fixture(scope='module')
+def source(network, tmp_path_factory):
+    directory = tmp_path_factory.mktemp('onnx') / 'export'
+    export_model(network, directory, CLASSES, 'onnx')
+    return directory
+
+
+def test_a_repository_has_the_layout_that_triton_documents(source, tmp_path):
+    assert write_repository(source, tmp_path / 'models') == 'mobileformer_26m'
+    found = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / 'models').rglob('*') if path.is_file())
+    assert found == [f'models/mobileformer_26m/{name}' for name in ('1/model.onnx', 'config.pbtxt', 'labels.txt')]
+    model = tmp_path / 'models' / 'mobileformer_26m'
+    assert (model / '1' / 'model.onnx').read_bytes() == (source / 'inference.onnx').read_bytes()
+    assert (model / 'labels.txt').read_text(encoding='utf-8').splitlines() == CLASSES
+
+
+def test_its_configuration_says_what_the_onnx_file_says(source, parse, model_config, tmp_path):
+    write_repository(source, tmp_path / 'models', max_batch=8)
+    config = parse(tmp_path / 'models' / 'mobileformer_26m')
+    graph = onnx.load(str(source / 'inference.onnx')).graph
+    assert (config.name, config.backend, config.max_batch_size) == ('mobileformer_26m', 'onnxruntime', 8)
+    assert config.HasField('dynamic_batching') and config.dynamic_batching.max_queue_delay_microseconds == 2000
+    [given], [output] = config.input, config.output
+    assert given.name == graph.input[0].name and given.data_type == model_config.TYPE_FP32
+    assert list(given.dims) == [3, -1, -1]
+    assert output.name == graph.output[0].name and list(output.dims) == [5] and output.label_filename == 'labels.txt'
+
+
+def test_pixels_as_input_and_several_outputs_are_described(trained, parse, model_config, tmp_path):
+    network, _ = load_network(trained)
+    export_model(network, tmp_path / 'pixels', None, 'onnx', pixels=True)
+    write_repository(tmp_path / 'pixels', tmp_path / 'models')
+    config = parse(tmp_path / 'models' / 'mobilenet_v1_x0_25')
+    assert config.input[0].data_type == model_config.TYPE_UINT8 and config.input[0].dims[-1] == 3
+    assert config.output[0].label_filename == '' and not (tmp_path / 'models' / 'mobilenet_v1_x0_25' / 'labels.txt').exists()
+
+
+def test_what_is_no_onnx_export_is_refused(exported, source, tmp_path):
+    with pytest.raises(UserError, match='has no inference.onnx; wanted an export by tools/export.py --format onnx'):
+        write_repository(exported[0], tmp_path / 'models')
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full' / 'file').touch()
+    with pytest.raises(UserError, match='exists and is not empty'):
+        write_repository(source, tmp_path / 'full')

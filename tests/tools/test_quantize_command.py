@@ -1,0 +1,48 @@
+from functools import partial
+
+import pytest
+
+from image_classification.deploy.predictor import Predictor
+from tests.deploy.conftest import trained  # noqa: F401  (fixture)
+from tests.tools.conftest import load_tool
+
+
+@pytest.fixture
+def call(call_tool, colours):
+    return partial(call_tool, load_tool('quantize'))
+
+
+def test_a_checkpoint_becomes_an_8_bit_export_with_a_table(call, trained, colours, tmp_path):  # noqa: F811
+    target = tmp_path / 'int8'
+    code, out, err = call(trained, '--data-path', colours, '--output', target, '--bf16', '--threads', 1)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert [line.split(' | ')[1] for line in lines[:4:2]] == ['precision', 'float32'] and lines[3].startswith('| onnxruntime | int8 |')
+    assert lines[4].startswith('the layers that lose most, signal to noise in dB: Conv')
+    assert lines[5].startswith(f'written: {target};')
+    assert Predictor(target).predict(next((colours / 'val' / 'red, warm').iterdir())).argmax() == 1
+
+
+def test_pictures_of_a_folder_calibrate_instead_of_the_training_part(call, trained, colours, tmp_path):  # noqa: F811
+    arguments = [trained, '--data-path', colours, '--output', tmp_path / 'int8', '--images', 4, '--calibration-images', 5]
+    assert call(*arguments, '--calibrate', colours / 'val')[0] == 0
+    description = (tmp_path / 'int8' / 'inference.yaml').read_text(encoding='utf-8')
+    assert 'calibration_images: 5' in description and 'compared_images: 4' in description
+
+
+@pytest.mark.parametrize('flags, words', [
+    (['--dataset', 'mnist5k'], "MODEL.NUM_CLASSES is 2"), (['--images', -1], '--images is -1'),
+    (['--calibration-images', 0], '--calibration-images is 0'), (['--exclude', 'x'], "is called 'x'"),
+    (['--min-agreement', 1.01], 'Nothing was written'), (['--calibrate', '/dev'], 'has no images in it')])
+def test_bad_flags_get_one_line_and_write_nothing(call, trained, colours, tmp_path, flags, words):  # noqa: F811
+    code, out, err = call(trained, '--data-path', colours, '--output', tmp_path / 'int8', *flags)
+    assert (code, out) == (1, '') and words in err and not list(tmp_path.iterdir())
+
+
+def test_a_data_set_of_other_classes_is_refused(call, trained, tmp_path, pictures, colours):  # noqa: F811
+    for part in ('train', 'val'):
+        for name in ('cat', 'dog'):
+            (tmp_path / 'data' / part / name).mkdir(parents=True)
+            (tmp_path / 'data' / part / name / 'a.png').write_bytes((pictures / 'picture 1.png').read_bytes())
+    code, out, err = call(trained, '--data-path', tmp_path / 'data', '--output', tmp_path / 'int8')
+    assert code == 1 and "the network's classes are not those of the data set: 'bläu' here, 'cat' there" in err

@@ -1,0 +1,117 @@
+"""Quantise an export to 8 bits: python tools/quantize.py EXPORT --dataset folder --data-path DIR --output EXPORT_int8"""
+import argparse
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np  # noqa: E402
+
+from image_classification.config import get_config  # noqa: E402
+from image_classification.datasets import DATASETS, get_dataset  # noqa: E402
+from image_classification.datasets.files import IMAGE_ENDINGS  # noqa: E402
+from image_classification.deploy.export import export_model  # noqa: E402
+from image_classification.deploy.predictor import Predictor  # noqa: E402
+from image_classification.deploy.quantize import METHODS, OPERATORS, quantize_export  # noqa: E402
+from image_classification.engine.checkpoint import load_network  # noqa: E402
+from image_classification.errors import UserError, exit_with_message  # noqa: E402
+
+HEAD = '| engine | precision | top-1 | agreement | MiB | ms, batch 1 | ms, batch 8 |\n|---|---|---|---|---|---|---|'
+
+
+def parse():
+    parser = argparse.ArgumentParser(description='Static 8-bit quantisation by ONNX Runtime, compared with the float network '
+                                                 'on labelled images before anything is written.')
+    parser.add_argument('model', help='an export with inference.onnx, or a checkpoint (.safetensors)')
+    parser.add_argument('--dataset', choices=DATASETS, default='folder', help='labelled images: its evaluation part is compared '
+                                                                              'with; default: folder')
+    parser.add_argument('--data-path', default='', help='where the data set is')
+    parser.add_argument('--calibrate', metavar='FOLDER', help='pictures to calibrate with; by default of the training part')
+    parser.add_argument('--calibration-images', type=int, default=256, help='default: 256')
+    parser.add_argument('--images', type=int, default=0, help='to compare with, drawn evenly; default: all')
+    parser.add_argument('--output', help='directory to write; by default the export\'s name with _int8')
+    parser.add_argument('--operators', default=','.join(OPERATORS), help=f'to quantise; default: {",".join(OPERATORS)}')
+    parser.add_argument('--exclude', nargs='*', default=[], metavar='NODE', help='nodes to leave in float32, with wildcards')
+    parser.add_argument('--method', choices=METHODS, default='minmax', help='how ranges are found; default: minmax')
+    parser.add_argument('--min-agreement', type=float, default=0.95,
+                        help='the least share of images that must keep their class; default: 0.95')
+    parser.add_argument('--bf16', nargs='*', choices=['openvino', 'paddle_inference'], default=[],
+                        help='measure the export in bfloat16 by these engines, too')
+    parser.add_argument('--threads', type=int, help='to measure the speed with')
+    return parser.parse_args()
+
+
+def load_data(args, predictor):
+    """(pictures to calibrate with, pictures to compare with, their labels), read when they are asked for."""
+    for name, value in (('--calibration-images', args.calibration_images), ('--images', args.images + 1)):
+        if value < 1:
+            raise UserError(f'{name} is {getattr(args, name[2:].replace("-", "_"))}; wanted at least 1')
+    config = get_config(None, {'DATA.DATASET': args.dataset, 'DATA.DATA_PATH': args.data_path,
+                               'MODEL.NUM_CLASSES': len(predictor.class_names)})
+    test = get_dataset(config, False, predictor.preprocess.channels)
+    if predictor.class_names != [str(i) for i in range(len(predictor.class_names))] and predictor.class_names != test.classes:
+        a, b = next(pair for pair in zip(predictor.class_names, [*test.classes, 'nothing']) if pair[0] != pair[1])
+        raise UserError(f'the network\'s classes are not those of the data set: {a!r} here, {b!r} there; wanted the data set '
+                        'that the network was trained for')
+    chosen = Pictures(test, args.images)
+    if args.calibrate:
+        files = sorted(path for path in Path(args.calibrate).rglob('*') if path.name.lower().endswith(IMAGE_ENDINGS))
+        if not files:
+            raise UserError(f'{args.calibrate} has no images in it; wanted files of {", ".join(IMAGE_ENDINGS)}')
+        calibration = [files[i] for i in _evenly(len(files), args.calibration_images)]
+    else:
+        calibration = Pictures(get_dataset(config, True, predictor.preprocess.channels), args.calibration_images)
+    return calibration, chosen, chosen.labels
+
+
+class Pictures:
+    """`count` pictures of a data set (0: all), drawn evenly, as a sequence."""
+
+    def __init__(self, dataset, count):
+        self._dataset, self._indices = dataset, _evenly(len(dataset), count)
+        self.labels = dataset.labels[self._indices]
+
+    def __len__(self):
+        return len(self._indices)
+
+    def __getitem__(self, number):
+        if isinstance(number, slice):
+            return [self._dataset.image(int(index)) for index in self._indices[number]]
+        return self._dataset.image(int(self._indices[number]))
+
+
+def _evenly(length, count):
+    return np.linspace(0, length - 1, min(count or length, length)).round().astype(int)
+
+
+def report(result):
+    lines = [HEAD]
+    for row in result['rows']:
+        cells = [row['engine'], row['precision'], f'{row["top1"]:.2f} %', f'{100 * row["agreement"]:.1f} %',
+                 f'{row["bytes"] / (1 << 20):.1f}', *(f'{value:.2f}' for value in row['ms'].values())]
+        lines.append(f'| {" | ".join(cells)} |')
+    worst = ', '.join(f'{name} {loss:.0f}' for name, loss in result['layers'][:5])
+    return '\n'.join([*lines, f'the layers that lose most, signal to noise in dB: {worst}'])
+
+
+@exit_with_message
+def main():
+    args = parse()
+    model = Path(args.model)
+    target = Path(args.output) if args.output else model.with_name(f'{model.stem}_int8')
+    with tempfile.TemporaryDirectory() as scratch:
+        if model.suffix == '.safetensors':
+            network, class_names = load_network(model)
+            export_model(network, f'{scratch}/export', class_names, 'onnx')
+            model = Path(scratch) / 'export'
+        calibration, images, labels = load_data(args, Predictor(model, 'onnxruntime'))
+        result = quantize_export(model, target, calibration, images, labels, args.operators.split(','), args.exclude, args.method,
+                                 args.min_agreement, args.threads, args.bf16)
+    print(report(result))
+    print(f'written: {target}; serve or predict as any export: python tools/predict.py {shlex.quote(str(target))} IMAGE')
+
+
+if __name__ == '__main__':
+    main()
