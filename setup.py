@@ -5,6 +5,7 @@ from setuptools import find_packages, setup
 
 ONNX = [                                  # there is no paddle2onnx for Python 3.13 yet, which then runs .onnx but writes none
     'paddle2onnx==2.1.0; python_version < "3.13"', 'onnx<1.18; python_version < "3.13"', 'onnxruntime>=1.20',
+    'ml_dtypes',                          # ONNX Runtime imports it to quantise
 ]
 OPENVINO = ['openvino>=2025.0']
 TENSORBOARD = ['tensorboardX']            # writes its files without TensorFlow or PyTorch
@@ -40,6 +41,7 @@ setup(
         'serve': SERVE,
         'tensorboard': TENSORBOARD,       # -visual tensorboard
         'visualdl': ['visualdl'],         # -visual visualdl
-        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV],
+        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV,
+                 'tritonclient'],         # its description of config.pbtxt; nothing else of it is used
     },
 )

@@ -8,6 +8,7 @@ from PIL import Image
 import image_classification as ic
 from image_classification.datasets import get_dataset
 from image_classification.datasets.images import open_image
+from image_classification.deploy import engines
 from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
@@ -21,6 +22,15 @@ def exports(network, exported, tmp_path_factory):
     directory = tmp_path_factory.mktemp('exports') / 'export'
     export_model(network, directory, softmax=True)
     return {'logits': exported[0], 'probabilities': directory}
+
+
+@pytest.fixture(scope='module')
+def everywhere(network, tmp_path_factory):
+    """{dtype of the input: an export for every engine}; uint8 means that scaling is part of it."""
+    root = tmp_path_factory.mktemp('everywhere')
+    for dtype in ('float32', 'uint8'):
+        export_model(network, root / dtype, CLASSES, 'paddle,onnx,openvino', pixels=dtype == 'uint8')
+    return {dtype: root / dtype for dtype in ('float32', 'uint8')}
 
 
 @pytest.fixture(scope='module')
@@ -99,12 +109,29 @@ def test_inputs_are_bit_for_bit_those_of_evaluation(network, predictor, colours)
         assert (predictor.prepare(dataset.path(index)) == dataset[index][0]).all()
 
 
-def test_several_threads_may_use_one_predictor(predictor, exports, files):
+@pytest.mark.parametrize('engine', engines.ENGINES)
+@pytest.mark.parametrize('dtype', ['float32', 'uint8'])
+def test_every_engine_gives_the_same_to_several_threads_at_once(predictor, everywhere, files, engine, dtype):
+    one = Predictor(everywhere[dtype], engine, batch_size=5, threads=1, warm_up=True)
+    assert one.engine == engine and one.prepare(files[0]).dtype == dtype
     expected = predictor.predict(files)
-    for several in (predictor, Predictor(exports['logits'], batch_size=5, threads=1, warm_up=True)):
-        with ThreadPoolExecutor(4) as pool:
-            for found in pool.map(lambda _: several.predict(files), range(12)):
-                np.testing.assert_allclose(found, expected, atol=1e-5)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: one.predict(files), range(8)):
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_several_threads_may_use_a_checkpoint(predictor, files):
+    expected = predictor.predict(files)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: predictor.predict(files), range(8)):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_auto_takes_the_first_engine_that_is_there_and_installed(everywhere, exports, monkeypatch):
+    assert Predictor(everywhere['float32']).engine == engines.FASTEST_FIRST[0]
+    assert Predictor(exports['logits']).engine == 'paddle_inference' == Predictor(exports['logits'], 'inference').engine
+    monkeypatch.setattr(engines, 'available', lambda: ['paddle_inference', 'onnxruntime'])
+    assert Predictor(everywhere['float32']).engine == 'onnxruntime'
 
 
 def test_files_come_in_order_and_unreadable_ones_as_errors(predictor, files, tmp_path):
