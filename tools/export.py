@@ -83,7 +83,7 @@ def main():
     directory = Path(args.output) if args.output else directory
     export_model(model, directory, class_names, args.format, args.softmax, args.image_size, args.preprocess,
                  args.allow_unsupported)
-    for path in sorted(directory.iterdir()):
+    for path in sorted(path for path in directory.rglob('*') if path.is_file()):
         print(f'{path}  {path.stat().st_size:,} bytes')
     report(yaml.safe_load((directory / 'inference.yaml').read_text(encoding='utf-8')), directory)
 

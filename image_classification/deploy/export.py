@@ -1,6 +1,5 @@
 """Static export, verified: what appears in the target directory has run and agreed with the network."""
 import json
-import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,14 +7,15 @@ from pathlib import Path
 import paddle
 
 from image_classification.datasets import Preprocess
-from image_classification.deploy import lite, onnx_format
+from image_classification.deploy import lite, onnx_format, triton
 from image_classification.deploy.description import describe, examine, network_of, output_names, write_yaml
 from image_classification.deploy.static import on_cpu, to_static
 from image_classification.deploy.verify import reason, run_child, verify
 from image_classification.errors import UserError
+from image_classification.files import new_directory
 from image_classification.weights import write_safetensors
 
-FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite')
+FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton')
 _SAME_FILES = ('paddle', 'pdmodel', 'lite')                        # each writes inference.pdiparams, in another order
 
 
@@ -30,6 +30,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
     | onnx | inference.onnx | ONNX Runtime, TensorRT, ... |
     | openvino | inference.xml, inference.bin | OpenVINO |
     | lite | those of pdmodel, and README.txt with the command that converts them | Paddle-Lite on ARM |
+    | triton | those of onnx, and triton/NAME/ | the Triton Inference Server |
 
     The batch size is free; height and width are, too, where the network allows it (`input.free_size` in inference.yaml).
     Every engine that is installed and for which there is a file must agree with the network before the directory appears.
@@ -50,27 +51,14 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
             network; nothing is left behind then.
     """
     formats = _formats(format)
-    target = _free_target(directory)
     config = network_of(model).config
     preprocess = Preprocess.from_config(config, channels=config.MODEL.IN_CHANNELS)
     if image_size is not None:
         preprocess = replace(preprocess, image_size=image_size)
-    try:
-        # Beside the target, so that renaming it is one step that no reader can catch halfway.
-        anchor = next(parent for parent in target.parents if parent.exists())
-        with tempfile.TemporaryDirectory(prefix=f'.{target.name}.', dir=anchor, ignore_cleanup_errors=True) as workplace:
-            ready = Path(workplace) / 'export'
-            ready.mkdir()
-            with on_cpu():
-                cfg, output = examine(model, preprocess, class_names, softmax)
-                order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported)
-                differences = _write_verified(order, ready)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                target.rmdir()                                     # an empty one: not every system renames onto it
-            os.rename(ready, target)
-    except OSError as error:
-        raise UserError(f'cannot write the export {target}: {error.strerror or error}. Choose another directory.') from error
+    with new_directory(directory, 'export') as ready, on_cpu():
+        cfg, output = examine(model, preprocess, class_names, softmax)
+        order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported)
+        differences = _write_verified(order, ready)
     return {batch: values['relative'] for batch, values in differences.items()}
 
 
@@ -98,21 +86,12 @@ def _formats(wanted):
     for format in formats:
         if format not in FORMATS:
             raise UserError(f'export format is {format!r}; wanted one of {", ".join(FORMATS)}')
-        onnx_format.check_installed(format)
+        onnx_format.check_installed('onnx' if format == 'triton' else format)
     same = [format for format in formats if format in _SAME_FILES]
     if len(same) > 1 or not formats:
         raise UserError(f'export formats are {", ".join(formats) or "none"}; wanted one or more of {", ".join(FORMATS)}, but '
                         f'only one of {", ".join(_SAME_FILES)}: they write a file of the same name')
     return formats
-
-
-def _free_target(directory):
-    target = Path(directory).resolve()
-    if target.is_dir() and any(target.iterdir()):
-        raise UserError(f'{directory} exists and is not empty; an export never overwrites. Remove it or choose another one.')
-    if target.exists() and not target.is_dir():
-        raise UserError(f'{directory} is a file; wanted a directory that does not exist yet')
-    return target
 
 
 def _write_verified(order, directory):
@@ -135,7 +114,7 @@ def _write(order, directory, free, sizes):
         with tempfile.TemporaryDirectory() as scratch:
             prefix = str((directory if 'paddle' in order.formats else Path(scratch)) / 'inference')
             _trace(order, prefix, order.shape(free))
-            if {'onnx', 'openvino'}.intersection(order.formats):
+            if {'onnx', 'openvino', 'triton'}.intersection(order.formats):
                 report = _write_onnx(order, prefix, directory, content)
     if {'pdmodel', 'lite'}.intersection(order.formats):
         _write_pdmodel(order, directory / 'inference', order.shape(free))
@@ -148,6 +127,8 @@ def _write(order, directory, free, sizes):
     content['engines'] = verified
     content.update(report)
     write_yaml(directory / 'inference.yaml', content)
+    if 'triton' in order.formats:
+        triton.write_repository(directory, directory / 'triton')
     return content['differences']
 
 
@@ -164,7 +145,7 @@ def _write_onnx(order, prefix, directory, content):
     sizes = [f'{side}' if content['input']['free_size'] else None for side in ('height', 'width')]
     arguments = {
         'program': prefix, 'opset': onnx_format.OPSET, 'outputs': output_names(order.output),
-        'onnx': str(directory / 'inference.onnx') if 'onnx' in order.formats else None,
+        'onnx': str(directory / 'inference.onnx') if {'onnx', 'triton'}.intersection(order.formats) else None,
         'openvino': str(directory / 'inference.xml') if 'openvino' in order.formats else None,
         'dims': ['batch', *sizes, None] if order.pixels else ['batch', None, *sizes],
         'metadata': {key: json.dumps(value, ensure_ascii=False) for key, value in content.items()}}

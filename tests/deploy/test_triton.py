@@ -61,9 +61,16 @@ def test_pixels_as_input_and_several_outputs_are_described(trained, parse, model
     network, _ = load_network(trained)
     export_model(network, tmp_path / 'pixels', None, 'onnx', pixels=True)
     write_repository(tmp_path / 'pixels', tmp_path / 'models')
-    config = parse(tmp_path / 'models' / 'mobilenet_v1_x0_25')
+    config = parse(tmp_path / 'models' / 'shufflenet_v2_x0_5')
     assert config.input[0].data_type == model_config.TYPE_UINT8 and config.input[0].dims[-1] == 3
-    assert config.output[0].label_filename == '' and not (tmp_path / 'models' / 'mobilenet_v1_x0_25' / 'labels.txt').exists()
+    assert config.output[0].label_filename == '' and not (tmp_path / 'models' / 'shufflenet_v2_x0_5' / 'labels.txt').exists()
+
+
+def test_the_format_triton_writes_it_beside_the_onnx_file(trained, parse, tmp_path):
+    network, names = load_network(trained)
+    export_model(network, tmp_path / 'export', names, 'triton')
+    assert {path.name for path in (tmp_path / 'export').iterdir()} == {'inference.onnx', 'inference.yaml', 'triton'}
+    assert list(parse(tmp_path / 'export' / 'triton' / 'shufflenet_v2_x0_5').output[0].dims) == [2]
 
 
 def test_what_is_no_onnx_export_is_refused(exported, source, tmp_path):
