@@ -59,7 +59,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope='session')
 def trained(colours, tmp_path_factory):
     """The checkpoint of a small network that tells the red from the blue pictures of `colours`: random, but for its classifier,
-    which lies between the mean features of both."""
+    which is fitted."""
     paddle.seed(0)
     cfg = ic.get_config('shufflenet_v2_x0_5', {'MODEL.NUM_CLASSES': 2, 'DATA.IMAGE_SIZE': 32, 'DATA.CROP_PCT': 1.0,
                                                'DATA.DATASET': 'folder', 'DATA.DATA_PATH': str(colours)})
@@ -67,17 +67,24 @@ def trained(colours, tmp_path_factory):
     given = []
     model.fc.register_forward_pre_hook(lambda layer, inputs: given.append(inputs[0].numpy()))
     labels = np.arange(32) % 2
+    model.train()
     with paddle.no_grad():
-        for step in range(41):                                     # 40 batches for the running statistics, one for the classifier
+        for _ in range(40):                                        # for the running statistics
             pixels = rng.integers(0, 120, (32, 40, 48, 3), dtype=np.uint8)
             red, blue = 0, 2                                       # in the order of the names: 'bläu', 'red, warm'
             pixels[range(32), :, :, np.where(labels == 1, red, blue)] += 120
-            model.train() if step < 40 else model.eval()
             model(paddle.to_tensor(np.stack([dataset.preprocess(Image.fromarray(picture)) for picture in pixels])))
-        means = [given[-1][labels == label].mean(0) for label in (0, 1)]
-        across = (means[1] - means[0]) / np.square(means[1] - means[0]).sum()
-        model.fc.weight.set_value(np.stack([-4 * across, 4 * across], 1))      # logits of -2 and 2 at the means
-        model.fc.bias.set_value(np.float32([1, -1]) * 4 * (across @ (means[0] + means[1]) / 2))
+        model.eval()
+        known = [dataset, get_dataset(cfg, is_train=False)]
+        labels = np.concatenate([part.labels for part in known])
+        model(paddle.to_tensor(np.stack([part.preprocess(part.image(i)) for part in known for i in range(len(part))])))
+        centre = given[-1].mean(0)
+        features = given[-1] - centre
+        similar = features @ features.T                            # ridge regression: logits of about -4 and 4
+        ridge = 0.02 * similar.trace() / len(labels) * np.eye(len(labels))
+        across = features.T @ np.linalg.solve(similar + ridge, 8.0 * labels - 4)
+        model.fc.weight.set_value(np.stack([-across, across], 1).astype(np.float32))
+        model.fc.bias.set_value(np.float32([1, -1]) * np.float32(across @ centre))
     optimizer = paddle.optimizer.SGD(parameters=model.parameters())
     path = tmp_path_factory.mktemp('trained') / 'best.safetensors'
     save_checkpoint(path, cfg, dataset.classes, {'epoch': 1}, model, NoAverage(), optimizer, paddle.amp.GradScaler(enable=False))
