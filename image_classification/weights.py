@@ -163,6 +163,9 @@ def read_safetensors(path):
         with safetensors.safe_open(path, framework='numpy') as file:
             metadata = file.metadata() or {}
         tensors = load_file(path)
+        foreign = [array.dtype for array in tensors.values() if array.dtype.isbuiltin == 2]
+        if foreign:                                                # bfloat16, where another package has brought it to numpy
+            raise TypeError(str(foreign[0]))
     except (TypeError, AttributeError) as error:                   # of the library, for types that numpy lacks
         raise UserError(f'{path} holds numbers of a type that is not read here ({error}); wanted float32 or float16') from None
     except (safetensors.SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:

@@ -31,4 +31,4 @@ def test_the_processes_average_those_of_the_network_and_of_its_moving_average_be
     cfg = tiny(TRAIN__MODEL_EMA=True, TRAIN__MAX_STEPS=1)
     run(cfg, group)
     count = len(running_statistics(ic.create_model(cfg).state_dict()))
-    assert count and group.averaged == [count, count]
+    assert count and group.averaged == [2 * count]
