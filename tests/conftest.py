@@ -1,4 +1,7 @@
+import ctypes
+import gc
 import os
+import platform
 
 import numpy as np
 import paddle
@@ -10,6 +13,15 @@ import image_classification as ic
 from tests.download_server import server, url  # noqa: F401  (fixtures)
 
 os.environ['PADDLE_MOBILE_BACKBONES_OPERATORS'] = '0'              # the plain code, whatever is compiled on this machine
+
+
+@pytest.fixture(scope='module', autouse=True)
+def free_memory():
+    """Between two files, give back to the system what the process keeps for its next networks: thousands of tests add up."""
+    yield
+    gc.collect()
+    if platform.libc_ver()[0] == 'glibc':
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture
