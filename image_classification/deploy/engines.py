@@ -126,6 +126,14 @@ def import_openvino():
             sys.modules[telemetry] = before
 
 
+def onnx_options():
+    """Options of an ONNX Runtime session that reports errors only."""
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return options
+
+
 class _Engine:
     """What the engines have in common: `input`, and the check of what is given."""
 
@@ -174,8 +182,7 @@ class OnnxRuntime(_Engine):
         import onnxruntime
         if bf16:
             raise UserError('onnxruntime does not compute in bfloat16 on a CPU; wanted openvino or paddle_inference')
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options = onnx_options()
         if threads:
             options.intra_op_num_threads = threads
         [path] = files_of(directory, self.name)

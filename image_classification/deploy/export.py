@@ -10,7 +10,7 @@ from image_classification.datasets import Preprocess
 from image_classification.deploy import lite, onnx_format, triton
 from image_classification.deploy.description import describe, examine, network_of, output_names, write_yaml
 from image_classification.deploy.static import on_cpu, to_static
-from image_classification.deploy.verify import reason, run_child, verify
+from image_classification.deploy.verify import keep_largest, reason, run_child, verify
 from image_classification.errors import UserError
 from image_classification.files import new_directory
 from image_classification.weights import write_safetensors
@@ -176,6 +176,5 @@ def _largest(verified):
     largest = {}
     for found in verified.values():
         for batch, values in found['differences'].items():
-            known = largest.setdefault(batch, dict(values))
-            known.update({key: max(known[key], values[key]) for key in values})
+            keep_largest(largest, batch, values)
     return largest

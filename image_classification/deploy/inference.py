@@ -7,9 +7,8 @@ import os
 import numpy as np
 from paddle import inference
 
-from image_classification.deploy.engines import FILES, files_of, read_description
+from image_classification.deploy.engines import files_of, read_description
 
-PROGRAMS = tuple(program for program, _ in FILES['paddle_inference'])   # by format: today's, the older one
 WEIGHTS = 'inference.pdiparams'
 
 

@@ -10,7 +10,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from image_classification.deploy.engines import import_openvino, install
+from image_classification.deploy.engines import import_openvino, install, onnx_options
 from image_classification.errors import UserError
 
 OPSET = 17                                                         # the first with layer norm as one operator
@@ -69,8 +69,7 @@ def fold(model):
     import onnx
     import onnxruntime
     with tempfile.TemporaryDirectory() as scratch:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options = onnx_options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(Path(scratch) / 'folded.onnx')
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])

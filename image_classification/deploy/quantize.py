@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from image_classification.deploy.engines import read_description
+from image_classification.deploy.engines import onnx_options, read_description
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
 from image_classification.files import new_directory
@@ -256,8 +256,7 @@ def layer_losses(source, quantized, batch):
             graph.output.append(onnx.helper.make_tensor_value_info(f'{name}/{kind}', onnx.TensorProto.FLOAT, []))
     with tempfile.TemporaryDirectory() as scratch:                 # a file: large models do not fit into one message
         onnx.save(model, f'{scratch}/twins.onnx')
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options = onnx_options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL    # or QDQ pairs become kernels
         session = onnxruntime.InferenceSession(f'{scratch}/twins.onnx', options, providers=['CPUExecutionProvider'])
         energies = session.run(None, {session.get_inputs()[0].name: batch})

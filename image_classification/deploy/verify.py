@@ -41,9 +41,14 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False):
         entry = found.setdefault(engine.split('/')[0], {'outputs': list(results[next(iter(given))]), 'differences': {}})
         for case, outputs in results.items():
             for difference in _compare(kind, expected[case], outputs, tolerances, f'{case}, {_ENGINES[engine]}'):
-                known = entry['differences'].setdefault(int(case.split()[0]), difference)
-                known.update({key: max(known[key], difference[key]) for key in difference})
+                keep_largest(entry['differences'], int(case.split()[0]), difference)
     return found
+
+
+def keep_largest(differences, batch, difference):
+    """Put {'absolute': ..., 'relative': ...} into {batch: the largest of each}."""
+    known = differences.setdefault(batch, dict(difference))
+    known.update({key: max(known[key], difference[key]) for key in difference})
 
 
 def _inputs(preprocess, sizes, pixels):

@@ -1,7 +1,7 @@
 """The checkpoints of a run's best evaluations: best.safetensors, then best-2.safetensors, ..."""
 import os
 
-from image_classification.engine.checkpoint import read_checkpoint
+from image_classification.engine.checkpoint import read_checkpoint, set_aside
 from image_classification.errors import UserError
 
 BEST = 'best.safetensors'
@@ -46,7 +46,7 @@ def repair_best(directory, keep):
         try:
             progress = read_checkpoint(path).progress
         except UserError as error:
-            path.rename(path.with_name(f'damaged-{path.name}'))
+            set_aside(path)
             damaged.append(f'passed over: {error}')
             continue
         record = progress.get('evaluated') or {'step': progress['step'], **progress['best']}

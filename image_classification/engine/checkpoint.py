@@ -80,6 +80,11 @@ def _move_on(paths):
         os.replace(second, target)
 
 
+def set_aside(path):
+    """Rename a damaged checkpoint, so that nothing takes it for a good one."""
+    path.rename(path.with_name(f'damaged-{path.name}'))
+
+
 def own_statistics(model, ema):
     """{name in a checkpoint: tensor}: what each process has of its own, see `statistics.py`."""
     return {f'{part}.{name}': tensor for part, state in (('model', model.state_dict()), ('ema', ema.state_dict()))

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from image_classification.config import differences
-from image_classification.engine.checkpoint import read_checkpoint
+from image_classification.engine.checkpoint import read_checkpoint, set_aside
 from image_classification.engine.distributed import Group
 from image_classification.engine.introduction import NOT_COMPARED
 from image_classification.engine.visual import NoVisual
@@ -48,7 +48,7 @@ def run_directory(cfg, checkpoint):
         directory = checkpoint.path.parent
         for path, _ in checkpoint.damaged:
             if path.parent == directory:
-                path.rename(path.with_name(f'damaged-{path.name}'))
+                set_aside(path)
         for path in directory.glob('.*.tmp'):
             path.unlink()
         if any(key not in NOT_COMPARED for key, _, _ in differences(checkpoint.cfg, cfg)):
