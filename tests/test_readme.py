@@ -11,11 +11,19 @@ from tools import model_table
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / 'README.md').read_text(encoding='utf-8')
-COMMANDS = [line for block in re.findall(r'```bash\n(.*?)```', README, re.S) for line in block.splitlines()
+PAGES = sorted((PROJECT / 'docs').rglob('*.md'))
+
+
+def commands_of(text):
+    return [line for block in re.findall(r'```bash\n(.*?)```', text, re.S) for line in block.splitlines()
             if line and not line.startswith('#')]
 
 
-@pytest.mark.parametrize('command', [line for line in COMMANDS if '_gpu.py' in line])
+COMMANDS = commands_of(README)
+ALL_COMMANDS = [*COMMANDS, *(line for page in PAGES for line in commands_of(page.read_text(encoding='utf-8')))]
+
+
+@pytest.mark.parametrize('command', [line for line in ALL_COMMANDS if '_gpu.py' in line])
 def test_every_training_command_has_known_flags(command):
     words = shlex.split(command.split('_gpu.py', 1)[1])
     argument_parser('').parse_args(words)
@@ -28,7 +36,7 @@ def test_the_first_command_is_the_main_job_and_the_second_runs_the_tests():
 
 
 def test_every_file_that_a_command_names_exists():
-    for command in COMMANDS:
+    for command in ALL_COMMANDS:
         for path in re.findall(r'(?:image_classification|tools|configs)/[\w/]+\.(?:py|yaml)', command):
             assert (PROJECT / path).is_file(), path
 
