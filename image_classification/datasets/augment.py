@@ -1,6 +1,8 @@
 """The training recipe: crop, mirror, one policy of colours and shapes, erase."""
 import functools
 
+from PIL import Image
+
 from image_classification.datasets import policies, transforms as T
 from image_classification.errors import UserError
 
@@ -25,7 +27,7 @@ class TrainTransform:
 
         Args:
             part: (function of an image's (width, height) that gives the box of a part; size) -> that part as a PIL image, in
-                any resolution from which `size` pixels on each side are made.
+                any resolution from which `size` pixels on each side are made, or as (size, size, C) uint8.
             rng: the generator of everything random.
             size: of the result, in pixels; None: TRAIN.IMAGE_SIZE, or DATA.IMAGE_SIZE where that is 0.
         """
@@ -33,7 +35,7 @@ class TrainTransform:
         # Cached: a second look at the same image must not draw again.
         image = part(functools.cache(lambda whole: T.random_box(rng, whole, train.CROP_SCALE, train.CROP_RATIO)), size)
         # Not resize(box=...), which lets pixels from outside the part blend in at its edges.
-        if image.size != (size, size):
+        if isinstance(image, Image.Image) and image.size != (size, size):
             image = image.resize((size, size), T.INTERPOLATIONS[pre.interpolation])
         image = self._augment(T.random_flip(image, rng, train.HFLIP), rng)
         holes = T.random_holes(rng, (pre.channels, size, size), train.RANDOM_ERASE_PROB, train.RANDOM_ERASE_MODE,
@@ -41,8 +43,11 @@ class TrainTransform:
         return T.to_pixels(image), holes
 
     def _augment(self, image, rng):
-        """PIL image after the policy of the configuration or, where it has none, colour jitter."""
+        """PIL image after the policy of the configuration or, where it has none, colour jitter. Without both, as it is."""
         train, interpolation = self.train, self.preprocess.interpolation
+        if not (train.RAND_AUGMENT or train.AUTO_AUGMENT or train.COLOR_JITTER):
+            return image
+        image = image if isinstance(image, Image.Image) else Image.fromarray(image)
         if train.RAND_AUGMENT:
             return policies.rand_augment(image, rng, train.RAND_AUGMENT_LAYERS, train.RAND_AUGMENT_MAGNITUDE,
                                          train.RAND_AUGMENT_MSTD, train.RAND_AUGMENT_INCREASING, self.fill, interpolation)
@@ -50,9 +55,7 @@ class TrainTransform:
             return policies.trivial_augment(image, rng, interpolation)
         if train.AUTO_AUGMENT:
             return policies.auto_augment(image, rng, train.AUTO_AUGMENT, self.fill, interpolation)
-        if train.COLOR_JITTER:
-            return T.color_jitter(image, rng, train.COLOR_JITTER, train.COLOR_JITTER, train.COLOR_JITTER)
-        return image
+        return T.color_jitter(image, rng, train.COLOR_JITTER, train.COLOR_JITTER, train.COLOR_JITTER)
 
 
 def train_transform(cfg, preprocess):

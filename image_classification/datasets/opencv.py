@@ -4,6 +4,8 @@ Both decode by libjpeg-turbo, to the same numbers. Where Pillow smooths by as mu
 (bilinear), 4 x 4 (bicubic) or 8 x 8 pixels (lanczos). The decoder has halved the part as often as it could; where more than a
 half is left to do nevertheless, areas are averaged.
 """
+import io
+
 import numpy as np
 from PIL import Image
 
@@ -25,22 +27,30 @@ def package():
 
 
 def open_part(file, channels, choose, size, interpolation):
-    """As `images.open_part`, and resized to size x size pixels. Other files than JPEG in RGB are left to Pillow, and so is
-    what OpenCV cannot decode, because Pillow says why: `choose` gives the same box when it is asked again."""
+    """(size, size, 3) uint8, RGB: the part that `images.open_part` takes, resized. Other files than JPEG in RGB are left to
+    Pillow and give a PIL image, as there, and so does what OpenCV cannot decode, because Pillow says why: `choose` gives the
+    same box when it is asked again."""
     part = None
     if channels == 3 and interpolation in _FILTERS:
         try:
-            with Image.open(file) as image:
+            with open(file, 'rb') as stream:
+                data = stream.read()
+            with Image.open(io.BytesIO(data)) as image:
                 plain = image.mode == 'RGB' and images.is_plain_jpeg(image)
             if plain:
-                part = _decoded(np.fromfile(file, np.uint8), choose(image.size), size, interpolation)
+                part = _decoded(np.frombuffer(data, np.uint8), choose(image.size), size, interpolation)
         except Exception:
             pass
     return images.open_part(file, channels, choose, size) if part is None else part
 
 
+def mirrored(pixels):
+    """(H, W, C) uint8, left to right, in a twentieth of numpy's time."""
+    return package().flip(pixels, 1)
+
+
 def _decoded(data, box, size, interpolation):
-    """PIL image of size x size pixels, the part in `box` of the JPEG file of these bytes; None where it is damaged."""
+    """(size, size, 3) uint8, the part in `box` of the JPEG file of these bytes; None where it is damaged."""
     cv2 = package()
     shrink = images.reduction(box, size)
     flag = cv2.IMREAD_COLOR if shrink == 1 else getattr(cv2, f'IMREAD_REDUCED_COLOR_{shrink}')
@@ -50,4 +60,4 @@ def _decoded(data, box, size, interpolation):
     left, top, right, bottom = images.reduced(box, shrink)
     filter = 'INTER_AREA' if max(right - left, bottom - top) > 2 * size else _FILTERS[interpolation]
     part = cv2.resize(whole[top:bottom, left:right], (size, size), interpolation=getattr(cv2, filter))
-    return Image.frombytes('RGB', (size, size), part, 'raw', 'BGR')   # OpenCV has blue first
+    return cv2.cvtColor(part, cv2.COLOR_BGR2RGB)

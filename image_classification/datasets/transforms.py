@@ -7,6 +7,8 @@ import math
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from image_classification.datasets import opencv
+
 INTERPOLATIONS = {name: Image.Resampling[name.upper()]
                   for name in ('nearest', 'bilinear', 'bicubic', 'lanczos', 'box', 'hamming')}
 _LONGEST = 16                              # sides of the short side's length that `resize_short` keeps of the long side
@@ -58,8 +60,10 @@ def random_box(rng, size, scale, ratio):
 
 
 def random_flip(image, rng, p=0.5):
-    """PIL image, mirrored left to right with probability p."""
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < p else image
+    """PIL image, or (H, W, C) uint8 of OpenCV, mirrored left to right with probability p."""
+    if rng.random() >= p:
+        return image
+    return opencv.mirrored(image) if isinstance(image, np.ndarray) else image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def color_jitter(image, rng, brightness, contrast, saturation):
@@ -72,7 +76,7 @@ def color_jitter(image, rng, brightness, contrast, saturation):
 
 
 def to_pixels(image):
-    """8-bit PIL image -> (H, W, C) uint8."""
+    """8-bit PIL image, or what this gives -> (H, W, C) uint8."""
     array = np.asarray(image)
     return array[:, :, None] if array.ndim == 2 else array
 

@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from image_classification.datasets import get_dataloader, get_dataset, opencv
+from image_classification.datasets.augment import train_transform
 from image_classification.datasets.images import open_image
+from image_classification.datasets.preprocess import Preprocess
 from image_classification.errors import UserError
 
 pytest.importorskip('cv2', reason="pip install -e '.[test]'")
@@ -19,7 +21,7 @@ def test_parts_look_as_pillows_do(smooth, size, interpolation):
     file = smooth(400, 320)
     part = opencv.open_part(file, 3, lambda whole: BOX, size, interpolation)
     exact = open_image(file).crop(BOX).resize((size, size), Image.Resampling.BICUBIC)
-    assert part.size == (size, size) and np.abs(np.asarray(part, int) - np.asarray(exact, int)).mean() < 3
+    assert part.shape == (size, size, 3) and np.abs(np.asarray(part, int) - np.asarray(exact, int)).mean() < 3
 
 
 def test_it_decodes_to_the_numbers_of_pillow(smooth):
@@ -34,6 +36,18 @@ def test_it_decodes_to_the_numbers_of_pillow(smooth):
 def test_what_it_does_otherwise_is_left_to_pillow(smooth, monkeypatch, channels, interpolation, options):
     monkeypatch.setattr(opencv, '_decoded', None)
     assert opencv.open_part(smooth(400, 320, **options), channels, lambda whole: BOX, 300, interpolation).size == (300, 300)
+
+
+@pytest.mark.parametrize('policy', [{}, {'TRAIN.COLOR_JITTER': 0.4}, {'TRAIN.AUTO_AUGMENT': 'trivial'}])
+@pytest.mark.parametrize('hflip', [0.0, 1.0])
+def test_mirrors_and_policies_take_its_pixels(config, smooth, policy, hflip):
+    pre = Preprocess.from_config(config(), 3)
+
+    def transformed(make):
+        train = config('TRAIN.HFLIP', hflip, *sum({'TRAIN.COLOR_JITTER': 0.0, **policy}.items(), ()))
+        part = lambda choose, size: make(opencv.open_part(smooth(400, 320), 3, choose, size, 'bilinear'))
+        return train_transform(train, pre)(part, np.random.default_rng(5), 64)[0]
+    np.testing.assert_array_equal(transformed(lambda pixels: pixels), transformed(Image.fromarray))
 
 
 def test_a_damaged_file_is_named_in_pillows_words(smooth):
