@@ -1,4 +1,5 @@
 """README's commands parse, and its table says what the code gives."""
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -49,6 +50,38 @@ def test_the_table_has_the_row_that_its_tool_prints(name):
 def test_the_table_has_no_other_rows():
     table = README.split(model_table.HEAD)[1].split('\n\n')[0]
     assert [line.split()[1] for line in table.splitlines()] == ic.list_models()
+
+
+def literals(node):
+    """The texts that a tree of Python code makes, with ... for what is computed."""
+    if isinstance(node, ast.JoinedStr):
+        yield ''.join(part.value if isinstance(part, ast.Constant) else '...' for part in node.values)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from literals(child)
+
+
+@pytest.fixture(scope='session')
+def messages():
+    files = [*(PROJECT / 'image_classification').rglob('*.py'), *(PROJECT / 'tools').rglob('*.py')]
+    return [' '.join(text.split()) for file in files for text in literals(ast.parse(file.read_text(encoding='utf-8')))]
+
+
+TROUBLES = re.findall(r'^\| `(.+?)` \|', README.split('| message | what to do |')[1].split('\n\n')[0], re.M)
+
+
+@pytest.mark.parametrize('quoted', TROUBLES)
+def test_a_message_that_the_troubleshooting_quotes_is_one_of_the_code(quoted, messages):
+    wanted = '.*'.join(re.escape(part) for part in quoted.split('...'))
+    assert any(re.search(wanted, message) for message in messages)
+
+
+def test_every_page_that_a_page_refers_to_exists():
+    for page in [PROJECT / 'README.md', *PAGES]:
+        for target in re.findall(r'\]\(([^)#]+)\)', page.read_text(encoding='utf-8')):
+            assert target.startswith('https://') or (page.parent / target).exists(), f'{page.name}: {target}'
 
 
 EXAMPLES = re.findall(r'```python\n(.*?)```', README, re.S)
