@@ -1,5 +1,6 @@
 """Image files in: whatever Pillow reads, as 8-bit grey, RGB or RGBA."""
 import contextlib
+import io
 import os
 
 import numpy as np
@@ -29,6 +30,31 @@ def open_image(file, channels=3, formats=None, max_pixels=None):
     with _opened(file, formats, max_pixels) as image:
         image.load()
     return _upright(image, channels, _name(file))
+
+
+def as_image(image, channels):
+    """A PIL image as it is, or of a path, the bytes of a file, or a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+
+    Raises:
+        UserError: something else, or as `open_image`.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return open_image(image, channels)
+    if isinstance(image, (bytes, bytearray)):
+        return open_image(io.BytesIO(image), channels)
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if not isinstance(image, Image.Image):
+        raise UserError(f'a {type(image).__name__} is no image; wanted a path, the bytes of a file, a PIL image or a uint8 '
+                        'array (H, W, C)')
+    return image
+
+
+def _from_array(array):
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,), (4,)) or not array.size:
+        raise UserError(f'an array {array.shape} of {array.dtype} is no image; wanted uint8 (H, W), (H, W, 1), (H, W, 3) or '
+                        '(H, W, 4)')
+    return Image.fromarray(array[:, :, 0] if array.shape[2:] == (1,) else array)
 
 
 def open_part(file, channels, choose, size):

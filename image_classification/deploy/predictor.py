@@ -1,5 +1,4 @@
 """Pictures in, probabilities out, from a checkpoint or from an export."""
-import io
 import os
 import threading
 from itertools import islice
@@ -10,7 +9,7 @@ import paddle
 from PIL import Image
 
 from image_classification.datasets import Preprocess
-from image_classification.datasets.images import open_image
+from image_classification.datasets.images import as_image
 from image_classification.deploy import engines
 from image_classification.engine.checkpoint import load_network
 from image_classification.errors import UserError
@@ -133,15 +132,7 @@ class Predictor:
     def prepare(self, image):
         """One image of any kind -> what the network takes: (C, H, W) float32 as in evaluation or, where the scaling is part of
         the export, (H, W, C) uint8."""
-        if isinstance(image, (str, os.PathLike)):
-            image = open_image(image, self.preprocess.channels)
-        elif isinstance(image, (bytes, bytearray)):
-            image = open_image(io.BytesIO(image), self.preprocess.channels)
-        elif isinstance(image, np.ndarray):
-            image = _from_array(image)
-        elif not isinstance(image, Image.Image):
-            raise UserError(f'a {type(image).__name__} is no image; wanted a path, the bytes of a file, a PIL image or a uint8 '
-                            'array (H, W, C)')
+        image = as_image(image, self.preprocess.channels)
         if self._takes_pixels:
             return np.asarray(self.preprocess.crop(image)).reshape(self._one_input_shape())
         return self.preprocess(image)
@@ -185,13 +176,6 @@ def _read_description(path):
     if not description:
         raise UserError(f'{path} is empty or no mapping; wanted what tools/export.py writes')
     return description
-
-
-def _from_array(array):
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,), (4,)) or not array.size:
-        raise UserError(f'an array {array.shape} of {array.dtype} is no image; wanted uint8 (H, W), (H, W, 1), (H, W, 3) or '
-                        '(H, W, 4)')
-    return Image.fromarray(array[:, :, 0] if array.shape[2:] == (1,) else array)
 
 
 def _softmax(logits):

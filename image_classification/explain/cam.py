@@ -1,0 +1,157 @@
+"""Grad-CAM, https://arxiv.org/abs/1610.02391, for the networks of the library.
+
+Each channel of a map is weighed by the mean of the logit's derivative over it; the positive part of the sum is the heat. The
+map is the last one. A network whose tokens read that map, too, is explained by all that follows from it: see `last_layer`.
+"""
+import difflib
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from PIL import Image
+
+from image_classification.blazeface.model import BlazeFace
+from image_classification.errors import UserError
+from image_classification.explain.inputs import check_network, explaining, network_input
+from image_classification.mobileformer.model import MobileFormer
+from image_classification.mobileformer_official.model import MobileFormerOfficial
+
+
+@dataclass(frozen=True)
+class ClassEvidence:
+    """What speaks for a class."""
+    heat: np.ndarray                       # (H, W) of the network's input, float32, 0 to 1; all 0 where nothing speaks for it
+    class_index: int
+    probability: float
+    probabilities: np.ndarray              # of all classes
+    activation: np.ndarray                 # (C, h, w): the map
+    gradient: np.ndarray                   # (C, h, w): the derivative of the class's logit by it
+
+
+def grad_cam(model, image, class_index=None, layer=None):
+    """Where an image speaks for a class: (H, W) float32, 0 to 1, of the size that the network sees.
+
+    Args:
+        model: a classifier of `create_model`, or a face detector, whose class 0 is the score of the best face. Its parameters,
+            gradients and modes stay as they are.
+        image: a PIL image, a path, bytes or uint8 array (H, W, C), which is prepared as in evaluation: the heat is of the part
+            that the network sees, `preprocess_of(model).crop(image)`. Or one normalized float32 tensor or array, (C, H, W) or
+            (1, C, H, W).
+        class_index: by default the most probable class.
+        layer: the name of the sublayer whose map is taken, as in `model.named_sublayers()`; by default the last map.
+    Raises:
+        UserError: a network without classes, a class or a layer that it has not, an image that cannot be read.
+    """
+    return explain_class(model, image, class_index, layer).heat
+
+
+def explain_class(model, image, class_index=None, layer=None):
+    """As `grad_cam`, with all that it was made of: ClassEvidence."""
+    check_network(model)
+    x = network_input(model, image)
+    with explaining(model), paddle.enable_grad():
+        target = _find_layer(model, layer) if layer else last_layer(model)
+        activation, logits = _run_from_head(model, x) if target is None else _run_from_layer(model, x, target, layer)
+        index = _check_class(class_index, logits)
+        gradient = paddle.grad(logits[0, index], activation, allow_unused=True)[0]
+    if gradient is None:
+        raise UserError(f'no logit depends on the output of {layer}; wanted a layer in front of the classifier')
+    activation, gradient = (tensor[0].astype('float32').numpy() for tensor in (activation, gradient))
+    probabilities = _probabilities(model, logits)
+    heat = _enlarged(heat_of(activation, gradient), x.shape[2:])
+    return ClassEvidence(heat, index, float(probabilities[index]), probabilities, activation, gradient)
+
+
+def last_layer(model):
+    """The layer whose map is taken by default; None for the last map, `forward_features`.
+
+    In the MobileFormers the classifier reads the last map by two ways, pooled and through the tokens: the last block's map
+    feeds both. A face detector has scores on two maps: the finer one feeds both.
+    """
+    if isinstance(model, MobileFormer):
+        return model.blocks[len(model.blocks) - 1]                 # [-1] would make a new layer
+    if isinstance(model, MobileFormerOfficial):
+        return model.features[len(model.features) - 1]
+    return model.parts()[0] if isinstance(model, BlazeFace) else None
+
+
+def heat_of(activation, gradient):
+    """(C, h, w) twice -> (h, w) float32, the largest value 1, or all 0."""
+    heat = np.maximum(np.einsum('c,chw->hw', gradient.mean((1, 2)), activation), 0)
+    peak = heat.max()
+    return heat / peak if np.isfinite(peak) and peak > 0 else np.zeros_like(heat)
+
+
+def _run_from_head(model, x):
+    """(last map, logits (1, classes)): only the head needs gradients."""
+    with paddle.no_grad():
+        features = model.forward_features(x)
+    maps = list(features) if isinstance(features, (tuple, list)) else [features]
+    maps[0] = _leaf(maps[0])
+    return maps[0], _logits(model, model.forward_head(tuple(maps) if isinstance(features, (tuple, list)) else maps[0]))
+
+
+def _run_from_layer(model, x, target, name):
+    """(first map that the layer gives, logits (1, classes)) of a whole forward pass, which goes on from a copy of the map."""
+    found = []
+
+    def keep(layer, inputs, output):
+        outputs = list(output) if isinstance(output, (tuple, list)) else [output]
+        place = next((i for i, part in enumerate(outputs) if isinstance(part, paddle.Tensor) and part.ndim == 4), None)
+        if place is None:
+            raise UserError(f'the layer {name} gives no map (B, C, H, W); wanted one that does')
+        outputs[place] = _leaf(outputs[place])
+        found.append(outputs[place])
+        return type(output)(outputs) if isinstance(output, (tuple, list)) else outputs[0]
+
+    hook = target.register_forward_post_hook(keep)
+    try:
+        logits = _logits(model, model(x))
+    finally:
+        hook.remove()
+    if len(found) != 1:
+        raise UserError(f'the layer {name} runs {len(found)} times in a forward pass; wanted one that runs once')
+    return found[0], logits
+
+
+def _leaf(tensor):
+    tensor = tensor.detach()
+    tensor.stop_gradient = False
+    return tensor
+
+
+def _logits(model, output):
+    if isinstance(model, BlazeFace):                               # of all anchors, that of the best face
+        return output[1].max(axis=1)
+    if isinstance(output, paddle.Tensor) and output.ndim == 2:
+        return output
+    raise UserError(f'{type(model).__name__} gives no logits; wanted a classifier')
+
+
+def _probabilities(model, logits):
+    """(classes,) float32; a face's is a class of its own, by the sigmoid."""
+    values = logits[0].astype('float64')
+    return (F.sigmoid(values) if isinstance(model, BlazeFace) else F.softmax(values)).astype('float32').numpy()
+
+
+def _check_class(class_index, logits):
+    count = logits.shape[1]
+    if class_index is None:
+        return int(logits[0].argmax().item())
+    if isinstance(class_index, bool) or not isinstance(class_index, (int, np.integer)) or not 0 <= class_index < count:
+        raise UserError(f'class_index is {class_index!r}; wanted a whole number from 0 to {count - 1}')
+    return int(class_index)
+
+
+def _find_layer(model, name):
+    layers = dict(model.named_sublayers())
+    if name not in layers:
+        raise UserError(f'{type(model).__name__} has no layer {name!r}; wanted one of model.named_sublayers(), e.g. '
+                        f'{difflib.get_close_matches(name, layers, n=1, cutoff=0.0)[0]}')
+    return layers[name]
+
+
+def _enlarged(heat, size):
+    """(h, w) -> (H, W), bilinear."""
+    return np.asarray(Image.fromarray(heat.astype(np.float32)).resize(tuple(size)[::-1], Image.Resampling.BILINEAR))

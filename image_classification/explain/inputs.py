@@ -1,0 +1,60 @@
+"""One image of any kind, as a network takes it."""
+import contextlib
+
+import numpy as np
+import paddle
+
+from image_classification.datasets import Preprocess
+from image_classification.datasets.images import as_image
+from image_classification.errors import UserError
+from image_classification.layers import FeatureExtractor
+
+
+def check_network(model):
+    """Raise UserError unless `model` is a network of the library: what an export runs has no layers to look into."""
+    if isinstance(model, FeatureExtractor):
+        raise UserError('a network made with features_only=True gives no classes to explain; create it without')
+    if not callable(getattr(model, 'forward_features', None)):
+        raise UserError(f'a {type(model).__name__} cannot be explained: an export runs without gradients and without layers to '
+                        'look into. Take the checkpoint (.safetensors) that it was exported from, or create_model.')
+
+
+def preprocess_of(model):
+    """The evaluation transform that the network's configuration says."""
+    if not hasattr(model, 'config'):
+        raise UserError(f'this {type(model).__name__} has no configuration that says how to prepare a picture; make it with '
+                        'create_model, or give a normalized float32 array (C, H, W)')
+    return Preprocess.from_config(model.config, model.config.MODEL.IN_CHANNELS)
+
+
+def network_input(model, image):
+    """(1, C, H, W) of a normalized tensor or float array (C, H, W) or (1, C, H, W); anything else is a picture, see `as_image`,
+    and prepared as in evaluation."""
+    if not isinstance(image, paddle.Tensor) and not (isinstance(image, np.ndarray) and image.dtype.kind == 'f'):
+        preprocess = preprocess_of(model)
+        image = preprocess(as_image(image, preprocess.channels))
+    x = image.detach() if isinstance(image, paddle.Tensor) else paddle.to_tensor(image)
+    x = x.astype(model.parameters()[0].dtype)
+    if x.ndim == 3:
+        x = x.unsqueeze(0)
+    if x.ndim != 4 or x.shape[0] != 1:
+        raise UserError(f'the image is an array {list(x.shape)}; wanted one image, (C, H, W) or (1, C, H, W)')
+    return x
+
+
+@contextlib.contextmanager
+def explaining(model):
+    """Within the block every layer is in evaluation mode and no parameter takes a gradient, so that only what follows from a
+    chosen map is recorded; afterwards all is as it was."""
+    modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
+    frozen = [(parameter, parameter.stop_gradient) for parameter in model.parameters()]
+    model.eval()
+    for parameter, _ in frozen:
+        parameter.stop_gradient = True
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training
+        for parameter, stop_gradient in frozen:
+            parameter.stop_gradient = stop_gradient
