@@ -1,0 +1,150 @@
+"""Write what the code and the other documents know into docs/families, docs/README.md and README: python tools/family_pages.py
+
+A page keeps its own words; between two marks stand the variants, their weights and what was measured. The rows come from README's
+table (tools/model_table.py prints it), from the yaml of the variants and of configs/fashion_mnist, and from the tables of
+docs/deploy.md and docs/benchmark.md, so that each figure is written down once.
+"""
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from image_classification import get_config, list_models  # noqa: E402
+from image_classification.files import write_atomically  # noqa: E402
+from tools.model_table import HEAD  # noqa: E402
+
+PROJECT = Path(__file__).resolve().parents[1]
+DOCS = PROJECT / 'docs'
+MARKS = {'page': ('<!-- tools/family_pages.py writes what follows -->\n', '<!-- until here -->\n'),
+         'families': ('<!-- tools/family_pages.py writes this table -->\n', '<!-- end of the table -->\n')}
+ORDER = ('mobileformer', 'mobileformer_official', 'edgenext', 'uniformer', 'efficientvit', 'mobilenet_v1', 'mobilenet_v2',
+         'mobilenet_v3', 'mobilenext', 'shufflenet_v1', 'shufflenet_v2', 'googlenet', 'inception_v2', 'inception_v3',
+         'inception_v4', 'inception_resnet_v2', 'xception', 'ic_resnet', 'blazeface')
+
+
+def read(path):
+    return path.read_text(encoding='utf-8')
+
+
+def families():
+    """{family: its variants, sorted}; families in the order of the documents."""
+    found = {family: [] for family in ORDER}
+    for name in list_models():
+        found[get_config(name).MODEL.TYPE.lower()].append(name)
+    return found
+
+
+def rows_of(text, name):
+    """The cells of each table row in `text` whose first cell is `name`."""
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in text.splitlines()
+            if line.startswith(f'| {name} |')]
+
+
+def variants(names):
+    readme = read(PROJECT / 'README.md')
+    lines = [f'| {" | ".join(cells)} |\n' for name in names for cells in rows_of(readme, name)]
+    return '## Variants\n\n' + HEAD + ''.join(lines)
+
+
+def weights(names):
+    lines = []
+    for name in names:
+        for entry in get_config(name).MODEL.WEIGHTS:
+            top1 = f'{entry["TOP1"]:g} %' if entry.get('TOP1') else '-'
+            lines.append(f'| {name} | `{entry["TAG"]}` | {top1} | {entry["LICENCE"]} | {entry["SOURCE"]} |\n')
+    if not lines:
+        return '## Weights\n\nNobody has published any for these networks.\n'
+    return ('## Weights\n\nTop-1 on ImageNet as their publishers say.\n\n| variant | tag | top-1 | licence | from |\n'
+            '|---|---|---|---|---|\n' + ''.join(lines))
+
+
+def measured(names):
+    """A table of what this project has measured of these networks, or a line that says that it has not."""
+    lines = [*_fashion_mnist(names), *_eight_bits(names), *_speed(names)]
+    if not lines:
+        return '## Measured here\n\nNothing yet but the comparison with the original.\n'
+    return '## Measured here\n\n| what | result |\n|---|---|\n' + ''.join(lines)
+
+
+def _fashion_mnist(names):
+    for path in sorted((PROJECT / 'configs' / 'fashion_mnist').glob('*.yaml')):
+        if path.stem in names:
+            header = read(path).splitlines()[0].lstrip('# ').rstrip('.')
+            result = header if '% top-1' in header else f'{header}; no accuracy yet'
+            yield f'| [training of {path.stem}](../../configs/fashion_mnist/{path.name}), five epochs | {result} |\n'
+
+
+def _eight_bits(names):
+    for name in names:
+        for top1, same, size in (cells[1:] for cells in rows_of(read(DOCS / 'deploy.md'), name)):
+            yield (f'| [8 bits](../deploy.md), {name} | top-1 {top1}; {same} of the pictures keep their class; {size} MiB |\n')
+
+
+def _speed(names):
+    """Milliseconds of the fastest export and of a training step, from the tables of docs/benchmark.md."""
+    benchmark = read(DOCS / 'benchmark.md')
+    engines = re.search(r'^\| model \| px \| what \| batch \| (.*) \| eager \| timm', benchmark, re.M).group(1).split(' | ')
+    for name in names:
+        for _, pixels, what, batch, *times in rows_of(benchmark, name):
+            if what == 'forward':
+                known = [(float(time.split()[0]), engine) for time, engine in zip(times, engines) if time != '-']
+                time, engine = min(known)
+                words = f'{name} at {pixels} px, batch {batch}, exported to {engine}'
+            else:
+                time, words = times[0].split()[0], f'{name} at {pixels} px, batch {batch}, training step'
+            yield f'| [speed](../benchmark.md) on one core, {words} | {time} ms |\n'
+
+
+def summary(prefix):
+    """The table of the families; `prefix` is the way from the document to docs/families."""
+    readme = read(PROJECT / 'README.md')
+    text = '| family | variants | parameters | published top-1 | weights |\n|---|---|---|---|---|\n'
+    for family, names in families().items():
+        title = read(DOCS / 'families' / f'{family}.md').splitlines()[0].lstrip('# ')
+        cells = [rows_of(readme, name)[0] for name in names]
+        sizes = sorted(int(row[1].replace(',', '')) / 1e6 for row in cells)
+        top1 = sorted(float(row[4].split()[0]) for row in cells if row[4] != '-')
+        with_weights = sum(row[6] != '-' for row in cells)
+        some = 'all' if with_weights == len(names) else str(with_weights) if with_weights else '-'
+        text += (f'| [{title}]({prefix}families/{family}.md) | {len(names)} | {_range(sizes, ".2g", "M")} | '
+                 f'{_range(top1, ".1f", "%")} | {some} |\n')
+    return text
+
+
+def _range(values, form, unit):
+    if not values:
+        return '-'
+    ends = list(dict.fromkeys(f'{value:{form}}' for value in (values[0], values[-1])))
+    return f'{" to ".join(ends)} {unit}'
+
+
+def between(text, kind, content):
+    """`text` with `content` between the marks of that kind. Raises ValueError where a mark is missing."""
+    start, end = MARKS[kind]
+    before, rest = text.split(start)
+    _, after = rest.split(end)
+    return f'{before}{start}\n{content}\n{end}{after}'
+
+
+def documents():
+    """{path: text as it should be} of all documents with parts from here."""
+    found = {}
+    for family, names in families().items():
+        path = DOCS / 'families' / f'{family}.md'
+        found[path] = between(read(path), 'page', '\n'.join((variants(names), weights(names), measured(names))))
+    for path, prefix in ((DOCS / 'README.md', ''), (PROJECT / 'README.md', 'docs/'), (PROJECT / 'README_cn.md', 'docs/')):
+        if path.is_file():
+            found[path] = between(read(path), 'families', summary(prefix))
+    return found
+
+
+def main():
+    for path, text in documents().items():
+        if text != read(path):
+            write_atomically(path, lambda temporary, text=text: temporary.write_text(text, encoding='utf-8'))
+            print(path.relative_to(PROJECT))
+
+
+if __name__ == '__main__':
+    main()
