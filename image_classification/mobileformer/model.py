@@ -21,8 +21,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, conv_bn, dynamic_relu,
-                                         levels_of, merge_heads, split_heads)
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, conv_bn, dynamic_relu, levels_of, merge_heads,
+                                         read_map, softmax_of_tokens, split_heads)
 
 INITIALIZERS = {'tn': nn.initializer.TruncatedNormal(std=0.02), 'kn': nn.initializer.KaimingNormal(),
                 'ku': nn.initializer.KaimingUniform(), 'xu': nn.initializer.XavierUniform()}
@@ -161,7 +161,7 @@ class DyReLU(nn.Layer):
 
     def forward(self, x, pieces):                                  # (B, C, H, W)
         if self.fixed:
-            return dynamic_relu(x.flatten(0, 1).unsqueeze(0), *zip(*pieces)).reshape(paddle.shape(x))
+            return dynamic_relu(x.reshape([1, -1, 0, 0]), *zip(*pieces)).reshape([-1, x.shape[1], 0, 0])
         return dynamic_relu(x, *zip(*pieces))
 
 
@@ -228,9 +228,7 @@ class ToFormer_Bridge(nn.Layer):
         keys = x.reshape([0, self.heads, x.shape[1] // self.heads, -1])  # (B, heads, c, H*W), in place of a transposed map
         query = self.heads_q_proj(self.input_norm(tokens))         # (B, heads, M, c)
         attn = self.attn_dropout(F.softmax(query @ keys))          # (B, heads, M, H*W)
-        # Not matmul(attn, keys, transpose_y=True): with a map of one pixel, oneDNN takes it for untransposed and reads garbage.
-        out = paddle.einsum('bhml,bhcl->bhmc', attn, keys)         # (B, heads, M, c)
-        return tokens + self.droppath(self.dropout(self.output(merge_heads(out))))
+        return tokens + self.droppath(self.dropout(self.output(merge_heads(read_map(attn, keys)))))
 
 
 class ToMobile_Bridge(nn.Layer):
@@ -252,8 +250,7 @@ class ToMobile_Bridge(nn.Layer):
         tokens = self.input_token_norm(tokens)
         keys, values = self.heads_k_proj(tokens), self.heads_v_proj(tokens)   # (B, heads, M, c)
         query = x.reshape([0, self.heads, C // self.heads, -1])    # (B, heads, c, H*W)
-        # A row of pixels for each token: a softmax over rows is vectorized, one over the few tokens of each pixel is not.
-        attn = self.attn_dropout(F.softmax(keys @ query, axis=2))  # (B, heads, M, H*W)
+        attn = self.attn_dropout(softmax_of_tokens(keys @ query))  # (B, heads, M, H*W)
         out = paddle.matmul(values, attn, transpose_x=True).reshape([0, C, H, W])
         return x + self.droppath(self.dropout(out))
 

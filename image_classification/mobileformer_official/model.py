@@ -20,8 +20,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, channel_shuffle, conv_bn,
-                                         dynamic_relu, levels_of, merge_heads, split_heads)
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, channel_shuffle, conv_bn, dynamic_relu, levels_of,
+                                         merge_heads, read_map, softmax_of_tokens, split_heads)
 
 
 def linear(in_features, out_features):
@@ -100,8 +100,7 @@ class LocalToGlobal(nn.Layer):
         B, C, H, W = x.shape
         keys = x.reshape([0, self.heads, C // self.heads, -1])     # (B, heads, c, H*W)
         scores = split_heads(self.q(tokens), self.heads) * self.scale @ keys  # (B, heads, T, H*W)
-        # Not matmul(..., keys, transpose_y=True): with a map of one pixel, oneDNN takes it for untransposed and reads garbage.
-        gathered = merge_heads(paddle.einsum('bhtl,bhcl->bhtc', F.softmax(scores), keys))  # (B, T, C)
+        gathered = merge_heads(read_map(F.softmax(scores), keys))  # (B, T, C)
         gate = 2.0 * hard_sigmoid(self.alpha(tokens))
         tokens = self.layer_norm(tokens + self.drop_path(self.proj(gathered * gate)))
         return tokens, scores.reshape([0, 0, 0, H, W])
@@ -145,8 +144,7 @@ class GlobalToLocal(nn.Layer):
         query = x.reshape([0, self.heads, C // self.heads, -1])    # (B, heads, c, H*W)
         keys = split_heads(self.k(tokens), self.heads) * self.scale  # (B, heads, T, c)
         values = split_heads(self.proj(tokens), self.heads)        # (B, heads, T, c)
-        # A row of pixels for each token: a softmax over rows is vectorized, one over the few tokens of each pixel is not.
-        attn = F.softmax(keys @ query, axis=2)                     # (B, heads, T, H*W)
+        attn = softmax_of_tokens(keys @ query)                     # (B, heads, T, H*W)
         out = paddle.matmul(values, attn, transpose_x=True)        # (B, heads, c, H*W)
         return x + self.drop_path(out.reshape([0, C, H, W]))
 
