@@ -84,7 +84,8 @@ def test_every_page_that_a_page_refers_to_exists():
             assert target.startswith('https://') or (page.parent / target).exists(), f'{page.name}: {target}'
 
 
-EXAMPLES = re.findall(r'```python\n(.*?)```', README, re.S)
+GUIDES = [README, *(page.read_text(encoding='utf-8') for page in PAGES if page.name != 'api.md')]
+EXAMPLES = [block for text in GUIDES for block in re.findall(r'```python\n(.*?)```', text, re.S)]
 
 
 def test_python_examples_run():
