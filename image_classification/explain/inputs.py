@@ -1,5 +1,6 @@
 """One image of any kind, as a network takes it."""
 import contextlib
+import math
 
 import numpy as np
 import paddle
@@ -25,6 +26,14 @@ def preprocess_of(model):
         raise UserError(f'this {type(model).__name__} has no configuration that says how to prepare a picture; make it with '
                         'create_model, or give a normalized float32 array (C, H, W)')
     return Preprocess.from_config(model.config, model.config.MODEL.IN_CHANNELS)
+
+
+def seen_box(preprocess, size):
+    """The part (left, top, right, bottom) of a picture of `size` (width, height) that the network sees, in pixels."""
+    width, height = size
+    side = min(width, height) * preprocess.image_size / math.floor(preprocess.image_size / preprocess.crop_pct)
+    left, top = (width - side) / 2, (height - side) / 2
+    return round(left), round(top), round(left + side), round(top + side)
 
 
 def network_input(model, image):
