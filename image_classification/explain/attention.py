@@ -12,7 +12,7 @@ import paddle.nn.functional as F
 from image_classification.edgenext.model import XCA
 from image_classification.efficientvit.model import LocalWindowAttention
 from image_classification.errors import UserError
-from image_classification.explain.inputs import check_network, explaining, network_input
+from image_classification.explain.inputs import check_network, explaining, network_input, watching
 from image_classification.layers import split_heads
 from image_classification.mobileformer.model import Attention, ToFormer_Bridge, ToMobile_Bridge
 from image_classification.mobileformer_official.model import GlobalBlock, GlobalToLocal, LocalToGlobal
@@ -103,19 +103,11 @@ def attention_maps(model, image):
 
 def _record(model, layers, x):
     """{name: (inputs, output)} of a forward pass, of the layers and all below them, in the order in which they end."""
-    calls, hooks = {}, []
-
-    def keep(name):
-        return lambda layer, inputs, output: calls.__setitem__(name, (inputs, output))
-
-    for name, layer in model.named_sublayers():
-        if any(name == outer or name.startswith(f'{outer}.') for outer in layers):
-            hooks.append(layer.register_forward_post_hook(keep(name)))
-    try:
+    calls = {}
+    watched = {name: layer for name, layer in model.named_sublayers()
+               if any(name == outer or name.startswith(f'{outer}.') for outer in layers)}
+    with watching(watched, lambda name, inputs, output: calls.__setitem__(name, (inputs, output))):
         model.forward_features(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return calls
 
 

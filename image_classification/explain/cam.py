@@ -13,7 +13,7 @@ from PIL import Image
 
 from image_classification.blazeface.model import BlazeFace
 from image_classification.errors import UserError
-from image_classification.explain.inputs import check_network, explaining, network_input
+from image_classification.explain.inputs import check_network, explaining, network_input, watching
 from image_classification.mobileformer.model import MobileFormer
 from image_classification.mobileformer_official.model import MobileFormerOfficial
 
@@ -34,7 +34,7 @@ def grad_cam(model, image, class_index=None, layer=None):
 
     Args:
         model: a classifier of `create_model`, or a face detector, whose class 0 is the score of the best face. Its parameters,
-            gradients and modes stay as they are.
+            gradients and modes stay as they are; threads may share it.
         image: a PIL image, a path, bytes or uint8 array (H, W, C), which is prepared as in evaluation: the heat is of the part
             that the network sees, `preprocess_of(model).crop(image)`. Or one normalized float32 tensor or array, (C, H, W) or
             (1, C, H, W).
@@ -96,7 +96,7 @@ def _run_from_layer(model, x, target, name):
     """(first map that the layer gives, logits (1, classes)) of a whole forward pass, which goes on from a copy of the map."""
     found = []
 
-    def keep(layer, inputs, output):
+    def keep(name, inputs, output):
         outputs = list(output) if isinstance(output, (tuple, list)) else [output]
         place = next((i for i, part in enumerate(outputs) if isinstance(part, paddle.Tensor) and part.ndim == 4), None)
         if place is None:
@@ -105,11 +105,8 @@ def _run_from_layer(model, x, target, name):
         found.append(outputs[place])
         return type(output)(outputs) if isinstance(output, (tuple, list)) else outputs[0]
 
-    hook = target.register_forward_post_hook(keep)
-    try:
+    with watching({name: target}, keep):
         logits = _logits(model, model(x))
-    finally:
-        hook.remove()
     if len(found) != 1:
         raise UserError(f'the layer {name} runs {len(found)} times in a forward pass; wanted one that runs once')
     return found[0], logits

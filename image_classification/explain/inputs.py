@@ -1,6 +1,7 @@
 """One image of any kind, as a network takes it."""
 import contextlib
 import math
+import threading
 
 import numpy as np
 import paddle
@@ -51,19 +52,42 @@ def network_input(model, image):
     return x
 
 
+_ONE_AT_A_TIME = threading.RLock()         # what a network is set to while it is explained is put back by the same thread
+
+
 @contextlib.contextmanager
 def explaining(model):
     """Within the block every layer is in evaluation mode and no parameter takes a gradient, so that only what follows from a
-    chosen map is recorded; afterwards all is as it was."""
-    modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
-    frozen = [(parameter, parameter.stop_gradient) for parameter in model.parameters()]
-    model.eval()
-    for parameter, _ in frozen:
-        parameter.stop_gradient = True
+    chosen map is recorded; afterwards all is as it was. Other threads that want to explain wait; they may predict."""
+    with _ONE_AT_A_TIME:
+        modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
+        frozen = [(parameter, parameter.stop_gradient) for parameter in model.parameters()]
+        model.eval()
+        for parameter, _ in frozen:
+            parameter.stop_gradient = True
+        try:
+            yield
+        finally:
+            for layer, training in modes:
+                layer.training = training
+            for parameter, stop_gradient in frozen:
+                parameter.stop_gradient = stop_gradient
+
+
+@contextlib.contextmanager
+def watching(layers, see):
+    """Within the block `see(name, inputs, output)` is called for each of `layers`, {name: layer}, that runs in this thread; a
+    result that is not None takes the place of the output."""
+    thread = threading.get_ident()
+
+    def hook_of(name):
+        def hook(layer, inputs, output):
+            return see(name, inputs, output) if threading.get_ident() == thread else None
+        return hook
+
+    hooks = [layer.register_forward_post_hook(hook_of(name)) for name, layer in layers.items()]
     try:
         yield
     finally:
-        for layer, training in modes:
-            layer.training = training
-        for parameter, stop_gradient in frozen:
-            parameter.stop_gradient = stop_gradient
+        for hook in hooks:
+            hook.remove()

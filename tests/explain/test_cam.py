@@ -1,4 +1,7 @@
 """Heat lies on what decides, and is made of the true derivatives."""
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
 import paddle
 import pytest
@@ -113,6 +116,24 @@ def test_the_network_is_left_as_it_was(knows_colours):
     assert flags == ([layer.training for layer in model.sublayers()], [p.stop_gradient for p in model.parameters()])
     assert all(p.grad is None for p in model.parameters())
     assert all(np.array_equal(value.numpy(), before[name]) for name, value in model.state_dict().items())
+
+
+def test_threads_may_explain_and_predict_with_one_network():
+    model = settled(ic.create_model('mobileformer_26m', num_classes=5))
+    images = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    alone = [grad_cam(model, image) for image in images]
+    with paddle.no_grad():
+        logits = model(paddle.to_tensor(images)).numpy()
+
+    def predict(image):
+        with paddle.no_grad():
+            return model(paddle.to_tensor(images)).numpy()
+
+    with ThreadPoolExecutor(4) as pool:
+        heats, predictions = pool.map(partial(grad_cam, model), images.repeat(3, 0)), pool.map(predict, range(12))
+        for i, (heat, predicted) in enumerate(zip(heats, predictions)):
+            assert np.allclose(heat, alone[i // 3], atol=1e-4) and np.allclose(predicted, logits, atol=1e-4)
+    assert not model.parameters()[0].stop_gradient
 
 
 @pytest.mark.parametrize('arguments, words', [
