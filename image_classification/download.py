@@ -16,10 +16,12 @@ import hashlib
 import http.client
 import json
 import os
+import queue
 import re
 import socket
 import ssl
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -38,6 +40,8 @@ except ImportError:                                                # Windows
 
 PREFIX = 'PADDLE_MOBILE_BACKBONES_'
 BLOCK = 1 << 18                                                    # bytes
+_HEADERS = {'User-Agent': 'paddle-mobile-backbones', 'Accept-Encoding': 'identity'}
+_SAFE = "%/:?=&~+!$,;'()*[]@"                                      # what `quote` leaves alone in an address
 LONGEST_WAIT = 60                                                  # seconds between two attempts, whatever the server asks for
 
 
@@ -73,14 +77,13 @@ def fetch(url, sha256='', name='', *, md5='', manual=False, rehash=False, timeou
     """
     target = cached_path(url, name)
     wanted = _wanted_digests(sha256, md5)
-    offline = os.environ.get(PREFIX + 'OFFLINE', '').lower() not in ('', '0', 'false', 'no', 'off')
     by_hand = f'Fetch {url} by other means and put it at {target}'
     try:
         if target.is_file():
             return _checked(target, wanted, url, rehash)
         if manual:
             raise UserError(f'{url} is a page for people. Open it in a browser and save its file as {target}')
-        if offline:
+        if _offline():
             raise UserError(f'{target} is not there, and {PREFIX}OFFLINE forbids to fetch it. Unset it, or: {by_hand}')
         download = _Download(url, target, wanted, _timeout(timeout))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +96,59 @@ def fetch(url, sha256='', name='', *, md5='', manual=False, rehash=False, timeou
     except OSError as error:                                       # the network's are _Transient or _Permanent by now
         raise UserError(f'{error.filename or target} cannot be written or read: {error.strerror or error}. Make room or give '
                         f'access there, or set {PREFIX}HOME to another folder, or: {by_hand}') from None
+
+
+def read_address(url, most_bytes, seconds):
+    """The content at an http or https address, in memory: neither the cache nor the mirror is asked.
+
+    Args:
+        most_bytes: a longer one is refused, before it is read where the server announces its length.
+        seconds: for all of it, from the search for the host's number to the last byte.
+    Raises:
+        UserError: no such address, more bytes, more time, or a connection that fails; names the address.
+    """
+    parts = _split(url)
+    if _offline():
+        raise UserError(f'{url} is on the network, where {PREFIX}OFFLINE forbids to read. Unset it, or give a file')
+    address = quote(parts._replace(fragment='').geturl(), safe=_SAFE)
+    results = queue.SimpleQueue()
+    end = time.monotonic() + seconds
+
+    def run():
+        try:
+            results.put(_read_all(address, most_bytes, seconds, end))
+        except Exception as error:
+            results.put(error)
+
+    # A socket's own limit is for each piece that comes: a server may send them slowly for ever.
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result = results.get(timeout=seconds)
+    except queue.Empty:
+        result = _Permanent(f'it did not come within {seconds:g} s')
+    if isinstance(result, (_Transient, _Permanent)):
+        raise UserError(f'{url} could not be read: {result}') from None
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _read_all(address, most_bytes, seconds, end):
+    """The same in this thread, where one piece may last `seconds`."""
+    request = urllib.request.Request(address, headers=_HEADERS)
+    data = bytearray()
+    with _network(seconds), urllib.request.build_opener(_Redirects).open(request, timeout=seconds) as response:
+        announced = response.length
+        while len(data) + (response.length or 0) <= most_bytes:
+            block = response.read1(BLOCK)
+            if not block:
+                if announced not in (None, len(data)):
+                    raise _Transient(f'the connection ended after {len(data)} of {announced} bytes')
+                return bytes(data)
+            if time.monotonic() > end:                             # nobody waits any more
+                raise _Transient('too late')
+            data += block
+    raise _Permanent(f'it has more than {most_bytes / 1e6:g} MB')
 
 
 def cache_directory():
@@ -147,7 +203,11 @@ def _mirrored(url):
     elif endpoint and parts.netloc == 'huggingface.co':
         url = endpoint.rstrip('/') + rest
     _split(url)
-    return quote(url.partition('#')[0], safe="%/:?=&~+!$,;'()*[]@")
+    return quote(url.partition('#')[0], safe=_SAFE)
+
+
+def _offline():
+    return os.environ.get(PREFIX + 'OFFLINE', '').lower() not in ('', '0', 'false', 'no', 'off')
 
 
 def _timeout(seconds):
@@ -319,7 +379,7 @@ class _Download:
         self.resumed = size > 0
         if size and size == notes.get('total'):
             return
-        headers = {'User-Agent': 'paddle-mobile-backbones', 'Accept-Encoding': 'identity'}
+        headers = dict(_HEADERS)
         if size:
             headers['Range'] = f'bytes={size}-'
             if validator:

@@ -12,11 +12,12 @@ sys.path[:0] = [str(TOOLS.parent), str(TOOLS)]
 
 import numpy as np  # noqa: E402
 from PIL import ImageDraw, ImageFont  # noqa: E402
-from predict import PROGRESS_FROM, find_images, write  # noqa: E402
+from predict import PROGRESS_FROM, encoded  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from image_classification.blazeface.detector import COLUMNS, KEY_POINTS, BlazeFaceDetector  # noqa: E402
 from image_classification.datasets.images import open_image  # noqa: E402
+from image_classification.datasets.pictures import find_images  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import write_atomically  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
@@ -138,7 +139,8 @@ def main():
         faces = detector.detect(np.asarray(image))
         save_png(draw(image, faces), copies[file])
         found.append((file, copies[file], faces))
-    write(FORMATS[args.format](found), None)
+    sys.stdout.buffer.write(encoded(FORMATS[args.format](found)))
+    sys.stdout.flush()
     if unreadable:
         raise UserError(f'{unreadable} of {len(files)} images could not be read; see above')
 

@@ -12,6 +12,7 @@ import numpy as np  # noqa: E402
 from image_classification.config import get_config  # noqa: E402
 from image_classification.datasets import DATASETS, get_dataset  # noqa: E402
 from image_classification.datasets.files import IMAGE_ENDINGS  # noqa: E402
+from image_classification.datasets.imagenet_names import names_to_show  # noqa: E402
 from image_classification.deploy.export import export_model  # noqa: E402
 from image_classification.deploy.predictor import Predictor  # noqa: E402
 from image_classification.deploy.quantize import METHODS, OPERATORS, quantize_export  # noqa: E402
@@ -51,7 +52,8 @@ def load_data(args, predictor):
     config = get_config(None, {'DATA.DATASET': args.dataset, 'DATA.DATA_PATH': args.data_path,
                                'MODEL.NUM_CLASSES': len(predictor.class_names)})
     test = get_dataset(config, False, predictor.preprocess.channels)
-    if predictor.class_names != [str(i) for i in range(len(predictor.class_names))] and predictor.class_names != test.classes:
+    # Without names of its own, the network has numbers or ImageNet's names: then nothing tells whether they fit.
+    if predictor.class_names not in (names_to_show([], len(predictor.class_names)), test.classes):
         a, b = next(pair for pair in zip(predictor.class_names, [*test.classes, 'nothing']) if pair[0] != pair[1])
         raise UserError(f'the network\'s classes are not those of the data set: {a!r} here, {b!r} there; wanted the data set '
                         'that the network was trained for')

@@ -1,6 +1,8 @@
 """Pictures in, probabilities out, from a checkpoint or from an export."""
 import os
 import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import paddle
 from PIL import Image
 
 from image_classification.datasets import Preprocess
+from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.images import as_image
 from image_classification.deploy import engines
 from image_classification.engine.checkpoint import load_network
@@ -64,7 +67,7 @@ class Predictor:
         cfg = network.config
         self.name, self.engine = cfg.MODEL.NAME, 'paddle'
         self.preprocess = Preprocess.from_config(cfg, channels=cfg.MODEL.IN_CHANNELS)
-        self._name_classes(class_names, cfg.MODEL.NUM_CLASSES)
+        self.class_names = names_to_show(class_names, cfg.MODEL.NUM_CLASSES)
         self._gives_logits, self._takes_pixels = True, False
         lock = threading.Lock()                                    # Paddle's layers say nothing of threads
 
@@ -79,7 +82,7 @@ class Predictor:
             self.name = description['name']
             self.preprocess = Preprocess.from_dict(description['preprocessing'])
             _gives_classes(directory, description['output'])
-            self._name_classes(description['class_names'], description['output']['num_classes'])
+            self.class_names = names_to_show(description['class_names'], description['output']['num_classes'])
             self._gives_logits = {'logits': True, 'probabilities': False}[description['output']['kind']]
         except (KeyError, TypeError) as error:
             raise UserError(f'{directory / "inference.yaml"} lacks or misstates {error}; export the model again') from None
@@ -87,9 +90,6 @@ class Predictor:
         self.engine = opened.name
         self._takes_pixels = opened.input['dtype'] == 'uint8'      # the preprocessing of pixels is part of the graph
         self._run = lambda images: opened.run(images)[0]
-
-    def _name_classes(self, names, count):
-        self.class_names = list(names) or [str(index) for index in range(count)]
 
     def predict(self, images):
         """Probabilities of every class, (N, num_classes) float32.
@@ -109,20 +109,43 @@ class Predictor:
             parts.append(self.probabilities(np.stack(batch)))
         return np.concatenate(parts)
 
-    def predict_files(self, paths):
-        """Yield (path, probabilities (num_classes,) or the UserError of a file that cannot be read), a batch in memory."""
-        paths = iter(paths)
-        while batch := list(islice(paths, self.batch_size)):
-            read = {}
-            for index, path in enumerate(batch):
-                try:
-                    read[index] = self.prepare(path)
-                except UserError as error:
-                    batch[index] = (path, error)
-            if read:
-                for index, probabilities in zip(read, self.probabilities(np.stack(list(read.values())))):
-                    batch[index] = (batch[index], probabilities)
+    def predict_files(self, paths, prepare=None, workers=0):
+        """Yield (path, probabilities (num_classes,) or the UserError of a file that cannot be read), a batch in memory.
+
+        Args:
+            paths: of files, or anything else that `prepare` takes.
+            prepare: turns one of them into what the network takes, or raises UserError; by default the method of that name.
+            workers: threads that prepare the next batch while the network computes; the paths are then asked for that early.
+        """
+        prepared = self._prepare_all(paths, prepare or self.prepare, workers)
+        while batch := list(islice(prepared, self.batch_size)):
+            good = [index for index, (_, result) in enumerate(batch) if not isinstance(result, UserError)]
+            if good:
+                for index, probabilities in zip(good, self.probabilities(np.stack([batch[index][1] for index in good]))):
+                    batch[index] = (batch[index][0], probabilities)
             yield from batch
+
+    def _prepare_all(self, paths, prepare, workers):
+        """Yield (path, its input or the UserError), in the order of the paths."""
+        def attempt(path):
+            try:
+                return path, prepare(path)
+            except UserError as error:
+                return path, error
+
+        if not workers:
+            yield from map(attempt, paths)
+            return
+        waiting, pool = deque(), ThreadPoolExecutor(workers, 'prepare')
+        try:
+            for path in paths:
+                waiting.append(pool.submit(attempt, path))
+                if len(waiting) > self.batch_size:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:                                                   # also where nobody wants the rest
+            pool.shutdown(cancel_futures=True)
 
     def top_k(self, probabilities, k):
         """The k most probable classes of one image, the best first: [(class name, probability)]."""

@@ -1,3 +1,4 @@
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -151,6 +152,38 @@ def test_files_are_read_a_batch_at_a_time(predictor, files):
     results = predictor.predict_files(asked.append(file) or file for file in files)
     next(results)
     assert len(asked) == 5
+
+
+@pytest.mark.parametrize('workers', [1, 3])
+def test_files_may_be_prepared_in_other_threads(predictor, files, tmp_path, workers):
+    bad = tmp_path / 'bad.png'
+    bad.write_bytes(b'no image')
+    names, threads = [*files, bad, *files[:3]], set()
+
+    def prepare(path):
+        threads.add(threading.current_thread().name)
+        return predictor.prepare(path)
+    found = list(predictor.predict_files(names, prepare, workers))
+    assert [path for path, _ in found] == names and isinstance(found[12][1], UserError)
+    np.testing.assert_array_equal(np.stack([result for _, result in found[:12]]), predictor.predict(files))
+    assert threading.current_thread().name not in threads and 1 <= len(threads) <= workers
+
+
+def test_threads_prepare_no_more_than_the_next_batch_and_end_with_the_results(predictor, files):
+    asked = []
+    results = predictor.predict_files((asked.append(i) or files[i % 12] for i in range(1000)), workers=2)
+    for _ in range(20):
+        next(results)
+    assert len(asked) <= 20 + 2 * 5 + 1
+    results.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith('prepare')]
+
+
+def test_1000_classes_without_names_are_imagenets(tmp_path):
+    export_model(ic.create_model('mobilenet_v3_small_x0_5'), tmp_path / 'export', image_size=32)
+    predictor = Predictor(tmp_path / 'export')
+    assert predictor.class_names[207] == 'golden retriever'
+    assert predictor.top_k(np.eye(1000, dtype=np.float32)[817], 1) == [('sports car', 1.0)]
 
 
 def test_top_k_gives_the_best_classes_first(predictor):

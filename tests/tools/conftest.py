@@ -13,11 +13,12 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 @pytest.fixture(scope='session')
 def run_tool():
-    """run_tool('predict.py', *arguments, cwd=..., timeout=seconds): the finished process; its output is text."""
-    def run(name, *arguments, cwd=None, timeout=120):
+    """run_tool('predict.py', *arguments, cwd=..., timeout=seconds, stdin=file): the finished process; its output is text."""
+    def run(name, *arguments, cwd=None, timeout=120, stdin=None):
         command = [sys.executable, str(TOOLS / name), *map(str, arguments)]
         environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, encoding='utf-8', timeout=timeout)
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, encoding='utf-8', timeout=timeout,
+                              stdin=stdin)
     return run
 
 

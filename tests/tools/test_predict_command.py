@@ -1,15 +1,22 @@
 import csv
 import io
 import json
+import re
 import shutil
+import subprocess
+import sys
 from functools import partial
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from image_classification.deploy.contact_sheet import GAP, SIDE
+from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
-from image_classification.errors import UserError
-from tests.deploy.conftest import CLASSES
-from tests.tools.conftest import load_tool
+from tests.deploy.conftest import CLASSES, trained  # noqa: F401
+from tests.download_server import status, whole
+from tests.tools.conftest import TOOLS, load_tool
 from tests.tools.test_export_command import failure
 
 
@@ -23,13 +30,21 @@ def call(predict, call_tool):
     return partial(call_tool, predict)
 
 
+@pytest.fixture(scope='module')
+def everywhere(network, tmp_path_factory):
+    """An export for every engine."""
+    directory = tmp_path_factory.mktemp('everywhere') / 'export'
+    export_model(network, directory, CLASSES, 'paddle,onnx,openvino')
+    return directory
+
+
 def numbers(files):
     return [int(''.join(filter(str.isdigit, file.rsplit('/')[-1]))) for file in files]
 
 
 def test_json_from_an_export_run_as_a_program(exported, pictures, run_tool):
     done = run_tool('predict.py', exported[1], pictures, '--format', 'json', '--top-k', 2)
-    assert (done.returncode, done.stderr) == (0, '')
+    assert done.returncode == 0 and done.stderr.startswith('12 images in ') and len(done.stderr.splitlines()) == 1
     content = json.loads(done.stdout)
     assert numbers([item['file'] for item in content]) == list(range(12))
     predictor = Predictor(exported[1])
@@ -76,27 +91,9 @@ def test_unreadable_images_are_named_and_the_others_predicted(call, checkpoint, 
     shutil.copy(pictures / 'picture 3.png', tmp_path)
     code, out, err = call(checkpoint, tmp_path, '--format', 'json')
     assert code == 1 and [item['file'][-13:] for item in json.loads(out)] == ['picture 3.png']
-    assert 'bad.png' in err.splitlines()[0] and '1 of 2 images could not be read' in err.splitlines()[1]
-
-
-def test_files_folders_and_patterns_are_found_once_in_natural_order(predict, pictures, tmp_path):
-    (tmp_path / 'deep' / 'er').mkdir(parents=True)
-    for name in ('a10.JPG', 'a9.jpg', 'deep/er/b.png', 'notes.txt', '.hidden.png', 'x[1].png'):
-        (tmp_path / name).write_bytes(b'')
-    found = predict.find_images([str(tmp_path), str(tmp_path / '*.jpg'), str(tmp_path / 'deep' / '..' / 'a9.jpg'),
-                                 str(tmp_path / 'x[1].png'), str(tmp_path / 'notes.txt')])
-    assert [file[len(str(tmp_path)) + 1:] for file in found] == ['a9.jpg', 'a10.JPG', 'deep/er/b.png', 'notes.txt', 'x[1].png']
-    assert numbers(predict.find_images([f'{pictures}/picture*'])) == list(range(12))
-    assert [file[-5:] for file in predict.find_images([f'{tmp_path}/**/*.png'])] == ['b.png', '].png']
-
-
-@pytest.mark.parametrize('name', ['missing.png', '*.missing', ''])
-def test_a_name_that_matches_nothing_is_named(predict, tmp_path, name):
-    (tmp_path / 'empty').mkdir()
-    with pytest.raises(UserError, match='is no file and no folder, and matches no image'):
-        predict.find_images([name and str(tmp_path / name)])
-    with pytest.raises(UserError, match='empty has no images in it'):
-        predict.find_images([str(tmp_path / 'empty')])
+    first, speed, last = err.splitlines()
+    assert 'bad.png' in first and speed.startswith('1 image in ')
+    assert last == 'error: 1 of 2 images could not be read; see above'
 
 
 def test_bad_input_gets_one_line_as_a_program(pictures, run_tool, tmp_path):
@@ -105,7 +102,136 @@ def test_bad_input_gets_one_line_as_a_program(pictures, run_tool, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (['--top-k', 0], '--top-k is 0'), (['--batch-size', 0], 'batch size is 0'), (['--engine', 'inference'], 'does not run')])
+    (['--top-k', 0], '--top-k is 0'), (['--batch-size', 0], 'batch size is 0'), (['--engine', 'inference'], 'does not run'),
+    (['--timeout', 0], '--timeout is 0'), (['--max-download-mb', 'nan'], '--max-download-mb is nan'),
+    (['--output', 'photo.JPG'], 'has the name of a picture'), (['--font', 'a.ttf'], 'which is not there'),
+    (['--contact-sheet', 'sheet.jpg'], 'does not end in .png')])
 def test_bad_flags_get_one_line(call, checkpoint, pictures, arguments, words):
     code, out, err = call(checkpoint, pictures, *arguments)
     assert (code, out) == (1, '') and words in err and len(err.splitlines()) == 1
+
+
+def test_the_throughput_is_said_at_the_end(call, exported, pictures):
+    code, out, err = call(exported[1], pictures, '--batch-size', 5)
+    assert code == 0
+    speed = r'12 images in \d+\.\d\d s, \d+\.\d images/s \(mobileformer_26m, paddle_inference, batches of 5\)\n'
+    assert re.fullmatch(speed, err)
+
+
+@pytest.mark.parametrize('engine', ['paddle_inference', 'onnxruntime', 'openvino'])
+def test_every_engine_is_chosen_by_a_flag_and_says_the_same(call, everywhere, checkpoint, pictures, engine):
+    code, out, err = call(everywhere, pictures, '--engine', engine, '--format', 'csv')
+    expected = call(checkpoint, pictures, '--format', 'csv')[1]
+    assert code == 0 and f'mobileformer_26m, {engine}' in err
+    for line, wanted in zip(csv.reader(io.StringIO(out)), csv.reader(io.StringIO(expected)), strict=True):
+        assert line[0] == wanted[0]
+        assert line[1] == 'rank' or float(line[3]) == pytest.approx(float(wanted[3]), abs=1e-4)
+
+
+def test_a_picture_on_standard_input_a_list_there_and_frames(run_tool, checkpoint, pictures):
+    first = pictures / 'picture 3.png'
+    wanted = json.loads(run_tool('predict.py', checkpoint, first, '--format', 'json').stdout)[0]['predictions']
+    with open(first, 'rb') as file:
+        done = run_tool('predict.py', checkpoint, '-', '--format', 'json', stdin=file)
+    assert json.loads(done.stdout) == [{'file': '-', 'predictions': wanted}], done.stderr
+    with subprocess.Popen(['printf', f'{first}\n\n{first}\n'], stdout=subprocess.PIPE) as lines:
+        done = run_tool('predict.py', checkpoint, '-', '--list', '--format', 'json', stdin=lines.stdout)
+    assert [item['predictions'] for item in json.loads(done.stdout)] == [wanted, wanted], done.stderr
+    done = run_tool('predict.py', checkpoint, pictures / 'picture %d.png', '--format', 'json')
+    assert numbers([item['file'] for item in json.loads(done.stdout)]) == list(range(12)), done.stderr
+
+
+def test_an_address_is_fetched_and_classified_like_the_file(call, server, url, checkpoint, pictures):
+    server.replies[:] = [whole((pictures / 'picture 3.png').read_bytes()), status(404)]
+    wanted = json.loads(call(checkpoint, pictures / 'picture 3.png', '--format', 'json')[1])[0]['predictions']
+    code, out, err = call(checkpoint, url, url, '--format', 'json')
+    assert code == 1 and json.loads(out) == [{'file': url, 'predictions': wanted}]
+    assert f'{url} could not be read: the server answers 404' in err
+
+
+def test_a_missing_file_of_a_list_is_named_and_the_others_predicted(call, checkpoint, pictures, tmp_path):
+    (tmp_path / 'frames.txt').write_text(f'none.png\n{pictures}/picture 1.png\n')
+    code, out, err = call(checkpoint, tmp_path / 'frames.txt', '--format', 'json')
+    assert code == 1 and numbers([item['file'] for item in json.loads(out)]) == [1]
+    assert 'none.png' in err and '1 of 2 images could not be read' in err
+
+
+@pytest.mark.parametrize('form, text', [('json', '[\n]\n'), ('csv', 'file,rank,class,probability\n')])
+def test_an_empty_list_is_an_error_of_its_own(call, checkpoint, tmp_path, form, text):
+    (tmp_path / 'frames.txt').write_text('# nothing yet\n')
+    code, out, err = call(checkpoint, tmp_path / 'frames.txt', '--format', form)
+    assert (code, out) == (1, text) and 'names no picture' in err
+
+
+def test_a_picture_is_turned_as_its_exif_orientation_says(call, checkpoint, tmp_path):
+    upright = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8))
+    upright.save(tmp_path / 'a.png')
+    exif = Image.Exif()
+    exif[0x0112] = 6                                               # to be seen, turn by 90 degrees clockwise
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / 'b.png', exif=exif)
+    code, out, err = call(checkpoint, tmp_path, '--format', 'json', '--contact-sheet', tmp_path / 'sheet.png')
+    a, b = json.loads(out)
+    assert a['predictions'] == b['predictions']
+    sheet = np.asarray(Image.open(tmp_path / 'sheet.png'))
+    left, right = (sheet[GAP:GAP + SIDE, x:x + SIDE] for x in (GAP, 2 * GAP + SIDE))
+    assert (left == right).all() and left.std() > 20
+
+
+def test_a_contact_sheet_shows_each_picture_that_could_be_read(call, checkpoint, pictures, tmp_path):
+    (tmp_path / 'bad.png').write_bytes(b'no image')
+    code, out, err = call(checkpoint, tmp_path, pictures, '--contact-sheet', tmp_path / 'sheet.png')
+    assert code == 1 and f'contact sheet: {tmp_path}/sheet.png' in err
+    page = Image.open(tmp_path / 'sheet.png')
+    assert page.width == GAP + 5 * (SIDE + GAP) and (page.height - GAP) % 3 == 0      # 12 of 13 pictures
+    again = call(checkpoint, pictures, '--contact-sheet', tmp_path / 'sheet.png')
+    assert again[0] == 1 and 'never overwrites' in again[2]
+
+
+def test_a_reader_who_has_seen_enough_ends_it_quietly(checkpoint, pictures, tmp_path):
+    (tmp_path / 'many.txt').write_text(f'{pictures}/picture 1.png\n' * 300)
+    with subprocess.Popen([sys.executable, TOOLS / 'predict.py', checkpoint, tmp_path / 'many.txt', '--top-k', '1'],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline().startswith(b'file')
+        process.stdout.close()
+        assert process.stderr.read() == b'' and process.wait() == 141
+
+
+def test_lines_come_at_once_for_batches_of_one(checkpoint, pictures):
+    command = [sys.executable, TOOLS / 'predict.py', checkpoint, '-', '--list', '--batch-size', '1', '--format', 'csv',
+               '--top-k', '1']
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        for i in range(3):
+            process.stdin.write(f'{pictures}/picture {i}.png\n'.encode())
+            process.stdin.flush()
+            line = process.stdout.readline() if i else process.stdout.readline() and process.stdout.readline()
+            assert f'picture {i}.png,1,' in line.decode()
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+# Runs a tool, then says how many MiB the process took at most.
+MEASURE = '''
+import atexit, resource, runpy, sys
+atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr))
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name='__main__')
+'''
+
+
+def peak_memory(trained, colours, folder, count):
+    """MiB that a process takes to classify so many pictures and to put them on contact sheets."""
+    pictures = sorted(map(str, (colours / 'train').rglob('*.png')))
+    (folder / f'{count}.txt').write_text('\n'.join(pictures[i % len(pictures)] for i in range(count)), encoding='utf-8')
+    command = [sys.executable, '-c', MEASURE, TOOLS / 'predict.py', trained, folder / f'{count}.txt', '--format', 'csv',
+               '--output', folder / f'{count}.csv', '--contact-sheet', folder / f'{count}.png']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0 and done.stderr.startswith(f'{count} images in '), done.stderr
+    return int(done.stderr.split()[-1])
+
+
+@pytest.mark.parametrize('count', [1200, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_memory_does_not_grow_with_the_number_of_pictures(trained, colours, tmp_path, count):
+    """All 10,000: python -m pytest -m slow tests/tools/test_predict_command.py"""
+    less, more = (peak_memory(trained, colours, tmp_path, number) for number in (400, count))
+    assert more < less + 24
+    assert len(list(tmp_path.glob(f'{count}*.png'))) == -(-count // 64)

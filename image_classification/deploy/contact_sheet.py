@@ -1,0 +1,120 @@
+"""A contact sheet: small pictures with what the network says of them, as PNG pages."""
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from image_classification.errors import UserError
+from image_classification.files import write_atomically
+
+SIDE, GAP = 176, 12                        # pixels: of the square that a picture fills, and between two of them
+COLUMNS, ROWS = 8, 8
+_PAPER, _INK, _GREY, _FRAME = 'white', 'black', '#707070', '#d0d0d0'
+_LINES = ((14, _INK), (14, _INK), (11, _GREY))                     # label, probability, name: size and colour
+_TEXT = sum(size + 4 for size, _ in _LINES)                        # height of the lines in pixels
+# Fonts that know Chinese, Japanese and Korean, as Linux, Windows and macOS call them; Pillow's own knows Latin letters only.
+_FONTS = ('NotoSansCJK-Regular.ttc', 'wqy-microhei.ttc', 'wqy-zenhei.ttc', 'DroidSansFallbackFull.ttf', 'msyh.ttc',
+          'PingFang.ttc', 'Hiragino Sans GB.ttc', 'Arial Unicode.ttf', 'DejaVuSans.ttf')
+
+
+class ContactSheet:
+    """Takes one picture after the other, writes a page whenever one is full, and holds no other.
+
+    Args:
+        path: of the first page, .png; the others are <stem>-2.png, ... beside it. `pages` are the paths of those written.
+        total: how many pictures will come, for the shape of a single page; None where that is not known.
+        font: a font file for the labels; by default one that is there and knows their letters.
+    Raises:
+        UserError: another ending, pages that are there already, a font that cannot be read.
+    """
+
+    def __init__(self, path, total=None, font=None):
+        self._path, self._font = Path(path), font
+        if self._path.suffix.lower() != '.png':
+            raise UserError(f'the contact sheet {path} does not end in .png, which it will be')
+        if not self._path.parent.is_dir():
+            raise UserError(f'{self._path.parent} is no folder; the contact sheet {path} cannot be written there')
+        own = re.compile(rf'{re.escape(self._path.stem)}(-\d+)?{re.escape(self._path.suffix)}')
+        present = sorted(file.name for file in self._path.parent.iterdir() if own.fullmatch(file.name))
+        if present:
+            raise UserError(f'{self._path.with_name(present[0])} exists; a contact sheet never overwrites. Remove it or choose '
+                            'another name')
+        self._columns = min(COLUMNS, -(-total // max(1, round(total ** 0.5 * 0.8)))) if total else COLUMNS
+        self.pages, self._count = [], 0
+        self._page = None
+        _font_for('', 10, font)
+
+    def add(self, picture, label, probability, name):
+        """Put a PIL image, as `thumbnail` gives it, on the page; `probability` is that of the class `label`, 0 to 1."""
+        if self._page is None:
+            size = self._size(self._columns, ROWS)
+            self._page = Image.new('RGB', size, _PAPER)
+        row, column = divmod(self._count, self._columns)
+        left, top = GAP + column * (SIDE + GAP), GAP + row * (SIDE + _TEXT + GAP)
+        pen = ImageDraw.Draw(self._page)
+        pen.rectangle([left, top, left + SIDE - 1, top + SIDE - 1], outline=_FRAME)
+        self._page.paste(picture, (left + (SIDE - picture.width) // 2, top + (SIDE - picture.height) // 2))
+        top += SIDE + 2
+        for text, (size, colour) in zip((label, f'{100 * probability:.1f} %', Path(name).name), _LINES):
+            font = _font_for(text, size, self._font)
+            pen.text((left, top), _cut(text, font), colour, font)
+            top += size + 4
+        self._count += 1
+        if self._count == self._columns * ROWS:
+            self._write()
+
+    def close(self):
+        """Write the last page."""
+        if self._count:
+            self._write()
+
+    def _write(self):
+        number = len(self.pages) + 1
+        path = self._path if number == 1 else self._path.with_name(f'{self._path.stem}-{number}{self._path.suffix}')
+        page = self._page.crop((0, 0, *self._size(min(self._count, self._columns), -(-self._count // self._columns))))
+        write_atomically(path, lambda temporary: page.save(temporary, 'PNG'), 'Choose another --contact-sheet.')
+        self.pages.append(path)
+        self._page, self._count = None, 0
+
+    @staticmethod
+    def _size(columns, rows):
+        return GAP + columns * (SIDE + GAP), GAP + rows * (SIDE + _TEXT + GAP)
+
+
+def thumbnail(image):
+    """A PIL image of any size -> RGB that fits into a square of SIDE pixels. A small one is enlarged without smoothing."""
+    scale = SIDE / max(image.size)
+    size = [max(1, round(side * scale)) for side in image.size]
+    kind = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.BICUBIC
+    return image.resize(size, kind, reducing_gap=2).convert('RGB')
+
+
+def _font_for(text, size, file):
+    """A font of that size in pixels: the file; else Pillow's own for a Latin text, and one of the system for any other."""
+    return _font(size, file, latin=all(character <= '\u024f' for character in text))
+
+
+@lru_cache
+def _font(size, file, latin):
+    if file:
+        try:
+            return ImageFont.truetype(file, size)
+        except OSError as error:
+            raise UserError(f'the font {file} cannot be read: {error}; wanted a file .ttf, .otf or .ttc') from None
+    for name in () if latin else _FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return ImageFont.load_default(size)
+
+
+def _cut(text, font):
+    """The text, or as much of its beginning as is not wider than a picture, with dots."""
+    text = ''.join(character if character.isprintable() else '?' for character in text)
+    if font.getlength(text) <= SIDE:
+        return text
+    while text and font.getlength(text + '...') > SIDE:
+        text = text[:-1]
+    return text + '...'
