@@ -1,7 +1,9 @@
 """README's commands parse, and its table says what the code gives."""
 import ast
 import re
+import runpy
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,17 @@ def test_every_file_that_a_command_names_exists():
     for command in ALL_COMMANDS:
         for path in re.findall(r'(?:image_classification|tools|configs)/[\w/]+\.(?:py|yaml)', command):
             assert (PROJECT / path).is_file(), path
+
+
+@pytest.mark.parametrize('tool', sorted({tool for line in ALL_COMMANDS for tool in re.findall(r'python (tools/\w+\.py)', line)}))
+def test_every_command_of_a_tool_has_known_flags(tool, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', [tool, '--help'])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(PROJECT / tool), run_name='__main__')
+    known = capsys.readouterr().out
+    for command in ALL_COMMANDS:
+        for flag in re.findall(r' (--[\w-]+)', command.split(tool, 1)[1]) if tool in command else ():
+            assert re.search(rf'{flag}\b', known), command
 
 
 @pytest.mark.parametrize('name', ic.list_models())
