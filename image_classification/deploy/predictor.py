@@ -22,7 +22,8 @@ ENGINES = ('auto', 'paddle', 'inference', *engines.ENGINES)
 
 
 class Predictor:
-    """A network with its preprocessing and its class names (`preprocess`, `class_names`, `name`, `engine`).
+    """A network with its preprocessing and its class names (`preprocess`, `class_names`, `name`, `engine`; `network` is that of
+    a checkpoint, None of an export).
 
     Several threads may use it at once: ONNX Runtime, OpenVINO and Paddle Inference compute for all of them at the same time, a
     checkpoint for one after the other.
@@ -54,7 +55,7 @@ class Predictor:
                 setting = f'the engine {engine!r}' if engine not in ('auto', 'paddle') else 'a setting of threads or bf16'
                 raise UserError(f'{path} is a checkpoint, which {setting} does not run; wanted \'paddle\' or \'auto\', or the '
                                 'directory of its export')
-            self._open_checkpoint(path)
+            self._use_network(*load_network(path))
         else:
             found = 'is something else' if path.exists() else 'does not exist'
             raise UserError(f'{path} {found}; wanted a checkpoint (.safetensors) or the directory of an export')
@@ -62,10 +63,19 @@ class Predictor:
         if warm_up:
             self.warm_up()
 
-    def _open_checkpoint(self, path):
-        network, class_names = load_network(path)
+    @classmethod
+    def of_network(cls, network, class_names=(), batch_size=32):
+        """A predictor of a network of `create_model`, which it puts into evaluation mode."""
+        _check('paddle', batch_size, None)
+        predictor = cls.__new__(cls)
+        predictor.batch_size = batch_size
+        predictor._use_network(network, class_names)
+        return predictor
+
+    def _use_network(self, network, class_names):
+        network.eval()
         cfg = network.config
-        self.name, self.engine = cfg.MODEL.NAME, 'paddle'
+        self.name, self.engine, self.network = cfg.MODEL.NAME, 'paddle', network
         self.preprocess = Preprocess.from_config(cfg, channels=cfg.MODEL.IN_CHANNELS)
         self.class_names = names_to_show(class_names, cfg.MODEL.NUM_CLASSES)
         self._gives_logits, self._takes_pixels = True, False
@@ -87,7 +97,7 @@ class Predictor:
         except (KeyError, TypeError) as error:
             raise UserError(f'{directory / "inference.yaml"} lacks or misstates {error}; export the model again') from None
         opened = engines.open_engine(directory, engine, threads, bf16)
-        self.engine = opened.name
+        self.engine, self.network = opened.name, None
         self._takes_pixels = opened.input['dtype'] == 'uint8'      # the preprocessing of pixels is part of the graph
         self._run = lambda images: opened.run(images)[0]
 

@@ -57,16 +57,21 @@ class BoundedProtocol(H11Protocol):
         self.transport.close()
 
 
-class Server:
-    """A server on a socket of its own. `run` serves until SIGTERM, Ctrl-C or `stop`, then finishes what was begun.
+class AppServer:
+    """Serves an ASGI application on a socket of its own. `run` serves until SIGTERM, Ctrl-C or `stop`, then finishes what was
+    begun.
 
     Args:
+        app: the application.
+        settings: Settings, of which `timeout` and `max_connections` count here.
         host, port: where to listen; port 0 takes a free one. `address` says which.
+        patience: seconds that answers may take to end after `stop`; by default as long as one may have to arrive, to wait and
+            to be computed.
     Raises:
         UserError: it cannot listen there.
     """
 
-    def __init__(self, predictor, settings, host='127.0.0.1', port=0):
+    def __init__(self, app, settings, host='127.0.0.1', port=0, patience=None):
         try:
             family = socket.AF_INET6 if ':' in host else socket.AF_INET
             self._socket = socket.create_server((host, port), family=family)
@@ -75,13 +80,13 @@ class Server:
             raise UserError(f'cannot listen on {host} port {port}: {reason}. Choose another --host or --port') from None
         shown = f'[{host}]' if ':' in host else host
         self.address = f'http://{shown}:{self._socket.getsockname()[1]}'
-        self.app = build_app(predictor, settings)
+        self.app = app
         protocol = functools.partial(BoundedProtocol, settings.timeout, settings.max_connections)
-        # What was begun may still have to arrive, wait and be computed.
         self._server = uvicorn.Server(uvicorn.Config(
-            self.app, http=protocol, ws='none', lifespan='on', log_level='error', access_log=False, server_header=False,
+            app, http=protocol, ws='none', lifespan='on', log_level='error', access_log=False, server_header=False,
             proxy_headers=False, timeout_keep_alive=min(_IDLE_SECONDS, settings.timeout),
-            h11_max_incomplete_event_size=_HEADER_BYTES, timeout_graceful_shutdown=int(2 * settings.timeout) + 1))
+            h11_max_incomplete_event_size=_HEADER_BYTES,
+            timeout_graceful_shutdown=int(2 * settings.timeout) + 1 if patience is None else patience))
 
     def run(self):
         """Serve. To be called once."""
@@ -94,3 +99,10 @@ class Server:
     def stop(self):
         """From another thread: as SIGTERM."""
         self._server.should_exit = True
+
+
+class Server(AppServer):
+    """The AppServer of `predictor`, with POST /predict, GET /health and GET /metrics."""
+
+    def __init__(self, predictor, settings, host='127.0.0.1', port=0):
+        super().__init__(build_app(predictor, settings), settings, host, port)
