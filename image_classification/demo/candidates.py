@@ -1,0 +1,116 @@
+"""The networks that a demo page offers: what a picture is, how long that took, and what in it speaks for a class."""
+import dataclasses
+import math
+import statistics
+import time
+from collections import Counter
+from pathlib import Path
+
+from image_classification.config import get_config, model_yamls
+from image_classification.deploy.predictor import Predictor
+from image_classification.errors import UserError
+from image_classification.explain import explain_class, overlay
+from image_classification.models import build_model
+from image_classification.pretrained import DEFAULT, load_whole, with_protocol
+
+RUNS = 3                                                           # of the network, of which the median is the latency
+_PICTURE_SIDE = 384                                                # pixels, at least, of a heat map: legible on a screen
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    best: list                             # [(class name, probability)], the best first
+    network_ms: float                      # median of RUNS, one image
+    prepare_ms: float                      # from the decoded picture to the network's input
+
+
+class Candidate:
+    """A predictor under the name that the page shows.
+
+    `class_names` are the predictor's, told apart by their index where two are equal, as ImageNet's two cranes are.
+    """
+
+    def __init__(self, label, predictor):
+        self.label, self.predictor = label, predictor
+        count = Counter(predictor.class_names)
+        self.class_names = [f'{name} ({index})' if count[name] > 1 else name
+                            for index, name in enumerate(predictor.class_names)]
+        predictor.warm_up()
+
+    @property
+    def explains(self):
+        """Whether there is a heat map: an export has no gradients."""
+        return self.predictor.network is not None
+
+    def classify(self, image, k=5):
+        """PIL image -> Answer with the k most probable classes."""
+        started = time.perf_counter()
+        batch = self.predictor.prepare(image)[None]
+        times = [time.perf_counter()]
+        for _ in range(RUNS):
+            probabilities = self.predictor.probabilities(batch)[0]
+            times.append(time.perf_counter())
+        best = probabilities.argsort()[::-1][:k]
+        return Answer([(self.class_names[index], float(probabilities[index])) for index in best],
+                      1000 * statistics.median(end - start for start, end in zip(times, times[1:])),
+                      1000 * (times[0] - started))
+
+    def heat_map(self, image, class_name=None):
+        """(PIL image of what the network sees, with the heat of a class over it; the class's name).
+
+        Args:
+            class_name: by default the most probable class.
+        Raises:
+            UserError: an export, or a class that it has not.
+        """
+        if not self.explains:
+            raise UserError(f'{self.label} is an export, which has no gradients; give the page its checkpoint for a heat map')
+        if class_name is not None and class_name not in self.class_names:
+            raise UserError(f'{self.label} has no class of that name')
+        index = None if class_name is None else self.class_names.index(class_name)
+        evidence = explain_class(self.predictor.network, image, index)
+        return overlay(self.view(image), evidence.heat), self.class_names[evidence.class_index]
+
+    def view(self, image):
+        """The part of a PIL image that the network sees, as RGB of _PICTURE_SIDE pixels or a little more."""
+        preprocess = self.predictor.preprocess
+        size = preprocess.image_size * math.ceil(_PICTURE_SIDE / preprocess.image_size)
+        return dataclasses.replace(preprocess, image_size=size, mean=(0,), std=(1,), channels=3).crop(image)
+
+
+def open_candidates(names, engine='auto', threads=None):
+    """{label: Candidate} of what the command line names, in its order.
+
+    Args:
+        names: each a checkpoint, the directory of an export, MODEL=FILE for a file of weights, or a model's name for its
+            published weights, which are fetched unless they are on this machine.
+        engine, threads: of exports, as Predictor.
+    Raises:
+        UserError: a name that is none of these, or a file that cannot be read.
+    """
+    candidates = {}
+    for name in names:
+        predictor = _open(name, engine, threads)
+        label = f'{predictor.name} ({predictor.engine})'
+        number = 1 + sum(other.predictor.name == predictor.name and other.predictor.engine == predictor.engine
+                         for other in candidates.values())
+        label = label if number == 1 else f'{label} {number}'
+        candidates[label] = Candidate(label, predictor)
+    return candidates
+
+
+def _open(name, engine, threads):
+    model, _, weights = name.partition('=')
+    if Path(name).is_dir():
+        return Predictor(name, engine, threads=threads)
+    if Path(name).is_file():
+        return Predictor(name)
+    if model not in model_yamls():
+        raise UserError(f'{name} is no file, no directory and no model; wanted a checkpoint (.safetensors), the directory of '
+                        "an export, MODEL=FILE for a file of weights, or a model's name for its published weights")
+    cfg = with_protocol(get_config(model), weights or DEFAULT)
+    if cfg.MODEL.TYPE.lower() == 'blazeface':
+        raise UserError(f'{model} finds faces and has no classes; wanted a classifier. tools/detect_faces.py runs it')
+    network = build_model(cfg)
+    load_whole(network, weights or DEFAULT, 'give the page the checkpoint of a training instead')
+    return Predictor.of_network(network)

@@ -1,0 +1,147 @@
+"""What a visitor may ask of the page and what the page may tell: an ASGI application around gradio's.
+
+Gradio offers far more than the page needs: it fetches addresses, it copies any file that it is asked for into its folder unless
+it was launched in its own way, and its answers tell the server's paths. So only what the page's own script asks for gets through;
+uploads and pictures are answered here; requests can name no other files, and answers name no path.
+"""
+import asyncio
+import dataclasses
+import json
+import re
+
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+
+from image_classification.demo.pictures import TYPES
+from image_classification.deploy.serving.uploads import Uploads, image_bytes
+
+_API = '/gradio_api'
+_READ = re.compile(r'/|/config|/theme\.css|/manifest\.json|/favicon\.ico|/(assets|static)/[^\\]*|'
+                   rf'{_API}/(info|startup-events|heartbeat/\w+|queue/data)')
+_SENT = ('data', 'event_data', 'fn_index', 'trigger_id', 'session_hash')
+_TEXT = ('text/html', 'application/json', 'text/event-stream', 'text/plain')
+_EVENT_MB = 1 / 16                                                 # of a request for an answer
+_DECODERS = 2
+_HEADERS = {
+    'Content-Security-Policy': "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+                               "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; "
+                               "worker-src 'self' blob:; connect-src 'self' blob: data:; object-src 'none'; "
+                               "base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
+    'X-Content-Type-Options': 'nosniff',
+    'Referrer-Policy': 'no-referrer',
+}
+
+
+class Guard:
+    """ASGI application: `page` behind these rules.
+
+    Args:
+        page: gradio's application, at the root.
+        pictures: Pictures, in whose folder gradio keeps its files.
+        settings: of uploads.
+    """
+
+    def __init__(self, page, pictures, settings):
+        self._page, self._pictures = page, pictures
+        self._uploads, self._events = Uploads(settings), Uploads(dataclasses.replace(settings, max_upload_mb=_EVENT_MB))
+        self._decoders = asyncio.Semaphore(_DECODERS)              # each holds a whole picture in memory
+
+    async def __call__(self, scope, receive, send):
+        if scope['type'] != 'http':
+            return await self._page(scope, receive, send)
+        send = self._guarded(send)
+        request = Request(scope, receive)
+        try:
+            answer = await self._answer(request)
+        except HTTPException as error:
+            kind = PlainTextResponse if request.url.path == f'{_API}/upload' else JSONResponse   # as the page shows it
+            content = error.detail if kind is PlainTextResponse else {'detail': error.detail}
+            answer = kind(content, error.status_code, error.headers)
+        if answer is None:
+            scope = {**scope, 'headers': [(name, value) for name, value in scope['headers'] if name != b'accept-encoding']}
+            answer = self._page                                    # unpacked, to be read here
+        elif isinstance(answer, bytes):
+            receive, answer = _instead(answer, receive), self._page
+        await answer(scope, receive, send)
+
+    async def _answer(self, request):
+        """A response, the bytes of a body that gradio is to answer, or None where it may answer the request as it is."""
+        path, method = request.url.path, request.method
+        if method == 'POST' and path == f'{_API}/upload':
+            return await self._upload(request)
+        if method == 'POST' and path == f'{_API}/queue/join':
+            return await self._event(request)
+        if method in ('GET', 'HEAD'):
+            if path.startswith(f'{_API}/file='):
+                return self._picture(path.removeprefix(f'{_API}/file='))
+            if path == f'{_API}/upload_progress':                  # which the page shows, of uploads that take longer than this
+                return Response('data: {"msg": "done"}\n\n', media_type='text/event-stream')
+            if _READ.fullmatch(path):
+                return None
+        raise HTTPException(404, 'there is nothing here')
+
+    async def _upload(self, request):
+        """A form with one picture -> [the path by which it is known]"""
+        async with self._uploads.body(request) as body:
+            try:
+                data, _ = await image_bytes(request, body)
+            except MultiPartException as error:
+                raise HTTPException(400, error.message) from None
+            async with self._decoders:
+                return JSONResponse([await asyncio.to_thread(self._pictures.add, data)])
+
+    def _picture(self, path):
+        file = self._pictures.find(path)
+        if file is None:
+            raise HTTPException(404, 'there is no such picture')
+        return FileResponse(file, media_type=TYPES[file.suffix])
+
+    async def _event(self, request):
+        """A request for an answer, with files named by their real paths, and nothing in it that the page does not send."""
+        try:
+            async with self._events.body(request) as body:
+                event = json.loads(body)
+            event = {key: event[key] for key in _SENT if key in event}
+            event['data'] = [self._known(value) for value in event['data']]
+            return json.dumps(event).encode()
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise HTTPException(400, 'the request is none that the page sends') from None
+
+    def _known(self, value):
+        """A picture as gradio knows it; text and numbers are left as they are."""
+        if value is None or isinstance(value, (str, int, float)):
+            return value
+        file = self._pictures.find(value['path'])
+        if file is None:
+            raise HTTPException(404, 'this picture is not here any more; choose it again')
+        return {'path': str(file), 'meta': {'_type': 'gradio.FileData'}}
+
+    def _guarded(self, send):
+        """`send`, with our headers and without the folder's path."""
+        is_text = False
+
+        async def guarded(message):
+            nonlocal is_text
+            if message['type'] == 'http.response.start':
+                headers = {name.lower(): value for name, value in message['headers']
+                           if not name.lower().startswith(b'access-control-')}
+                is_text = headers.get(b'content-type', b'').decode('latin-1').split(';')[0] in _TEXT
+                if is_text:
+                    headers.pop(b'content-length', None)           # it changes with the paths
+                headers.update((name.lower().encode(), value.encode()) for name, value in _HEADERS.items())
+                message = {**message, 'headers': list(headers.items())}
+            elif is_text and message['type'] == 'http.response.body':
+                message = {**message, 'body': self._pictures.hide(message.get('body', b''))}
+            await send(message)
+        return guarded
+
+
+def _instead(body, receive):
+    """An ASGI `receive` that gives `body` first, and after it what comes from the client, which is that it has gone."""
+    messages = [{'type': 'http.request', 'body': body, 'more_body': False}]
+
+    async def next_message():
+        return messages.pop() if messages else await receive()
+    return next_message

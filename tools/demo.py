@@ -1,0 +1,61 @@
+"""A page to try networks on: python tools/demo.py output/<run>/best.safetensors mobilenet_v2_x1_0=weights.pth"""
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from image_classification.deploy.predictor import ENGINES  # noqa: E402
+from image_classification.errors import UserError, exit_with_message  # noqa: E402
+
+PATIENCE = 2                                                       # seconds for answers to end: open pages never hang up
+MAX_CONNECTIONS = 200
+
+
+def parse():
+    parser = argparse.ArgumentParser(description='A page in the browser: drop a picture, see classes, latency and heat map, '
+                                                 'compare two networks.')
+    parser.add_argument('networks', nargs='+', metavar='NETWORK',
+                        help='a checkpoint (.safetensors), the directory of an export, MODEL=FILE for a file of weights, or a '
+                             "model's name for its published weights, which are fetched unless they are on this machine")
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 is every one of this machine; '
+                                                            'default: 127.0.0.1, which only this machine reaches')
+    parser.add_argument('--port', type=int, default=7860, help='0 takes a free one; default: 7860')
+    parser.add_argument('--engine', choices=ENGINES, default='auto', help='of exports; default: auto, the fastest there is')
+    parser.add_argument('--threads', type=int, help='with which an export computes')
+    parser.add_argument('--max-upload-mb', type=float, default=10.0, help='MiB of one picture; default: 10')
+    parser.add_argument('--max-pixels', type=int, default=40_000_000, help='width times height of one; default: 40000000')
+    parser.add_argument('--max-store-mb', type=float, default=512.0,
+                        help='MiB of all pictures that are kept; the oldest are deleted; default: 512')
+    parser.add_argument('--keep-minutes', type=float, default=30.0, help='for which a picture is kept; default: 30')
+    parser.add_argument('--timeout', type=float, default=30.0, help='seconds that an upload may take; default: 30')
+    return parser.parse_args()
+
+
+@exit_with_message
+def main():
+    args = parse()
+    for flag, value in (('max-store-mb', args.max_store_mb), ('keep-minutes', args.keep_minutes)):
+        if not value > 0:
+            raise UserError(f'--{flag} is {value:g}; wanted a number above 0')
+    try:
+        from image_classification.demo.page import build_app
+        from image_classification.deploy.serving.server import AppServer
+    except ImportError as error:
+        raise UserError(f'{error.name} is not installed, which the page needs: pip install '
+                        '\'paddle-mobile-backbones[demo]\', or pip install -e \'.[demo]\' in a clone') from None
+    from image_classification.demo.candidates import open_candidates
+    from image_classification.demo.pictures import Pictures
+    from image_classification.deploy.serving.uploads import Settings
+    settings = Settings(max_upload_mb=args.max_upload_mb, max_pixels=args.max_pixels, timeout=args.timeout,
+                        max_connections=MAX_CONNECTIONS)
+    candidates = open_candidates(args.networks, args.engine, args.threads)
+    with Pictures(args.max_pixels, args.max_store_mb, args.keep_minutes) as pictures:
+        server = AppServer(build_app(candidates, pictures, settings), settings, args.host, args.port, PATIENCE)
+        print(f'{", ".join(candidates)} at {server.address}; Ctrl-C or SIGTERM stops', flush=True)
+        server.run()
+    print('stopped', flush=True)
+
+
+if __name__ == '__main__':
+    main()
