@@ -52,7 +52,7 @@ def mobile_former_official():
     former = Chain(Skip(Chain(Box('attention', 'tokens ask tokens', 'keys and values unprojected'), pw('linear'))),
                    act('layer norm'), Skip(pw('linear, GELU, linear')), act('layer norm'))
     return Picture(
-        'Mobile-Former of its authors', 'mobileformer_official_26m',
+        'Mobile-Former (official)', 'mobileformer_official_26m',
         [['3x3 conv / 2'], ['lite block / 2', '1 block'], ['2 blocks'], ['3 blocks'], ['2 blocks']],
         [['bridge to tokens', '1x1 conv, 576'], ['mean + token 0', 'linear, 1024'], ['linear']],
         [('Block, stride 1', block), ('Mobile path, stride 2', down), ('Former', former)])
