@@ -9,7 +9,7 @@ import image_classification as ic
 from tools import api_reference, family_pages
 
 PROJECT = Path(__file__).resolve().parents[1]
-FAMILIES = family_pages.families()
+FAMILIES, DOCUMENTS = family_pages.families(), family_pages.documents()
 
 
 def page(family):
@@ -21,10 +21,10 @@ def test_every_network_belongs_to_a_family_that_has_a_page():
     assert sorted(FAMILIES) == sorted(path.stem for path in (PROJECT / 'docs' / 'families').glob('*.md'))
 
 
-@pytest.mark.parametrize('path', family_pages.documents(), ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', DOCUMENTS, ids=lambda path: f'{path.parent.name}/{path.name}')
 def test_the_tables_of_a_page_are_those_that_the_tool_writes(path):
     """If not: python tools/family_pages.py"""
-    assert path.read_text(encoding='utf-8') == family_pages.documents()[path]
+    assert path.read_text(encoding='utf-8') == DOCUMENTS[path]
 
 
 @pytest.mark.parametrize('family', FAMILIES)

@@ -28,10 +28,10 @@ def read(path):
 
 
 def families():
-    """{family: its variants, sorted}; families in the order of the documents."""
+    """{family: its variants, sorted}; families in the order of the documents, new ones last."""
     found = {family: [] for family in ORDER}
     for name in list_models():
-        found[get_config(name).MODEL.TYPE.lower()].append(name)
+        found.setdefault(get_config(name).MODEL.TYPE.lower(), []).append(name)
     return found
 
 
