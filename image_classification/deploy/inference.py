@@ -16,7 +16,7 @@ def create_predictor(directory, onednn=None, threads=None, bf16=False):
     """The Paddle Inference predictor of an export directory; its only input is `image`.
 
     Args:
-        onednn: use it; by default as inference.yaml says, which is yes but for networks that are slower with it.
+        onednn: use it; by default as inference.yaml says, which is yes unless the export failed with it and works without.
         threads: by default as many as the machine has cores.
         bf16: let oneDNN compute in bfloat16.
     """

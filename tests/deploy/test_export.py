@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import paddle
 import pytest
@@ -6,7 +8,7 @@ from paddle import nn
 
 import image_classification as ic
 from image_classification.datasets import Preprocess
-from image_classification.deploy import inference
+from image_classification.deploy import inference, verify
 from image_classification.deploy.export import export_model
 from image_classification.deploy.static import Deployed
 from image_classification.errors import UserError
@@ -194,12 +196,43 @@ def test_an_existing_export_is_never_overwritten(tmp_path):
     (lambda: Small(bend=lambda logits: [logits, None]), 'gives a list with something else; wanted one tensor or a list'),
     (lambda: Small(bend=drop_one_when_traced), 'gives 1 outputs, the network 2'),
     (lambda: Small(bend=lambda logits: [logits, bend_when_traced(logits)]), r'differs from the network by .*\(fetch_name_1, '),
-    (ConstantNorm, 'Paddle Inference with oneDNN fails on the exported ConstantNorm: .*holds no memory'),
 ])
 def test_what_fails_leaves_nothing_behind(tmp_path, model, words):
     with pytest.raises(UserError, match=words):
         export_model(model(), tmp_path / 'deep' / 'export')
     assert not any(tmp_path.iterdir())
+
+
+def tiny_light():
+    """UniFormer-Light of few blocks, on a map of one pixel, of which it prunes all tokens: oneDNN takes no empty tensors."""
+    return ic.create_model(ic.get_config('uniformer_xxs', {
+        'MODEL.UNIFORMER.DEPTHS': [1, 1, 1, 1], 'MODEL.NUM_CLASSES': 5, 'DATA.IMAGE_SIZE': 32}))
+
+
+@pytest.mark.parametrize('model, words', [(ConstantNorm, 'fails on the exported ConstantNorm: .*holds no memory'),
+                                          (tiny_light, 'fails on the exported UniFormerLight: ')])
+def test_where_onednn_alone_goes_wrong_the_export_says_so_and_runs_without_it(tmp_path, model, words):
+    network, images = model(), paddle.randn([2, 3, 32, 32])
+    network.eval()
+    export_model(network, tmp_path / 'export')
+    found = description(tmp_path / 'export')['engines']['paddle_inference']
+    assert found['onednn'] is False and re.search(f'Paddle Inference with oneDNN {words}', found['onednn_problem'])
+    assert found['differences'][3]['relative'] < 1e-4
+    np.testing.assert_allclose(run(tmp_path / 'export', images.numpy(), None), network(images).numpy(), atol=1e-5)
+
+
+def test_a_wrong_number_of_onednn_is_told_from_one_of_the_export(tmp_path, monkeypatch):
+    def compare(kind, expected, outputs, tolerances, where):
+        if 'with oneDNN' in where:
+            raise UserError(f'it differs at {where}')
+        return compare_all(kind, expected, outputs, tolerances, where)
+    compare_all = verify._compare
+    monkeypatch.setattr(verify, '_compare', compare)
+    export_model(Small(), tmp_path / 'export', format='onnx,paddle')
+    engines = description(tmp_path / 'export')['engines']
+    paddles, onnxruntimes = engines['paddle_inference'], engines['onnxruntime']
+    assert paddles['onednn'] is False and paddles['onednn_problem'].startswith('it differs')
+    assert 'onednn' not in onnxruntimes and set(onnxruntimes['differences']) == {1, 3}
 
 
 @pytest.mark.parametrize('arguments, words', [
