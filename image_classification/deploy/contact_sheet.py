@@ -1,21 +1,18 @@
 """A contact sheet: small pictures with what the network says of them, as PNG pages."""
 import re
-from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
+from image_classification.lettering import cut, font_for
 
 SIDE, GAP = 176, 12                        # pixels: of the square that a picture fills, and between two of them
 COLUMNS, ROWS = 8, 8
 _PAPER, _INK, _GREY, _FRAME = 'white', 'black', '#707070', '#d0d0d0'
 _LINES = ((14, _INK), (14, _INK), (11, _GREY))                     # label, probability, name: size and colour
 _TEXT = sum(size + 4 for size, _ in _LINES)                        # height of the lines in pixels
-# Fonts that know Chinese, Japanese and Korean, as Linux, Windows and macOS call them; Pillow's own knows Latin letters only.
-_FONTS = ('NotoSansCJK-Regular.ttc', 'wqy-microhei.ttc', 'wqy-zenhei.ttc', 'DroidSansFallbackFull.ttf', 'msyh.ttc',
-          'PingFang.ttc', 'Hiragino Sans GB.ttc', 'Arial Unicode.ttf', 'DejaVuSans.ttf')
 
 
 class ContactSheet:
@@ -43,7 +40,7 @@ class ContactSheet:
         self._columns = min(COLUMNS, -(-total // max(1, round(total ** 0.5 * 0.8)))) if total else COLUMNS
         self.pages, self._count = [], 0
         self._page = None
-        _font_for('', 10, font)
+        font_for('', _LINES[0][0], font)                           # one that is none is refused now
 
     def add(self, picture, label, probability, name):
         """Put a PIL image, as `thumbnail` gives it, on the page; `probability` is that of the class `label`, 0 to 1."""
@@ -57,8 +54,8 @@ class ContactSheet:
         self._page.paste(picture, (left + (SIDE - picture.width) // 2, top + (SIDE - picture.height) // 2))
         top += SIDE + 2
         for text, (size, colour) in zip((label, f'{100 * probability:.1f} %', Path(name).name), _LINES):
-            font = _font_for(text, size, self._font)
-            pen.text((left, top), _cut(text, font), colour, font)
+            font = font_for(text, size, self._font)
+            pen.text((left, top), cut(text, font, SIDE), colour, font)
             top += size + 4
         self._count += 1
         if self._count == self._columns * ROWS:
@@ -88,33 +85,3 @@ def thumbnail(image):
     size = [max(1, round(side * scale)) for side in image.size]
     kind = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.BICUBIC
     return image.resize(size, kind, reducing_gap=2).convert('RGB')
-
-
-def _font_for(text, size, file):
-    """A font of that size in pixels: the file; else Pillow's own for a Latin text, and one of the system for any other."""
-    return _font(size, file, latin=all(character <= '\u024f' for character in text))
-
-
-@lru_cache
-def _font(size, file, latin):
-    if file:
-        try:
-            return ImageFont.truetype(file, size)
-        except OSError as error:
-            raise UserError(f'the font {file} cannot be read: {error}; wanted a file .ttf, .otf or .ttc') from None
-    for name in () if latin else _FONTS:
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    return ImageFont.load_default(size)
-
-
-def _cut(text, font):
-    """The text, or as much of its beginning as is not wider than a picture, with dots."""
-    text = ''.join(character if character.isprintable() else '?' for character in text)
-    if font.getlength(text) <= SIDE:
-        return text
-    while text and font.getlength(text + '...') > SIDE:
-        text = text[:-1]
-    return text + '...'

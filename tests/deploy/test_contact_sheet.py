@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
+from image_classification import lettering
 from image_classification.deploy import contact_sheet
 from image_classification.deploy.contact_sheet import COLUMNS, GAP, ROWS, SIDE, ContactSheet, thumbnail
 from image_classification.errors import UserError
@@ -72,11 +73,11 @@ def test_letters_that_pillows_font_lacks_come_from_a_font_of_the_system(tmp_path
         asked.extend([file] if isinstance(file, str) else [])     # Pillow opens its own by a file object
         return truetype(file, *arguments, **options)
     monkeypatch.setattr(ImageFont, 'truetype', open_font)
-    contact_sheet._font.cache_clear()
+    lettering._font.cache_clear()
     fill(ContactSheet(tmp_path / 'latin.png'), 1, 'Müller')
     assert asked == []
     fill(ContactSheet(tmp_path / 'chinese.png'), 1, '数字')
-    assert asked[0] == contact_sheet._FONTS[0]
+    assert asked[0] == lettering._FONTS[0]
 
 
 @pytest.mark.parametrize('name, words', [('sheet.jpg', 'does not end in .png'), ('none/sheet.png', 'none is no folder'),
