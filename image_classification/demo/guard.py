@@ -1,8 +1,8 @@
 """What a visitor may ask of the page and what the page may tell: an ASGI application around gradio's.
 
 Gradio offers far more than the page needs: it fetches addresses, it copies any file that it is asked for into its folder unless
-it was launched in its own way, and its answers tell the server's paths. So only what the page's own script asks for gets through;
-uploads and pictures are answered here; requests can name no other files, and answers name no path.
+it was launched in its own way, and its answers tell the server's paths. So only what the page's own script asks for gets
+through; uploads and pictures are answered here; requests can name no other files, and answers name no path.
 """
 import asyncio
 import dataclasses
@@ -18,8 +18,9 @@ from image_classification.demo.pictures import TYPES
 from image_classification.deploy.serving.uploads import Uploads, image_bytes
 
 _API = '/gradio_api'
+_STREAM = f'{_API}/queue/data'
 _READ = re.compile(r'/|/config|/theme\.css|/manifest\.json|/favicon\.ico|/(assets|static)/[^\\]*|'
-                   rf'{_API}/(info|startup-events|heartbeat/\w+|queue/data)')
+                   rf'{_API}/(info|startup-events|heartbeat/\w+)|{_STREAM}')
 _SENT = ('data', 'event_data', 'fn_index', 'trigger_id', 'session_hash')
 _TEXT = ('text/html', 'application/json', 'text/event-stream', 'text/plain')
 _EVENT_MB = 1 / 16                                                 # of a request for an answer
@@ -60,8 +61,10 @@ class Guard:
             content = error.detail if kind is PlainTextResponse else {'detail': error.detail}
             answer = kind(content, error.status_code, error.headers)
         if answer is None:
-            scope = {**scope, 'headers': [(name, value) for name, value in scope['headers'] if name != b'accept-encoding']}
-            answer = self._page                                    # unpacked, to be read here
+            query = scope['query_string'] if scope['path'] == _STREAM else b''     # the rest have none that the page needs
+            headers = [(name, value) for name, value in scope['headers'] if name != b'accept-encoding']
+            scope = {**scope, 'headers': headers, 'query_string': query}           # the answer unpacked, to be read here
+            answer = self._page
         elif isinstance(answer, bytes):
             receive, answer = _instead(answer, receive), self._page
         await answer(scope, receive, send)

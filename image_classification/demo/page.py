@@ -8,6 +8,7 @@ os.environ.update(GRADIO_ANALYTICS_ENABLED='False', GRADIO_SHARE='False', GRADIO
 import gradio as gr  # noqa: E402
 from fastapi import FastAPI  # noqa: E402
 
+from image_classification.demo.candidates import RUNS  # noqa: E402
 from image_classification.demo.guard import Guard  # noqa: E402
 from image_classification.errors import UserError  # noqa: E402
 
@@ -16,7 +17,8 @@ NONE = 'no second network'
 _WAITING = 20                                                      # requests in the queue; more are refused
 _FONTS = ['system-ui', 'Arial', 'sans-serif'], ['ui-monospace', 'Consolas', 'monospace']   # of the visitor's own machine
 _INTRODUCTION = (f'# {TITLE}\nDrop a picture, paste one, or take one with the camera. The bars are the five most probable '
-                 'classes. Choose a second network to see both side by side. Click a class to see what in the picture speaks for it.')
+                 'classes. Choose a second network to see both side by side. Click a class to see what in the picture speaks for '
+                 'it.')
 
 
 def build_app(candidates, pictures, settings):
@@ -89,8 +91,8 @@ class _Page:
         if image is None:
             return [shown, gr.update(label=label, value=None), '', self._heat(None)]
         answer = candidate.classify(image)
-        text = (f'**{answer.network_ms:.1f} ms** for the network, {answer.prepare_ms:.1f} ms for the preparation of the '
-                f'picture')
+        text = (f'**{answer.network_ms:.1f} ms** for the network (median of {RUNS} runs), {answer.prepare_ms:.1f} ms for the '
+                'preparation of the picture')
         if not with_heat:
             heat = gr.update(visible=False)
         elif candidate.explains:
@@ -118,6 +120,7 @@ class _Page:
 
     def _open(self, picture):
         """What the page sends of a picture -> PIL image, or None where there is none."""
+        self._pictures.sweep()                                     # heat maps are kept with the pictures
         return self._told(self._pictures.open, picture['path']) if picture else None
 
     def _told(self, function, *arguments):

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -90,15 +91,16 @@ class Page:
 
     def join(self, data, **others):
         """(status, text) of a request for an answer."""
-        body = json.dumps({'data': data, 'fn_index': 0, 'session_hash': 'abc', 'event_data': None, **others})
+        body = json.dumps({'fn_index': 0, 'session_hash': 'a', 'event_data': None, **others, 'data': data})
         status, _, text = self.ask('POST', '/gradio_api/queue/join', body, {'Content-Type': 'application/json'})
         return status, text
 
     def answer(self, data, **others):
-        """(everything that the server says of it, the last message that has an output)"""
-        status, text = self.join(data, **others)
+        """(everything that the server says of it, the message with its output)"""
+        session = secrets.token_hex(8)
+        status, text = self.join(data, session_hash=session, **others)
         assert status == 200, text
-        stream = self.ask('GET', '/gradio_api/queue/data?session_hash=abc')[2]
+        stream = self.ask('GET', f'/gradio_api/queue/data?session_hash={session}')[2]
         messages = [json.loads(line.removeprefix('data: ')) for line in stream.splitlines() if line.startswith('data: ')]
         return stream, next(message for message in messages if message['msg'] == 'process_completed')
 

@@ -4,11 +4,15 @@ import json
 import os
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from image_classification.demo.page import NONE
+
+from tests.deploy.serving.conftest import until
 from tests.deploy.serving.test_server import bomb
 
 from .conftest import encoded, picture
@@ -44,6 +48,26 @@ def test_a_picture_gets_classes_latency_and_a_heat_map(page):
         assert (status, headers['content-type']) == (200, 'image/png')
 
 
+def test_visitors_at_the_same_time_get_their_own_answers(page):
+    def best(colour):
+        _, message = page.answer([known(page, picture(colour)), page.labels[0], NONE, False])
+        return message['output']['data'][1]['value']['label']
+
+    colours = [0, 2, 2, 0, 2, 0, 0, 2] * 2
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(best, colours)) == [{0: 'red, warm', 2: 'bläu'}[colour] for colour in colours]
+
+
+def test_more_visitors_than_can_wait_are_told_so(page):
+    sent = known(page)
+    slow = [sent, page.labels[1], page.labels[1], True]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda number: page.join(slow, session_hash=f's{number}'), range(60)))
+    assert {status for status, _ in answers} == {200, 503}
+    until(lambda: page.join([sent, page.labels[0], NONE, False], session_hash='later')[0] == 200)
+    assert 'process_completed' in page.ask('GET', '/gradio_api/queue/data?session_hash=later')[2]      # the last in the queue
+
+
 def test_an_uploaded_picture_comes_back_as_a_picture(page):
     path = known(page, picture(kind='JPEG'))['path']
     status, headers, _ = page.ask('GET', f'/gradio_api/file={path}')
@@ -52,7 +76,8 @@ def test_an_uploaded_picture_comes_back_as_a_picture(page):
 
 @pytest.mark.parametrize('form', [
     '/gradio_api/file={}', '/file={}', '/gradio_api/file=/{}', '/gradio_api/file/{}', '/file/{}', '/assets/{}',
-    '/gradio_api/file=/pictures/{}', '/gradio_api/file=/pictures/../../../../../../../../../../../..{}', '/gradio_api/file=/pictures/..%2f..%2f..%2f..%2f..{}',
+    '/gradio_api/file=/pictures/{}', '/gradio_api/file=/pictures/../../../../../../../../../../../..{}',
+    '/gradio_api/file=/pictures/..%2f..%2f..%2f..%2f..{}',
     '/gradio_api/file=/pictures/%252e%252e/%252e%252e/{}', '/assets/../../../../../../../../../../..{}',
     '/static/..%2f..%2f..%2f..%2f..%2f..%2f..%2f..%2f..{}', '/static//{}', '//{}', '/gradio_api/proxy=file://{}',
     '/gradio_api/proxy=http://127.0.0.1{}', '/gradio_api/file=http://127.0.0.1{}', '/gradio_api/file=file://{}',
@@ -92,6 +117,12 @@ def test_an_address_beside_an_uploaded_picture_is_not_fetched(page):
         page.answer([{**known(page), 'url': url, 'orig_name': url}, page.labels[0], page.labels[0], False])
         with pytest.raises(TimeoutError):
             trap.accept()
+
+
+@pytest.mark.parametrize('query', ['deep_link=../../../../etc', 'page=x', 'view=y', 'a=%00'])
+def test_a_query_changes_nothing(page, query):
+    for path in '/', '/config':
+        assert page.ask('GET', f'{path}?{query}')[::2] == page.ask('GET', path)[::2]
 
 
 @pytest.mark.parametrize('method, path', [

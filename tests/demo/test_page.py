@@ -76,7 +76,7 @@ def test_a_dropped_picture_gets_bars_latency_and_a_heat_map(screen):
     bars = screen.bars('left')
     assert bars[0][0] == 'bläu' and int(bars[0][1].rstrip('%')) > 50 and len(bars) == 2
     assert screen.heat('left', 'bläu') == (384, 384)
-    assert re.search(r'\d+\.\d ms for the network', screen.all('#left_latency')[0].text)
+    assert re.search(r'\d+\.\d ms for the network \(median of 3 runs\)', screen.all('#left_latency')[0].text)
     assert not screen.all('#right_classes .confidence-set')
     screen.keep('one network')
 

@@ -23,7 +23,8 @@ def test_a_picture_is_found_again_under_a_name_that_nobody_guesses(pictures):
 
 
 @pytest.mark.parametrize('name', ['', '/', ALIAS, f'{ALIAS}/', f'{ALIAS}/..', f'{ALIAS}/../../etc/passwd', None, 3,
-                                  '/etc/passwd', f'{ALIAS}/a\0b.png', f'{ALIAS}//etc/passwd', f'{ALIAS}/{"a" * 300}', f'{ALIAS}/.', 'a.png'])
+                                  '/etc/passwd', f'{ALIAS}/a\0b.png', f'{ALIAS}//etc/passwd', f'{ALIAS}/{"a" * 300}', f'{ALIAS}/.',
+                                  'a.png'])
 def test_nothing_else_is_found(pictures, name):
     pictures.add(picture())
     assert pictures.find(name) is None
