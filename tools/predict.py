@@ -184,8 +184,9 @@ def run(predictor, pictures, args):
     seconds = time.perf_counter() - begin
     count, unreadable = counts
     good = count - unreadable
-    print(f'{good} image{"s" * (good != 1)} in {seconds:.2f} s, {good / seconds:.1f} images/s ({predictor.name}, '
-          f'{predictor.engine}, batches of {args.batch_size})', file=sys.stderr)
+    if good:
+        print(f'{good} image{"s" * (good != 1)} in {seconds:.2f} s, {good / seconds:.1f} images/s ({predictor.name}, '
+              f'{predictor.engine}, batches of {args.batch_size})', file=sys.stderr)
     if sheet and sheet.pages:
         print(f'contact sheet: {sheet.pages[0]}{f" to {sheet.pages[-1].name}" if sheet.pages[1:] else ""}', file=sys.stderr)
     return count, unreadable

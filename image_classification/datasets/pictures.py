@@ -48,7 +48,7 @@ def _kind(name):
         return lambda name: [name]
     if name.lower().endswith('.txt') and not os.path.isdir(name):
         return PictureList
-    if _NUMBER.search(name) and not os.path.exists(name):
+    if _NUMBER.search(name) and not re.search(r'[*?]', name) and not os.path.exists(name):
         return find_frames
     return find_images
 
@@ -84,6 +84,8 @@ class PictureList:
             file = sys.stdin.fileno() if self.name == STANDARD_INPUT else self.name
             with open(file, encoding='utf-8-sig', errors='surrogateescape', closefd=file is self.name) as lines:
                 for line in lines:
+                    if '\0' in line:
+                        raise UserError(f'{self.name} is no text; wanted a list with one picture a line')
                     line = line.strip()
                     if line and not line.startswith('#'):
                         beside = os.path.join(folder, line)

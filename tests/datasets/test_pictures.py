@@ -45,6 +45,11 @@ def test_a_name_that_matches_nothing_is_named(tmp_path, name):
         find_pictures([str(tmp_path / 'empty')])
 
 
+def test_a_pattern_may_have_a_percent_sign_in_it(files, tmp_path):
+    files('100%done.jpg', '100%d.jpg')
+    assert names(find_pictures([f'{tmp_path}/100%d*']), tmp_path) == ['100%d.jpg', '100%done.jpg']
+
+
 def test_frames_come_in_the_order_of_their_numbers_and_some_may_be_missing(files, tmp_path):
     files('f_%d/a_00002.jpg', 'f_%d/a_00010.jpg', 'f_%d/a_123456.jpg', 'f_%d/a_3.jpg', 'f_%d/a_00004.png', 'f_%d/a_x.jpg')
     assert names(find_pictures([f'{tmp_path}/f_%d/a_00002.jpg']), tmp_path) == ['f_%d/a_00002.jpg']  # a file of that name
@@ -87,6 +92,12 @@ def test_a_list_that_is_no_file_is_named(tmp_path, name):
     (tmp_path / 'folder').mkdir()
     with pytest.raises(UserError, match=f'{name} is no file; wanted a list'):
         find_pictures([str(tmp_path / name)], are_lists=True)
+
+
+def test_a_picture_that_is_called_a_list_is_named(tmp_path):
+    Image.new('RGB', (4, 4)).save(tmp_path / 'a.png')
+    with pytest.raises(UserError, match='a.png is no text; wanted a list'):
+        find_pictures([str(tmp_path / 'a.png')], are_lists=True)
 
 
 def test_a_pipe_is_a_list_that_comes_once(tmp_path):
