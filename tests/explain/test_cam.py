@@ -1,6 +1,7 @@
 """Heat lies on what decides, and is made of the true derivatives."""
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Thread
 
 import numpy as np
 import paddle
@@ -11,7 +12,7 @@ import image_classification as ic
 from image_classification.errors import UserError
 from image_classification.explain import explain_class, grad_cam
 from image_classification.explain.cam import heat_of, last_layer
-from image_classification.explain.inputs import preprocess_of
+from image_classification.explain.inputs import explaining, preprocess_of
 from tests.explain.conftest import OBJECT, SIDE, scene
 from tests.test_models import CLASSIFIERS, settled
 
@@ -134,6 +135,16 @@ def test_threads_may_explain_and_predict_with_one_network():
         for i, (heat, predicted) in enumerate(zip(heats, predictions)):
             assert np.allclose(heat, alone[i // 3], atol=1e-4) and np.allclose(predicted, logits, atol=1e-4)
     assert not model.parameters()[0].stop_gradient
+
+
+def test_a_second_explanation_waits_for_the_first(knows_colours):
+    second = Thread(target=grad_cam, args=(knows_colours, np.zeros((3, 64, 64), np.float32)))
+    with explaining(knows_colours):
+        second.start()
+        second.join(0.5)
+        assert second.is_alive()
+    second.join()
+    assert not knows_colours.parameters()[0].stop_gradient
 
 
 @pytest.mark.parametrize('arguments, words', [
