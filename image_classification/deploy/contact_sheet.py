@@ -79,9 +79,9 @@ class ContactSheet:
         return GAP + columns * (SIDE + GAP), GAP + rows * (SIDE + _TEXT + GAP)
 
 
-def thumbnail(image):
-    """A PIL image of any size -> RGB that fits into a square of SIDE pixels. A small one is enlarged without smoothing."""
-    scale = SIDE / max(image.size)
-    size = [max(1, round(side * scale)) for side in image.size]
+def thumbnail(image, side=SIDE):
+    """A PIL image of any size -> RGB that fits into a square of `side` pixels. A small one is enlarged without smoothing."""
+    scale = side / max(image.size)
+    size = [max(1, round(length * scale)) for length in image.size]
     kind = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.BICUBIC
     return image.resize(size, kind, reducing_gap=2).convert('RGB')

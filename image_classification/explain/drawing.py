@@ -47,13 +47,6 @@ def squares(values, side, high=None):
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
-def fitted(picture, side):
-    """A PIL image, RGB, scaled so that its longer side has `side` pixels. A small one is enlarged without smoothing."""
-    scale = side / max(picture.size)
-    size = [max(1, round(length * scale)) for length in picture.size]
-    return picture.convert('RGB').resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.BICUBIC)
-
-
 def marked(picture, row, column):
     """A copy with a ring at a place, 0 to 1 from above and from the left."""
     copy = picture.copy()

@@ -4,7 +4,8 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from image_classification.explain.drawing import MARK, SIGNED, coloured, fitted, marked, overlay, sheet, squares
+from image_classification.deploy.contact_sheet import thumbnail
+from image_classification.explain.drawing import MARK, SIGNED, coloured, marked, overlay, sheet, squares
 
 WIDE, CELL, MATRIX = 336, 104, 168                                 # pixels: side of a picture, of a cell of many, of channels
 
@@ -16,7 +17,7 @@ def cam_sheet(picture, box, evidences, names):
         picture: PIL image as it was read; the network saw the part `box`, (left, top, right, bottom), of it.
         evidences: list of ClassEvidence. names: of the classes.
     """
-    small = fitted(picture, WIDE)
+    small = thumbnail(picture, WIDE)
     scale = WIDE / max(picture.size)
     left, top, right, bottom = (round(edge * scale) for edge in box)
     box = (left, top, max(left + 1, right), max(top + 1, bottom))
@@ -41,7 +42,7 @@ def attention_sheets(seen, maps, place):
         seen: PIL image as the network saw it.
         place: (row, column), 0 to 1, of the pixel whose attention is shown where pixels read each other.
     """
-    seen = fitted(seen, CELL)
+    seen = thumbnail(seen, CELL)
     sheets = {}
     for kind, (title, draw) in _SHEETS.items():
         rows = [(_label(found), draw(found, seen, place)) for found in maps if found.kind == kind]

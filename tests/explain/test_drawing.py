@@ -5,7 +5,7 @@ from PIL import Image
 
 from image_classification.explain.attention import AttentionMap
 from image_classification.explain.cam import ClassEvidence
-from image_classification.explain.drawing import HEAT, SIGNED, coloured, fitted, marked, overlay, sheet, squares
+from image_classification.explain.drawing import HEAT, SIGNED, coloured, marked, overlay, sheet, squares
 from image_classification.explain.sheets import WIDE, attention_sheets, cam_sheet
 
 GREY = Image.new('L', (60, 40), 100)
@@ -33,13 +33,12 @@ def test_outside_of_what_the_network_saw_it_is_dark():
     assert np.abs(picture[5, 10].astype(int) - (HEAT[-1] + 100) / 2).max() <= 1
 
 
-def test_squares_and_fitted_pictures_keep_their_shape():
+def test_squares_keep_their_shape():
     values = np.array([[0, 1], [2, 4]])
     picture = np.asarray(squares(values, 101))
     assert picture.shape == (100, 100, 3) and picture[99, 99].tolist() == HEAT[-1].tolist()
     assert np.array_equal(picture[0, 0], picture[49, 49]) and not np.array_equal(picture[0, 0], picture[0, 50])
     assert np.asarray(squares(values, 10, high=8))[9, 9].tolist() == coloured([[0.5]])[0, 0].tolist()
-    assert fitted(GREY, 90).size == (90, 60) and fitted(Image.new('L', (1, 5000)), 90).size == (1, 90)
 
 
 def test_a_ring_is_drawn_around_the_place_not_over_it():

@@ -1,0 +1,141 @@
+"""Why a network says what it says, as pictures: python tools/explain.py output/<run>/best.safetensors photo.jpg --attention"""
+import argparse
+import difflib
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+import image_classification as ic  # noqa: E402
+from image_classification.datasets.imagenet_names import names_to_show  # noqa: E402
+from image_classification.datasets.pictures import find_pictures, open_picture  # noqa: E402
+from image_classification.engine.checkpoint import load_network  # noqa: E402
+from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.explain import attention_maps, explain_class  # noqa: E402
+from image_classification.explain.inputs import preprocess_of, seen_box  # noqa: E402
+from image_classification.explain.sheets import attention_sheets, cam_sheet  # noqa: E402
+from image_classification.files import unused, write_atomically  # noqa: E402
+from image_classification.progress import progress_bar  # noqa: E402
+
+PROGRESS_FROM = 20                                                 # pictures
+EXPORT_ENDINGS = ('.onnx', '.pdmodel', '.pdiparams', '.json', '.xml', '.nb')
+
+
+def parse():
+    parser = argparse.ArgumentParser(description='Draw where a network looks: Grad-CAM of a class, and its attention.')
+    parser.add_argument('model', help='a checkpoint (.safetensors), or the name of a network with published weights')
+    parser.add_argument('images', nargs='+', metavar='picture',
+                        help='files, folders, quoted patterns, addresses, ...: see tools/predict.py -h')
+    parser.add_argument('--class', dest='classes', action='append', default=[], metavar='CLASS',
+                        help='name or number of a class; may be given several times; default: the most probable one')
+    parser.add_argument('--layer', help='the layer whose map Grad-CAM takes, e.g. blocks.5; default: the last map')
+    parser.add_argument('--attention', action='store_true', help='draw attention, too, of a network that has it')
+    parser.add_argument('--pixel', metavar='X,Y', help='the pixel of the picture whose attention is drawn where pixels read '
+                                                       'each other; default: the hottest one of Grad-CAM')
+    parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of README')
+    parser.add_argument('--output', default='explained', help='folder of the pictures; default: explained')
+    return parser.parse_args()
+
+
+def open_model(name, weights):
+    """(network, names of its classes)"""
+    path = Path(name)
+    if (path / 'inference.yaml').exists() or path.name == 'inference.yaml' or path.suffix in EXPORT_ENDINGS:
+        raise UserError(f'{name} is an export, which runs without gradients and without layers to look into; wanted the '
+                        'checkpoint that it was made from, e.g. best.safetensors beside it')
+    if path.is_file():
+        model, class_names = load_network(path)
+        return model, names_to_show(class_names, model.config.MODEL.NUM_CLASSES)
+    if name not in ic.list_models():
+        raise UserError(f'{name} is no file and no name of a network; wanted a checkpoint (.safetensors)')
+    model = ic.create_model(name, pretrained=weights or True)
+    return model, names_to_show([], model.config.MODEL.NUM_CLASSES)
+
+
+def find_class(text, names):
+    """The number of the class of this name or, where no class has it, of this number."""
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    close = difflib.get_close_matches(text, names, n=1, cutoff=0.0)
+    raise UserError(f'no class is called {text!r}, nor is it a number below {len(names)}; the nearest name is {close[0]!r}')
+
+
+def find_pixel(text):
+    """(x, y) of 'X,Y'."""
+    parts = (text or '').split(',')
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise UserError(f'--pixel is {text!r}; wanted X,Y: whole numbers, from the left and from above')
+    return tuple(int(part) for part in parts)
+
+
+def place_of(pixel, box, heat):
+    """(row, column), 0 to 1, of a pixel (x, y) in the part `box` that the network sees; by default the hottest one's."""
+    if pixel is None:
+        row, column = np.unravel_index(heat.argmax(), heat.shape)
+        return (row + 0.5) / heat.shape[0], (column + 0.5) / heat.shape[1]
+    left, top, right, bottom = box
+    x, y = pixel
+    if not (left <= x < right and top <= y < bottom):
+        raise UserError(f'--pixel is {x},{y}; the network sees x from {left} to {right - 1} and y from {top} to {bottom - 1}')
+    return (y + 0.5 - top) / (bottom - top), (x + 0.5 - left) / (right - left)
+
+
+def explain(model, names, picture, args, indices, pixel):
+    """(the evidence of each class, {name of a sheet: RGB picture}) of a PIL image."""
+    preprocess = preprocess_of(model)
+    box = seen_box(preprocess, picture.size)
+    evidences = [explain_class(model, picture, index, args.layer) for index in indices or [None]]
+    sheets = {'cam': cam_sheet(picture, box, evidences, names)}
+    if args.attention:
+        place = place_of(pixel, box, evidences[0].heat)
+        found = attention_sheets(preprocess.crop(picture), attention_maps(model, picture), place)
+        sheets.update({kind.replace(' ', '-'): sheet for kind, sheet in found.items()})
+    return evidences, sheets
+
+
+def save(sheets, name, folder):
+    """Write <stem>-<sheet>.png of each, with a number where that is there already; the paths."""
+    stem, paths = Path(name.split('?')[0]).stem if name != '-' else 'standard-input', []
+    for kind, sheet in sheets.items():
+        paths.append(unused(Path(folder) / f'{stem}-{kind}.png'))
+        write_atomically(paths[-1], lambda temporary: sheet.save(temporary, 'PNG'), 'Choose another --output.')
+    return paths
+
+
+@exit_with_message
+def main():
+    args = parse()
+    pixel = find_pixel(args.pixel) if args.pixel else None
+    pictures = find_pictures(args.images)
+    model, names = open_model(args.model, args.weights)
+    indices = [find_class(text, names) for text in args.classes]
+    try:
+        os.makedirs(args.output, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'cannot make the folder {args.output}: {error.strerror}. Choose another --output.') from None
+    many = pictures.total is None or pictures.total > PROGRESS_FROM
+    count = bad = 0
+    for name in progress_bar(pictures, pictures.total, 'explain', enabled=many):
+        count += 1
+        try:
+            picture = open_picture(name, model.config.MODEL.IN_CHANNELS)
+        except UserError as error:
+            tqdm.write(f'error: {error}', file=sys.stderr)
+            bad += 1
+            continue
+        evidences, sheets = explain(model, names, picture, args, indices, pixel)
+        paths = save(sheets, name, args.output)
+        said = ', '.join(f'{names[evidence.class_index]} {100 * evidence.probability:.1f} %' for evidence in evidences)
+        tqdm.write(f'{name}  {said}  {"  ".join(map(str, paths))}')
+    if bad:
+        raise UserError(f'{bad} of {count} pictures could not be read; see above')
+
+
+if __name__ == '__main__':
+    main()
