@@ -11,6 +11,7 @@ import runpy
 import struct
 import subprocess
 import sys
+from collections import Counter
 from importlib import metadata
 from pathlib import Path
 
@@ -79,8 +80,9 @@ def _processor():
 
 def networks():
     yamls, weights = model_yamls(), list_pretrained()
-    families = {Path(path).parent.name for path in yamls.values()}
+    families = Counter(Path(path).parent.name for path in yamls.values())
     yield 'networks', f'{len(yamls)} in {len(families)} families'
+    yield 'families', ', '.join(f'{name} ({count})' for name, count in sorted(families.items()))
     yield 'weights', f'{len(weights)} published for {len({name for name, _ in weights})} of them'
     yield 'engines', f'{", ".join(engines.available())} for exports'
     advice = 'not compiled, or switched off; to compile: python -m image_classification.build_operators'

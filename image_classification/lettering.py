@@ -5,29 +5,51 @@ from PIL import ImageFont
 
 from image_classification.errors import UserError
 
-# Fonts that know Chinese, Japanese and Korean, as Linux, Windows and macOS call them; Pillow's own knows Latin letters only.
-_FONTS = ('NotoSansCJK-Regular.ttc', 'wqy-microhei.ttc', 'wqy-zenhei.ttc', 'DroidSansFallbackFull.ttf', 'msyh.ttc',
-          'PingFang.ttc', 'Hiragino Sans GB.ttc', 'Arial Unicode.ttf', 'DejaVuSans.ttf')
+# As Linux, Windows and macOS call them: Latin, Greek and Cyrillic letters, then also Chinese, Japanese and Korean ones.
+_FONTS = ('DejaVuSans.ttf', 'LiberationSans-Regular.ttf', 'arial.ttf', 'Arial.ttf', 'NotoSansCJK-Regular.ttc',
+          'wqy-microhei.ttc', 'wqy-zenhei.ttc', 'DroidSansFallbackFull.ttf', 'msyh.ttc', 'malgun.ttf', 'PingFang.ttc',
+          'Hiragino Sans GB.ttc', 'Arial Unicode.ttf')
 
 
+@lru_cache(maxsize=1000)
 def font_for(text, size, file=None):
-    """A font for the text, of that size in pixels: the file, else Pillow's own, else one of the system that knows more letters."""
-    return _font(size, file, latin=all(character <= '\u024f' for character in text))
+    """A font for the text, of that size in pixels: the file, else the first that knows most of its letters, of Pillow's own
+    and of the system's. Pillow's own knows little more than ASCII."""
+    if file:
+        return _font_of(file, size)
+    if text.isascii():
+        return _fonts(size, ())[0]
+    return min(_fonts(size, _FONTS), key=lambda font: len(unknown_letters(font, text)))
 
 
 @lru_cache
-def _font(size, file, latin):
-    if file:
+def _font_of(file, size):
+    try:
+        return ImageFont.truetype(file, size)
+    except OSError as error:
+        raise UserError(f'the font {file} cannot be read: {error}; wanted a file .ttf, .otf or .ttc') from None
+
+
+@lru_cache
+def _fonts(size, names):
+    """Pillow's own font and those of the names that are there."""
+    found = [ImageFont.load_default(size)]
+    for name in names:
         try:
-            return ImageFont.truetype(file, size)
-        except OSError as error:
-            raise UserError(f'the font {file} cannot be read: {error}; wanted a file .ttf, .otf or .ttc') from None
-    for name in () if latin else _FONTS:
-        try:
-            return ImageFont.truetype(name, size)
+            found.append(ImageFont.truetype(name, size))
         except OSError:
             continue
-    return ImageFont.load_default(size)
+    return found
+
+
+def unknown_letters(font, text):
+    """The letters of a text that a font shows as the box that stands for any it lacks."""
+    def drawn(letter):
+        mask = font.getmask(letter)
+        return mask.size, bytes(mask)
+
+    box = drawn('\uffff')                  # which is no letter in any script
+    return [letter for letter in text if letter.isprintable() and not letter.isspace() and drawn(letter) == box]
 
 
 def cut(text, font, width):

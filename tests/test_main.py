@@ -21,6 +21,7 @@ def test_it_prints_versions_device_networks_and_extras():
     assert lines['PaddlePaddle'].startswith(paddle.__version__) and lines['numpy'] == numpy.__version__
     assert lines['Python'].startswith(sys.version.split()[0]) and lines['device'] == paddle.get_device()
     assert lines['networks'].startswith(f'{len(ic.list_models())} in 19 families')
+    assert 'blazeface (3), ' in lines['families'] and lines['families'].count('(') == 19
     assert lines['weights'].startswith(f'{len(ic.list_pretrained())} published for ')
     assert {'paddlepaddle', 'yacs', 'Pillow', 'safetensors', 'tqdm', '[onnx]', '[openvino]', '[serve]', '[test]'} <= set(lines)
 

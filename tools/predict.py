@@ -189,6 +189,9 @@ def run(predictor, pictures, args):
               f'{predictor.engine}, batches of {args.batch_size})', file=sys.stderr)
     if sheet and sheet.pages:
         print(f'contact sheet: {sheet.pages[0]}{f" to {sheet.pages[-1].name}" if sheet.pages[1:] else ""}', file=sys.stderr)
+    if sheet and sheet.unknown_letters:
+        print(f'no font was found that knows {"".join(sorted(sheet.unknown_letters))[:20]}; give one by --font, e.g. '
+              'NotoSansCJK-Regular.ttc', file=sys.stderr)
     return count, unreadable
 
 

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
-from image_classification.lettering import cut, font_for
+from image_classification.lettering import cut, font_for, unknown_letters
 
 SIDE, GAP = 176, 12                        # pixels: of the square that a picture fills, and between two of them
 COLUMNS, ROWS = 8, 8
@@ -19,7 +19,8 @@ class ContactSheet:
     """Takes one picture after the other, writes a page whenever one is full, and holds no other.
 
     Args:
-        path: of the first page, .png; the others are <stem>-2.png, ... beside it. `pages` are the paths of those written.
+        path: of the first page, .png; the others are <stem>-2.png, ... beside it. `pages` are the paths of those written,
+            `unknown_letters` those of the labels that no font here knows.
         total: how many pictures will come, for the shape of a single page; None where that is not known.
         font: a font file for the labels; by default one that is there and knows their letters.
     Raises:
@@ -38,7 +39,7 @@ class ContactSheet:
             raise UserError(f'{self._path.with_name(present[0])} exists; a contact sheet never overwrites. Remove it or choose '
                             'another name')
         self._columns = min(COLUMNS, -(-total // max(1, round(total ** 0.5 * 0.8)))) if total else COLUMNS
-        self.pages, self._count = [], 0
+        self.pages, self.unknown_letters, self._count = [], set(), 0
         self._page = None
         font_for('', _LINES[0][0], font)                           # one that is none is refused now
 
@@ -56,6 +57,8 @@ class ContactSheet:
         for text, (size, colour) in zip((label, f'{100 * probability:.1f} %', Path(name).name), _LINES):
             font = font_for(text, size, self._font)
             pen.text((left, top), cut(text, font, SIDE), colour, font)
+            if not text.isascii():
+                self.unknown_letters.update(unknown_letters(font, text))
             top += size + 4
         self._count += 1
         if self._count == self._columns * ROWS:

@@ -66,18 +66,13 @@ def test_a_label_that_is_too_long_is_cut_before_the_next_picture(tmp_path):
     assert (part[:, GAP + SIDE + 1:] == 255).all() and (part[:, SIDE - 20:] < 128).any()
 
 
-def test_letters_that_pillows_font_lacks_come_from_a_font_of_the_system(tmp_path, monkeypatch):
-    asked, truetype = [], ImageFont.truetype
-
-    def open_font(file, *arguments, **options):
-        asked.extend([file] if isinstance(file, str) else [])     # Pillow opens its own by a file object
-        return truetype(file, *arguments, **options)
-    monkeypatch.setattr(ImageFont, 'truetype', open_font)
-    lettering._font.cache_clear()
-    fill(ContactSheet(tmp_path / 'latin.png'), 1, 'Müller')
-    assert asked == []
-    fill(ContactSheet(tmp_path / 'chinese.png'), 1, '数字')
-    assert asked[0] == lettering._FONTS[0]
+def test_letters_that_no_font_knows_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(lettering, '_FONTS', ())
+    lettering.font_for.cache_clear()
+    sheet = ContactSheet(tmp_path / 'sheet.png')
+    fill(sheet, 2, 'a \udcff 数字')                                 # and half a letter, as in names of files
+    assert sheet.unknown_letters == {'数', '字'}
+    lettering.font_for.cache_clear()
 
 
 @pytest.mark.parametrize('name, words', [('sheet.jpg', 'does not end in .png'), ('none/sheet.png', 'none is no folder'),
