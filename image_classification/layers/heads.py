@@ -4,7 +4,7 @@ import functools
 import paddle
 import paddle.nn.functional as F
 
-_LONG = 500                                # pixels of a row
+_LONG = 150                                # pixels of a row
 
 
 def split_heads(tokens, heads):                                    # (B, N, D)

@@ -7,7 +7,7 @@ import pytest
 from image_classification.layers import read_map, softmax_of_tokens
 
 
-@pytest.mark.parametrize('pixels', [1, 49, 499, 500, 3136])
+@pytest.mark.parametrize('pixels', [1, 49, 149, 150, 3136])
 @pytest.mark.parametrize('tokens', [1, 2, 3, 6])
 def test_the_softmax_of_tokens_and_its_gradient_are_paddles(tokens, pixels):
     scores, weights = paddle.randn([2, 4, tokens, pixels]) * 5, paddle.randn([2, 4, tokens, pixels])
