@@ -67,7 +67,7 @@ def test_train_on_your_own_folder_runs_and_shows_that_fine_tuning_helps(execute)
     scratch, tuned = (numbers(r'top-1 +([\d.]+) % on 240', texts[cell])[-1] for cell in ('scratch', 'tune-run'))
     assert tuned > 80 and tuned > scratch + 15
     assert 'start afresh' in texts['tune-run'] and 'most often taken for' in texts['tune-run']
-    assert pictures == 5
+    assert pictures == 6
 
 
 def test_mobileformer_block_by_block_runs_and_each_block_is_its_formula(execute):
