@@ -72,7 +72,8 @@ def _fashion_mnist(names):
         if path.stem in names:
             header = read(path).splitlines()[0].lstrip('# ').rstrip('.')
             result = header if '% top-1' in header else f'{header}; no accuracy yet'
-            yield f'| [training of {path.stem}](../../configs/fashion_mnist/{path.name}), five epochs | {result} |\n'
+            epochs = '' if 'epoch' in header else ', five epochs'
+            yield f'| [training of {path.stem}](../../configs/fashion_mnist/{path.name}){epochs} | {result} |\n'
 
 
 def _eight_bits(names):
