@@ -16,12 +16,14 @@ from image_classification.datasets.pictures import find_pictures, open_picture  
 from image_classification.engine.checkpoint import load_network  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.explain import attention_maps, explain_class  # noqa: E402
+from image_classification.explain.cam import finer_layer  # noqa: E402
 from image_classification.explain.inputs import preprocess_of, seen_box  # noqa: E402
 from image_classification.explain.sheets import attention_sheets, cam_sheet  # noqa: E402
 from image_classification.files import unused, write_atomically  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 
 PROGRESS_FROM = 20                                                 # pictures
+FEW = 3                                                            # pixels on a side of a map that show little
 EXPORT_ENDINGS = ('.onnx', '.pdmodel', '.pdiparams', '.json', '.xml', '.nb')
 
 
@@ -77,7 +79,7 @@ def find_pixel(text):
 def place_of(pixel, box, heat):
     """(row, column), 0 to 1, of a pixel (x, y) in the part `box` that the network sees; by default the hottest one's."""
     if pixel is None:
-        row, column = np.unravel_index(heat.argmax(), heat.shape)
+        row, column = np.argwhere(heat == heat.max()).mean(0)      # even heat has its middle
         return (row + 0.5) / heat.shape[0], (column + 0.5) / heat.shape[1]
     left, top, right, bottom = box
     x, y = pixel
@@ -97,6 +99,15 @@ def explain(model, names, picture, args, indices, pixel):
         found = attention_sheets(preprocess.crop(picture), attention_maps(model, picture), place)
         sheets.update({kind.replace(' ', '-'): sheet for kind, sheet in found.items()})
     return evidences, sheets
+
+
+def advise(model, picture, evidence):
+    """Name a layer with a finer map where that of the evidence has few pixels."""
+    h, w = evidence.activation.shape[1:]
+    finer = finer_layer(model, picture) if min(h, w) < FEW else None
+    if finer:
+        name, (rows, columns) = finer
+        tqdm.write(f'note: Grad-CAM has a map of {h} x {w} pixels only; --layer {name} has {rows} x {columns}', file=sys.stderr)
 
 
 def save(sheets, name, folder):
@@ -130,6 +141,8 @@ def main():
             bad += 1
             continue
         evidences, sheets = explain(model, names, picture, args, indices, pixel)
+        if count - bad == 1 and not args.layer:
+            advise(model, picture, evidences[0])
         paths = save(sheets, name, args.output)
         said = ', '.join(f'{names[evidence.class_index]} {100 * evidence.probability:.1f} %' for evidence in evidences)
         tqdm.write(f'{name}  {said}  {"  ".join(map(str, paths))}')

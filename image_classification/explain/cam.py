@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 import paddle.nn.functional as F
+from paddle import nn
 from PIL import Image
 
 from image_classification.blazeface.model import BlazeFace
@@ -74,6 +75,30 @@ def last_layer(model):
     if isinstance(model, MobileFormerOfficial):
         return model.features[len(model.features) - 1]
     return model.parts()[0] if isinstance(model, BlazeFace) else None
+
+
+def finer_layer(model, image, least=4):
+    """The last layer whose map has at least `least` pixels on each side: its name and (h, w), or None where there is none.
+
+    On small pictures the last map has few pixels, or a single one, whose heat is the same everywhere: then explain this layer.
+    Only the network's own parts and what they are sequences of are looked at: what is within a block is not all that passes.
+    """
+    seen = {}                                                      # name: sizes of its maps, in the order in which they come
+
+    def note(name, inputs, output):
+        maps = [part for part in (output if isinstance(output, (tuple, list)) else [output])
+                if isinstance(part, paddle.Tensor) and part.ndim == 4]
+        seen.setdefault(name, []).append(tuple(maps[0].shape[2:]) if maps else (0, 0))
+
+    check_network(model)
+    x = network_input(model, image)
+    parts = dict(model.named_children())
+    parts.update({f'{name}.{step}': layer for name, part in parts.items() if isinstance(part, (nn.Sequential, nn.LayerList))
+                  for step, layer in part.named_children()})
+    with explaining(model), paddle.no_grad(), watching(parts, note):
+        model(x)
+    fine = [(name, sizes[0]) for name, sizes in seen.items() if len(sizes) == 1 and min(sizes[0]) >= least]
+    return fine[-1] if fine else None
 
 
 def heat_of(activation, gradient):

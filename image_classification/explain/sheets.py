@@ -119,7 +119,7 @@ _SHEETS = {                                # kind: (title, cells of a layer (fou
     'tokens': ('tokens read each other: a row of squares for each that reads, by block and head; dark blue is 0 %, red 100 %',
                _matrices),
     'pixels': ('pixels read each other: where the ringed pixel takes from, by block and head', _from_pixel),
-    'windows': ('pixels of a window read each other, heads in a cascade: where the ringed pixel takes from, by block and head',
-                _from_pixel),
+    'windows': ('pixels of a window read each other, heads in a cascade: where the ringed pixel takes from, by block and head; '
+                'padding has the rest', _from_pixel),
     'channels': ('channels read each other: a row of squares for each that reads, by block and head', _matrices),
     'kernels': ('local relations: the kernel of each channel, the same for every picture; red adds, blue subtracts', _kernels)}

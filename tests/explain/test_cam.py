@@ -11,7 +11,7 @@ from PIL import Image
 import image_classification as ic
 from image_classification.errors import UserError
 from image_classification.explain import explain_class, grad_cam
-from image_classification.explain.cam import heat_of, last_layer
+from image_classification.explain.cam import finer_layer, heat_of, last_layer
 from image_classification.explain.inputs import explaining, preprocess_of
 from tests.explain.conftest import OBJECT, SIDE, scene
 from tests.test_models import CLASSIFIERS, settled
@@ -156,6 +156,15 @@ def test_what_cannot_be_explained_is_said(knows_colours, arguments, words):
     with pytest.raises(UserError, match=words):
         grad_cam(knows_colours, **{'image': np.zeros((3, 64, 64), np.float32), **arguments})
     assert not knows_colours.training and not knows_colours.parameters()[0].stop_gradient
+
+
+@pytest.mark.parametrize('name', CLASSIFIERS)
+def test_a_finer_layer_can_be_explained_on_small_pictures(name):
+    model = settled(ic.create_model(name, num_classes=3))
+    image = np.random.default_rng(0).standard_normal((3, 96, 96)).astype(np.float32)
+    layer, size = finer_layer(model, image)
+    assert min(size) >= 4 and explain_class(model, image, layer=layer).activation.shape[1:] == size
+    assert finer_layer(model, image, least=1000) is None
 
 
 @pytest.mark.parametrize('name, words', [('efficientvit_m0_yolo', 'has no head'), ('blazeface', 'no logits')])

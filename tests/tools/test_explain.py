@@ -27,7 +27,7 @@ def names(folder):
 
 def test_every_picture_gets_its_heat_and_attention_as_a_program(checkpoint, pictures, run_tool, tmp_path):
     files = [pictures / 'picture 3.png', pictures / 'picture 4.png']
-    done = run_tool('explain.py', checkpoint, *files, '--attention', cwd=tmp_path)
+    done = run_tool('explain.py', checkpoint, *files, '--attention', '--layer', 'blocks.7', cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, '')
     sheets = ['cam', 'map-to-tokens', 'tokens-to-map', 'tokens']
     assert names(tmp_path / 'explained') == [f'picture {i}-{sheet}.png' for i in (3, 4) for sheet in sheets]
@@ -37,9 +37,17 @@ def test_every_picture_gets_its_heat_and_attention_as_a_program(checkpoint, pict
 
 def test_it_says_what_the_network_says(call, trained, colours, tmp_path):
     code, out, err = call(trained, colours / 'val', '--output', tmp_path)
-    assert (code, err) == (0, '') and len(names(tmp_path)) == 10
+    assert code == 0 and len(names(tmp_path)) == 10
     assert out.count('bläu/picture') == 5 and all(('red, warm' in line.split('  ')[1]) == ('red, warm/' in line.split('  ')[0])
                                                   for line in out.splitlines())
+
+
+def test_a_finer_layer_is_advised_once_where_the_last_map_is_small(call, trained, colours, tmp_path):
+    pictures = sorted((colours / 'val').rglob('*.png'))[:2]
+    code, out, err = call(trained, *pictures, '--output', tmp_path)
+    assert err == 'note: Grad-CAM has a map of 1 x 1 pixels only; --layer stage2 has 4 x 4\n'
+    code, out, err = call(trained, *pictures, '--output', tmp_path, '--layer', 'stage2')
+    assert (code, err) == (0, '') and len(names(tmp_path)) == 4
 
 
 def test_classes_are_taken_by_name_and_by_number(call, trained, colours, tmp_path):
@@ -105,7 +113,7 @@ def test_unreadable_pictures_are_named_and_the_others_explained(call, trained, c
     shutil.copy(colours / 'val' / 'bläu' / 'picture 0.png', folder)
     code, out, err = call(trained, folder, '--output', tmp_path / 'out')
     assert code == 1 and names(tmp_path / 'out') == ['picture 0-cam.png']
-    assert 'bad.png' in err.splitlines()[0] and '1 of 2 pictures could not be read' in err.splitlines()[1]
+    assert 'bad.png' in err.splitlines()[0] and '1 of 2 pictures could not be read' in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize('size', [(64, 64), (100, 60), (61, 99)])
@@ -127,4 +135,5 @@ def test_the_hottest_pixel_is_where_pixels_read_from(tool):
     heat = np.zeros((4, 4))
     heat[2, 1] = 1
     assert tool.place_of(None, (0, 0, 8, 8), heat) == (0.625, 0.375)
+    assert tool.place_of(None, (0, 0, 8, 8), np.ones((4, 4))) == (0.5, 0.5)
     assert tool.place_of((14, 6), (10, 2, 18, 10), heat) == (0.5625, 0.5625)
