@@ -15,6 +15,7 @@ from image_classification.errors import UserError  # noqa: E402
 TITLE = 'Mobile backbones'
 NONE = 'no second network'
 _WAITING = 20                                                      # requests in the queue; more are refused
+_SESSIONS = 200                                                    # that gradio remembers; one takes 50 KB
 _FONTS = ['system-ui', 'Arial', 'sans-serif'], ['ui-monospace', 'Consolas', 'monospace']   # of the visitor's own machine
 _INTRODUCTION = (f'# {TITLE}\nDrop a picture, paste one, or take one with the camera. The bars are the five most probable '
                  'classes. Choose a second network to see both side by side. Click a class to see what in the picture speaks for '
@@ -32,6 +33,7 @@ def build_app(candidates, pictures, settings):
     os.environ['GRADIO_TEMP_DIR'] = str(pictures.folder)
     page = _Page(candidates, pictures).blocks()
     page.queue(max_size=_WAITING, default_concurrency_limit=1)     # one picture at a time: latencies mean something
+    page.state_session_capacity = _SESSIONS
     fonts, monospaced = _FONTS
     app = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None), page, '/', allowed_paths=[], show_error=False,
