@@ -64,6 +64,12 @@ def test_pictures_are_classified(trained):
     assert 'photo.jpg' in printed and 'beach.png' in printed
 
 
+def test_pictures_are_explained(trained):
+    folder, checkpoint = trained
+    run(commands('tools/explain.py', '--output why')[0], folder, **{RUN: checkpoint})
+    assert len(list((folder / 'why').glob('*.png'))) == 2
+
+
 @pytest.mark.parametrize('command', commands('tools/export.py output/RUN')[:2])
 def test_a_checkpoint_is_exported(trained, command, tmp_path):
     if 'onnx' in command:
