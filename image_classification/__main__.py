@@ -102,8 +102,8 @@ def packages():
         checked = [check(text) for text in texts if applies(text)]
         problems = [f'{found} {problem}' for found, problem in checked if problem]
         target = f"-e '.[{extra}]'" if _setup_file() else f"'{NAME}[{extra}]'"
-        words = f'missing: {", ".join(problems)}; pip install {target}' if problems else ', '.join(found for found, _ in checked)
-        yield f'[{extra}]', words
+        missing = f'missing: {", ".join(problems)}; pip install {target}'
+        yield f'[{extra}]', missing if problems else ', '.join(found for found, _ in checked)
 
 
 def requirements_of_extras():
@@ -172,7 +172,7 @@ def _compare(version, sign, limit):
 
 def settings():
     plain = os.environ.get('PADDLE_MOBILE_BACKBONES_PLAIN') == '1'
-    yield 'settings', 'none: PADDLE_MOBILE_BACKBONES_PLAIN' if plain else 'as image_classification/process_settings.py makes them'
+    yield 'settings', 'none: PADDLE_MOBILE_BACKBONES_PLAIN' if plain else 'those of image_classification/process_settings.py'
     for name in (*VARIABLES, *HIDDEN):
         value = os.environ.get(name)
         if value is not None:

@@ -14,12 +14,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tqdm import tqdm  # noqa: E402
 
+from image_classification.config import get_config  # noqa: E402
 from image_classification.datasets.files import IMAGE_ENDINGS  # noqa: E402
 from image_classification.datasets.pictures import find_pictures, open_picture  # noqa: E402
 from image_classification.deploy.contact_sheet import ContactSheet, thumbnail  # noqa: E402
 from image_classification.deploy.predictor import ENGINES, Predictor  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import write_atomically  # noqa: E402
+from image_classification.models import build_model, list_models  # noqa: E402
+from image_classification.pretrained import DEFAULT, load_whole, with_protocol  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 
 PROGRESS_FROM = 50                                                 # images
@@ -39,9 +42,11 @@ pictures:
 def parse():
     parser = argparse.ArgumentParser(description='Classify pictures with a checkpoint or an export.', epilog=PICTURES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('model', help='a checkpoint (.safetensors) or the directory of an export')
+    parser.add_argument('model', help='a checkpoint (.safetensors), the directory of an export, or the name of a network with '
+                                      'published weights')
     parser.add_argument('images', nargs='+', metavar='picture', help='see below')
     parser.add_argument('--list', action='store_true', help='the pictures given are lists of pictures')
+    parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of README')
     parser.add_argument('--top-k', type=int, default=5, help='classes per image; default: 5')
     parser.add_argument('--format', choices=['table', 'json', 'csv'], default='table', help='default: table')
     parser.add_argument('--output', help='file to write instead of the screen')
@@ -116,6 +121,23 @@ class Json:
 
     def tail(self):
         return '\n]\n'
+
+
+def open_predictor(args):
+    """The Predictor of a file, a directory, or a network by its name."""
+    name = args.model
+    if os.path.exists(name) or name not in list_models():
+        if args.weights:
+            raise UserError(f'--weights are for a network by its name; {name} is none. See image_classification.list_models()')
+        return Predictor(name, args.engine, args.batch_size)
+    if args.engine not in ('auto', 'paddle'):
+        raise UserError(f'the network {name} runs in paddle; for {args.engine}, export it first: tools/export.py --model {name}')
+    weights = args.weights or DEFAULT
+    network = build_model(with_protocol(get_config(name), weights))
+    if not network.classifier_layers:
+        raise UserError(f'{name} finds things and names no classes; wanted a classifier. For faces: tools/detect_faces.py')
+    load_whole(network, weights, 'wanted those of all its classes; for another number give the checkpoint of a training')
+    return Predictor.of_network(network, batch_size=args.batch_size)
 
 
 class Picture:
@@ -210,7 +232,7 @@ def check(args):
 def main():
     args = parse()
     check(args)
-    predictor = Predictor(args.model, args.engine, args.batch_size)
+    predictor = open_predictor(args)
     pictures = find_pictures(args.images, args.list)
     try:
         count, unreadable = run(predictor, pictures, args)

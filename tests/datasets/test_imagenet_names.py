@@ -14,7 +14,8 @@ def test_there_are_1000_ids_in_the_order_of_ilsvrc_each_with_a_name_of_its_own()
 # The numbers under which other libraries and papers speak of these classes.
 @pytest.mark.parametrize('index, wordnet_id, name', [
     (0, 'n01440764', 'tench'), (1, 'n01443537', 'goldfish'), (134, 'n02012849', 'crane bird'),
-    (207, 'n02099601', 'golden retriever'), (281, 'n02123045', 'tabby'), (388, 'n02510455', 'giant panda'), (517, 'n03126707', 'crane'), (638, 'n03710637', 'maillot'),
+    (207, 'n02099601', 'golden retriever'), (281, 'n02123045', 'tabby'), (388, 'n02510455', 'giant panda'),
+    (517, 'n03126707', 'crane'), (638, 'n03710637', 'maillot'),
     (639, 'n03710721', 'maillot tank suit'), (817, 'n04285008', 'sports car'), (954, 'n07753592', 'banana'),
     (999, 'n15075141', 'toilet tissue')])
 def test_a_class_has_the_number_that_everybody_gives_it(index, wordnet_id, name):

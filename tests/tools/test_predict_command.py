@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from image_classification import create_model
+from image_classification.datasets.imagenet_names import imagenet_classes
 from image_classification.deploy.contact_sheet import GAP, SIDE
 from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
 from image_classification.engine.checkpoint import load_network
+from image_classification.weights import write_safetensors
 from tests.deploy.conftest import CLASSES, trained  # noqa: F401
 from tests.download_server import status, whole
 from tests.tools.conftest import TOOLS, load_tool
@@ -143,6 +146,28 @@ def test_a_picture_on_standard_input_a_list_there_and_frames(run_tool, checkpoin
     assert [item['predictions'] for item in json.loads(done.stdout)] == [wanted, wanted], done.stderr
     done = run_tool('predict.py', checkpoint, pictures / 'picture %d.png', '--format', 'json')
     assert numbers([item['file'] for item in json.loads(done.stdout)]) == list(range(12)), done.stderr
+
+
+def test_a_network_by_its_name_says_imagenets_names(call, pictures, tmp_path):
+    network = create_model('shufflenet_v2_x0_5')
+    write_safetensors(tmp_path / 'w.safetensors', {name: value.numpy() for name, value in network.state_dict().items()}, {})
+    code, out, err = call('shufflenet_v2_x0_5', pictures / 'picture 1.png', '--weights', tmp_path / 'w.safetensors', '--format',
+                          'json')
+    [item] = json.loads(out)
+    assert code == 0 and {p['class'] for p in item['predictions']} <= set(imagenet_classes().values())
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['shufflenet_v2_x0_5', '--weights', 'none'], "has no weights 'none'"), (['mobileformer_26m'], 'nobody publishes weights'),
+    (['shufflenet_v2_x0_5', '--engine', 'openvino'], 'export it first'), (['blazeface_front'], 'names no classes')])
+def test_a_network_by_its_name_needs_weights_and_classes(call, pictures, arguments, words):
+    code, out, err = call(*arguments, pictures)
+    assert (code, out) == (1, '') and words in err and len(err.splitlines()) == 1
+
+
+def test_weights_are_for_names_only(call, checkpoint, pictures):
+    code, out, err = call(checkpoint, pictures, '--weights', 'official')
+    assert code == 1 and '--weights are for a network by its name' in err
 
 
 def test_an_address_is_fetched_and_classified_like_the_file(call, server, url, checkpoint, pictures):
