@@ -12,7 +12,7 @@ from tqdm import tqdm  # noqa: E402
 
 import image_classification as ic  # noqa: E402
 from image_classification.datasets.imagenet_names import names_to_show  # noqa: E402
-from image_classification.datasets.pictures import find_pictures, open_picture  # noqa: E402
+from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture  # noqa: E402
 from image_classification.engine.checkpoint import load_network  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.explain import attention_maps, explain_class  # noqa: E402
@@ -20,10 +20,12 @@ from image_classification.explain.cam import finer_layer  # noqa: E402
 from image_classification.explain.inputs import preprocess_of, seen_box  # noqa: E402
 from image_classification.explain.sheets import attention_sheets, cam_sheet  # noqa: E402
 from image_classification.files import unused, write_atomically  # noqa: E402
+from image_classification.pretrained import is_address  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 
 PROGRESS_FROM = 20                                                 # pictures
 FEW = 3                                                            # pixels on a side of a map that show little
+LONGEST_STEM = 150                                                 # bytes of a picture's name in that of a sheet
 EXPORT_ENDINGS = ('.onnx', '.pdmodel', '.pdiparams', '.json', '.xml', '.nb')
 
 
@@ -112,7 +114,8 @@ def advise(model, picture, evidence):
 
 def save(sheets, name, folder):
     """Write <stem>-<sheet>.png of each, with a number where that is there already; the paths."""
-    stem, paths = Path(name.split('?')[0]).stem if name != '-' else 'standard-input', []
+    stem = 'standard-input' if name == STANDARD_INPUT else Path(name.split('?')[0] if is_address(name) else name).stem
+    stem, paths = os.fsencode(stem)[:LONGEST_STEM].decode('utf-8', 'replace'), []
     for kind, sheet in sheets.items():
         paths.append(unused(Path(folder) / f'{stem}-{kind}.png'))
         write_atomically(paths[-1], lambda temporary: sheet.save(temporary, 'PNG'), 'Choose another --output.')
@@ -145,7 +148,8 @@ def main():
             advise(model, picture, evidences[0])
         paths = save(sheets, name, args.output)
         said = ', '.join(f'{names[evidence.class_index]} {100 * evidence.probability:.1f} %' for evidence in evidences)
-        tqdm.write(f'{name}  {said}  {"  ".join(map(str, paths))}')
+        shown = os.fsencode(name).decode('utf-8', 'replace')       # a name of any bytes
+        tqdm.write(f'{shown}  {said}  {"  ".join(map(str, paths))}')
     if bad:
         raise UserError(f'{bad} of {count} pictures could not be read; see above')
 

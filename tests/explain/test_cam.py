@@ -97,6 +97,13 @@ def test_a_picture_is_explained_as_the_network_sees_it(knows_colours):
     assert grad_cam(knows_colours, prepared[:, :, :160], 1).shape == (256, 160)
 
 
+@pytest.mark.parametrize('channels', [1, 4])
+def test_networks_of_grey_and_of_transparent_pictures_take_any_picture(channels):
+    model = ic.create_model('mobilenet_v1_x0_25', in_chans=channels, num_classes=3)
+    for mode in ('L', 'RGB', 'RGBA', 'CMYK', 'P', '1', 'I;16'):
+        assert grad_cam(model, Image.new(mode, (50, 40)), 2).shape == (224, 224)
+
+
 def test_a_named_layer_gives_the_same_as_the_last_map_that_it_makes(knows_colours):
     picture = scene(np.random.default_rng(0), (1, 20, 70))
     by_name = grad_cam(knows_colours, picture, layer='stages.3')

@@ -1,3 +1,4 @@
+import os
 import shutil
 from functools import partial
 
@@ -114,6 +115,20 @@ def test_unreadable_pictures_are_named_and_the_others_explained(call, trained, c
     code, out, err = call(trained, folder, '--output', tmp_path / 'out')
     assert code == 1 and names(tmp_path / 'out') == ['picture 0-cam.png']
     assert 'bad.png' in err.splitlines()[0] and '1 of 2 pictures could not be read' in err.splitlines()[-1]
+
+
+def test_names_of_any_bytes_and_length_are_written(call, trained, colours, tmp_path):
+    odd, long = os.fsdecode(b'odd \xff.png'), 'a' * 250 + '.png'
+    for name in (odd, long):
+        shutil.copy(colours / 'val' / 'bläu' / 'picture 0.png', tmp_path / name)
+    code, out, err = call(trained, tmp_path / odd, tmp_path / long, '--output', tmp_path / 'out')
+    assert code == 0 and names(tmp_path / 'out') == ['a' * 150 + '-cam.png', 'odd \ufffd-cam.png']
+
+
+def test_a_picture_on_standard_input_is_explained(trained, colours, run_tool, tmp_path):
+    with open(colours / 'val' / 'bläu' / 'picture 0.png', 'rb') as picture:
+        done = run_tool('explain.py', trained, '-', '--output', tmp_path, stdin=picture)
+    assert done.returncode == 0 and done.stdout.startswith('-  bläu') and names(tmp_path) == ['standard-input-cam.png']
 
 
 @pytest.mark.parametrize('size', [(64, 64), (100, 60), (61, 99)])
