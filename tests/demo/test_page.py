@@ -17,6 +17,10 @@ transfer.items.add(new File([bytes], 'dropped.png', {type: 'image/png'}));
 for (const kind of ['dragenter', 'dragover', 'drop'])
     arguments[0].dispatchEvent(new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));'''
 
+# Copies a file, given as base64, to the clipboard.
+COPY = '''const done = arguments[1], bytes = Uint8Array.from(atob(arguments[0]), c => c.charCodeAt(0));
+navigator.clipboard.write([new ClipboardItem({'image/png': new Blob([bytes], {type: 'image/png'})})]).then(() => done(''), done);'''
+
 
 class Screen:
     """What a visitor does with the page, and reads on it."""
@@ -40,6 +44,11 @@ class Screen:
     def drop(self, data):
         target = self.until(lambda: self.all('#picture .upload-container'))[0]
         self._browser.execute_script(DROP, target, base64.b64encode(data).decode())
+
+    def copy(self, data):
+        for name in 'clipboard-read', 'clipboard-write':
+            self._browser.execute_cdp_cmd('Browser.setPermission', {'permission': {'name': name}, 'setting': 'granted'})
+        assert not self._browser.execute_async_script(COPY, base64.b64encode(data).decode())
 
     def send(self, path):
         self.all('#picture input[type=file]')[0].send_keys(str(path))
@@ -104,6 +113,12 @@ def test_a_clicked_class_gets_its_heat_map(screen):
     screen.all('#left_classes .confidence-set')[1].click()
     screen.heat('left', 'bläu')
     assert screen.all('#left_heat img')[0].get_attribute('src') != first
+
+
+def test_a_picture_is_pasted(screen):
+    screen.copy(picture(0))
+    screen.click('#picture button[aria-label="Paste from clipboard"]')
+    assert screen.bars('left')[0][0] == 'red, warm'
 
 
 def test_the_camera_takes_a_picture(screen):
