@@ -12,8 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.version import Version
+try:
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+except ImportError:                                      # not there before something is installed: pip carries its own
+    from pip._vendor.packaging.requirements import Requirement
+    from pip._vendor.packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 # `install_requires` of setup.py but for Paddle, and what the notebooks draw and learn from.

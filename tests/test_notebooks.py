@@ -6,6 +6,7 @@ import os
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,6 +95,15 @@ def test_a_notebook_is_kept_without_what_a_run_adds(name):
     nbformat.validate(NOTEBOOKS[name])
     for cell in code_of(name):
         assert cell.outputs == [] and cell.execution_count is None and cell.metadata == {}
+
+
+@pytest.mark.parametrize('name', NOTEBOOKS)
+def test_every_file_that_a_notebook_names_exists(name):
+    text = '\n'.join(cell.source for cell in NOTEBOOKS[name].cells)
+    links = re.findall(r'\]\((\w+\.ipynb)\)', text)
+    named = re.findall(r'\b((?:image_classification|tools|configs)/[\w/]+\.(?:py|yaml)|README\.md)\b', text)
+    assert links and named
+    assert [file for file in [*(f'notebooks/{link}' for link in links), *named] if not (PROJECT / file).is_file()] == []
 
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
@@ -191,6 +201,13 @@ def test_a_failure_of_pip_is_told(installing, monkeypatch):
                         lambda command, **_: installing.subprocess.CompletedProcess(command, 1, 'no route\n'))
     with pytest.raises(SystemExit, match='no route\npip could not install yacs'):
         installing.main()
+
+
+def test_the_install_script_itself_needs_nothing_but_pip():
+    pytest.importorskip('pip')
+    code = "import runpy, sys; sys.modules['packaging'] = None; runpy.run_path('notebooks/install.py', run_name='__main__')"
+    done = subprocess.run([sys.executable, '-c', code], cwd=PROJECT, capture_output=True, encoding='utf-8')
+    assert done.stdout == f'everything is there; working in {PROJECT}\n', done.stderr
 
 
 def test_the_notebooks_install_what_the_library_needs(installing, monkeypatch):
