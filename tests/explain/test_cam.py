@@ -99,7 +99,8 @@ def test_a_picture_is_explained_as_the_network_sees_it(knows_colours):
 
 @pytest.mark.parametrize('channels', [1, 4])
 def test_networks_of_grey_and_of_transparent_pictures_take_any_picture(channels):
-    model = ic.create_model('mobilenet_v1_x0_25', in_chans=channels, num_classes=3)
+    model = ic.create_model(ic.get_config('mobilenet_v1_x0_25', {
+        'MODEL.IN_CHANNELS': channels, 'DATA.IMAGENET_MEAN': [0.5] * channels, 'DATA.IMAGENET_STD': [0.5] * channels}))
     for mode in ('L', 'RGB', 'RGBA', 'CMYK', 'P', '1', 'I;16'):
         assert grad_cam(model, Image.new(mode, (50, 40)), 2).shape == (224, 224)
 

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 import image_classification as ic
+from image_classification.explain import explain_class
 from image_classification.explain.inputs import preprocess_of, seen_box
+from image_classification.weights import write_safetensors
 from tests.deploy.conftest import trained  # noqa: F401
 from tests.tools.conftest import load_tool
 
@@ -93,18 +95,23 @@ def test_an_export_is_refused_with_what_to_take_instead(call, pictures, tmp_path
         assert code == 1 and 'runs without gradients' in err and 'wanted the checkpoint' in err and len(err.splitlines()) == 1
 
 
-def test_a_model_that_is_neither_file_nor_name_is_said(call, pictures):
-    code, out, err = call('nowhere.safetensors', pictures / 'picture 3.png')
-    assert code == 1 and 'nowhere.safetensors is no file and no name of a network' in err
+def test_a_model_that_is_neither_file_nor_name_is_said(call, trained, colours):
+    picture = colours / 'val' / 'bläu' / 'picture 0.png'
+    code, out, err = call('nowhere.safetensors', picture)
+    assert code == 1 and 'no checkpoint at nowhere.safetensors' in err and len(err.splitlines()) == 1
+    code, out, err = call(trained, picture, '--weights', 'default')
+    assert code == 1 and '--weights are for a network by its name' in err
 
 
-def test_a_network_by_its_name_with_weights(call, checkpoint, pictures, tmp_path, monkeypatch):
-    made = []
-    create = ic.create_model
-    monkeypatch.setattr(ic, 'create_model', lambda name, pretrained: made.append((name, pretrained)) or create(name))
-    code, out, err = call('mobilenet_v1_x0_25', pictures / 'picture 3.png', '--weights', 'w.pth', '--output', tmp_path,
-                          '--class', 'tench')
-    assert code == 0 and made == [('mobilenet_v1_x0_25', 'w.pth')] and 'tench 0.' in out
+@pytest.mark.parametrize('name, first', [('mobilenet_v1_x0_25', 'tench'), ('blazeface_front', 'face')])
+def test_a_network_by_its_name_with_weights(call, pictures, tmp_path, name, first):
+    network = ic.create_model(name)
+    state = {name: value.numpy() for name, value in network.state_dict().items()}
+    write_safetensors(tmp_path / 'w.safetensors', state, {})
+    code, out, err = call(name, pictures / 'picture 3.png', '--weights', tmp_path / 'w.safetensors',
+                          '--class', first, '--output', tmp_path / 'out')
+    expected = explain_class(network, pictures / 'picture 3.png', 0).probability
+    assert code == 0 and f'{first} {100 * expected:.1f} %' in out and names(tmp_path / 'out') == ['picture 3-cam.png']
 
 
 def test_unreadable_pictures_are_named_and_the_others_explained(call, trained, colours, tmp_path):
