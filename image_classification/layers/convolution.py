@@ -36,7 +36,7 @@ def convolve(x, conv):
         if groups > 1 and groups < x.shape[1] or x.shape[2] * x.shape[3] <= _FEW_PIXELS:
             return _pointwise(x, weight, groups)
     elif plain and groups == x.shape[1] == weight.shape[0]:
-        return depthwise(x, weight, conv._stride, padding)
+        return depthwise(x, weight, conv._stride, padding, conv.training)
     return F.conv2d(x, weight, None, conv._stride, conv._padding, conv._dilation, groups)
 
 

@@ -17,11 +17,12 @@ _NUMBERS_PER_IMAGE = 1000                                          # in one chan
 _MOST_NUMBERS = 2 ** 24                                            # in all matrices together: 64 MiB in float32
 
 
-def depthwise(x, weight, stride, padding):
+def depthwise(x, weight, stride, padding, training=True):
     """A depthwise convolution without bias, (B, C, H, W), (C, 1, k_h, k_w) -> (B, C, H', W'), for a CPU and eager mode.
 
     `stride` and `padding` are pairs, for H and W; the padding is the same on both sides. Which form is taken depends on the
-    shapes alone, so that a training repeats bit for bit.
+    shapes alone, so that a training repeats bit for bit. In `training` gradients are faster, but all are computed: `paddle.grad`,
+    which leaves out what nobody asks for, fails on that. Explaining a network, it is in evaluation mode.
     """
     kernel = weight.shape[2:]
     numbers = 1                                                    # H*W*H'*W'
@@ -33,7 +34,7 @@ def depthwise(x, weight, stride, padding):
     if 0 < numbers <= _NUMBERS_PER_IMAGE * max(kernel) * x.shape[0] and numbers * x.shape[1] <= _MOST_NUMBERS:
         return _as_matrices(x, weight, stride, padding)
     faster = max(stride) == 1 and all(pad < k for k, pad in zip(kernel, padding))
-    if not faster or x.stop_gradient or weight.stop_gradient or not paddle.is_grad_enabled():
+    if not (faster and training) or x.stop_gradient or weight.stop_gradient or not paddle.is_grad_enabled():
         return _convolution(x, weight, stride, padding)
     return _InputGradient.apply(x, weight, _convolution(x.detach(), weight, stride, padding), padding)
 

@@ -184,3 +184,15 @@ def test_networks_train_as_with_paddles_convolutions(name, monkeypatch, float64)
 def conv_bn_module():
     import sys
     return sys.modules['image_classification.layers.conv_bn']      # the package's attribute is the function
+
+
+@pytest.mark.parametrize('conv', CONVOLUTIONS)
+@pytest.mark.parametrize('asked', ['input', 'weight'])
+def test_in_evaluation_paddle_grad_gives_the_one_gradient_that_is_asked_for(conv, asked):
+    found = []
+    for layer in (Conv2D, nn.Conv2D):
+        made, _ = pair(conv, layer)
+        made.eval()
+        x = images(3, conv[0], 40, 40)
+        found.append(paddle.grad((made(x) ** 2).sum(), x if asked == 'input' else made.weight))
+    assert_close(*found, 1e-5)
