@@ -53,6 +53,12 @@ def test_a_page_has_the_rows_of_its_variants_and_of_its_weights():
     assert '| efficientvit_m0 | `official` | 63.296 % | MIT | microsoft/Cream |' in text
 
 
+@pytest.mark.parametrize('family', FAMILIES)
+def test_a_page_says_that_8_bits_were_not_measured_where_they_were_not(family):
+    text = page(family)
+    assert ('- 8 bits were not measured.' in text) != ('| [8 bits]' in text)
+
+
 def test_a_page_has_the_accuracy_that_a_fashion_mnist_configuration_states():
     header = (PROJECT / 'configs/fashion_mnist/mobilenet_v1_x0_5.yaml').read_text(encoding='utf-8').splitlines()[0]
     accuracy = re.search(r'[\d.]+ % top-1', header).group()
