@@ -2,6 +2,7 @@
 import contextlib
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 from image_classification.errors import UserError
@@ -20,7 +21,8 @@ def write_atomically(path, write, advice='Choose another file.'):
         UserError: it cannot be written, for lack of space or of access; `advice` says what to do then.
     """
     path = Path(path)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    # Not longer than the longest name of a file.
+    temporary = path.with_name(f'.{path.name[:50]}.{os.getpid()}.{threading.get_ident()}.tmp')
     try:
         write(temporary)
         with open(temporary, 'rb+') as file:
@@ -29,7 +31,7 @@ def write_atomically(path, write, advice='Choose another file.'):
     except OSError as error:
         raise UserError(f'cannot write {path}: {error.strerror or error}. {advice}') from None
     finally:
-        if temporary.exists():
+        with contextlib.suppress(OSError):
             temporary.unlink()
 
 

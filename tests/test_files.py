@@ -1,0 +1,28 @@
+"""Files that are there whole or not at all."""
+import pytest
+
+from image_classification.errors import UserError
+from image_classification.files import write_atomically
+
+
+def test_the_longest_name_that_the_disk_takes_can_be_written(tmp_path):
+    path = tmp_path / ('n' * 251 + '.txt')
+    write_atomically(path, lambda temporary: temporary.write_text('text'))
+    assert path.read_text() == 'text' and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_longer_name_is_an_error_of_the_user(tmp_path):
+    with pytest.raises(UserError, match='cannot write .*nnn.txt: File name too long. Choose another file.'):
+        write_atomically(tmp_path / ('n' * 252 + '.txt'), lambda temporary: temporary.write_text('text'))
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    (tmp_path / 'file').write_text('old')
+
+    def fail(temporary):
+        temporary.write_text('new')
+        raise RuntimeError('in the middle')
+    with pytest.raises(RuntimeError):
+        write_atomically(tmp_path / 'file', fail)
+    assert (tmp_path / 'file').read_text() == 'old' and len(list(tmp_path.iterdir())) == 1
