@@ -168,11 +168,11 @@ def test_values_out_of_range_are_named(key, value):
 def test_a_student_learns_from_its_teacher_alone(tiny, trained):
     """With ALPHA 1 the labels count nothing: the student comes to give the teacher's probabilities."""
     options = {'TRAIN__DISTILL__TEACHER': str(trained[1]), 'TRAIN__DISTILL__KIND': 'soft', 'TRAIN__DISTILL__ALPHA': 1.0,
-               'TRAIN__NUM_EPOCHS': 8, 'VALIDATE_FREQ': 8, 'DATA__BATCH_SIZE': 8, 'MODEL__DROPOUT': 0.0}
+               'TRAIN__NUM_EPOCHS': 12, 'VALIDATE_FREQ': 12, 'DATA__BATCH_SIZE': 8, 'MODEL__DROPOUT': 0.0}
     cfg = tiny(**options)
     run(cfg, Group())
     directory = next(Path(cfg.SAVE).iterdir())
     rows = [json.loads(line) for line in (directory / 'metrics.jsonl').read_text().splitlines()]
     losses = [row['loss'] for row in rows if row['kind'] == 'train']
     assert 'teacher mobilenet_v1_x0_25 at 32 px, soft' in (directory / 'log.txt').read_text()
-    assert losses[-1] < losses[0] / 2
+    assert sum(losses[-4:]) < sum(losses[:4]) / 4
