@@ -12,6 +12,7 @@ from image_classification.engine.best import BestCheckpoints, repair_best
 from image_classification.engine.checkpoint import own_statistics, restore_checkpoint, save_checkpoint
 from image_classification.engine.ema import ModelEma
 from image_classification.engine.evaluate import evaluate
+from image_classification.engine.flat import to_arrays
 from image_classification.engine.freeze import Freeze
 from image_classification.engine.introduction import changed_since, introduction
 from image_classification.engine.losses import build_criterion
@@ -306,7 +307,7 @@ class Trainer:
         """Evaluate the moving average, or the network; keep the best."""
         progress = self.progress
         statistics = list(own_statistics(self.model, self.ema).values())
-        own = [value.numpy() for value in statistics] if progress['batch'] else []
+        own = to_arrays(dict(enumerate(statistics))) if progress['batch'] else {}
         self.group.average_(statistics)
         with self.ema.applied_to(self.model) as model:
             metrics = evaluate(model, self.test_loader, self.group)
@@ -318,8 +319,8 @@ class Trainer:
         if better:
             progress['best'] = record
         self.best.add(record, self.save)
-        for tensor, value in zip(statistics, own):                 # stopped in mid-epoch, where nobody evaluates who goes on
-            tensor.set_value(value)
+        for number, value in own.items():                          # stopped in mid-epoch, where nobody evaluates who goes on
+            statistics[number].set_value(value)
 
     def save_last(self):
         self.save(LAST, earlier_lasts(self.cfg.KEEP_CHECKPOINTS))

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +194,24 @@ def test_a_limit_of_steps_holds_for_the_resumed_run_too(tiny):
     train(tiny(TRAIN__MAX_STEPS=2, MODEL__RESUME='auto'))
     train(tiny(TRAIN__MAX_STEPS=3, MODEL__RESUME='auto'))
     assert [row['step'] for row in metrics(directory, 'train')] == [2, 3]
+
+
+PEAK = """
+import resource, sys
+import image_classification as ic
+from image_classification.engine.distributed import Group
+from image_classification.engine.trainer import run
+cfg = ic.get_config(sys.argv[1])
+numbers = sum(parameter.size for parameter in ic.create_model(cfg).parameters())
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+run(cfg, Group())
+print('copies', (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (4 * numbers))
+"""
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='ru_maxrss has another unit elsewhere')
+def test_a_run_that_stops_in_mid_epoch_holds_few_copies_of_the_network(tiny, tmp_path):
+    (tmp_path / 'config.yaml').write_text(tiny(TRAIN__MAX_STEPS=2, TRAIN__MODEL_EMA=True).dump())
+    out = subprocess.run([sys.executable, '-c', PEAK, tmp_path / 'config.yaml'], capture_output=True, text=True, check=True,
+                         cwd=Path(__file__).parents[2]).stdout
+    assert float(out.split('copies ')[1]) < 30                     # each view, copied with all that is behind it: 91
