@@ -9,9 +9,10 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
+from image_classification import create_model, get_config  # noqa: E402  (before paddle, whose settings it makes)
+
 import paddle  # noqa: E402
 
-from image_classification import create_model, get_config  # noqa: E402
 from image_classification.files import write_atomically  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 from tools.diagrams import scatter  # noqa: E402
