@@ -10,7 +10,7 @@ from yacs.config import CfgNode
 from image_classification.config import get_config, model_yamls
 from image_classification.errors import UserError
 from image_classification.layers import FeatureExtractor, set_checkpointing
-from image_classification.pretrained import DEFAULT, load_pretrained, with_protocol
+from image_classification.pretrained import DEFAULT, load_pretrained, load_whole, with_protocol
 
 # What timm's users call these keys.
 _KEYWORDS = {'drop_rate': 'DROPOUT', 'drop_path_rate': 'DROPPATH', 'in_chans': 'IN_CHANNELS'}
@@ -69,6 +69,25 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
             warnings.warn(f'{source} has another number of classes than {cfg.MODEL.NUM_CLASSES}: {", ".join(dropped)} start '
                           'afresh', stacklevel=2)
     return FeatureExtractor(model, out_indices) if features_only else model
+
+
+def published_network(name, weights='', check=None, advice='wanted those of all its classes; for another number give the '
+                                                           'checkpoint of a training'):
+    """The network `name` with published weights for all its classes, and with the preprocessing that comes with them.
+
+    Args:
+        weights: as `pretrained` of `create_model`; by default the first tag.
+        check: is called with the network before its weights are looked for, to refuse one that is of no use.
+        advice: the end of the message where the weights know another number of classes.
+    Raises:
+        UserError: as `create_model`, or another number of classes.
+    """
+    weights = weights or DEFAULT
+    network = build_model(with_protocol(get_config(name), weights))
+    if check:
+        check(network)
+    load_whole(network, weights, advice)
+    return network
 
 
 def _key(word, model):

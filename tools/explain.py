@@ -11,7 +11,6 @@ import numpy as np  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from image_classification.blazeface.model import BlazeFace  # noqa: E402
-from image_classification.config import get_config  # noqa: E402
 from image_classification.datasets.imagenet_names import names_to_show  # noqa: E402
 from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture  # noqa: E402
 from image_classification.engine.checkpoint import load_network  # noqa: E402
@@ -21,8 +20,8 @@ from image_classification.explain.cam import finer_layer  # noqa: E402
 from image_classification.explain.inputs import preprocess_of, seen_box  # noqa: E402
 from image_classification.explain.sheets import attention_sheets, cam_sheet  # noqa: E402
 from image_classification.files import unused, write_atomically  # noqa: E402
-from image_classification.models import build_model, list_models  # noqa: E402
-from image_classification.pretrained import DEFAULT, is_address, load_whole, with_protocol  # noqa: E402
+from image_classification.models import list_models, published_network  # noqa: E402
+from image_classification.pretrained import is_address  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 
 PROGRESS_FROM = 20                                                 # pictures
@@ -58,9 +57,7 @@ def open_model(name, weights):
             raise UserError(f'--weights are for a network by its name; {name} is none. See image_classification.list_models()')
         model, class_names = load_network(path)
     else:
-        weights = weights or DEFAULT
-        model, class_names = build_model(with_protocol(get_config(name), weights)), []
-        load_whole(model, weights, 'wanted those of all its classes; for another number give the checkpoint of a training')
+        model, class_names = published_network(name, weights), []
     if isinstance(model, BlazeFace):
         return model, ['face']
     return model, names_to_show(class_names, model.config.MODEL.NUM_CLASSES)

@@ -14,15 +14,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tqdm import tqdm  # noqa: E402
 
-from image_classification.config import get_config  # noqa: E402
 from image_classification.datasets.files import IMAGE_ENDINGS  # noqa: E402
 from image_classification.datasets.pictures import find_pictures, open_picture  # noqa: E402
 from image_classification.deploy.contact_sheet import ContactSheet, thumbnail  # noqa: E402
 from image_classification.deploy.predictor import ENGINES, Predictor  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import write_atomically  # noqa: E402
-from image_classification.models import build_model, list_models  # noqa: E402
-from image_classification.pretrained import DEFAULT, load_whole, with_protocol  # noqa: E402
+from image_classification.models import list_models, published_network  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 
 PROGRESS_FROM = 50                                                 # images
@@ -132,12 +130,13 @@ def open_predictor(args):
         return Predictor(name, args.engine, args.batch_size)
     if args.engine not in ('auto', 'paddle'):
         raise UserError(f'the network {name} runs in paddle; for {args.engine}, export it first: tools/export.py --model {name}')
-    weights = args.weights or DEFAULT
-    network = build_model(with_protocol(get_config(name), weights))
+    return Predictor.of_network(published_network(name, args.weights, _check_classes), batch_size=args.batch_size)
+
+
+def _check_classes(network):
     if not network.classifier_layers:
-        raise UserError(f'{name} finds things and names no classes; wanted a classifier. For faces: tools/detect_faces.py')
-    load_whole(network, weights, 'wanted those of all its classes; for another number give the checkpoint of a training')
-    return Predictor.of_network(network, batch_size=args.batch_size)
+        raise UserError(f'{network.config.MODEL.NAME} finds things and names no classes; wanted a classifier. For faces: '
+                        'tools/detect_faces.py')
 
 
 class Picture:

@@ -6,12 +6,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from image_classification.config import get_config, model_yamls
+from image_classification.config import model_yamls
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
 from image_classification.explain import explain_class, overlay
-from image_classification.models import build_model
-from image_classification.pretrained import DEFAULT, load_whole, with_protocol
+from image_classification.models import published_network
 
 RUNS = 3                                                           # of the network, of which the median is the latency
 _PICTURE_SIDE = 384                                                # pixels, at least, of a heat map: legible on a screen
@@ -108,9 +107,11 @@ def _open(name, engine, threads):
     if model not in model_yamls():
         raise UserError(f'{name} is no file, no directory and no model; wanted a checkpoint (.safetensors), the directory of '
                         "an export, MODEL=FILE for a file of weights, or a model's name for its published weights")
-    cfg = with_protocol(get_config(model), weights or DEFAULT)
-    if cfg.MODEL.TYPE.lower() == 'blazeface':
-        raise UserError(f'{model} finds faces and has no classes; wanted a classifier. tools/detect_faces.py runs it')
-    network = build_model(cfg)
-    load_whole(network, weights or DEFAULT, 'give the page the checkpoint of a training instead')
-    return Predictor.of_network(network)
+    return Predictor.of_network(published_network(model, weights, _check_classes,
+                                                  'give the page the checkpoint of a training instead'))
+
+
+def _check_classes(network):
+    if network.config.MODEL.TYPE.lower() == 'blazeface':
+        raise UserError(f'{network.config.MODEL.NAME} finds faces and has no classes; wanted a classifier. '
+                        'tools/detect_faces.py runs it')

@@ -13,7 +13,7 @@ from image_classification.edgenext.model import XCA
 from image_classification.efficientvit.model import LocalWindowAttention
 from image_classification.errors import UserError
 from image_classification.explain.inputs import check_network, explaining, network_input, watching
-from image_classification.layers import split_heads
+from image_classification.layers import softmax_of_tokens, split_heads
 from image_classification.mobileformer.model import Attention, ToFormer_Bridge, ToMobile_Bridge
 from image_classification.mobileformer_official.model import GlobalBlock, GlobalToLocal, LocalToGlobal
 from image_classification.uniformer.light import EvoSABlock
@@ -131,7 +131,7 @@ def _map_to_tokens(layer, name, calls):
 
 def _pixels_by_tokens(x, keys):                                    # (1, C, H, W), (1, heads, M, c), scaled
     query = x.reshape([0, keys.shape[1], keys.shape[3], -1])       # (1, heads, c, H*W)
-    weights = F.softmax(keys @ query, axis=2).transpose([0, 1, 3, 2])
+    weights = softmax_of_tokens(keys @ query).transpose([0, 1, 3, 2])
     return weights[0], tuple(x.shape[2:]), _every(x.shape[2:]), None
 
 
