@@ -4,6 +4,8 @@ import copy
 import paddle
 from paddle import nn
 
+from image_classification.layers import set_parameter
+
 _NORMS = (nn.BatchNorm1D, nn.BatchNorm2D)
 
 
@@ -29,10 +31,10 @@ def fix(model):
     """
     model = copy.deepcopy(model)
     model.eval()
-    for layer in model.sublayers():
+    for layer in model.sublayers(include_self=True):
         if isinstance(layer, nn.Dropout):
             _replace(model, layer, nn.Identity())                  # Paddle Inference would copy
-        if hasattr(layer, 'fix'):
+        if hasattr(layer, 'fix') and not getattr(layer, 'fixed', False):
             layer.fix()
     return model
 
@@ -103,7 +105,7 @@ def _fold_behind(layer, norm):
     if layer.bias is not None:
         offset = offset + layer.bias * factor
     layer.weight.set_value(layer.weight * factor.reshape(shape))
-    _set_bias(layer, offset)
+    set_parameter(layer, 'bias', offset)
 
 
 @paddle.no_grad()
@@ -113,12 +115,7 @@ def _fold_in_front(norm, linear):
     if linear.bias is not None:
         bias = bias + linear.bias
     linear.weight.set_value(linear.weight * factor.unsqueeze(1))
-    _set_bias(linear, bias)
-
-
-def _set_bias(layer, value):
-    layer.bias = layer.create_parameter(value.shape, dtype=value.dtype, is_bias=True)
-    layer.bias.set_value(value)
+    set_parameter(linear, 'bias', bias)
 
 
 def _replace(model, old, new):

@@ -47,3 +47,4 @@ def test_a_network_for_export_derives_its_tables_once_and_has_no_dropout():
     assert all(layer.fixed for layer in fixed.sublayers() if hasattr(layer, 'fix'))
     expected = model(x)
     assert ((fixed(x) - expected).abs().max() < 1e-4 * expected.std()).item()
+    assert ((fix(fixed)(x) - expected).abs().max() < 1e-4 * expected.std()).item()

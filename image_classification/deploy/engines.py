@@ -219,6 +219,7 @@ class OpenVino(_Engine):
         return [results[output].copy() for output in self._model.outputs]
 
 
+_ONEDNN = {'plain': False, 'onednn': True, 'convolutions': 'convolutions'}   # as `inference.create_predictor` takes it
 _CLASSES = {kind.name: kind for kind in (PaddleInference, OnnxRuntime, OpenVino)}
 
 
@@ -226,12 +227,12 @@ def main(directory, inputs, *pairs):
     """For each pair of an engine and a file, run the engine on the arrays of INPUTS and write each output of each of them as
     <name in INPUTS>/<number of the output>/<its name>.
 
-    An engine may also be 'paddle_inference/onednn' or 'paddle_inference/plain'.
+    An engine may also be 'paddle_inference/plain', 'paddle_inference/onednn' or 'paddle_inference/convolutions'.
     """
     for engine, outputs in zip(pairs[::2], pairs[1::2]):
         name, _, setting = engine.partition('/')
         if setting:
-            opened = PaddleInference(directory, read_description(directory), onednn=setting == 'onednn')
+            opened = PaddleInference(directory, read_description(directory), onednn=_ONEDNN[setting])
         else:
             opened = open_engine(directory, name)
         found = {}

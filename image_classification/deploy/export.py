@@ -121,7 +121,8 @@ def _write(order, directory, free, sizes):
     if 'lite' in order.formats:
         report['lite'] = lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported)
     write_yaml(directory / 'inference.yaml', content)              # the engines read in it what they are given
-    verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels)
+    onednn = getattr(network_of(order.model), 'onednn', 'all')
+    verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels, onednn)
     content['output']['names'] = verified[next(iter(verified))]['outputs']
     content['differences'] = _largest(verified)                    # from the network, per batch size
     content['engines'] = verified

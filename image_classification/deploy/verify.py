@@ -17,21 +17,23 @@ from image_classification.errors import UserError
 
 TOLERANCE = 1e-4                                                   # relative to the output's standard deviation
 ROUNDINGS = 10                                                     # or so many times the network's own error of float32
-_ONEDNN = 'paddle_inference/onednn'
+_ONEDNN, _CONVOLUTIONS = 'paddle_inference/onednn', 'paddle_inference/convolutions'
 _ENGINES = {                                                       # as deploy.engines takes them, and in words
     'paddle_inference/plain': 'Paddle Inference without oneDNN', _ONEDNN: 'Paddle Inference with oneDNN',
+    _CONVOLUTIONS: 'Paddle Inference with oneDNN for convolutions',
     'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO'}
 _CHILD_SECONDS = 600
 
 
-def verify(model, directory, preprocess, sizes, softmax=False, pixels=False):
+def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, onednn='all'):
     """Compare each output of the export in `directory` with the network's, at batches 1 and 3 and all `sizes` (H, W), in every
     engine that is installed and whose files are there.
 
     Returns:
         {engine: {'outputs': names, 'differences': {batch: {'absolute': ..., 'relative': ...}}}}, the largest differences over
-        sizes and outputs. Paddle Inference runs twice, without oneDNN and with it. Where only the latter goes wrong, which
-        happens on maps of one pixel, 'onednn' is False and 'onednn_problem' says why; `create_predictor` heeds that.
+        sizes and outputs. Paddle Inference runs without oneDNN, with it and, if `onednn` is 'convolutions', with it for those
+        alone: its entry 'onednn' says so then. Where oneDNN goes wrong, which happens on maps of one pixel, that is False and
+        'onednn_problem' says why. `create_predictor` heeds both.
     Raises:
         UserError: an engine fails, or a difference exceeds the tolerance.
     """
@@ -39,7 +41,8 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False):
     expected = eager(Deployed(model, softmax), images)
     tolerances = [max(TOLERANCE, ROUNDINGS * error) for error in _rounding_errors(model, softmax, images, expected)]
     kind, found = type(model).__name__, {}
-    for engine, results in _run_engines(kind, directory, given):
+    left_out = set() if onednn == 'convolutions' else {_CONVOLUTIONS}
+    for engine, results in _run_engines(kind, directory, given, left_out):
         entry = found.setdefault(engine.split('/')[0], {'differences': {}})
         try:
             if isinstance(results, UserError):
@@ -47,10 +50,12 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False):
             compared = {case: _compare(kind, expected[case], outputs, tolerances, f'{case}, {_ENGINES[engine]}')
                         for case, outputs in results.items()}
         except UserError as error:
-            if engine != _ONEDNN:
+            if engine not in (_ONEDNN, _CONVOLUTIONS):
                 raise
             entry.update(onednn=False, onednn_problem=str(error))
             continue
+        if engine == _CONVOLUTIONS:
+            entry['onednn'] = 'convolutions'
         entry['outputs'] = list(results[next(iter(given))])
         for case, differences in compared.items():
             for difference in differences:
@@ -91,11 +96,11 @@ def _compare(kind, expected, outputs, tolerances, where):
     return differences
 
 
-def _run_engines(kind, directory, inputs):
+def _run_engines(kind, directory, inputs, left_out):
     """Yield (engine, {name of an input: {name of an output: array}}) for the engines that are here, run by another process; for
     one that fails (engine, UserError)."""
     present = set(engines.engines_of(directory)).intersection(engines.available())
-    chosen = [engine for engine in _ENGINES if engine.split('/')[0] in present]
+    chosen = [engine for engine in _ENGINES if engine.split('/')[0] in present and engine not in left_out]
     while chosen:
         with tempfile.TemporaryDirectory() as scratch:
             given, results = str(Path(scratch) / 'inputs.npz'), [Path(scratch) / f'{i}.npz' for i in range(len(chosen))]

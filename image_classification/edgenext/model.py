@@ -224,6 +224,7 @@ class EdgeNeXt(Network):
         self.reset_classifier(num_classes)
 
     classifier_layers = ('head',)  # what a new number of classes replaces
+    onednn = 'convolutions'
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms, biases and layer scales."""

@@ -266,6 +266,7 @@ class EfficientViT(EfficientViTBackbone):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W. `backbone`: its arguments."""
 
     classifier_layers = ('head.l',)  # what a new number of classes replaces
+    onednn = 'convolutions'
 
     def __init__(self, num_classes, dropout=0.0, **backbone):
         super().__init__(**backbone)

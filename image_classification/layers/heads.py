@@ -35,5 +35,6 @@ def read_map(attn, keys):
     """What M tokens read in a map of L pixels: (B, heads, M, L), (B, heads, c, L) -> (B, heads, M, c)."""
     if paddle.in_dynamic_mode():
         return paddle.matmul(attn, keys, transpose_y=True)
-    # In a step of its own: with a map of one pixel, oneDNN takes `transpose_y` for untransposed and reads garbage.
-    return attn @ keys.transpose([0, 1, 3, 2])
+    # The smaller one is transposed, in a step of its own: with a map of one pixel, oneDNN takes `transpose_y` for untransposed
+    # and reads garbage.
+    return (keys @ attn.transpose([0, 1, 3, 2])).transpose([0, 1, 3, 2])

@@ -140,13 +140,13 @@ class GlobalToLocal(nn.Layer):
         self.drop_path = DropPath(droppath)
 
     def forward(self, x, tokens):
-        B, C, H, W = x.shape
+        B, C, H, _ = x.shape
         query = x.reshape([0, self.heads, C // self.heads, -1])    # (B, heads, c, H*W)
         keys = split_heads(self.k(tokens), self.heads) * self.scale  # (B, heads, T, c)
         values = split_heads(self.proj(tokens), self.heads)        # (B, heads, T, c)
         attn = softmax_of_tokens(keys @ query)                     # (B, heads, T, H*W)
         out = paddle.matmul(values, attn, transpose_x=True)        # (B, heads, c, H*W)
-        return x + self.drop_path(out.reshape([0, C, H, W]))
+        return (query + self.drop_path(out)).reshape([0, C, H, -1])
 
 
 class LiteBlock(nn.Layer):
@@ -260,6 +260,7 @@ class MobileFormerOfficial(Network):
     """
 
     classifier_layers = ('classifier.classifier.1',)  # what a new number of classes replaces
+    onednn = 'convolutions'
 
     def __init__(self, num_classes, in_channels, tokens, stem, blocks, groups=1, down_expansion=4, last_expansion=6,
                  hidden_features=1280, bridge_heads=2, token_heads=4, mlp_ratio=2, reduction=4, dropout=0.0, droppath=0.0):

@@ -82,7 +82,7 @@ def test_it_reports_the_differences_at_batches_1_and_3(exported):
 
 
 @pytest.mark.parametrize('shape', [(1, 3, 64, 64), (3, 3, 64, 64), (2, 3, 96, 160)])
-@pytest.mark.parametrize('onednn', [False, True])
+@pytest.mark.parametrize('onednn', [False, True, 'convolutions'])
 def test_any_batch_and_any_size_give_the_networks_logits(network, exported, shape, onednn):
     images = np.random.default_rng(7).standard_normal(shape, np.float32)
     with paddle.no_grad():
@@ -102,6 +102,20 @@ def test_inference_yaml_says_all_that_a_user_of_the_export_needs(network, export
     assert content['weights'] == {'name': ''}
     model = yaml.safe_load(network.config.MODEL.dump())
     assert content['model'] == {key: value for key, value in model.items() if key != 'WEIGHTS'}
+
+
+def test_a_network_of_many_small_operators_leaves_convolutions_alone_to_onednn(exported, tmp_path):
+    assert description(exported[0])['engines']['paddle_inference']['onednn'] == 'convolutions'
+    paddle.seed(0)
+    export_model(Small(), tmp_path / 'export')
+    assert 'onednn' not in description(tmp_path / 'export')['engines']['paddle_inference']
+
+
+def test_a_paddle_without_these_passes_gives_onednn_all_operators(exported, monkeypatch):
+    images = np.ones([1, 3, SIZE, SIZE], np.float32)
+    expected = run(exported[0], images)
+    monkeypatch.setattr(inference, '_ONLY_CONVOLUTIONS', ['of_another_version_pass'])
+    np.testing.assert_array_equal(run(exported[0], images, 'convolutions'), expected)
 
 
 def test_class_names_are_readable_in_inference_yaml(exported):

@@ -40,3 +40,16 @@ def test_it_is_the_largest_of_the_lines_with_its_gradients(monkeypatch, pieces, 
             assert (ours is None) == (expected is None)
             if ours is not None:
                 np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('with_offsets', [False, True])
+@pytest.mark.parametrize('pieces', [1, 2, 3])
+def test_traced_it_is_the_same(pieces, with_offsets):
+    def lines_of(x, lines):
+        return dynamic_relu(x, lines[0].unbind(0), lines[1].unbind(0) if with_offsets else None)
+
+    x, lines = paddle.randn([2, 3, 4, 5]), paddle.randn([2, pieces, 2, 3, 1, 1])
+    specs = [paddle.static.InputSpec(shape, 'float32') for shape in ([-1, 3, -1, -1], [2, pieces, -1, 3, 1, 1])]
+    traced = paddle.jit.to_static(lines_of, input_spec=specs, full_graph=True)
+    expected = plain(x, list(lines[0]), list(lines[1]) if with_offsets else None)
+    np.testing.assert_allclose(traced(x, lines).numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
