@@ -34,7 +34,8 @@ def _of_planes(x, slopes, offsets):
     shape = [-1] if pir else [1, -1, 1, 1]
     given = [None if values is None else [value if len(value.shape) == len(shape) == 1 else value.reshape(shape)
                                           for value in values] for values in (slopes, offsets)]
-    line = functools.partial(_norm, zeros=paddle.zeros_like(given[0][0]), ones=paddle.ones_like(given[0][0])) if pir else _line
+    # `zeros_like` would ask for a shape, which is several steps in ONNX.
+    line = functools.partial(_norm, zeros=given[0][0] * 0, ones=given[0][0] * 0 + 1) if pir else _line
     return _largest(line, x.reshape([1, -1, 0, 0]), *given).reshape([-1, x.shape[1], 0, 0])
 
 

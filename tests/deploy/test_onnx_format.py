@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from image_classification.deploy.onnx_format import spread_softmax
+from image_classification.deploy.onnx_format import spread_norms, spread_softmax
 
 onnx = pytest.importorskip('onnx', reason="pip install -e '.[test]'")
 onnxruntime = pytest.importorskip('onnxruntime', reason="pip install -e '.[test]'")
@@ -35,3 +35,21 @@ def test_a_spread_softmax_gives_the_same(axis, shape):
     np.testing.assert_allclose(run(spread, x), plain, rtol=1e-5, atol=1e-7)
     kept = sum(node.op_type == 'Softmax' for node in spread.graph.node)
     assert kept == (2 if axis in (None, -1, 3) else 0)             # over rows it is fast as it is
+
+
+def test_a_spread_norm_of_computed_factors_gives_the_same_and_one_of_weights_is_left():
+    from onnx import TensorProto, helper, numpy_helper
+    nodes = [helper.make_node('ReduceMax', ['x'], ['factor'], axes=[0, 2, 3], keepdims=0),
+             helper.make_node('ReduceMin', ['x'], ['offset'], axes=[0, 2, 3], keepdims=0),
+             helper.make_node('BatchNormalization', ['x', 'factor', 'offset', 'zeros', 'ones'], ['y'], epsilon=0.0),
+             helper.make_node('BatchNormalization', ['y', 'ones', 'ones', 'zeros', 'ones'], ['z'], epsilon=1e-5)]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, None, 5]) for name in 'xz']
+    weights = [numpy_helper.from_array(np.full(3, value, np.float32), name) for name, value in (('zeros', 0), ('ones', 1))]
+    model = helper.make_model(helper.make_graph(nodes, 'norms', values[:1], values[1:], weights),
+                              opset_imports=[helper.make_opsetid('', 17)])
+    model.ir_version = 8
+    x = np.random.default_rng(0).standard_normal((1, 3, 4, 5), np.float32)
+    plain = run(model, x)
+    spread = spread_norms(model)
+    np.testing.assert_allclose(run(spread, x), plain, rtol=1e-6, atol=1e-6)
+    assert [node.op_type for node in spread.graph.node].count('BatchNormalization') == 1
