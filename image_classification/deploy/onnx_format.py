@@ -44,11 +44,11 @@ def main(arguments):
     check(model)
     if given['onnx']:
         _save(model, given['onnx'])
-    if given['openvino']:
+    report = {'opset': given['opset'], 'nodes': {'converted': before, 'folded': len(model.graph.node)}}
+    if given['openvino']:                                          # which changes the model
         with tempfile.TemporaryDirectory() as scratch:
             _save(spread_norms(model), Path(scratch) / 'model.onnx')
             _write_openvino(Path(scratch) / 'model.onnx', given['openvino'], given['metadata'])
-    report = {'opset': given['opset'], 'nodes': {'converted': before, 'folded': len(model.graph.node)}}
     Path(given['report']).write_text(json.dumps(report))
 
 
@@ -107,7 +107,8 @@ def spread_norms(model):
             nodes.append(node)
             continue
         factor, offset, product = (f'spread_norm_{number}_{name}' for name in ('factor', 'offset', 'product'))
-        nodes += [make_node('Unsqueeze', [node.input[1], axes], [factor]), make_node('Unsqueeze', [node.input[2], axes], [offset]),
+        nodes += [make_node('Unsqueeze', [node.input[1], axes], [factor]),
+                  make_node('Unsqueeze', [node.input[2], axes], [offset]),
                   make_node('Mul', [node.input[0], factor], [product]), make_node('Add', [product, offset], [node.output[0]])]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
