@@ -13,6 +13,9 @@ from image_classification.datasets import images
 from image_classification.errors import UserError
 
 _FILTERS = {'nearest': 'INTER_NEAREST', 'bilinear': 'INTER_LINEAR', 'bicubic': 'INTER_CUBIC', 'lanczos': 'INTER_LANCZOS4'}
+# Of a JPEG file, the segments that may stand in front of its size, and those that tell it.
+_HARMLESS = {0xdb, 0xc4, 0xdd, 0xfe, *range(0xe0, 0xf0)} - {0xe1}   # tables, comments, applications' own but EXIF
+_FRAMES = {0xc0, 0xc1, 0xc2}               # baseline, extended, progressive
 
 
 def package():
@@ -35,10 +38,9 @@ def open_part(file, channels, choose, size, interpolation):
         try:
             with open(file, 'rb') as stream:
                 data = stream.read()
-            with Image.open(io.BytesIO(data)) as image:
-                plain = image.mode == 'RGB' and images.is_plain_jpeg(image)
-            if plain:
-                part = _decoded(np.frombuffer(data, np.uint8), choose(image.size), size, interpolation)
+            shape = _size(data) or _size_by_pillow(data)
+            if shape:
+                part = _decoded(np.frombuffer(data, np.uint8), choose(shape), size, interpolation)
         except Exception:
             pass
     return images.open_part(file, channels, choose, size) if part is None else part
@@ -49,15 +51,35 @@ def mirrored(pixels):
     return package().flip(pixels, 1)
 
 
+def _size(data):
+    """(width, height) of the bytes of an ordinary JPEG file in RGB, in a twentieth of the time that Pillow needs to tell; None
+    where there is EXIF data or anything out of the ordinary, down to IndexError."""
+    place = 2
+    while data[place] == 0xff and data[place + 1] in _HARMLESS:
+        place += 2 + int.from_bytes(data[place + 2:place + 4], 'big')
+    kind, precision, components = data[place + 1], data[place + 4], data[place + 9]
+    height, width = (int.from_bytes(data[place + i:place + i + 2], 'big') for i in (5, 7))
+    ordinary = data[:2] == b'\xff\xd8' and data[place] == 0xff and kind in _FRAMES and (precision, components) == (8, 3)
+    return (width, height) if ordinary and 0 < width * height <= (Image.MAX_IMAGE_PIXELS or 0) else None
+
+
+def _size_by_pillow(data):
+    with Image.open(io.BytesIO(data)) as image:
+        return image.size if image.mode == 'RGB' and images.is_plain_jpeg(image) else None
+
+
 def _decoded(data, box, size, interpolation):
     """(size, size, 3) uint8, the part in `box` of the JPEG file of these bytes; None where it is damaged."""
     cv2 = package()
     shrink = images.reduction(box, size)
+    rgb = hasattr(cv2, 'IMREAD_COLOR_RGB')                         # since OpenCV 4.11
     flag = cv2.IMREAD_COLOR if shrink == 1 else getattr(cv2, f'IMREAD_REDUCED_COLOR_{shrink}')
+    if rgb:
+        flag ^= cv2.IMREAD_COLOR ^ cv2.IMREAD_COLOR_RGB
     whole = cv2.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION)
     if whole is None:
         return None
     left, top, right, bottom = images.reduced(box, shrink)
     filter = 'INTER_AREA' if max(right - left, bottom - top) > 2 * size else _FILTERS[interpolation]
     part = cv2.resize(whole[top:bottom, left:right], (size, size), interpolation=getattr(cv2, filter))
-    return cv2.cvtColor(part, cv2.COLOR_BGR2RGB)
+    return part if rgb else cv2.cvtColor(part, cv2.COLOR_BGR2RGB)

@@ -1,4 +1,5 @@
 """OpenCV in the place of Pillow, for training."""
+import io
 import sys
 
 import numpy as np
@@ -82,3 +83,31 @@ def test_where_it_is_not_installed_the_message_says_how_to_get_it(config, monkey
 def test_another_backend_is_an_error(config):
     with pytest.raises(UserError, match="DATA.BACKEND is 'gd'; wanted pillow or opencv"):
         get_dataset(config('DATA.BACKEND', 'gd'), True)
+
+
+@pytest.mark.parametrize('mode, options, plain', [
+    ('RGB', {}, True), ('RGB', {'progressive': True}, True), ('RGB', {'comment': b'c' * 300, 'dpi': (72, 72)}, True),
+    ('RGB', {'subsampling': 0, 'optimize': True, 'restart_marker_rows': 1}, True), ('RGB', {'keep_rgb': True}, True),
+    ('RGB', {'icc_profile': b'i' * 70_000}, True), ('L', {}, False), ('CMYK', {}, False)])
+def test_the_size_of_an_ordinary_jpeg_is_read_without_pillow(mode, options, plain):
+    stream = io.BytesIO()
+    Image.new(mode, (517, 301)).save(stream, 'JPEG', **options)
+    assert opencv._size(stream.getvalue()) == ((517, 301) if plain else None)
+
+
+def test_what_is_out_of_the_ordinary_is_left_to_pillow(monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = 6                                               # turned
+    stream = io.BytesIO()
+    Image.new('RGB', (517, 301)).save(stream, 'JPEG', exif=exif)
+    data = stream.getvalue()
+    assert opencv._size(data) is None and opencv._size_by_pillow(data) is None
+    place = data.index(b'\xff\xe1')
+    plain = data[:place] + data[place + 2 + int.from_bytes(data[place + 2:place + 4], 'big'):]   # without EXIF
+    assert opencv._size(plain) == (517, 301)
+    assert opencv._size(b'\x89PNG' + plain[4:]) is None
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    assert opencv._size(plain) is None                             # Pillow warns of it, or refuses
+    for end in range(20):
+        with pytest.raises(IndexError):
+            opencv._size(plain[:end])
