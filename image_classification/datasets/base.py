@@ -27,6 +27,8 @@ class ImageDataset(paddle.io.Dataset):
         UserError: no images; labels or classes that MODEL.NUM_CLASSES has no room for.
     """
 
+    backend = 'pillow'
+
     def __init__(self, cfg, is_train, channels, source, labels, classes):
         super().__init__()
         if cfg.SEED < 0:

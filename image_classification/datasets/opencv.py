@@ -51,6 +51,16 @@ def mirrored(pixels):
     return package().flip(pixels, 1)
 
 
+def look_up(pixels, tables):
+    """(B, H, W, C) uint8, (C, 256, 1) float32 -> (B, C, H, W) float32: what each channel's table has for its pixels."""
+    cv2 = package()
+    out = np.empty((len(pixels), pixels.shape[3], *pixels.shape[1:3]), np.float32)
+    for image, result in zip(pixels, out):
+        for channel, table, plane in zip(cv2.split(image), tables, result):
+            cv2.LUT(channel, table, plane)
+    return out
+
+
 def _size(data):
     """(width, height) of the bytes of an ordinary JPEG file in RGB, in a twentieth of the time that Pillow needs to tell; None
     where there is EXIF data or anything out of the ordinary, down to IndexError."""

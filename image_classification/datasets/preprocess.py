@@ -79,11 +79,11 @@ class Preprocess:
         """PIL image of `channels` channels -> (C, H, W) float32, normalized, in the order of colours that the network takes."""
         return self.normalized(transforms.to_pixels(image)[None])[0]
 
-    def normalized(self, pixels):
+    def normalized(self, pixels, normalize=transforms.normalize):
         """(B, H, W, C) uint8 -> (B, C, H, W) float32, normalized, in the order of colours that the network takes."""
         order = self.order
         mean, std = (np.array(values)[order] for values in (self.mean, self.std))
-        return transforms.normalize(pixels if order == slice(None) else pixels[..., order], mean, std)
+        return normalize(pixels if order == slice(None) else pixels[..., order], mean, std)
 
     @property
     def order(self):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image_classification.datasets import get_dataloader, get_dataset, opencv
+from image_classification.datasets import get_dataloader, get_dataset, opencv, transforms
 from image_classification.datasets.augment import train_transform
 from image_classification.datasets.images import open_image
 from image_classification.datasets.preprocess import Preprocess
@@ -111,3 +111,14 @@ def test_what_is_out_of_the_ordinary_is_left_to_pillow(monkeypatch):
     for end in range(20):
         with pytest.raises(IndexError):
             opencv._size(plain[:end])
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+@pytest.mark.parametrize('order', ['RGB', 'BGR'])
+def test_by_tables_pixels_are_normalized_to_the_same_bits(channels, order):
+    mean, std = (0.485, 0.456, 0.406, 0.5), (0.229, 0.224, 0.225, 0.2)
+    pre = Preprocess(8, 1.0, 'bilinear', mean[:channels], std[:channels], channels, order)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 50, channels), np.uint8)
+    found = pre.normalized(pixels, transforms.normalize_by_tables)
+    np.testing.assert_array_equal(found, pre.normalized(pixels))
+    assert found.dtype == np.float32 and found.flags.c_contiguous
