@@ -26,7 +26,7 @@ POLICIES = {'plain': 'random resized crop, mirror, normalize', 'rand': 'the same
 
 def parse():
     parser = argparse.ArgumentParser(description='Training batches per second from JPEG files, medians of alternating runs.')
-    parser.add_argument('--images', type=int, default=1024)
+    parser.add_argument('--images', type=int, default=3072)
     parser.add_argument('--width', type=int, default=500)
     parser.add_argument('--height', type=int, default=375)
     parser.add_argument('--batch-size', type=int, default=64)
