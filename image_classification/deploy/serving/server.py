@@ -26,6 +26,9 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport):
         super().connection_made(transport)
+        # An answer is two small pieces: the second would wait 40 ms for the client's receipt of the first. asyncio sees to that
+        # for sockets of its own only.
+        transport.get_extra_info('socket').setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > self._most:
             transport.abort()
         else:

@@ -1,4 +1,5 @@
 import io
+import socket
 import struct
 import threading
 import zipfile
@@ -196,6 +197,14 @@ def test_above_the_limit_of_connections_new_ones_are_closed(serve, colours):
             client.predict(picture())
     until(lambda: not client.server._server.server_state.connections)
     assert client.predict(picture())[0] == 200
+
+
+def test_no_part_of_an_answer_waits_for_the_receipt_of_another(serve, colours):
+    client = serve(colours)
+    with client.connect():
+        until(lambda: client.server._server.server_state.connections)
+        [connection] = client.server._server.server_state.connections
+        assert connection.transport.get_extra_info('socket').getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.fixture
