@@ -21,6 +21,7 @@ import setuptools
 import image_classification as ic
 from image_classification.config import model_yamls
 from image_classification.deploy import engines
+from image_classification.errors import exit_with_message
 from image_classification.layers import operators
 from image_classification.pretrained import list_pretrained
 
@@ -193,6 +194,7 @@ def report():
         yield ''
 
 
+@exit_with_message
 def main():
     argparse.ArgumentParser(prog=f'{Path(sys.executable).name} -m image_classification',
                             description='Print what a bug report should say of this installation.').parse_args()

@@ -7,8 +7,10 @@
 | 2 | the command line cannot be read |
 | 75 | something failed that may work the next time, e.g. a process was killed; `-max_restarts` starts again |
 | 130, 143 | stopped by Ctrl-C or SIGTERM; a training has saved its state |
+| 141 | who reads the output has seen enough, as in `... | head` |
 """
 import functools
+import os
 import sys
 
 
@@ -25,12 +27,18 @@ class TemporaryError(UserError):
 
 
 def exit_with_message(main):
-    """Decorate a command's `main`: a UserError or Ctrl-C becomes one line on stderr and its exit code."""
+    """Decorate a command's `main`: a UserError or Ctrl-C becomes one line on stderr and its exit code, the end of who reads the
+    output the latter."""
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
         try:
-            return main(*args, **kwargs)
+            result = main(*args, **kwargs)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # for what Python still writes at its end
+            sys.exit(141)
         except UserError as error:
             print(f'error: {error}', file=sys.stderr)
             sys.exit(error.exit_code)

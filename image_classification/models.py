@@ -71,6 +71,16 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
     return FeatureExtractor(model, out_indices) if features_only else model
 
 
+def names_network(name, weights=''):
+    """Whether a command line means a network by this name: not where a file or directory is called so. Raises UserError where
+    it does not, but names `weights` for it."""
+    if name in list_models() and not os.path.exists(name):
+        return True
+    if weights:
+        raise UserError(f'--weights are for a network by its name; {name} is none. See image_classification.list_models()')
+    return False
+
+
 def published_network(name, weights='', check=None, advice='wanted those of all its classes; for another number give the '
                                                            'checkpoint of a training'):
     """The network `name` with published weights for all its classes, and with the preprocessing that comes with them.

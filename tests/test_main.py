@@ -26,6 +26,13 @@ def test_it_prints_versions_device_networks_and_extras():
     assert {'paddlepaddle', 'yacs', 'Pillow', 'safetensors', 'tqdm', '[onnx]', '[openvino]', '[serve]', '[test]'} <= set(lines)
 
 
+def test_a_reader_who_has_seen_enough_ends_it_quietly():
+    with subprocess.Popen([sys.executable, '-m', 'image_classification'], cwd=main.PROJECT, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b'' and process.wait() == 141
+
+
 def test_every_extra_of_setup_py_is_there():
     extras = main._setup_arguments(main.PROJECT / 'setup.py')['extras_require']
     assert [f'[{name}]' for name in extras] == [name for name, _ in main.packages() if name[0] == '[']

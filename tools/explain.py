@@ -20,7 +20,7 @@ from image_classification.explain.cam import finer_layer  # noqa: E402
 from image_classification.explain.inputs import preprocess_of, seen_box  # noqa: E402
 from image_classification.explain.sheets import attention_sheets, cam_sheet  # noqa: E402
 from image_classification.files import unused, write_atomically  # noqa: E402
-from image_classification.models import list_models, published_network  # noqa: E402
+from image_classification.models import names_network, published_network  # noqa: E402
 from image_classification.pretrained import is_address  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 
@@ -52,12 +52,10 @@ def open_model(name, weights):
     if (path / 'inference.yaml').exists() or path.name == 'inference.yaml' or path.suffix in EXPORT_ENDINGS:
         raise UserError(f'{name} is an export, which runs without gradients and without layers to look into; wanted the '
                         'checkpoint that it was made from, e.g. best.safetensors beside it')
-    if path.is_file() or name not in list_models():
-        if weights:
-            raise UserError(f'--weights are for a network by its name; {name} is none. See image_classification.list_models()')
-        model, class_names = load_network(path)
-    else:
+    if names_network(name, weights):
         model, class_names = published_network(name, weights), []
+    else:
+        model, class_names = load_network(path)
     if isinstance(model, BlazeFace):
         return model, ['face']
     return model, names_to_show(class_names, model.config.MODEL.NUM_CLASSES)

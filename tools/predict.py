@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import sys
 import time
 import unicodedata
@@ -20,7 +19,7 @@ from image_classification.deploy.contact_sheet import ContactSheet, thumbnail  #
 from image_classification.deploy.predictor import ENGINES, Predictor  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import write_atomically  # noqa: E402
-from image_classification.models import list_models, published_network  # noqa: E402
+from image_classification.models import names_network, published_network  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 
 PROGRESS_FROM = 50                                                 # images
@@ -124,9 +123,7 @@ class Json:
 def open_predictor(args):
     """The Predictor of a file, a directory, or a network by its name."""
     name = args.model
-    if os.path.exists(name) or name not in list_models():
-        if args.weights:
-            raise UserError(f'--weights are for a network by its name; {name} is none. See image_classification.list_models()')
+    if not names_network(name, args.weights):
         return Predictor(name, args.engine, args.batch_size)
     if args.engine not in ('auto', 'paddle'):
         raise UserError(f'the network {name} runs in paddle; for {args.engine}, export it first: tools/export.py --model {name}')
@@ -233,11 +230,7 @@ def main():
     check(args)
     predictor = open_predictor(args)
     pictures = find_pictures(args.images, args.list)
-    try:
-        count, unreadable = run(predictor, pictures, args)
-    except BrokenPipeError:                                        # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    count, unreadable = run(predictor, pictures, args)
     if not count:
         raise UserError(f'{", ".join(args.images)} names no picture; wanted at least one')
     if unreadable:
