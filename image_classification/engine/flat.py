@@ -26,7 +26,7 @@ class FlatOptimizer:
     def __init__(self, make, parameters, decayed):
         self.make, self.parameters, self.decayed = make, parameters, decayed
         self.rate = make(parameters, decayed).get_lr()             # which also finds what is wrong in the configuration
-        self.state, self.groups, self.optimizer, self.trained = {}, [], None, None
+        self.state, self.groups, self.optimizer, self.trained, self.gathered = {}, [], None, None, None
 
     def set_lr(self, rate):
         self.rate = rate
@@ -35,23 +35,33 @@ class FlatOptimizer:
         return self.rate
 
     @paddle.no_grad()
-    def step(self):
+    def gather(self):
+        """The gradients as a few long arrays: what `step` will take, unless they are cleared before."""
         gradients = {parameter.name: parameter._grad_ivar() for parameter in self.parameters if not parameter.stop_gradient}
         trained = [parameter for parameter in self.parameters if gradients.get(parameter.name) is not None]
-        if not trained:
-            return
         names = [parameter.name for parameter in trained]
-        if names != self.trained:                                  # the first step, or others learn now
+        if trained and names != self.trained:                      # the first step, or others learn now
             self._arrange(trained)
             self.trained = names
-        for flat, members in self.groups:
-            flat.grad = coalesce([gradients[parameter.name] for parameter in members])[0]
+        groups = self.groups if trained else []
+        self.gathered = [coalesce([gradients[parameter.name] for parameter in members])[0] for _, members in groups]
+        return self.gathered
+
+    @paddle.no_grad()
+    def step(self):
+        gathered = self.gather() if self.gathered is None else self.gathered
+        if not gathered:
+            return
+        for (flat, _), gradient in zip(self.groups, gathered):
+            flat.grad = gradient
         self.optimizer.set_lr(self.rate)
         self.optimizer.step()
+        self.gathered = None
         for flat, _ in self.groups:
             flat.clear_gradient(False)
 
     def clear_grad(self):
+        self.gathered = None
         for parameter in self.parameters:
             parameter.clear_gradient(False)
 
@@ -61,7 +71,7 @@ class FlatOptimizer:
 
     def set_state_dict(self, state):
         names = {parameter.name for parameter in self.parameters}
-        self.state, self.groups, self.optimizer, self.trained = {}, [], None, None
+        self.state, self.groups, self.optimizer, self.trained, self.gathered = {}, [], None, None, None
         for whole, value in state.items():
             name = next(name for name in _beginnings(whole) if name in names)
             self.state.setdefault(name, {})[whole[len(name) + 1:]] = value

@@ -140,7 +140,7 @@ class Trainer:
         if group.is_main:
             supervisor_notes.run(self.directory)
         group.watch.listen(lambda reason, code: self.log.write(f'error: {reason}'))
-        self.guard = StepGuard(self.model, group, cfg.TRAIN.MAX_BAD_STEPS)
+        self.guard = StepGuard(self.model, group, cfg.TRAIN.MAX_BAD_STEPS, getattr(self.optimizer, 'gather', None))
         self.signals = StopSignals('finishing the step, saving, and stopping; once more ends the process at once')
         self.introduce(notes)
 
