@@ -65,7 +65,8 @@ class EvoSABlock(SABlock):
         return tokens, weights[:, :, 0, 1:].mean(1), attended[:, -1:] + hidden[:, -1:]
 
     def _pruned(self, cls_token, tokens, scores):
-        order = paddle.argsort(scores, 1, descending=True)
+        # Stable, as in ONNX Runtime: in a fresh network, whose class token is 0, all scores are the same.
+        order = paddle.argsort(scores, 1, descending=True, stable=True)
         tokens, scores = reorder(tokens, order), reorder(scores.unsqueeze(-1), order)  # (B, N, C), (B, N, 1)
         kept = int(tokens.shape[1] * self.keep_ratio)
         rest, rest_scores = tokens[:, kept:], scores[:, kept:]
