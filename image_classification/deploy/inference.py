@@ -34,7 +34,7 @@ def create_predictor(directory, onednn=None, threads=None, bf16=False):
         try:
             config.enable_custom_passes(_ONLY_CONVOLUTIONS, True)
             return inference.create_predictor(config)
-        except (AttributeError, ValueError, RuntimeError):         # a version of Paddle that has other passes
+        except (AttributeError, TypeError, ValueError, RuntimeError):   # a version of Paddle that has other passes
             pass
     config = _config(directory, onednn, threads)
     if onednn and bf16:
