@@ -1,4 +1,4 @@
-"""Every variant in every format, in hours: PYTHONPATH=. python -m pytest -m slow tests/deploy/test_all_exports.py"""
+"""Every variant in every format, in half an hour: PYTHONPATH=. python -m pytest -m slow tests/deploy/test_all_exports.py"""
 import paddle
 import pytest
 import yaml
