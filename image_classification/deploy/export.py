@@ -1,4 +1,5 @@
 """Static export, verified: what appears in the target directory has run and agreed with the network."""
+import contextlib
 import json
 import tempfile
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from image_classification.deploy.static import on_cpu, to_static
 from image_classification.deploy.verify import keep_largest, reason, run_child, verify
 from image_classification.errors import UserError
 from image_classification.files import new_directory
+from image_classification.layers.tracing import for_paddle_inference
 from image_classification.weights import write_safetensors
 
 FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton')
@@ -111,10 +113,12 @@ def _write(order, directory, free, sizes):
     content = describe(order.cfg, order.preprocess, order.class_names, order.output, order.pixels, free)
     report = {}
     if set(order.formats) - {'pdmodel', 'lite'}:
-        with tempfile.TemporaryDirectory() as scratch:
-            prefix = str((directory if 'paddle' in order.formats else Path(scratch)) / 'inference')
-            _trace(order, prefix, order.shape(free))
-            if {'onnx', 'openvino', 'triton'}.intersection(order.formats):
+        if 'paddle' in order.formats:
+            _trace(order, str(directory / 'inference'), order.shape(free), True)
+        if {'onnx', 'openvino', 'triton'}.intersection(order.formats):
+            with tempfile.TemporaryDirectory() as scratch:
+                prefix = str(Path(scratch) / 'inference')
+                _trace(order, prefix, order.shape(free), False)
                 report = _write_onnx(order, prefix, directory, content)
     if {'pdmodel', 'lite'}.intersection(order.formats):
         _write_pdmodel(order, directory / 'inference', order.shape(free))
@@ -133,10 +137,12 @@ def _write(order, directory, free, sizes):
     return content['differences']
 
 
-def _trace(order, prefix, shape):
+def _trace(order, prefix, shape, for_paddle):
     pixels = order.preprocess if order.pixels else None
+    products = for_paddle and getattr(network_of(order.model), 'onednn', 'all') == 'depthwise'
     try:
-        paddle.jit.save(to_static(order.model, shape, order.softmax, pixels), prefix)
+        with for_paddle_inference() if products else contextlib.nullcontext():
+            paddle.jit.save(to_static(order.model, shape, order.softmax, pixels), prefix)
     except Exception as error:                                     # tracing runs the network's code: anything can come
         raise UserError(f'{order.cfg.MODEL.NAME} cannot be traced: {reason(str(error))}') from error
 

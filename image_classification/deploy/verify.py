@@ -31,7 +31,7 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, one
 
     Returns:
         {engine: {'outputs': names, 'differences': {batch: {'absolute': ..., 'relative': ...}}}}, the largest differences over
-        sizes and outputs. Paddle Inference runs without oneDNN, with it and, if `onednn` is 'convolutions', with it for those
+        sizes and outputs. Paddle Inference runs without oneDNN, with it and, unless `onednn` is 'all', with it for convolutions
         alone: its entry 'onednn' says so then. Where oneDNN goes wrong, which happens on maps of one pixel, that is False and
         'onednn_problem' says why. `create_predictor` heeds both.
     Raises:
@@ -41,7 +41,7 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, one
     expected = eager(Deployed(model, softmax), images)
     tolerances = [max(TOLERANCE, ROUNDINGS * error) for error in _rounding_errors(model, softmax, images, expected)]
     kind, found = type(model).__name__, {}
-    left_out = set() if onednn == 'convolutions' else {_CONVOLUTIONS}
+    left_out = {_CONVOLUTIONS} if onednn == 'all' else set()
     for engine, results in _run_engines(kind, directory, given, left_out):
         entry = found.setdefault(engine.split('/')[0], {'differences': {}})
         try:

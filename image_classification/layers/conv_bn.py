@@ -2,18 +2,22 @@
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers.convolution import convolve, takes_forms
+from image_classification.layers.convolution import convolve, is_pointwise, takes_forms
+from image_classification.layers.tracing import is_for_paddle_inference
 
 
-def conv_bn(x, conv, bn):
+def conv_bn(x, conv, bn, chained=False):
     """`bn(conv(x))`: (B, C, H, W) -> (B, C', H', W'), value and gradients alike, running statistics included.
 
     On a CPU, Paddle adds a convolution's bias as [1, C, 1, 1], which costs several times the convolution itself
     (16 -> 96 channels at 56 x 56: 49 ms with, 15 ms without, forward and backward). A batch norm makes it superfluous:
     in training the batch's mean takes it away again, in evaluation it shifts the norm's own bias.
+
+    `chained`: it stands between convolutions, so that oneDNN need not change the layout for it.
     """
     hooked = conv._forward_pre_hooks or conv._forward_post_hooks or bn._forward_pre_hooks or bn._forward_post_hooks
-    if hooked or type(bn) is not nn.BatchNorm2D or not takes_forms(x, conv):
+    product = is_for_paddle_inference() and is_pointwise(conv) and not chained
+    if hooked or type(bn) is not nn.BatchNorm2D or not (product or takes_forms(x, conv)):
         return bn(conv(x))
     y = convolve(x, conv)
     if conv.bias is None:

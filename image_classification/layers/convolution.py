@@ -28,9 +28,16 @@ def takes_forms(x, conv):
             and conv._data_format == 'NCHW')
 
 
+def is_pointwise(conv):
+    """Whether it is a 1x1 convolution of stride 1."""
+    return conv.weight.shape[2:] == [1, 1] and max(conv._stride) == 1 and conv._padding == 0
+
+
 def convolve(x, conv):
-    """`conv` without its bias: (B, C, H, W) -> (B, C', H', W'), for a CPU and eager mode."""
+    """`conv` without its bias: (B, C, H, W) -> (B, C', H', W'), for a CPU: in eager mode or, where it is pointwise, traced."""
     padding, groups, weight = conv._updated_padding, conv._groups, conv.weight
+    if not paddle.in_dynamic_mode():
+        return _pointwise(x, weight, groups)
     plain = max(conv._dilation) == 1 and not isinstance(padding, str) and len(padding) == 2  # the same padding on both sides
     if plain and weight.shape[2:] == [1, 1] and max(conv._stride) == 1 and max(padding) == 0:
         if groups > 1 and groups < x.shape[1] or x.shape[2] * x.shape[3] <= _FEW_PIXELS:
@@ -48,11 +55,11 @@ def _pointwise(x, weight, groups):
     the map is small; on large ones its gradient is slower.
     """
     height, width = x.shape[2:]
-    if groups == 1 and height == width == 1:
+    if groups == 1 and paddle.in_dynamic_mode() and height == width == 1:
         out = paddle.matmul(x.flatten(1), weight.flatten(1), transpose_y=True)  # (B, C')
     elif groups == 1:
         out = weight.flatten(1) @ x.flatten(2)                     # (B, C', H*W)
     else:
         parts = x.reshape([0, groups, weight.shape[1], -1])        # (B, groups, C / groups, H*W)
         out = weight.reshape([1, groups, -1, weight.shape[1]]) @ parts
-    return out.reshape([0, weight.shape[0], height, width])
+    return out.reshape([0, weight.shape[0], height, -1])

@@ -12,7 +12,8 @@ class Network(nn.Layer):
     - `forward_features(x)`, the last map, and `forward_head(features)`, the logits;
     - `forward_intermediates(x)`, the last map at each stride, with lists `feature_channels` and `feature_strides`;
     - `reset_classifier(num_classes)`, which replaces the layers whose names begin with `classifier_layers`;
-    - `onednn`, what Paddle Inference leaves to oneDNN: 'convolutions' where that was measured to be faster than 'all'.
+    - `onednn`, what Paddle Inference leaves to oneDNN where that was measured to be faster than 'all': 'convolutions', or of these
+      the 'depthwise' and other k x k ones, while the 1x1 become products.
     """
 
     classifier_layers = ()

@@ -183,11 +183,11 @@ class BottleNeck(nn.Layer):
 
     def forward(self, x, tokens=None):
         pieces = [self.act.pieces(tokens)] if self.dynamic else []
-        x = self.act(conv_bn(x, self.in_pw.conv, self.in_pw_bn), *pieces)
+        x = self.act(conv_bn(x, self.in_pw.conv, self.in_pw_bn, chained=not self.dynamic), *pieces)
         if self.dynamic and not self.act.fixed and not paddle.in_dynamic_mode():
             pieces = [self.act.pieces(tokens)]                     # the published network's cost; engines merge the two
         x = self.act(self.dw(x, self.dw_bn), *pieces)
-        return conv_bn(x, self.out_pw.conv, self.out_pw_bn)
+        return conv_bn(x, self.out_pw.conv, self.out_pw_bn, chained=not self.dynamic)
 
 
 class Mobile(nn.Layer):
@@ -380,7 +380,7 @@ class MobileFormer(Network):
         self.stem_channels, self.fixed = stem[0], False
 
     classifier_layers = ('head.fc2',)  # what a new number of classes replaces
-    onednn = 'convolutions'
+    onednn = 'depthwise'
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms and biases."""

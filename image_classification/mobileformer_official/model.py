@@ -260,7 +260,7 @@ class MobileFormerOfficial(Network):
     """
 
     classifier_layers = ('classifier.classifier.1',)  # what a new number of classes replaces
-    onednn = 'convolutions'
+    onednn = 'depthwise'
 
     def __init__(self, num_classes, in_channels, tokens, stem, blocks, groups=1, down_expansion=4, last_expansion=6,
                  hidden_features=1280, bridge_heads=2, token_heads=4, mlp_ratio=2, reduction=4, dropout=0.0, droppath=0.0):

@@ -111,6 +111,18 @@ def test_a_network_of_many_small_operators_leaves_convolutions_alone_to_onednn(e
     assert 'onednn' not in description(tmp_path / 'export')['engines']['paddle_inference']
 
 
+def test_only_paddles_own_graph_has_products_for_pointwise_convolutions(network, exported, tmp_path):
+    onnx = pytest.importorskip('onnx', reason="pip install -e '.[test]'")
+    program = (exported[0] / 'inference.json').read_text()
+    export_model(network, tmp_path / 'onnx', format='onnx')
+    graph = onnx.load(tmp_path / 'onnx' / 'inference.onnx').graph
+    layers = [layer for layer in network.sublayers() if isinstance(layer, nn.Conv2D)]
+    pointwise = [layer for layer in layers if layer.weight.shape[2:] == [1, 1]]
+    found = program.count('"1.conv2d"') + program.count('"1.depthwise_conv2d"')
+    assert found == len(layers) - len(pointwise) + 2               # those of the lite bottleneck stand between others
+    assert sum(node.op_type == 'Conv' for node in graph.node) == len(layers)
+
+
 def test_a_paddle_without_these_passes_gives_onednn_all_operators(exported, monkeypatch):
     images = np.ones([1, 3, SIZE, SIZE], np.float32)
     expected = run(exported[0], images)
