@@ -112,14 +112,13 @@ def _write(order, directory, free, sizes):
     """Write all formats and inference.yaml, verified at `sizes`."""
     content = describe(order.cfg, order.preprocess, order.class_names, order.output, order.pixels, free)
     report = {}
-    if set(order.formats) - {'pdmodel', 'lite'}:
-        if 'paddle' in order.formats:
-            _trace(order, str(directory / 'inference'), order.shape(free), True)
-        if {'onnx', 'openvino', 'triton'}.intersection(order.formats):
-            with tempfile.TemporaryDirectory() as scratch:
-                prefix = str(Path(scratch) / 'inference')
-                _trace(order, prefix, order.shape(free), False)
-                report = _write_onnx(order, prefix, directory, content)
+    if 'paddle' in order.formats:
+        _trace(order, str(directory / 'inference'), order.shape(free), True)
+    if {'onnx', 'openvino', 'triton'}.intersection(order.formats):
+        with tempfile.TemporaryDirectory() as scratch:
+            prefix = str(Path(scratch) / 'inference')
+            _trace(order, prefix, order.shape(free), False)
+            report = _write_onnx(order, prefix, directory, content)
     if {'pdmodel', 'lite'}.intersection(order.formats):
         _write_pdmodel(order, directory / 'inference', order.shape(free))
     if 'lite' in order.formats:
