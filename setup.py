@@ -24,7 +24,7 @@ setup(
     long_description_content_type='text/markdown',
     python_requires='>=3.10',
     packages=find_packages(include=['image_classification', 'image_classification.*']),
-    package_data={'image_classification': ['*/*.yaml', 'datasets/imagenet_classes.*', 'deploy/*.txt', 'layers/cpp/*.cc']},
+    package_data={'image_classification': ['*/*.yaml', 'datasets/imagenet_classes.*', 'deploy/formats/*.txt', 'cpu/cpp/*.cc']},
     install_requires=[
         'paddlepaddle>=3.0',              # for a GPU, install the GPU build first and this library with --no-deps (README)
         'setuptools',                     # paddle imports it at run time

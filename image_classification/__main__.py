@@ -22,8 +22,8 @@ import image_classification as ic
 from image_classification.config import model_yamls
 from image_classification.deploy import engines
 from image_classification.errors import exit_with_message
-from image_classification.layers import operators
-from image_classification.pretrained import list_pretrained
+from image_classification.cpu import operators
+from image_classification.weights.pretrained import list_pretrained
 
 NAME = 'paddle-mobile-backbones'
 PROJECT = Path(__file__).resolve().parents[1]
@@ -86,7 +86,7 @@ def networks():
     yield 'families', ', '.join(f'{name} ({count})' for name, count in sorted(families.items()))
     yield 'weights', f'{len(weights)} published for {len({name for name, _ in weights})} of them'
     yield 'engines', f'{", ".join(engines.available())} for exports'
-    advice = 'not compiled, or switched off; to compile: python -m image_classification.build_operators'
+    advice = 'not compiled, or switched off; to compile: python -m image_classification.cpu.build_operators'
     yield 'operators', 'compiled' if operators.loaded() else advice
 
 
@@ -173,7 +173,7 @@ def _compare(version, sign, limit):
 
 def settings():
     plain = os.environ.get('PADDLE_MOBILE_BACKBONES_PLAIN') == '1'
-    yield 'settings', 'none: PADDLE_MOBILE_BACKBONES_PLAIN' if plain else 'those of image_classification/process_settings.py'
+    yield 'settings', 'none: PADDLE_MOBILE_BACKBONES_PLAIN' if plain else 'those of image_classification/cpu/settings.py'
     for name in (*VARIABLES, *HIDDEN):
         value = os.environ.get(name)
         if value is not None:

@@ -15,7 +15,7 @@ import yaml
 from yacs.config import CfgNode as CN
 
 from image_classification.errors import UserError
-from image_classification.pretrained import protocol
+from image_classification.weights.pretrained import protocol
 
 PACKAGE = Path(__file__).resolve().parent
 CONFIGS = PACKAGE.parent / 'configs'

@@ -10,7 +10,7 @@ from yacs.config import CfgNode
 from image_classification.config import get_config, model_yamls
 from image_classification.errors import UserError
 from image_classification.layers import FeatureExtractor, set_checkpointing
-from image_classification.pretrained import DEFAULT, load_pretrained, load_whole, with_protocol
+from image_classification.weights.pretrained import DEFAULT, load_pretrained, load_whole, with_protocol
 
 # What timm's users call these keys.
 _KEYWORDS = {'drop_rate': 'DROPOUT', 'drop_path_rate': 'DROPPATH', 'in_chans': 'IN_CHANNELS'}

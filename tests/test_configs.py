@@ -7,7 +7,7 @@ import pytest
 import image_classification as ic
 from image_classification.config import CONFIGS, families, get_config
 from image_classification.datasets import Mixup
-from image_classification.engine.distributed import Group
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.schedule import check_schedule, learning_rate
 from image_classification.engine.trainer import run
 

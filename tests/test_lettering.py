@@ -1,9 +1,9 @@
 import pytest
 from PIL import ImageFont
 
-from image_classification import lettering
+from image_classification.drawing import lettering
 from image_classification.errors import UserError
-from image_classification.lettering import cut, font_for, unknown_letters
+from image_classification.drawing.lettering import cut, font_for, unknown_letters
 
 
 class Font:

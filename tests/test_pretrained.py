@@ -10,7 +10,7 @@ import yaml
 import image_classification as ic
 from image_classification.datasets import Preprocess, get_dataset
 from image_classification.deploy.export import export_model
-from image_classification.engine.distributed import Group
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.trainer import run
 from image_classification.weights import to_torch, write_safetensors
 from tests.download_server import answer

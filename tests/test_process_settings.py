@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from image_classification.process_settings import cpu_features, mkl_cpu_type
+from image_classification.cpu.settings import cpu_features, mkl_cpu_type
 
 ROOT = Path(__file__).resolve().parents[1]
 # Notes MKL_DEBUG_CPU_TYPE and the calls of mallopt at the moment in which something imports paddle, and ends there.

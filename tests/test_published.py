@@ -10,8 +10,8 @@ import paddle
 import pytest
 
 import image_classification as ic
-from image_classification import key_styles
-from image_classification.pretrained import find_entry
+from image_classification.weights import key_styles
+from image_classification.weights.pretrained import find_entry
 from image_classification.weights import from_torch, load_state, to_torch
 from tests.golden import Recording, our_name, recordings
 

@@ -10,9 +10,9 @@ import numpy as np
 import paddle
 import pytest
 
-from image_classification import safe_pickle
+from image_classification.weights.formats import safe_pickle
 from image_classification.errors import UserError
-from image_classification.pickle_machine import Opaque
+from image_classification.weights.formats.pickle_machine import Opaque
 from tests.torch_writer import Name, Raw, code, program
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from image_classification.errors import UserError
-from image_classification.pickle_machine import Opaque
-from image_classification.torch_file import read_torch
+from image_classification.weights.formats.pickle_machine import Opaque
+from image_classification.weights.formats.torch_file import read_torch
 from tests.torch_writer import (Name, Raw, code, legacy_file, ordered_dict, program, rebuild, storage, tensor,
                                 zip_file)
 

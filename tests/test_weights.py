@@ -9,7 +9,8 @@ import paddle
 import pytest
 
 import image_classification as ic
-from image_classification.weights import read_safetensors, read_weights, unwrap, write_safetensors
+from image_classification.weights import read_safetensors, read_weights, write_safetensors
+from image_classification.weights.loading import unwrap
 from tests import torch_writer
 from tests.torch_writer import Name, legacy_file, zip_file
 

@@ -5,7 +5,7 @@ import pickle
 import struct
 import zipfile
 
-from image_classification.torch_file import LEGACY_START
+from image_classification.weights.formats.torch_file import LEGACY_START
 
 
 class Raw(bytes):

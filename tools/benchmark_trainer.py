@@ -11,7 +11,7 @@ import numpy as np  # noqa: E402
 
 from image_classification.config import argument_parser, config_from_args  # noqa: E402
 from image_classification.engine import trainer  # noqa: E402
-from image_classification.engine.distributed import Group, gpu_count  # noqa: E402
+from image_classification.engine.processes.distributed import Group, gpu_count  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 import paddle  # noqa: E402  (last: the package sets up the process)
 

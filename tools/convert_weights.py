@@ -17,8 +17,9 @@ import paddle  # noqa: E402
 from image_classification.deploy.complexity import count_parameters  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import write_atomically  # noqa: E402
-from image_classification.pretrained import PROTOCOL, is_address, load_whole, locate, with_protocol  # noqa: E402
-from image_classification.weights import checksum, read_weights, to_torch, write_safetensors  # noqa: E402
+from image_classification.weights.pretrained import PROTOCOL, is_address, load_whole, locate, with_protocol  # noqa: E402
+from image_classification.weights import read_weights, to_torch, write_safetensors  # noqa: E402
+from image_classification.weights.loading import checksum  # noqa: E402
 
 ENDINGS = ('.safetensors', '.pdparams')
 

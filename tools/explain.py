@@ -13,7 +13,7 @@ from tqdm import tqdm  # noqa: E402
 from image_classification.blazeface.model import BlazeFace  # noqa: E402
 from image_classification.datasets.imagenet_names import names_to_show  # noqa: E402
 from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture  # noqa: E402
-from image_classification.engine.checkpoint import load_network  # noqa: E402
+from image_classification.checkpoint import load_network  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.explain import attention_maps, explain_class  # noqa: E402
 from image_classification.explain.cam import finer_layer  # noqa: E402
@@ -21,7 +21,7 @@ from image_classification.explain.inputs import preprocess_of, seen_box  # noqa:
 from image_classification.explain.sheets import attention_sheets, cam_sheet  # noqa: E402
 from image_classification.files import unused, write_atomically  # noqa: E402
 from image_classification.models import names_network, published_network  # noqa: E402
-from image_classification.pretrained import is_address  # noqa: E402
+from image_classification.weights.pretrained import is_address  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402
 
 PROGRESS_FROM = 20                                                 # pictures

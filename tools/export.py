@@ -11,11 +11,11 @@ import yaml  # noqa: E402
 
 from image_classification.config import get_config  # noqa: E402
 from image_classification.deploy.export import FORMATS, export_model  # noqa: E402
-from image_classification.engine.checkpoint import load_network  # noqa: E402
+from image_classification.checkpoint import load_network  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.layers import FeatureExtractor  # noqa: E402
 from image_classification.models import build_model  # noqa: E402
-from image_classification.pretrained import load_whole  # noqa: E402
+from image_classification.weights.pretrained import load_whole  # noqa: E402
 
 
 def parse():

@@ -15,7 +15,7 @@ from tqdm import tqdm  # noqa: E402
 
 from image_classification.datasets.files import IMAGE_ENDINGS  # noqa: E402
 from image_classification.datasets.pictures import find_pictures, open_picture  # noqa: E402
-from image_classification.deploy.contact_sheet import ContactSheet, thumbnail  # noqa: E402
+from image_classification.drawing.contact_sheet import ContactSheet, thumbnail  # noqa: E402
 from image_classification.deploy.predictor import ENGINES, Predictor  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import write_atomically  # noqa: E402

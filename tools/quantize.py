@@ -16,7 +16,7 @@ from image_classification.datasets.imagenet_names import names_to_show  # noqa: 
 from image_classification.deploy.export import export_model  # noqa: E402
 from image_classification.deploy.predictor import Predictor  # noqa: E402
 from image_classification.deploy.quantize import METHODS, OPERATORS, quantize_export  # noqa: E402
-from image_classification.engine.checkpoint import load_network  # noqa: E402
+from image_classification.checkpoint import load_network  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 
 HEAD = '| engine | precision | top-1 | agreement | MiB | ms, batch 1 | ms, batch 8 |\n|---|---|---|---|---|---|---|'

@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from image_classification.config import get_config  # noqa: E402
-from image_classification.engine.checkpoint import read_checkpoint  # noqa: E402
+from image_classification.checkpoint import read_checkpoint  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.ic_resnet import inherit_weights, search_dilations, write_pattern  # noqa: E402
 from image_classification.models import build_model  # noqa: E402

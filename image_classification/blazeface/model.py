@@ -24,7 +24,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, conv_bn, pytorch_uniform
+from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, pytorch_uniform
+from image_classification.layers import conv_bn
 
 STEM = 24                                                          # channels of the first convolution, which halves the map
 # (channels, stride, and of a double block the channels in between), up to the finer map and from there to the coarser one.

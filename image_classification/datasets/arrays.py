@@ -17,7 +17,7 @@ from paddle.dataset import common
 from paddle.vision.datasets import MNIST, FashionMNIST, cifar as paddle_cifar
 from PIL import Image
 
-from image_classification import safe_pickle
+from image_classification.weights.formats import safe_pickle
 from image_classification.datasets.base import ImageDataset, data_path
 from image_classification.datasets.images import convert
 from image_classification.download import fetch

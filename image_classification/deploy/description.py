@@ -8,7 +8,7 @@ from image_classification.deploy.static import Deployed
 from image_classification.deploy.verify import eager
 from image_classification.errors import UserError
 from image_classification.layers import FeatureExtractor
-from image_classification.pretrained import DEFAULT
+from image_classification.weights.pretrained import DEFAULT
 
 
 def network_of(model):

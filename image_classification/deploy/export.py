@@ -8,13 +8,15 @@ from pathlib import Path
 import paddle
 
 from image_classification.datasets import Preprocess
-from image_classification.deploy import lite, onnx_format, triton
+from image_classification.deploy.formats import lite
+from image_classification.deploy.formats import onnx_format
+from image_classification.deploy.formats import triton
 from image_classification.deploy.description import describe, examine, network_of, output_names, write_yaml
 from image_classification.deploy.static import on_cpu, to_static
 from image_classification.deploy.verify import keep_largest, reason, run_child, verify
 from image_classification.errors import UserError
 from image_classification.files import new_directory
-from image_classification.layers.tracing import for_paddle_inference
+from image_classification.cpu.tracing import for_paddle_inference
 from image_classification.weights import write_safetensors
 
 FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton')
@@ -157,7 +159,7 @@ def _write_onnx(order, prefix, directory, content):
         'metadata': {key: json.dumps(value, ensure_ascii=False) for key, value in content.items()}}
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / 'report.json'
-        problem = run_child('onnx_format', json.dumps({**arguments, 'report': str(report)}), POLYGRAPHY_AUTOINSTALL_DEPS='0')
+        problem = run_child('formats.onnx_format', json.dumps({**arguments, 'report': str(report)}), POLYGRAPHY_AUTOINSTALL_DEPS='0')
         if problem:
             raise UserError(f'{order.cfg.MODEL.NAME} cannot be written as ONNX: {problem}')
         return {'onnx': json.loads(report.read_text())}
@@ -172,7 +174,7 @@ def _write_pdmodel(order, prefix, shape):
         arguments = {'weights': weights, 'prefix': str(prefix), 'shape': shape, 'softmax': order.softmax,
                      'levels': None if order.model is network else order.model.out_indices,
                      'pixels': order.preprocess.to_dict() if order.pixels else None}
-        problem = run_child('pdmodel', json.dumps(arguments), FLAGS_enable_pir_api='0')
+        problem = run_child('formats.pdmodel', json.dumps(arguments), FLAGS_enable_pir_api='0')
     if problem:
         raise UserError(f'{order.cfg.MODEL.NAME} cannot be written as .pdmodel: {problem}')
 

@@ -14,7 +14,7 @@ from image_classification.datasets import Preprocess
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.images import as_image
 from image_classification.deploy import engines
-from image_classification.engine.checkpoint import load_network
+from image_classification.checkpoint import load_network
 from image_classification.errors import UserError
 
 # 'paddle' runs a checkpoint, the others an export. 'inference' is an older name of 'paddle_inference'.

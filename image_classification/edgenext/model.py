@@ -18,7 +18,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, conv_bn
+from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size
+from image_classification.layers import conv_bn
 
 
 def conv2d(c_in, c_out, kernel, stride=1, groups=1, bias=True):

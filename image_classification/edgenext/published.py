@@ -1,8 +1,8 @@
-"""Key styles of published weights, see `image_classification/key_styles.py`.
+"""Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
 timm puts each downsampling into the stage behind it, and the last norm into the head. It has no BN-HS variants.
 """
-from image_classification.key_styles import Style
+from image_classification.weights.key_styles import Style
 
 TIMM = Style(rules=(
     (r'^stages\.(\d)\.(\d+)\.', r'stages.\1.blocks.\2.'),

@@ -20,7 +20,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Network, Stage, conv_bn, pytorch_uniform
+from image_classification.layers import Conv2D, DropPath, Network, Stage, pytorch_uniform
+from image_classification.layers import conv_bn
 
 
 def distances(window):

@@ -1,8 +1,8 @@
-"""Key styles of published weights, see `image_classification/key_styles.py`.
+"""Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
 The authors number the layers of a stage through, a downsampling being the first three of it; timm has it apart.
 """
-from image_classification.key_styles import Style
+from image_classification.weights.key_styles import Style
 
 DOWNSAMPLING = ('res1', 'patchmerge', 'res2')
 LONGEST = 4                                                        # blocks of a stage

@@ -1,7 +1,7 @@
 """The checkpoints of a run's best evaluations: best.safetensors, then best-2.safetensors, ..."""
 import os
 
-from image_classification.engine.checkpoint import read_checkpoint, set_aside
+from image_classification.checkpoint import read_checkpoint, set_aside
 from image_classification.errors import UserError
 
 BEST = 'best.safetensors'

@@ -1,43 +1,17 @@
-"""Checkpoints: one .safetensors file with all that a training needs to go on, and all that a prediction needs.
-
-Tensors are named `model.*`, `ema.*`, `optimizer.<accumulator>.<parameter>` and `process.<number>.*`, the running statistics of
-the processes other than the first; the rest is JSON in the file's metadata, with a checksum. Random numbers need no state: each
-draw is made from (SEED, epoch, sample) or (SEED, step), so the position in `progress` fixes them.
-"""
+"""Writing the state of a training, and going on from it: `checkpoint.py` says what the file holds."""
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import paddle
-from yacs.config import CfgNode
 
-from image_classification.config import config_from_text
-from image_classification.engine.distributed import Group
+from image_classification.checkpoint import FORMAT
 from image_classification.engine.flat import to_arrays
+from image_classification.engine.processes.distributed import Group
 from image_classification.errors import UserError
 from image_classification.layers import running_statistics
-from image_classification.models import build_model
-from image_classification.weights import load_state, read_safetensors, write_safetensors
-
-FORMAT = 'paddle-mobile-backbones checkpoint 1'
-
-
-@dataclass
-class Checkpoint:
-    """The content of a checkpoint file, as arrays."""
-    path: Path
-    cfg: CfgNode
-    class_names: list
-    progress: dict                                                 # see Trainer
-    model: dict
-    ema: dict                                                      # empty without a moving average
-    optimizer: dict
-    scaler: dict
-    process: dict = field(default_factory=dict)                    # {'<number>.<model or ema>.<name>': running statistics}
-    damaged: list = field(default_factory=list)                    # (path, reason) of newer ones that were passed over
+from image_classification.weights import load_state, write_safetensors
 
 
 def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, scaler, statistics=((),),
@@ -80,33 +54,10 @@ def _move_on(paths):
         os.replace(second, target)
 
 
-def set_aside(path):
-    """Rename a damaged checkpoint, so that nothing takes it for a good one."""
-    path.rename(path.with_name(f'damaged-{path.name}'))
-
-
 def own_statistics(model, ema):
     """{name in a checkpoint: tensor}: what each process has of its own, see `statistics.py`."""
     return {f'{part}.{name}': tensor for part, state in (('model', model.state_dict()), ('ema', ema.state_dict()))
             for name, tensor in running_statistics(state).items()}
-
-
-def read_checkpoint(path):
-    """The Checkpoint in a file. Raises UserError where it is missing, damaged, or something else."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f'no checkpoint at {path}; wanted a .safetensors file that a training wrote, e.g. last.safetensors')
-    tensors, metadata = read_safetensors(path)
-    if metadata.get('format') != FORMAT:
-        raise UserError(f'{path} is no checkpoint of this library (its format is {metadata.get("format")!r}; wanted '
-                        f'{FORMAT!r}). Weights from elsewhere go to -pretrained.')
-    parts = {'model': {}, 'ema': {}, 'optimizer': {}, 'process': {}}
-    for name, value in tensors.items():
-        part, _, rest = name.partition('.')
-        parts[part][rest] = value
-    return Checkpoint(path=path, cfg=config_from_text(metadata['config'], str(path)),
-                      class_names=json.loads(metadata['class_names']), progress=json.loads(metadata['progress']),
-                      scaler=json.loads(metadata['scaler']), **parts)
 
 
 def restore_checkpoint(checkpoint, model, ema, optimizer, scaler, group=Group()):
@@ -121,15 +72,6 @@ def restore_checkpoint(checkpoint, model, ema, optimizer, scaler, group=Group())
     if checkpoint.scaler:
         scaler.load_state_dict({key: np.float32(value) if key == 'scale' else value
                                 for key, value in checkpoint.scaler.items()})
-
-
-def load_network(path):
-    """(network in evaluation mode, class names) from a checkpoint: the moving average's weights where there is one."""
-    checkpoint = read_checkpoint(path)
-    model = build_model(checkpoint.cfg)
-    load_state(model, checkpoint.ema or checkpoint.model, checkpoint.path)
-    model.eval()
-    return model, checkpoint.class_names
 
 
 def _optimizer_state(optimizer, model):

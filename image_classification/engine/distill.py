@@ -12,10 +12,10 @@ import yaml
 from image_classification.config import get_config
 from image_classification.datasets import Preprocess
 from image_classification.deploy import inference
-from image_classification.engine.checkpoint import load_network
+from image_classification.checkpoint import load_network
 from image_classification.errors import UserError
 from image_classification.models import build_model
-from image_classification.pretrained import load_whole
+from image_classification.weights.pretrained import load_whole
 
 KINDS = ('none', 'soft', 'hard')
 

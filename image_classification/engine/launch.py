@@ -4,10 +4,10 @@ import time
 import traceback
 
 from image_classification.config import argument_parser, config_from_args
-from image_classification.engine import distributed
-from image_classification.engine.supervisor import Notes, supervise
+from image_classification.engine.processes import distributed
+from image_classification.engine.processes.supervisor import Notes, supervise
 from image_classification.engine.trainer import run
-from image_classification.engine.watchdog import Watchdog
+from image_classification.engine.processes.watchdog import Watchdog
 from image_classification.errors import TemporaryError, UserError, exit_with_message
 
 _LAST_WORDS = 5.0                          # seconds for the watchdog to find out which other process has failed

@@ -9,8 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from image_classification.config import differences
-from image_classification.engine.checkpoint import read_checkpoint, set_aside
-from image_classification.engine.distributed import Group
+from image_classification.checkpoint import read_checkpoint, set_aside
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.introduction import NOT_COMPARED
 from image_classification.engine.visual import NoVisual
 from image_classification.errors import UserError

@@ -1,7 +1,7 @@
 """Batch norm over the images of all processes."""
 from paddle import nn
 
-from image_classification.engine import distributed
+from image_classification.engine.processes import distributed
 
 
 def with_sync_batch_norm(cfg, model, group):

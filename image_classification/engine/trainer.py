@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 
 from image_classification.datasets import Mixup, get_dataloader, get_dataset
-from image_classification.engine import distributed
+from image_classification.engine.processes import distributed
 from image_classification.engine.best import BestCheckpoints, repair_best
 from image_classification.engine.checkpoint import own_statistics, restore_checkpoint, save_checkpoint
 from image_classification.engine.ema import ModelEma
@@ -23,14 +23,14 @@ from image_classification.engine.run import (LAST, RunLog, earlier_lasts, find_c
                                              run_directory)
 from image_classification.engine.schedule import check_schedule, learning_rate, rate_scale
 from image_classification.engine.step_guard import StepGuard
-from image_classification.engine.stop_signals import StopSignals
+from image_classification.engine.processes.stop_signals import StopSignals
 from image_classification.engine.summary import finish
-from image_classification.engine.supervisor import Notes
+from image_classification.engine.processes.supervisor import Notes
 from image_classification.engine.sync_batch_norm import with_sync_batch_norm
 from image_classification.engine.visual import check_visual, open_visual
 from image_classification.errors import UserError
 from image_classification.models import build_model
-from image_classification.pretrained import load_pretrained, load_whole
+from image_classification.weights.pretrained import load_pretrained, load_whole
 from image_classification.weights import load_state
 
 

@@ -4,8 +4,8 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from image_classification.deploy.contact_sheet import thumbnail
-from image_classification.explain.drawing import MARK, SIGNED, coloured, marked, overlay, sheet, squares
+from image_classification.drawing.contact_sheet import thumbnail
+from image_classification.drawing.heat import MARK, SIGNED, coloured, marked, overlay, sheet, squares
 
 WIDE, CELL, MATRIX = 336, 104, 168                                 # pixels: side of a picture, of a cell of many, of channels
 

@@ -1,5 +1,5 @@
-"""Key styles of published weights, see `image_classification/key_styles.py`. torchvision's is the only one."""
-from image_classification.key_styles import Style
+"""Key styles of published weights, see `image_classification/weights/key_styles.py`. torchvision's is the only one."""
+from image_classification.weights.key_styles import Style
 
 
 def styles(model):

@@ -19,7 +19,8 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.ic_resnet.patterns import load_pattern
-from image_classification.layers import Conv2D, DropPath, Network, Stage, conv_bn
+from image_classification.layers import Conv2D, DropPath, Network, Stage
+from image_classification.layers import conv_bn
 
 WIDTHS = (64, 128, 256, 512)                                       # of the 3x3 convolutions, stage by stage
 EXPANSION = 4                                                      # outputs of a bottleneck / its width

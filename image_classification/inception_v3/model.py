@@ -14,7 +14,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, Network, check_size, conv_bn, pytorch_uniform
+from image_classification.layers import Conv2D, Network, check_size, pytorch_uniform
+from image_classification.layers import conv_bn
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches Mixed_7a
 

@@ -1,8 +1,8 @@
-"""Key styles of published weights, see `image_classification/key_styles.py`.
+"""Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
 timm and torchvision give the same names. Of timm's weights only those ported from torchvision have the auxiliary head.
 """
-from image_classification.key_styles import Style
+from image_classification.weights.key_styles import Style
 
 
 def styles(model):

@@ -1,6 +1,6 @@
 """Pieces that two or more families share. Knows no family."""
-from image_classification.layers.conv_bn import conv_bn
-from image_classification.layers.convolution import Conv2D
+from image_classification.cpu.conv_bn import conv_bn
+from image_classification.cpu.convolution import Conv2D
 from image_classification.layers.drop_path import DropPath
 from image_classification.layers.dynamic_relu import dynamic_relu
 from image_classification.layers.features import FeatureExtractor

@@ -4,7 +4,7 @@ import functools
 import paddle
 import paddle.nn.functional as F
 
-from image_classification.layers import operators
+from image_classification.cpu import operators
 
 
 def dynamic_relu(x, slopes, offsets=None):

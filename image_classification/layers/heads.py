@@ -4,7 +4,7 @@ import functools
 import paddle
 import paddle.nn.functional as F
 
-from image_classification.layers.tracing import is_for_paddle_inference
+from image_classification.cpu.tracing import is_for_paddle_inference
 
 _LONG = 150                                # pixels of a row
 

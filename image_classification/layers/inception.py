@@ -3,8 +3,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers.conv_bn import conv_bn
-from image_classification.layers.convolution import Conv2D
+from image_classification.cpu.conv_bn import conv_bn
+from image_classification.cpu.convolution import Conv2D
 
 
 class BasicConv2d(nn.Layer):

@@ -13,7 +13,8 @@ from math import sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, Network, Stage, check_width, conv_bn, make_divisible
+from image_classification.layers import Conv2D, Network, Stage, check_width, make_divisible
+from image_classification.layers import conv_bn
 
 STEM = 32                                                          # channels at width 1
 STAGES = [(64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2)]  # channels, blocks, stride of the first block

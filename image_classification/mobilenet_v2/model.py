@@ -12,7 +12,8 @@ from math import sqrt
 
 from paddle import nn
 
-from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
+from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, levels_of, make_divisible
+from image_classification.layers import conv_bn
 
 STEM, LAST = 32, 1280                                              # channels at width 1
 STAGES = [  # expansion, channels, blocks, stride of the first block: table 2 of the paper

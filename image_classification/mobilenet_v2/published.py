@@ -1,9 +1,9 @@
-"""Key styles of published weights, see `image_classification/key_styles.py`.
+"""Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
 torchvision numbers all blocks through, timm within each stage; timm names a block's layers, the first block's otherwise since
 it does not expand.
 """
-from image_classification.key_styles import Style
+from image_classification.weights.key_styles import Style
 
 DEPTHS = (1, 2, 3, 4, 3, 3, 1)                                     # blocks of each stage
 FIRST = {'0.0': 'conv_dw', '0.1': 'bn1', '1': 'conv_pw', '2': 'bn2'}

@@ -19,7 +19,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
+from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, levels_of, make_divisible
+from image_classification.layers import conv_bn
 
 STEM = 16                                                          # channels at width 1
 LARGE = [  # kernel, hidden channels, channels, squeeze-and-excitation, activation, stride: table 1 of the paper

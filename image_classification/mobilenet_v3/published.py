@@ -1,10 +1,10 @@
-"""Key styles of published weights, see `image_classification/key_styles.py`.
+"""Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
 torchvision numbers all blocks through, timm within each stage, and timm names a block's layers. timm's first hidden layer of
 the classifier is a 1x1 convolution, and its batch norms have an epsilon of 1e-5. Of its weights those called `tf_` are for
 another network: they want TensorFlow's padding, which is one-sided where a stride is 2.
 """
-from image_classification.key_styles import Style
+from image_classification.weights.key_styles import Style
 
 DEPTHS = {15: (1, 2, 3, 4, 2, 3), 11: (1, 2, 3, 2, 3)}             # blocks of each stage of large and of small
 FIRST = {r'0\.0': 'conv_dw', r'0\.1': 'bn1', r'1\.fc1': 'se.conv_reduce', r'1\.fc2': 'se.conv_expand',

@@ -19,7 +19,8 @@ import paddle
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, conv_bn, levels_of, make_divisible
+from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, levels_of, make_divisible
+from image_classification.layers import conv_bn
 
 STEM, LAST = 32, 1280                                              # channels at width 1
 STAGES = [  # reduction, channels, blocks, stride of the first block: the paper's table

@@ -17,7 +17,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Network, Stage, channel_shuffle, conv_bn
+from image_classification.layers import Conv2D, DropPath, Network, Stage, channel_shuffle
+from image_classification.layers import conv_bn
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, std=None):

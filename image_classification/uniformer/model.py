@@ -19,7 +19,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, conv_bn, pytorch_uniform
+from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, pytorch_uniform
+from image_classification.layers import conv_bn
 
 
 def linear(in_features, out_features, bias=True):

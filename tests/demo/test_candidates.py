@@ -4,7 +4,7 @@ from PIL import Image
 import image_classification as ic
 from image_classification.demo.candidates import Candidate, open_candidates
 from image_classification.deploy.predictor import Predictor
-from image_classification.engine.checkpoint import load_network
+from image_classification.checkpoint import load_network
 from image_classification.errors import UserError
 from image_classification.explain import explain_class, overlay
 from image_classification.weights import to_torch, write_safetensors

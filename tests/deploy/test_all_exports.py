@@ -6,7 +6,7 @@ import yaml
 import image_classification as ic
 from image_classification.deploy import engines
 from image_classification.deploy.export import export_model
-from image_classification.deploy.onnx_format import NEEDS, missing
+from image_classification.deploy.formats.onnx_format import NEEDS, missing
 
 SMALLEST = {'inception_v2': 139, 'inception_v3': 139, 'inception_v4': 139, 'inception_resnet_v2': 139, 'xception': 139,
             'blazeface_front': 128, 'blazeface_back': 256}         # those that take no map of 96 x 96 pixels

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 
-from image_classification import lettering
-from image_classification.deploy import contact_sheet
-from image_classification.deploy.contact_sheet import COLUMNS, GAP, ROWS, SIDE, ContactSheet, thumbnail
+from image_classification.drawing import lettering
+from image_classification.drawing import contact_sheet
+from image_classification.drawing.contact_sheet import COLUMNS, GAP, ROWS, SIDE, ContactSheet, thumbnail
 from image_classification.errors import UserError
 
 

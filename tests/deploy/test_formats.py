@@ -11,7 +11,7 @@ from PIL import Image
 
 import image_classification as ic
 from image_classification.datasets import Preprocess
-from image_classification.deploy import onnx_format
+from image_classification.deploy.formats import onnx_format
 from image_classification.deploy.engines import open_engine
 from image_classification.deploy.export import export_model
 from image_classification.deploy.static import Deployed

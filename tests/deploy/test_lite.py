@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 import image_classification as ic
-from image_classification.deploy import lite
+from image_classification.deploy.formats import lite
 from image_classification.deploy.export import export_model
 from image_classification.errors import UserError
 

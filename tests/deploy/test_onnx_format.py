@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from image_classification.deploy.onnx_format import spread_norms, spread_softmax
+from image_classification.deploy.formats.onnx_format import spread_norms, spread_softmax
 
 onnx = pytest.importorskip('onnx', reason="pip install -e '.[test]'")
 onnxruntime = pytest.importorskip('onnxruntime', reason="pip install -e '.[test]'")

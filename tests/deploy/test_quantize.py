@@ -9,7 +9,7 @@ from image_classification.deploy import quantize
 from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
 from image_classification.deploy.quantize import layer_losses, quantize_export, quantize_onnx
-from image_classification.engine.checkpoint import load_network
+from image_classification.checkpoint import load_network
 from image_classification.errors import UserError
 from image_classification.files import new_directory
 

@@ -6,8 +6,8 @@ import pytest
 from google.protobuf import text_format
 
 from image_classification.deploy.export import export_model
-from image_classification.deploy.triton import write_repository
-from image_classification.engine.checkpoint import load_network
+from image_classification.deploy.formats.triton import write_repository
+from image_classification.checkpoint import load_network
 from image_classification.errors import UserError
 
 from .conftest import CLASSES

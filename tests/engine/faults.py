@@ -5,9 +5,9 @@ import sys
 import time
 
 import image_classification as ic
-from image_classification.engine.distributed import Group
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.trainer import run
-from image_classification.engine.watchdog import Watchdog
+from image_classification.engine.processes.watchdog import Watchdog
 
 
 def begin(cfg, log, watched=False):

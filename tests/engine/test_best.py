@@ -6,7 +6,7 @@ import pytest
 
 from image_classification.engine import trainer
 from image_classification.engine.best import BestCheckpoints, best_names, repair_best
-from image_classification.engine.checkpoint import read_checkpoint
+from image_classification.checkpoint import read_checkpoint
 from tests.engine.test_launch import flags, only_run, rows, start  # noqa: F401  (flags is a fixture)
 from tests.engine.test_trainer import message, metrics, train
 

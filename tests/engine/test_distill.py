@@ -9,9 +9,10 @@ import pytest
 import image_classification as ic
 from image_classification.datasets import Preprocess
 from image_classification.deploy.export import export_model
-from image_classification.engine.checkpoint import load_network, save_checkpoint
+from image_classification.checkpoint import load_network
+from image_classification.engine.checkpoint import save_checkpoint
 from image_classification.engine.distill import Teacher, build_distillation, hard_loss, load_teacher, soft_loss
-from image_classification.engine.distributed import Group
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.ema import ModelEma
 from image_classification.engine.optim import build_optimizer
 from image_classification.engine.trainer import run

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from image_classification.config import get_config
 from image_classification.datasets import get_dataloader, get_dataset
-from image_classification.engine.distributed import Group
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.evaluate import evaluate
 from image_classification.engine.report import Confusion
 from tests.engine.test_launch import start

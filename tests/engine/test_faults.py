@@ -14,7 +14,7 @@ import pytest
 import image_classification as ic
 from image_classification.engine import run as run_module
 from image_classification.engine import trainer
-from image_classification.engine.checkpoint import read_checkpoint
+from image_classification.checkpoint import read_checkpoint
 from image_classification.engine.run import find_checkpoint
 from tests.engine.faults import begin, end, wait_for
 from tests.engine.test_trainer import assert_same_file, message, metrics, train

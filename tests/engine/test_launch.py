@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from image_classification.engine import distributed
+from image_classification.engine.processes import distributed
 from image_classification.errors import UserError
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import image_classification as ic
-from image_classification.engine.distributed import Group
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.trainer import run
 from image_classification.weights import write_safetensors
 

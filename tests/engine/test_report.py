@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from image_classification.engine.distributed import Group
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.report import Confusion, epoch_table, write_curves, write_per_class
 from image_classification.engine.trainer import run
 

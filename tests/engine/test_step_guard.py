@@ -3,7 +3,7 @@ import paddle
 import pytest
 from paddle import nn
 
-from image_classification.engine.distributed import Group
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.flat import FlatOptimizer
 from image_classification.engine.step_guard import StepGuard
 

@@ -4,8 +4,8 @@ import pytest
 
 import image_classification as ic
 from image_classification.config import model_yamls
-from image_classification.engine import distributed
-from image_classification.engine.distributed import Group
+from image_classification.engine.processes import distributed
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.sync_batch_norm import with_sync_batch_norm
 
 FAMILIES = sorted({path.parent.name: name for name, path in model_yamls().items()}.values())  # one network of each

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 import image_classification as ic
 from image_classification.datasets import get_dataloader, get_dataset
-from image_classification.engine.checkpoint import load_network, read_checkpoint
-from image_classification.engine.distributed import Group
+from image_classification.checkpoint import load_network, read_checkpoint
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.evaluate import evaluate
 from image_classification.engine.trainer import run
 
@@ -199,7 +199,7 @@ def test_a_limit_of_steps_holds_for_the_resumed_run_too(tiny):
 PEAK = """
 import resource, sys
 import image_classification as ic
-from image_classification.engine.distributed import Group
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.trainer import run
 cfg = ic.get_config(sys.argv[1])
 numbers = sum(parameter.size for parameter in ic.create_model(cfg).parameters())

@@ -5,7 +5,7 @@ from PIL import Image
 
 from image_classification.explain.attention import AttentionMap
 from image_classification.explain.cam import ClassEvidence
-from image_classification.explain.drawing import HEAT, SIGNED, coloured, marked, overlay, sheet, squares
+from image_classification.drawing.heat import HEAT, SIGNED, coloured, marked, overlay, sheet, squares
 from image_classification.explain.sheets import WIDE, attention_sheets, cam_sheet
 
 GREY = Image.new('L', (60, 40), 100)

@@ -6,7 +6,10 @@ import pytest
 from paddle import nn
 
 import image_classification as ic
-from image_classification.layers import Conv2D, Stage, conv_bn, convolution, depthwise, set_checkpointing
+from image_classification.layers import Conv2D, Stage, set_checkpointing
+from image_classification.layers import conv_bn
+from image_classification.cpu import convolution
+from image_classification.cpu import depthwise
 
 POINTWISE = [(6, 8, {'kernel_size': 1}), (6, 8, {'kernel_size': 1, 'groups': 2}), (6, 8, {'kernel_size': 1, 'stride': 2}),
              (6, 8, {'kernel_size': 1, 'padding': 1}), (6, 6, {'kernel_size': 1, 'groups': 6})]
@@ -183,7 +186,7 @@ def test_networks_train_as_with_paddles_convolutions(name, monkeypatch, float64)
 
 def conv_bn_module():
     import sys
-    return sys.modules['image_classification.layers.conv_bn']      # the package's attribute is the function
+    return sys.modules['image_classification.cpu.conv_bn']      # the package's attribute is the function
 
 
 @pytest.mark.parametrize('conv', CONVOLUTIONS)

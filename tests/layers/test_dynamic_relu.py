@@ -5,7 +5,8 @@ import numpy as np
 import paddle
 import pytest
 
-from image_classification.layers import dynamic_relu, operators
+from image_classification.layers import dynamic_relu
+from image_classification.cpu import operators
 
 
 def values_and_gradients(function, x, slopes, offsets, weights):

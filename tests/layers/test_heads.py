@@ -5,7 +5,7 @@ import paddle.nn.functional as F
 import pytest
 
 from image_classification.layers import read_map, softmax_of_tokens
-from image_classification.layers.tracing import for_paddle_inference
+from image_classification.cpu.tracing import for_paddle_inference
 
 
 @pytest.mark.parametrize('pixels', [1, 49, 149, 150, 3136])

@@ -6,8 +6,9 @@ import paddle
 import pytest
 
 import image_classification as ic
-from image_classification import build_operators
-from image_classification.layers import Conv2D, dynamic_relu, operators
+from image_classification.cpu import build_operators
+from image_classification.layers import Conv2D, dynamic_relu
+from image_classification.cpu import operators
 
 from tests.layers.test_convolution import assert_close, backward, images
 
@@ -120,7 +121,7 @@ def test_without_a_library_the_plain_code_runs_and_nothing_is_said(cache, recwar
 def test_a_damaged_library_is_warned_of_and_not_taken(with_digest, cache):
     cache.write_bytes(b'no library')
     operators.digest_path(cache).write_text(operators.digest(cache) if with_digest else '0' * 64)
-    with pytest.warns(UserWarning, match='image_classification.build_operators'):
+    with pytest.warns(UserWarning, match='image_classification.cpu.build_operators'):
         assert not operators.loaded.__wrapped__()
 
 

@@ -4,7 +4,7 @@ import pytest
 from paddle import nn
 
 import image_classification as ic
-from image_classification.engine.distributed import Group
+from image_classification.engine.processes.distributed import Group
 from image_classification.layers import running_statistics
 from image_classification.engine.trainer import run
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from image_classification import create_model
 from image_classification.datasets.imagenet_names import imagenet_classes
-from image_classification.deploy.contact_sheet import GAP, SIDE
+from image_classification.drawing.contact_sheet import GAP, SIDE
 from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
-from image_classification.engine.checkpoint import load_network
+from image_classification.checkpoint import load_network
 from image_classification.weights import write_safetensors
 from tests.deploy.conftest import CLASSES, trained  # noqa: F401
 from tests.download_server import status, whole

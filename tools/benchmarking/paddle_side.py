@@ -62,7 +62,7 @@ def build(job):
         if job['directory']:
             return exported(job)
     elif job['settings']:
-        runpy.run_path(str(ROOT / 'image_classification' / 'process_settings.py'))['apply']()
+        runpy.run_path(str(ROOT / 'image_classification' / 'cpu' / 'settings.py'))['apply']()
     import paddle
     paddle.set_device(job['device'])
     paddle.seed(0)

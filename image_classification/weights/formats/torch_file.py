@@ -12,10 +12,10 @@ import struct
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from image_classification import safe_pickle
+from image_classification.weights.formats import safe_pickle
 from image_classification.errors import UserError
-from image_classification.pickle_machine import Unpickler
-from image_classification.stored_zip import StoredZip
+from image_classification.weights.formats.pickle_machine import Unpickler
+from image_classification.weights.formats.stored_zip import StoredZip
 
 ZIP_START = b'PK\3\4'
 LEGACY_START = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'          # a pickle of the number by which PyTorch knows it

@@ -7,7 +7,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle.autograd import PyLayer
 
-from image_classification.layers import operators
+from image_classification.cpu import operators
 
 # Beside an operator, matrices win on the smallest maps alone, and only for as many images as are worth making the matrices.
 # Measured for 3 x 3 and 5 x 5, maps of 3 x 3 to 14 x 14 and batches of 1 to 128: 128 images of 6 x 6 take 1.2 ms, the operator 3.2.

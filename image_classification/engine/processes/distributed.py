@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import paddle.distributed as dist
 
-from image_classification.engine.watchdog import Unwatched
+from image_classification.engine.processes.watchdog import Unwatched
 from image_classification.errors import UserError
 
 

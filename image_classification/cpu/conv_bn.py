@@ -2,8 +2,8 @@
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers.convolution import convolve, is_pointwise, takes_forms
-from image_classification.layers.tracing import is_for_paddle_inference
+from image_classification.cpu.convolution import convolve, is_pointwise, takes_forms
+from image_classification.cpu.tracing import is_for_paddle_inference
 
 
 def conv_bn(x, conv, bn, chained=False):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import paddle.distributed as dist
 
-from image_classification.engine import distributed
+from image_classification.engine.processes import distributed
 from image_classification.engine.run import is_last
-from image_classification.engine.stop_signals import STOPPED, StopSignals
+from image_classification.engine.processes.stop_signals import STOPPED, StopSignals
 from image_classification.errors import TemporaryError, UserError
 
 _GRACE = 15.0                              # seconds for the processes that are left, after one has failed

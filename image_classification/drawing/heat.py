@@ -2,7 +2,7 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from image_classification.lettering import cut, font_for
+from image_classification.drawing.lettering import cut, font_for
 
 # From nothing to the most: dark blue, blue, cyan, green, yellow, orange, red.
 HEAT = np.array([(20, 20, 100), (40, 110, 230), (40, 205, 215), (110, 225, 100), (250, 220, 60), (245, 120, 30), (165, 15, 10)])

@@ -16,7 +16,7 @@ import safetensors
 
 from image_classification.download import fetch
 from image_classification.errors import UserError
-from image_classification.key_styles import adapt_first_convolution
+from image_classification.weights.key_styles import adapt_first_convolution
 from image_classification.weights import load_state, read_for
 
 REQUIRED = {'TAG', 'URL', 'STYLE', 'LICENCE', 'SOURCE'}

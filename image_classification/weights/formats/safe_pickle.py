@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from image_classification.errors import UserError
-from image_classification.pickle_machine import Opaque, Pending, Unpickler, check_key
+from image_classification.weights.formats.pickle_machine import Opaque, Pending, Unpickler, check_key
 
 _KINDS = 'biufcSU'                         # no objects (O), no records (V): arrays of numbers and of text
 _MAX_DIMENSIONS = 32

@@ -1,5 +1,5 @@
 """ONNX and OpenVINO files from a traced program. A program of its own, because the converter can abort the interpreter:
-python -m image_classification.deploy.onnx_format ARGUMENTS
+python -m image_classification.deploy.formats.onnx_format ARGUMENTS
 
 Nothing is ever installed or downloaded: paddle2onnx alone would fold constants by polygraphy, which calls pip for what it
 misses; here ONNX Runtime does it.

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
-from image_classification.lettering import cut, font_for, unknown_letters
+from image_classification.drawing.lettering import cut, font_for, unknown_letters
 
 SIDE, GAP = 176, 12                        # pixels: of the square that a picture fills, and between two of them
 COLUMNS, ROWS = 8, 8

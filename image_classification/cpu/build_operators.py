@@ -1,6 +1,6 @@
-"""Compile the optional operators for a CPU: python -m image_classification.build_operators
+"""Compile the optional operators for a CPU: python -m image_classification.cpu.build_operators
 
-Needs a C++ compiler. It takes about half a minute, once for each version of Paddle. See `layers/operators.py`.
+Needs a C++ compiler. It takes about half a minute, once for each version of Paddle. See `cpu/operators.py`.
 """
 import argparse
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
-from image_classification.layers import operators
+from image_classification.cpu import operators
 
 # In a process of its own: Paddle ends the one in which a compilation fails.
 COMPILE = '''

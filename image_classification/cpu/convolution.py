@@ -3,7 +3,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers.depthwise import depthwise
+from image_classification.cpu.depthwise import depthwise
 
 _FEW_PIXELS = 100
 

@@ -8,10 +8,11 @@ import paddle
 import safetensors
 from safetensors.numpy import load_file, save_file
 
-from image_classification import key_styles, safe_pickle
+from image_classification.weights import key_styles
+from image_classification.weights.formats import safe_pickle
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
-from image_classification.torch_file import is_torch, read_torch
+from image_classification.weights.formats.torch_file import is_torch, read_torch
 
 # Where training programs put a state dict, the preferred first: the moving average is what they evaluate.
 WRAPPERS = ('model_ema', 'state_dict_ema', 'ema', 'model', 'state_dict')

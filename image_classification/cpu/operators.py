@@ -1,6 +1,6 @@
 """Optional operators in C++ for a CPU, float32: depthwise convolution and dynamic ReLU, with gradients.
 
-`python -m image_classification.build_operators` compiles them once, for this machine and this version of Paddle, into the cache
+`python -m image_classification.cpu.build_operators` compiles them once, for this machine and this version of Paddle, into the cache
 (see `download.py`). Where they are there, eager mode takes them; PADDLE_MOBILE_BACKBONES_OPERATORS=0 switches them off. Nothing
 needs them, and no export sees them.
 """
@@ -57,7 +57,7 @@ def loaded():
         return set(NAMES) <= set(extension_utils.load_op_meta_info_and_register_op(str(library)))
     except (OSError, RuntimeError, ValueError) as error:
         warnings.warn(f'the operators in {library} cannot be loaded ({error}), so slower code runs in their place; build them '
-                      'again: python -m image_classification.build_operators')
+                      'again: python -m image_classification.cpu.build_operators')
         return False
 
 

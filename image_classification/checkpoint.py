@@ -1,0 +1,65 @@
+"""Checkpoints: one .safetensors file with all that a training needs to go on, and all that a prediction needs.
+
+Tensors are named `model.*`, `ema.*`, `optimizer.<accumulator>.<parameter>` and `process.<number>.*`, the running statistics of
+the processes other than the first; the rest is JSON in the file's metadata, with a checksum. Random numbers need no state: each
+draw is made from (SEED, epoch, sample) or (SEED, step), so the position in `progress` fixes them.
+"""
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+from image_classification.config import config_from_text
+from image_classification.errors import UserError
+from image_classification.models import build_model
+from image_classification.weights import load_state, read_safetensors
+
+FORMAT = 'paddle-mobile-backbones checkpoint 1'
+
+
+@dataclass
+class Checkpoint:
+    """The content of a checkpoint file, as arrays."""
+    path: Path
+    cfg: CfgNode
+    class_names: list
+    progress: dict                                                 # see Trainer
+    model: dict
+    ema: dict                                                      # empty without a moving average
+    optimizer: dict
+    scaler: dict
+    process: dict = field(default_factory=dict)                    # {'<number>.<model or ema>.<name>': running statistics}
+    damaged: list = field(default_factory=list)                    # (path, reason) of newer ones that were passed over
+
+
+def read_checkpoint(path):
+    """The Checkpoint in a file. Raises UserError where it is missing, damaged, or something else."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'no checkpoint at {path}; wanted a .safetensors file that a training wrote, e.g. last.safetensors')
+    tensors, metadata = read_safetensors(path)
+    if metadata.get('format') != FORMAT:
+        raise UserError(f'{path} is no checkpoint of this library (its format is {metadata.get("format")!r}; wanted '
+                        f'{FORMAT!r}). Weights from elsewhere go to -pretrained.')
+    parts = {'model': {}, 'ema': {}, 'optimizer': {}, 'process': {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition('.')
+        parts[part][rest] = value
+    return Checkpoint(path=path, cfg=config_from_text(metadata['config'], str(path)),
+                      class_names=json.loads(metadata['class_names']), progress=json.loads(metadata['progress']),
+                      scaler=json.loads(metadata['scaler']), **parts)
+
+
+def load_network(path):
+    """(network in evaluation mode, class names) from a checkpoint: the moving average's weights where there is one."""
+    checkpoint = read_checkpoint(path)
+    model = build_model(checkpoint.cfg)
+    load_state(model, checkpoint.ema or checkpoint.model, checkpoint.path)
+    model.eval()
+    return model, checkpoint.class_names
+
+
+def set_aside(path):
+    """Rename a damaged checkpoint, so that nothing takes it for a good one."""
+    path.rename(path.with_name(f'damaged-{path.name}'))

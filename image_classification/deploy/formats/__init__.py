@@ -1,0 +1,1 @@
+"""What an export writes for other programs, a file per format."""

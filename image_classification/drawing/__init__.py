@@ -1,0 +1,1 @@
+"""Text, sheets and heat maps as pictures."""

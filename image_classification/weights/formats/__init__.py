@@ -1,0 +1,1 @@
+"""Files of weights that others write, read as data: none can run code."""
