@@ -9,7 +9,7 @@ from image_classification.config import CONFIGS, families, get_config
 from image_classification.datasets import Mixup
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.schedule import check_schedule, learning_rate
-from image_classification.engine.trainer import run
+from image_classification.engine.trainer import train_or_evaluate
 
 BASES = sorted((CONFIGS / '_base_').glob('*.yaml'))
 EXPERIMENTS = sorted(path for path in CONFIGS.rglob('*.yaml') if path.parent.name != '_base_')
@@ -177,5 +177,5 @@ def test_the_trainer_runs_a_recipe(name, size, options, colours, tmp_path):
     cfg = get_config(CONFIGS / f'{name}.yaml', {
         'DATA.DATASET': 'folder', 'DATA.DATA_PATH': str(colours), 'DATA.IMAGE_SIZE': size, 'DATA.BATCH_SIZE': 4,
         'DATA.NUM_WORKERS': 0, 'MODEL.NUM_CLASSES': 2, 'TRAIN.MAX_STEPS': 2, 'EXPORT': False, 'SAVE': str(tmp_path), **options})
-    metrics = run(cfg, Group())
+    metrics = train_or_evaluate(cfg, Group())
     assert metrics['images'] == 10 and math.isfinite(metrics['loss'])

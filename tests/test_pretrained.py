@@ -11,7 +11,7 @@ import image_classification as ic
 from image_classification.datasets import Preprocess, get_dataset
 from image_classification.deploy.export import export_model
 from image_classification.engine.processes.distributed import Group
-from image_classification.engine.trainer import run
+from image_classification.engine.trainer import train_or_evaluate
 from image_classification.weights import to_torch, write_safetensors
 from tests.download_server import answer
 
@@ -139,5 +139,5 @@ def test_a_converted_file_brings_its_protocol(network, tmp_path):
 def test_evaluation_by_tag_uses_the_protocol(published, colours, tmp_path):
     cfg = ic.get_config(published, {'EVAL': True, 'MODEL.PRETRAINED': 'first', 'DATA.DATASET': 'folder', 'DATA.NUM_WORKERS': 0,
                                     'DATA.DATA_PATH': str(colours), 'SAVE': str(tmp_path / 'output')})
-    assert run(cfg, Group())['images'] == 10
+    assert train_or_evaluate(cfg, Group())['images'] == 10
     assert get_dataset(cfg, is_train=False).preprocess.color_order == 'BGR'

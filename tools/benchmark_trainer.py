@@ -82,7 +82,7 @@ def measure(cfg):
     if not gpu_count():
         paddle.set_device('cpu')
     paddle.seed(cfg.SEED)
-    training, clock = trainer.Trainer(cfg, Group(), trainer.Notes()), Clock()
+    training, clock = trainer.Trainer(cfg, Group()), Clock()
     attach(clock, training)
     while not training.stopped:
         training.train_epoch(training.progress['epoch'])

@@ -5,9 +5,11 @@ import traceback
 
 from image_classification.config import argument_parser, config_from_args
 from image_classification.engine.processes import distributed
-from image_classification.engine.processes.supervisor import Notes, supervise
-from image_classification.engine.trainer import run
+from image_classification.engine.processes.child_messages import ChildMessages
+from image_classification.engine.processes.supervisor import supervise
 from image_classification.engine.processes.watchdog import Watchdog
+from image_classification.engine.run_directory import has_last
+from image_classification.engine.trainer import train_or_evaluate
 from image_classification.errors import TemporaryError, UserError, exit_with_message
 
 _LAST_WORDS = 5.0                          # seconds for the watchdog to find out which other process has failed
@@ -35,30 +37,42 @@ def start(cfg, processes, max_restarts):
     if max_restarts < 0:
         raise UserError(f'-max_restarts is {max_restarts}; wanted 0 or more')
     if processes == 1 and not max_restarts:
-        work(cfg, Notes())
+        work(cfg, ChildMessages())
     else:
-        supervise(child, cfg, processes, max_restarts)
+        supervise(child, cfg, processes, max_restarts, resumed)
+
+
+def resumed(cfg, directory):
+    """The configuration of the next start: from the last checkpoint of the run, if it has written one. Where this machine does
+    not have the main process, `directory` is None, and `find_checkpoint` gets the path from the one that has."""
+    if directory is None or not has_last(directory):
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.RESUME = directory
+    cfg.freeze()
+    return cfg
 
 
 @exit_with_message
-def child(cfg, notes, parent):
+def child(cfg, messages, parent):
     """A process that the supervisor has started."""
-    work(cfg, notes, parent)
+    work(cfg, messages, parent)
 
 
-def work(cfg, notes, parent=0):
+def work(cfg, messages, parent=0):
     """Be one process of a training, or the only one, under a watchdog: every failure gets to the other processes.
 
     Raises:
         UserError, TemporaryError: with the reason; SystemExit: the training was asked to stop, and has saved its state.
     """
     group = distributed.join_group()
-    watch = Watchdog(group, cfg.WATCHDOG_SECONDS, lambda reason, code: notes.reason(group.rank, reason, code), parent)
+    watch = Watchdog(group, cfg.WATCHDOG_SECONDS, lambda reason, code: messages.send_failure(group.rank, reason, code), parent)
     try:
-        run(cfg, dataclasses.replace(group, watch=watch), notes)
+        train_or_evaluate(cfg, dataclasses.replace(group, watch=watch), messages)
         watch.close()
     except UserError as error:
-        notes.reason(group.rank, str(error), error.exit_code)
+        messages.send_failure(group.rank, str(error), error.exit_code)
         watch.fail(str(error), error.exit_code)
         raise
     except Exception as error:
@@ -66,7 +80,7 @@ def work(cfg, notes, parent=0):
             time.sleep(_LAST_WORDS)                                # where another has failed, the watchdog ends this one now
         traceback.print_exc()
         reason = f'{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else "no message"}'
-        notes.reason(group.rank, reason, TemporaryError.exit_code)
+        messages.send_failure(group.rank, reason, TemporaryError.exit_code)
         watch.fail(reason, TemporaryError.exit_code)
         raise TemporaryError(reason) from None
     except BaseException:                                          # asked to stop

@@ -8,6 +8,7 @@ import paddle
 
 from image_classification.datasets import Mixup, get_dataloader, get_dataset
 from image_classification.engine.processes import distributed
+from image_classification.engine.processes.child_messages import ChildMessages
 from image_classification.engine.best import BestCheckpoints, repair_best
 from image_classification.engine.checkpoint import own_statistics, restore_checkpoint, save_checkpoint
 from image_classification.engine.ema import ModelEma
@@ -19,13 +20,13 @@ from image_classification.engine.losses import build_criterion
 from image_classification.engine.meter import Meter
 from image_classification.engine.optim import build_optimizer
 from image_classification.engine.report import Confusion, write_per_class
-from image_classification.engine.run import (LAST, RunLog, earlier_lasts, find_checkpoint, is_last, new_run_directory,
-                                             run_directory)
+from image_classification.engine.run_directory import (LAST, earlier_lasts, find_checkpoint, is_last, new_run_directory,
+                                                       run_directory)
+from image_classification.engine.run_log import RunLog
 from image_classification.engine.schedule import check_schedule, learning_rate, rate_scale
 from image_classification.engine.step_guard import StepGuard
 from image_classification.engine.processes.stop_signals import StopSignals
 from image_classification.engine.summary import finish
-from image_classification.engine.processes.supervisor import Notes
 from image_classification.engine.sync_batch_norm import with_sync_batch_norm
 from image_classification.engine.visual import check_visual, open_visual
 from image_classification.errors import UserError
@@ -34,7 +35,7 @@ from image_classification.weights.pretrained import load_pretrained, load_whole
 from image_classification.weights import load_state
 
 
-def run(cfg, group, notes=Notes()):
+def train_or_evaluate(cfg, group, messages=ChildMessages()):
     """Train, or with cfg.EVAL evaluate, as one process of `group`. Returns the metrics of the best or only evaluation."""
     for key in ('ACCUM_ITER', 'NUM_EPOCHS', 'MAX_BAD_STEPS'):
         check_positive(f'TRAIN.{key}', cfg.TRAIN[key])
@@ -47,7 +48,7 @@ def run(cfg, group, notes=Notes()):
     if cfg.AMP_DTYPE not in ('float16', 'bfloat16'):
         raise UserError(f'AMP_DTYPE is {cfg.AMP_DTYPE!r}; wanted float16 or bfloat16')
     paddle.seed(cfg.SEED)                                          # the same initial weights in every process
-    return run_evaluation(cfg, group) if cfg.EVAL else Trainer(cfg, group, notes).train()
+    return run_evaluation(cfg, group) if cfg.EVAL else Trainer(cfg, group, messages).train()
 
 
 def check_positive(key, value):
@@ -103,7 +104,7 @@ def describe(metrics):
 class Trainer:
     """One training. `train()` is the loop; what it is made of is built once, here."""
 
-    def __init__(self, cfg, group, supervisor_notes):
+    def __init__(self, cfg, group, messages=ChildMessages()):
         self.cfg, self.group, self.meter = cfg, group, Meter()
         train_data, test_data = (get_dataset(cfg, is_train, channels=cfg.MODEL.IN_CHANNELS) for is_train in (True, False))
         self.classes = list(train_data.classes)
@@ -138,7 +139,7 @@ class Trainer:
                           open_visual(cfg.VISUAL, self.directory, done))
         self.log.forget_after(done)
         if group.is_main:
-            supervisor_notes.run(self.directory)
+            messages.send_run_directory(self.directory)
         group.watch.listen(lambda reason, code: self.log.write(f'error: {reason}'))
         self.guard = StepGuard(self.model, group, cfg.TRAIN.MAX_BAD_STEPS, getattr(self.optimizer, 'gather', None))
         self.signals = StopSignals('finishing the step, saving, and stopping; once more ends the process at once')

@@ -6,12 +6,12 @@ import time
 
 import image_classification as ic
 from image_classification.engine.processes.distributed import Group
-from image_classification.engine.trainer import run
+from image_classification.engine.trainer import train_or_evaluate
 from image_classification.engine.processes.watchdog import Watchdog
 
 
 def begin(cfg, log, watched=False):
-    """Start `run(cfg)` in a child, its output in the file `log`; returns its process number."""
+    """Start `train_or_evaluate(cfg)` in a child, its output in the file `log`; returns its process number."""
     pid = os.fork()
     if pid:
         return pid
@@ -23,7 +23,7 @@ def begin(cfg, log, watched=False):
         group = Group()
         if watched:
             group = Group(watch=Watchdog(group, cfg.WATCHDOG_SECONDS, lambda reason, code: None))
-        run(cfg, group)
+        train_or_evaluate(cfg, group)
         code = 0
     except SystemExit as end:
         code = end.code

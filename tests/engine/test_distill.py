@@ -15,7 +15,7 @@ from image_classification.engine.distill import Teacher, build_distillation, har
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.ema import ModelEma
 from image_classification.engine.optim import build_optimizer
-from image_classification.engine.trainer import run
+from image_classification.engine.trainer import train_or_evaluate
 from image_classification.weights import write_safetensors
 
 CLASSES = ['bläu', 'red, warm']
@@ -171,7 +171,7 @@ def test_a_student_learns_from_its_teacher_alone(tiny, trained):
     options = {'TRAIN__DISTILL__TEACHER': str(trained[1]), 'TRAIN__DISTILL__KIND': 'soft', 'TRAIN__DISTILL__ALPHA': 1.0,
                'TRAIN__NUM_EPOCHS': 12, 'VALIDATE_FREQ': 12, 'DATA__BATCH_SIZE': 8, 'MODEL__DROPOUT': 0.0}
     cfg = tiny(**options)
-    run(cfg, Group())
+    train_or_evaluate(cfg, Group())
     directory = next(Path(cfg.SAVE).iterdir())
     rows = [json.loads(line) for line in (directory / 'metrics.jsonl').read_text().splitlines()]
     losses = [row['loss'] for row in rows if row['kind'] == 'train']

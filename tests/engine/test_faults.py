@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import image_classification as ic
-from image_classification.engine import run as run_module
+from image_classification.engine.run_log import RunLog
 from image_classification.engine import trainer
 from image_classification.checkpoint import read_checkpoint
-from image_classification.engine.run import find_checkpoint
+from image_classification.engine.run_directory import find_checkpoint
 from tests.engine.faults import begin, end, wait_for
 from tests.engine.test_trainer import assert_same_file, message, metrics, train
 
@@ -162,7 +162,7 @@ def test_a_full_disk_ends_the_run_with_a_message_and_leaves_the_last_good_checkp
 
 
 def test_a_log_that_cannot_be_written_is_one_message_too(tiny, tmp_path):
-    log = run_module.RunLog(tmp_path)
+    log = RunLog(tmp_path)
     (tmp_path / 'log.txt').mkdir()
     with pytest.raises(ic.UserError, match='cannot write .*log.txt'):
         log.line('a line')

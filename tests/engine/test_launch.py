@@ -1,5 +1,6 @@
 """The two launchers as a user starts them. Two CPU processes talk over gloo."""
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from image_classification.engine import launch
 from image_classification.engine.processes import distributed
 from image_classification.errors import UserError
 
@@ -88,10 +90,19 @@ def test_a_user_error_in_a_child_process_is_told_once_more_by_its_parent(flags):
     assert done.returncode == 1 and '-batch_size 12 or less' in done.stderr and 'Traceback' not in done.stderr
 
 
-def test_one_process_needs_no_child(flags, monkeypatch):
-    monkeypatch.setattr(distributed, 'spawn', None)                # calling it would raise
-    from image_classification.engine.launch import multi
-    multi(list(map(str, flags)))
+def test_one_process_needs_no_child_but_for_a_supervisor(flags, monkeypatch):
+    class Started(Exception):
+        pass
+
+    def start_child(process):                                      # Paddle's processes are started by the same method
+        raise Started
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, 'start', start_child)
+    monkeypatch.setenv('PYTHONWARNINGS', '')                       # which the supervisor changes
+    flags = list(map(str, flags))
+    for options in (['-ngpus', '2'], ['-max_restarts', '1']):
+        with pytest.raises(Started):
+            launch.multi([*options, *flags])
+    launch.multi(flags)
     assert rows(only_run(flags), 'eval')
 
 

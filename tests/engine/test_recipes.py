@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 import image_classification as ic
 from image_classification.engine.processes.distributed import Group
-from image_classification.engine.trainer import run
+from image_classification.engine.trainer import train_or_evaluate
 from image_classification.weights import write_safetensors
 
 OPTIONS = [
@@ -34,7 +34,7 @@ def weights(tmp_path):
 
 def train(cfg):
     """Run a training; returns its directory, the newest."""
-    run(cfg, Group())
+    train_or_evaluate(cfg, Group())
     return max(Path(cfg.SAVE).iterdir(), key=lambda path: path.stat().st_ctime)
 
 
@@ -64,5 +64,5 @@ def test_the_schedule_reaches_the_log(tiny):
 def test_a_bad_value_gets_one_message_and_leaves_no_run(tiny, key, value):
     cfg = tiny(**{f'TRAIN__{key}': value})
     with pytest.raises(ic.UserError, match=f'TRAIN.{key.replace("__", ".")} is'):
-        run(cfg, Group())
+        train_or_evaluate(cfg, Group())
     assert not Path(cfg.SAVE).exists()

@@ -7,7 +7,7 @@ from PIL import Image
 
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.report import Confusion, epoch_table, write_curves, write_per_class
-from image_classification.engine.trainer import run
+from image_classification.engine.trainer import train_or_evaluate
 
 
 def example():
@@ -44,10 +44,11 @@ def test_many_classes_are_not_drawn(tmp_path):
 
 def test_evaluation_writes_the_table_and_it_agrees_with_the_accuracy(tiny):
     cfg = tiny(TRAIN__MAX_STEPS=2)
-    run(cfg, Group())
+    train_or_evaluate(cfg, Group())
     directory, = Path(cfg.SAVE).iterdir()
     assert (directory / 'curves.png').is_file()
-    metrics = run(tiny(EVAL=True, PER_CLASS=True, MODEL__PRETRAINED=str(directory / 'best.safetensors')), Group())
+    cfg = tiny(EVAL=True, PER_CLASS=True, MODEL__PRETRAINED=str(directory / 'best.safetensors'))
+    metrics = train_or_evaluate(cfg, Group())
     evaluated, = [path for path in directory.parent.iterdir() if path.name.startswith('eval')]
     rows = list(csv.DictReader(open(evaluated / 'per_class.csv', encoding='utf-8')))
     right = sum(int(row['images']) * float(row['recall']) / 100 for row in rows)
@@ -72,7 +73,7 @@ def test_the_table_has_the_best_and_the_last_evaluations_and_the_mean_loss_of_th
 
 def test_after_training_too_the_best_checkpoint_is_looked_at_class_by_class(tiny):
     cfg = tiny(TRAIN__MAX_STEPS=2, PER_CLASS=True)
-    metrics = run(cfg, Group())
+    metrics = train_or_evaluate(cfg, Group())
     directory, = Path(cfg.SAVE).iterdir()
     rows = list(csv.DictReader(open(directory / 'per_class.csv', encoding='utf-8')))
     right = sum(int(row['images']) * float(row['recall']) / 100 for row in rows)

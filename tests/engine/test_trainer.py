@@ -13,13 +13,13 @@ from image_classification.datasets import get_dataloader, get_dataset
 from image_classification.checkpoint import load_network, read_checkpoint
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.evaluate import evaluate
-from image_classification.engine.trainer import run
+from image_classification.engine.trainer import train_or_evaluate
 
 
 def train(cfg):
     """Run a training; returns its directory."""
     before = set(Path(cfg.SAVE).glob('*'))
-    run(cfg, Group())
+    train_or_evaluate(cfg, Group())
     return next(iter(set(Path(cfg.SAVE).glob('*')) - before), None)
 
 
@@ -38,7 +38,7 @@ def assert_same_file(a, b):
 
 def message(cfg):
     with pytest.raises(ic.UserError) as caught:
-        run(cfg, Group())
+        train_or_evaluate(cfg, Group())
     return str(caught.value)
 
 
@@ -116,7 +116,7 @@ def test_eval_repeats_the_accuracy_of_the_training(tiny):
     directory = train(tiny(TRAIN__MODEL_EMA=True))
     best = max(row['top1'] for row in metrics(directory, 'eval'))
     for key in ('MODEL__RESUME', 'MODEL__PRETRAINED'):
-        assert run(tiny(EVAL=True, **{key: str(directory / 'best.safetensors')}), Group())['top1'] == best
+        assert train_or_evaluate(tiny(EVAL=True, **{key: str(directory / 'best.safetensors')}), Group())['top1'] == best
 
 
 def test_evaluation_does_not_depend_on_the_batch_size(tiny):
@@ -200,11 +200,11 @@ PEAK = """
 import resource, sys
 import image_classification as ic
 from image_classification.engine.processes.distributed import Group
-from image_classification.engine.trainer import run
+from image_classification.engine.trainer import train_or_evaluate
 cfg = ic.get_config(sys.argv[1])
 numbers = sum(parameter.size for parameter in ic.create_model(cfg).parameters())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-run(cfg, Group())
+train_or_evaluate(cfg, Group())
 print('copies', (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (4 * numbers))
 """
 

@@ -6,7 +6,7 @@ from paddle import nn
 import image_classification as ic
 from image_classification.engine.processes.distributed import Group
 from image_classification.layers import running_statistics
-from image_classification.engine.trainer import run
+from image_classification.engine.trainer import train_or_evaluate
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,6 @@ def test_are_the_mean_and_the_variance_of_every_batch_norm(name):
 def test_the_processes_average_those_of_the_network_and_of_its_moving_average_before_an_evaluation(tiny):
     group = NotingGroup()
     cfg = tiny(TRAIN__MODEL_EMA=True, TRAIN__MAX_STEPS=1)
-    run(cfg, group)
+    train_or_evaluate(cfg, group)
     count = len(running_statistics(ic.create_model(cfg).state_dict()))
     assert count and group.averaged == [2 * count]

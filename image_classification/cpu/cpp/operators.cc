@@ -1,4 +1,5 @@
-// Depthwise convolution and dynamic ReLU for a CPU, float32, with gradients. Built by tools/build_operators.py.
+// Depthwise convolution and dynamic ReLU for a CPU, float32, with gradients. Built by
+// `python -m image_classification.cpu.build_operators`.
 //
 // A map is copied once into a frame with its padding. Then a whole map is one long vector: output i is a weighted sum of frame
 // elements i + offset, one offset per tap of the kernel; what falls between the rows is thrown away. With a stride of s, the frame

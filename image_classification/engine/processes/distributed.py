@@ -88,12 +88,3 @@ def join_group():
         return Group()
     dist.init_parallel_env()
     return Group(dist.get_rank(), dist.get_world_size())
-
-
-def spawn(function, args, processes):
-    """Run `function(*args)` in `processes` new processes on this machine. Raises UserError when one of them fails."""
-    backend = 'nccl' if gpu_count() else 'gloo'
-    try:
-        dist.spawn(function, args=args, nprocs=processes, backend=backend)
-    except Exception as error:                                     # Paddle raises plain Exception with the child's traceback
-        raise UserError(f'a training process failed: {str(error).strip().splitlines()[-1]}') from None

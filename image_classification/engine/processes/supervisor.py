@@ -1,5 +1,4 @@
 """The training processes of this machine: started together, ended together, and started again from the last checkpoint."""
-import json
 import multiprocessing
 import os
 import signal
@@ -7,12 +6,11 @@ import sys
 import tempfile
 import time
 from multiprocessing import connection
-from pathlib import Path
 
 import paddle.distributed as dist
 
 from image_classification.engine.processes import distributed
-from image_classification.engine.run import is_last
+from image_classification.engine.processes.child_messages import ChildMessages
 from image_classification.engine.processes.stop_signals import STOPPED, StopSignals
 from image_classification.errors import TemporaryError, UserError
 
@@ -20,34 +18,11 @@ _GRACE = 15.0                              # seconds for the processes that are 
 _FINAL = {0, 1, 2, *STOPPED}               # exit codes after which a new start would be wrong or useless: see errors.py
 
 
-class Notes:
-    """What a process leaves for the one that has started it, in a directory of files; without a directory, nothing."""
+def supervise(function, cfg, count, max_restarts, resumed):
+    """Run `function(cfg, messages, parent)` in `count` new processes, or, under paddle's launcher, in one in place of this.
 
-    def __init__(self, directory=''):
-        self.directory = directory
-
-    def run(self, directory):
-        """The main process writes into this directory."""
-        self._write('run', str(Path(directory).absolute()))
-
-    def reason(self, rank, reason, code):
-        """Process `rank` is about to end because of this."""
-        self._write(f'reason-{rank:05}', [code, reason])
-
-    def _write(self, name, value):
-        if self.directory:
-            Path(self.directory, name).write_text(json.dumps(value), encoding='utf-8')
-
-    def read(self, name):
-        """The values of the files whose names begin so, in the order of the names."""
-        return [json.loads(path.read_text(encoding='utf-8')) for path in sorted(Path(self.directory).glob(f'{name}*'))]
-
-
-def supervise(function, cfg, count, max_restarts=0):
-    """Run `function(cfg, notes, parent)` in `count` new processes, or, under paddle's launcher, in one in place of this.
-
-    When one fails, the others get a short time to end, and then all start again from the run's last checkpoint, at most
-    `max_restarts` times. SIGTERM and Ctrl-C are passed on.
+    When one fails, the others get a short time to end, and then all start again with the configuration
+    `resumed(cfg, run directory or None)`, at most `max_restarts` times. SIGTERM and Ctrl-C are passed on.
     Raises:
         UserError, TemporaryError: the reason of the last failure. SystemExit: the processes were asked to stop.
     """
@@ -55,9 +30,9 @@ def supervise(function, cfg, count, max_restarts=0):
     os.environ['PYTHONWARNINGS'] = 'ignore::UserWarning:multiprocessing.resource_tracker'
     for attempt in range(max_restarts + 1):
         with tempfile.TemporaryDirectory() as directory:
-            notes = Notes(directory)
-            code, reason = _attempt(function, cfg, notes, count)
-            run = notes.read('run')
+            messages = ChildMessages(directory)
+            code, reason = _attempt(function, cfg, messages, count)
+            run = messages.run_directory()
         if code == 0:
             return
         if code in STOPPED:
@@ -65,26 +40,14 @@ def supervise(function, cfg, count, max_restarts=0):
         if code in _FINAL or attempt == max_restarts:
             break
         print(f'{reason}; start {attempt + 2} of {max_restarts + 1}', file=sys.stderr, flush=True)
-        cfg = _resumed(cfg, run)
+        cfg = resumed(cfg, run)
     failed = f'a training process failed: {reason}'
     raise UserError(failed) if code in _FINAL else TemporaryError(failed)
 
 
-def _resumed(cfg, run):
-    """The configuration of the next start: from the last checkpoint of the run, if it has written one. Where this machine does
-    not have the main process, `run` is empty, and `find_checkpoint` gets the path from the one that has."""
-    if not run or not any(is_last(path) for path in Path(run[0]).glob('*.safetensors')):
-        return cfg
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.RESUME = run[0]
-    cfg.freeze()
-    return cfg
-
-
-def _attempt(function, cfg, notes, count):
+def _attempt(function, cfg, messages, count):
     """(exit code, reason) of one start."""
-    processes, _kept = _start(function, (cfg, notes, os.getpid()), count)
+    processes, _kept = _start(function, (cfg, messages, os.getpid()), count)
 
     def forward(number):
         for process in processes:
@@ -94,7 +57,7 @@ def _attempt(function, cfg, notes, count):
         failed = _wait(processes)
         if signals.caught:
             return 128 + signals.caught, ''
-    return _judge(failed, notes.read('reason')) if failed else (0, '')
+    return _judge(failed, messages.failures()) if failed else (0, '')
 
 
 def _start(function, args, count):

@@ -8,8 +8,8 @@ import time
 import paddle
 
 import image_classification as ic
-from image_classification.engine import run
-from image_classification.engine.run import RunLog
+from image_classification.engine import run_directory
+from image_classification.engine.run_log import RunLog
 
 
 def test_the_bar_shows_loss_speed_and_time_left_on_a_terminal_that_tells_no_size(tmp_path, monkeypatch):
@@ -54,12 +54,12 @@ def test_processes_without_a_directory_keep_silent(capsys):
 def test_runs_of_the_same_second_get_directories_of_their_own(tmp_path, monkeypatch):
     cfg = ic.get_config(None, {'SAVE': str(tmp_path)})
 
-    class Stopped(run.datetime):
+    class Stopped(run_directory.datetime):
         @classmethod
         def now(cls):
             return cls(2024, 1, 1)
-    monkeypatch.setattr(run, 'datetime', Stopped)
-    names = [run.new_run_directory(cfg).name for _ in range(3)]
+    monkeypatch.setattr(run_directory, 'datetime', Stopped)
+    names = [run_directory.new_run_directory(cfg).name for _ in range(3)]
     assert names == [f'train-mobileformer_26m-20240101-000000{end}' for end in ('', '-2', '-3')]
 
 
@@ -68,4 +68,4 @@ def test_auto_means_the_newest_run_of_this_model(tmp_path):
     other = tmp_path / 'train-mobileformer_26m-20240101-000000'
     other.mkdir()
     (other / 'last.safetensors').write_bytes(b'')
-    assert run.find_checkpoint(cfg) is None
+    assert run_directory.find_checkpoint(cfg) is None

@@ -1,25 +1,17 @@
-"""A run's directory, its log, its metrics, and the line on the terminal."""
-import json
+"""Where a run writes, and which checkpoint it goes on from."""
 import re
-import sys
-import time
 from datetime import datetime
 from pathlib import Path
-
-from tqdm import tqdm
 
 from image_classification.config import differences
 from image_classification.checkpoint import read_checkpoint, set_aside
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.introduction import NOT_COMPARED
-from image_classification.engine.visual import NoVisual
 from image_classification.errors import UserError
-from image_classification.files import unused, write_atomically
-from image_classification.progress import progress_bar
+from image_classification.files import unused
 
 LAST = 'last.safetensors'
 _LASTS = re.compile(r'last(-\d+)?\.safetensors')   # the last checkpoint, the one before, ...: see KEEP_CHECKPOINTS
-_FULL_DISK = 'Free some space, and go on by -resume auto.'
 
 
 def new_run_directory(cfg):
@@ -69,6 +61,11 @@ def is_last(path):
     return bool(_LASTS.fullmatch(path.name))
 
 
+def has_last(directory):
+    """Whether a run can go on in this directory."""
+    return any(is_last(path) for path in Path(directory).glob('*.safetensors'))
+
+
 def find_checkpoint(cfg, group=Group()):
     """The checkpoint that MODEL.RESUME means, the same one in all processes; None for 'auto' where there is none yet.
 
@@ -106,81 +103,3 @@ def _newest(cfg):
         raise UserError(f'none of the {len(damaged)} checkpoints can be read: {damaged[0][1]} To start afresh, leave -resume '
                         'out or choose another -output.')
     return None
-
-
-class RunLog:
-    """Lines on the terminal and in log.txt, dicts in metrics.jsonl and `visual`, a progress bar. In other processes than the
-    main one, and without a directory, it keeps silent."""
-
-    def __init__(self, directory, total_steps=0, done_steps=0, visual=NoVisual()):
-        self.directory, self.visual = directory, visual
-        self.total, self.done, self.begin = total_steps, done_steps, time.monotonic()
-        self.bar = progress_bar(total=total_steps, initial=done_steps, enabled=bool(directory and total_steps),
-                                bar_format='{desc}{n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}')
-        self.shown = 0.0
-
-    def line(self, text):
-        if self.directory is None:
-            return
-        tqdm.write(text, file=sys.stdout)
-        sys.stdout.flush()
-        self.write(text)
-
-    def metrics(self, **values):
-        self.append('metrics.jsonl', values)
-        self.visual.add(**values)
-
-    def write(self, text):
-        """A line in log.txt only."""
-        self._append('log.txt', f'{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n')
-
-    def append(self, name, *rows):
-        """A line of JSON per row, at the end of the file `name`."""
-        self._append(name, ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows))
-
-    def _append(self, name, text):
-        if self.directory is None:
-            return
-        try:
-            with open(self.directory / name, 'a', encoding='utf-8', errors='surrogateescape') as file:
-                file.write(text)
-        except OSError as error:
-            raise UserError(f'cannot write {self.directory / name}: {error.strerror}. {_FULL_DISK}') from None
-
-    def forget_after(self, step):
-        """Take out of metrics.jsonl what a killed run has written after its last checkpoint: it comes once more."""
-        path = self.directory / 'metrics.jsonl' if self.directory else None
-        if path is None or not path.is_file():
-            return
-        lines = path.read_text(encoding='utf-8').splitlines()
-        kept = [line for line in lines if _step(line) <= step]
-        if kept != lines:
-            text = ''.join(f'{line}\n' for line in kept)
-            write_atomically(path, lambda temporary: temporary.write_text(text, encoding='utf-8'), _FULL_DISK)
-
-    def time_left(self, step):
-        """hours:minutes:seconds to the last step, at the pace since this process has begun; for the end of step `step`."""
-        return tqdm.format_interval((time.monotonic() - self.begin) / max(step - self.done, 1) * max(self.total - step, 0))
-
-    def step(self, epoch, loss, rate, meter):
-        """Move the bar by a step. `loss` is a tensor, read at most once a second: reading waits for the GPU. `meter` gives
-        (images/s, share of time that waits for data)."""
-        self.bar.update(1)
-        if not self.bar.disable and time.monotonic() - self.shown > 1.0:
-            self.shown = time.monotonic()
-            speed, waiting = meter()
-            self.bar.set_description_str(f'epoch {epoch} ', refresh=False)
-            self.bar.set_postfix_str(f'loss {loss.item():.3f}, lr {rate:.3g}, {speed:.0f} images/s, wait {waiting:.0%}',
-                                     refresh=False)
-
-    def close(self):
-        self.bar.close()
-        self.visual.close()
-
-
-def _step(line):
-    """The step of a line of metrics.jsonl; infinite for half a line, which a kill leaves behind."""
-    try:
-        return json.loads(line).get('step', 0)
-    except json.JSONDecodeError:
-        return float('inf')
