@@ -2,18 +2,50 @@
 
     import image_classification as ic
     model = ic.create_model('mobileformer_26m', num_classes=10)
+
+Importing the package changes nothing in the process and does not import Paddle: each name below comes when it is first used.
+On a CPU, call `ic.tune_cpu()` first.
 """
-from image_classification.cpu import settings
-
-settings.apply()                                           # before anything imports paddle
-
-from image_classification.config import get_config
-from image_classification.errors import UserError
-from image_classification.fuse import fuse
-from image_classification.models import create_model, list_models
-from image_classification.weights.pretrained import list_pretrained
-from image_classification.weights import load_weights
+import importlib.util
+import sys
+import types
 
 __version__ = '0.1.0'
-__all__ = ['UserError', 'create_model', 'fuse', 'get_config', 'list_models', 'list_pretrained',
-           'load_weights']
+
+_MODULES = {                               # of each public name
+    'UserError': 'errors',
+    'create_model': 'models',
+    'fuse': 'fuse',
+    'get_config': 'config',
+    'list_models': 'models',
+    'list_pretrained': 'weights.pretrained',
+    'load_weights': 'weights',
+    'tune_cpu': 'cpu.settings',
+}
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        value = getattr(importlib.import_module(f'{__name__}.{_MODULES[name]}'), name)
+    elif not name.startswith('_') and importlib.util.find_spec(f'{__name__}.{name}'):
+        value = importlib.import_module(f'{__name__}.{name}')      # ic.weights.from_torch, without a further import
+    else:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
+
+
+class _Package(types.ModuleType):
+    """`fuse` is a function here and also the module that has it, which Python would put in the function's place when the module
+    is imported."""
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, getattr(value, name) if name in _MODULES and isinstance(value, types.ModuleType) else value)
+
+
+sys.modules[__name__].__class__ = _Package

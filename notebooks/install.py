@@ -2,7 +2,7 @@
 
 A Paddle that is there stays, whatever its build: AI Studio's is for GPUs, and `pip install paddlepaddle` would put the one for
 CPUs over it. Nothing is installed twice, so that the cell may run again. Afterwards the repository is the working directory and
-can be imported, and `python` in a cell of bash is the notebook's own.
+can be imported, Paddle is told how to be fast on a CPU, and `python` in a cell of bash is the notebook's own.
 """
 import importlib
 import importlib.metadata
@@ -36,6 +36,9 @@ def main():
     os.chdir(ROOT)
     if sys.path[:1] != [str(ROOT)]:
         sys.path.insert(0, str(ROOT))
+    from image_classification.cpu import settings        # of the clone, whatever else is installed
+    settings.quieten()
+    settings.tune_cpu()
     folder = os.path.dirname(sys.executable)
     if os.environ['PATH'].split(os.pathsep)[0] != folder:
         os.environ['PATH'] = folder + os.pathsep + os.environ['PATH']

@@ -12,6 +12,7 @@ import image_classification as ic
 
 from tests.download_server import server, url  # noqa: F401  (fixtures)
 
+ic.tune_cpu()
 os.environ['PADDLE_MOBILE_BACKBONES_OPERATORS'] = '0'              # the plain code, whatever is compiled on this machine
 
 

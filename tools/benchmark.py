@@ -13,6 +13,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 ENVIRONMENT = dict(os.environ)                                     # the user's, before the library sets up this process
 
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
 import image_classification as ic  # noqa: E402
 from image_classification.deploy.engines import ENGINES, available  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402

@@ -18,6 +18,11 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
 from tools.benchmarking.processes import Child  # noqa: E402
 
 PEERS = {'torchvision, PIL': 'v1', 'torchvision v2, PIL': 'v2-pil', 'torchvision v2, tensors': 'v2-tensor', 'timm': 'timm'}

@@ -16,6 +16,11 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 

@@ -7,6 +7,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
 import numpy as np  # noqa: E402
 
 from image_classification.config import argument_parser, config_from_args  # noqa: E402

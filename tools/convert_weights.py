@@ -11,6 +11,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
 import image_classification as ic  # noqa: E402  (before paddle: it sets up the process)
 import paddle  # noqa: E402
 

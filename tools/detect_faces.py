@@ -10,6 +10,11 @@ from pathlib import Path
 TOOLS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TOOLS.parent), str(TOOLS)]
 
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
 import numpy as np  # noqa: E402
 from PIL import ImageDraw, ImageFont  # noqa: E402
 from predict import PROGRESS_FROM, encoded  # noqa: E402

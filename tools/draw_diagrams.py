@@ -9,6 +9,11 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
 from image_classification import create_model, get_config  # noqa: E402  (before paddle, whose settings it makes)
 
 import paddle  # noqa: E402

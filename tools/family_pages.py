@@ -10,6 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
 from image_classification import get_config, list_models  # noqa: E402
 from image_classification.files import write_atomically  # noqa: E402
 from tools.model_table import HEAD  # noqa: E402

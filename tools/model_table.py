@@ -5,6 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
 from image_classification import create_model, list_models  # noqa: E402
 from image_classification.deploy.complexity import count_macs, count_parameters  # noqa: E402
 from image_classification.progress import progress_bar  # noqa: E402

@@ -11,6 +11,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
 from tqdm import tqdm  # noqa: E402
 
 from image_classification.datasets.files import IMAGE_ENDINGS  # noqa: E402

@@ -7,6 +7,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
 from image_classification.config import get_config  # noqa: E402
 from image_classification.checkpoint import read_checkpoint  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402

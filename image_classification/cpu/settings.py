@@ -1,7 +1,7 @@
-"""Settings of the process that make Paddle faster on a CPU, and quieter. They must be made before `import paddle`.
+"""Settings of the process that make Paddle faster on a CPU, and quieter. The library makes none of them by itself: its commands
+do, and programs call `ic.tune_cpu()`.
 
-Measured on an AMD processor with 2 cores: small convolutions and matrix products run 3 to 10 times faster with them. Set
-PADDLE_MOBILE_BACKBONES_PLAIN=1 to leave the process alone.
+Measured on AMD processors with 2 cores: small convolutions and matrix products run 2 to 10 times faster with them.
 """
 import ctypes
 import os
@@ -11,23 +11,56 @@ import warnings
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4            # <malloc.h>
+_NO_CCACHE = 'No ccache found'
 
 
-def apply():
-    warnings.filterwarnings('ignore', message='No ccache found')   # said at every import, meant for who builds operators
-    os.environ.setdefault('GLOG_minloglevel', '2')                 # errors only: Paddle comments on every trace
+def tune_cpu():
+    """Make Paddle faster on a CPU, for this process and, where it can be inherited, for those that it starts. To be called
+    before Paddle computes anything, best before `import paddle`.
+
+    - `MKL_DEBUG_CPU_TYPE`: the MKL inside Paddle takes its slowest path on AMD processors unless it is told what they can.
+      It reads this variable once, at the first matrix product or convolution. One that you have set is kept.
+    - `mallopt`: glibc's malloc keeps freed memory instead of giving every map back to the kernel. It holds at once, and
+      processes that are started call this function for themselves.
+
+    With PADDLE_MOBILE_BACKBONES_PLAIN=1 in the environment nothing is changed.
+
+    Returns:
+        {setting: what was done, in words}, for a log.
+    """
     if os.environ.get('PADDLE_MOBILE_BACKBONES_PLAIN') == '1':
-        return
-    # The MKL inside Paddle takes its slowest path on AMD processors unless told otherwise; ignored on Intel's.
-    kind = mkl_cpu_type(cpu_features())
-    if kind:
-        os.environ.setdefault('MKL_DEBUG_CPU_TYPE', kind)
-    if platform.libc_ver()[0] == 'glibc':
-        # glibc gives the memory of every freed map back to the kernel, and faults it in again for the next one.
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(_M_TOP_PAD, 64 << 20)
+        off = 'not changed: PADDLE_MOBILE_BACKBONES_PLAIN is 1'
+        return {'MKL_DEBUG_CPU_TYPE': off, 'mallopt': off}
+    return {'MKL_DEBUG_CPU_TYPE': _tune_mkl(), 'mallopt': _tune_malloc()}
+
+
+def _tune_mkl():
+    variable, kind = 'MKL_DEBUG_CPU_TYPE', mkl_cpu_type(cpu_features())
+    if variable in os.environ:
+        return f'kept: {os.environ[variable]}'
+    if not kind:
+        return 'not changed: no processor with AVX2, or not known'
+    os.environ[variable] = kind
+    late = '; if Paddle has computed something already, it does not notice' if 'paddle' in sys.modules else ''
+    return f'set to {kind}{late}'
+
+
+def _tune_malloc():
+    if platform.libc_ver()[0] != 'glibc':
+        return 'not changed: only for glibc'
+    mallopt = ctypes.CDLL(None).mallopt
+    done = [mallopt(_M_MMAP_MAX, 0), mallopt(_M_TRIM_THRESHOLD, 2**31 - 1), mallopt(_M_TOP_PAD, 64 << 20)]
+    return 'set: freed memory is kept' if all(done) else 'refused by this glibc'
+
+
+def quieten():
+    """For commands, before `import paddle`: leave out what Paddle says at every import and about every trace. For the processes
+    that they start, too."""
+    warnings.filterwarnings('ignore', message=_NO_CCACHE)          # said at every import, meant for who builds operators
+    os.environ.setdefault('GLOG_minloglevel', '2')                 # errors only
+    told = os.environ.get('PYTHONWARNINGS', '')
+    if _NO_CCACHE not in told:
+        os.environ['PYTHONWARNINGS'] = ','.join(filter(None, [told, f'ignore:{_NO_CCACHE}']))
 
 
 def cpu_features():

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from image_classification.cpu.settings import tune_cpu
 from image_classification.errors import UserError
 
 ENGINES = ('paddle_inference', 'onnxruntime', 'openvino')
@@ -244,4 +245,5 @@ def main(directory, inputs, *pairs):
 
 
 if __name__ == '__main__':
+    tune_cpu()
     main(*sys.argv[1:])

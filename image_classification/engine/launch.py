@@ -4,6 +4,7 @@ import time
 import traceback
 
 from image_classification.config import argument_parser, config_from_args
+from image_classification.cpu.settings import tune_cpu
 from image_classification.engine.processes import distributed
 from image_classification.engine.processes.child_messages import ChildMessages
 from image_classification.engine.processes.supervisor import supervise
@@ -57,6 +58,7 @@ def resumed(cfg, directory):
 @exit_with_message
 def child(cfg, messages, parent):
     """A process that the supervisor has started."""
+    tune_cpu()
     work(cfg, messages, parent)
 
 

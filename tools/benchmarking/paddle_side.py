@@ -58,11 +58,10 @@ PEERS = {'paddle.vision': paddle_vision, 'PaddleClas': paddle_clas, 'PaddleViT':
 def build(job):
     if job['who'] not in PEERS:
         sys.path.insert(0, str(ROOT))
-        importlib.import_module('image_classification')            # before paddle: it sets up the process
-        if job['directory']:
-            return exported(job)
-    elif job['settings']:
-        runpy.run_path(str(ROOT / 'image_classification' / 'cpu' / 'settings.py'))['apply']()
+    if job['who'] not in PEERS or job['settings']:
+        runpy.run_path(str(ROOT / 'image_classification' / 'cpu' / 'settings.py'))['tune_cpu']()
+    if job['who'] not in PEERS and job['directory']:
+        return exported(job)
     import paddle
     paddle.set_device(job['device'])
     paddle.seed(0)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from image_classification.cpu.settings import tune_cpu
 from image_classification.deploy.engines import import_openvino, install, onnx_options
 from image_classification.errors import UserError
 
@@ -178,4 +179,5 @@ def _write_openvino(onnx_path, path, metadata):
 
 
 if __name__ == '__main__':
+    tune_cpu()
     main(sys.argv[1])

@@ -10,6 +10,7 @@ from paddle.base.framework import Variable
 from paddle.base.layer_helper import LayerHelper
 
 from image_classification.config import config_from_text
+from image_classification.cpu.settings import tune_cpu
 from image_classification.datasets import Preprocess
 from image_classification.deploy.static import to_static
 from image_classification.layers import FeatureExtractor
@@ -114,4 +115,5 @@ def _sum(x, axis=None, dtype=None, keepdim=False, name=None):
 
 
 if __name__ == '__main__':
+    tune_cpu()
     main(sys.argv[1])

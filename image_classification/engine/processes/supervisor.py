@@ -27,7 +27,10 @@ def supervise(function, cfg, count, max_restarts, resumed):
         UserError, TemporaryError: the reason of the last failure. SystemExit: the processes were asked to stop.
     """
     # Python's resource tracker comments, after the last line of ours, on what a killed process could not tidy up.
-    os.environ['PYTHONWARNINGS'] = 'ignore::UserWarning:multiprocessing.resource_tracker'
+    ignored = 'ignore::UserWarning:multiprocessing.resource_tracker'
+    told = os.environ.get('PYTHONWARNINGS', '')
+    if ignored not in told:
+        os.environ['PYTHONWARNINGS'] = ','.join(filter(None, [told, ignored]))
     for attempt in range(max_restarts + 1):
         with tempfile.TemporaryDirectory() as directory:
             messages = ChildMessages(directory)
