@@ -50,12 +50,12 @@ def main():
         raise UserError(f'{error.name} is not installed, which the page needs: pip install '
                         '\'paddle-mobile-backbones[demo]\', or pip install -e \'.[demo]\' in a clone') from None
     from image_classification.demo.candidates import open_candidates
-    from image_classification.demo.pictures import Pictures
+    from image_classification.demo.pictures import PictureStore
     from image_classification.deploy.serving.uploads import Settings
     settings = Settings(max_upload_mb=args.max_upload_mb, max_pixels=args.max_pixels, timeout=args.timeout,
                         max_connections=MAX_CONNECTIONS)
     candidates = open_candidates(args.networks, args.engine, args.threads)
-    with Pictures(args.max_pixels, args.max_store_mb, args.keep_minutes) as pictures:
+    with PictureStore(args.max_pixels, args.max_store_mb, args.keep_minutes) as pictures:
         server = AppServer(build_app(candidates, pictures, settings), settings, args.host, args.port, PATIENCE)
         print(f'{", ".join(candidates)} at {server.address}; Ctrl-C or SIGTERM stops', flush=True)
         server.run()

@@ -62,18 +62,18 @@ def load_data(args, predictor):
         a, b = next(pair for pair in zip(predictor.class_names, [*test.classes, 'nothing']) if pair[0] != pair[1])
         raise UserError(f'the network\'s classes are not those of the data set: {a!r} here, {b!r} there; wanted the data set '
                         'that the network was trained for')
-    chosen = Pictures(test, args.images)
+    chosen = EvenlyDrawn(test, args.images)
     if args.calibrate:
         files = sorted(path for path in Path(args.calibrate).rglob('*') if path.name.lower().endswith(IMAGE_ENDINGS))
         if not files:
             raise UserError(f'{args.calibrate} has no images in it; wanted files of {", ".join(IMAGE_ENDINGS)}')
         calibration = [files[i] for i in _evenly(len(files), args.calibration_images)]
     else:
-        calibration = Pictures(get_dataset(config, True, predictor.preprocess.channels), args.calibration_images)
+        calibration = EvenlyDrawn(get_dataset(config, True, predictor.preprocess.channels), args.calibration_images)
     return calibration, chosen, chosen.labels
 
 
-class Pictures:
+class EvenlyDrawn:
     """`count` pictures of a data set (0: all), drawn evenly, as a sequence."""
 
     def __init__(self, dataset, count):

@@ -1,6 +1,4 @@
 """The training recipe: crop, mirror, one policy of colours and shapes, erase."""
-import functools
-
 from PIL import Image
 
 from image_classification.datasets import policies, transforms as T
@@ -11,9 +9,10 @@ ERASE_MODES = ('const', 'rand', 'pixel')
 
 
 class TrainTransform:
-    """The training recipe of a configuration.
+    """The training recipe of a configuration: `box` draws the part of an image to take, the call transforms that part.
 
-    A class and not a closure, because worker processes may have to pickle it.
+    `size` is the side of training images in pixels: TRAIN.IMAGE_SIZE, or DATA.IMAGE_SIZE where that is 0. A class and not a
+    closure, because worker processes may have to pickle it.
     """
 
     def __init__(self, train, preprocess):
@@ -22,18 +21,17 @@ class TrainTransform:
         self.size = train.IMAGE_SIZE or preprocess.image_size
         self.fill = [round(255 * value) for value in preprocess.mean]
 
-    def __call__(self, part, rng, size=None):
-        """(size, size, C) uint8 for `Preprocess.normalized`, and what `transforms.erase` then writes into it.
+    def box(self, whole, rng):
+        """(left, top, right, bottom) of a random part of an image of the size `whole` (width, height)."""
+        return T.random_box(rng, whole, self.train.CROP_SCALE, self.train.CROP_RATIO)
+
+    def __call__(self, image, rng, size):
+        """(size, size, C) uint8 for `Preprocess.normalized`, and the holes that `transforms.erase` then writes into it.
 
         Args:
-            part: (function of an image's (width, height) that gives the box of a part; size) -> that part as a PIL image, in
-                any resolution from which `size` pixels on each side are made, or as (size, size, C) uint8.
-            rng: the generator of everything random.
-            size: of the result, in pixels; None: TRAIN.IMAGE_SIZE, or DATA.IMAGE_SIZE where that is 0.
+            image: the part, as a PIL image of any resolution or as (size, size, C) uint8.
         """
-        train, pre, size = self.train, self.preprocess, size or self.size
-        # Cached: a second look at the same image must not draw again.
-        image = part(functools.cache(lambda whole: T.random_box(rng, whole, train.CROP_SCALE, train.CROP_RATIO)), size)
+        train, pre = self.train, self.preprocess
         # Not resize(box=...), which lets pixels from outside the part blend in at its edges.
         if isinstance(image, Image.Image) and image.size != (size, size):
             image = image.resize((size, size), T.INTERPOLATIONS[pre.interpolation])

@@ -1,5 +1,4 @@
 """What the data sets share: labels, classes, and samples that depend on seed, epoch and index only."""
-import functools
 import os
 from pathlib import Path
 
@@ -7,6 +6,7 @@ import numpy as np
 import paddle
 
 from image_classification.datasets.augment import train_transform
+from image_classification.datasets.images import Decoded
 from image_classification.datasets.preprocess import Preprocess
 from image_classification.datasets.transforms import erase, to_pixels
 from image_classification.errors import UserError
@@ -15,9 +15,9 @@ from image_classification.errors import UserError
 class ImageDataset(paddle.io.Dataset):
     """dataset[index] -> (image (C, H, W) float32, normalized; label int64).
 
-    With `is_train` an image is transformed by chance, drawn from (SEED, epoch, index, copy): the same in every process. The
-    loader sets `epoch`, `copy`, which tells the copies of an image from each other, and `size`, the side of training images
-    in pixels (None: the configuration's). A kind of data set adds `image(index)` and `path(index)`.
+    With `is_train`, a random part of an image is transformed at random, drawn from (SEED, epoch, index, copy): the same in every
+    process. A kind of data set defines `image(index)` and `path(index)`; it overrides `open(index)` where it reads a part of an
+    image faster than the whole.
 
     Args:
         source: what errors call the data set.
@@ -39,34 +39,43 @@ class ImageDataset(paddle.io.Dataset):
         self.preprocess = Preprocess.from_config(cfg, channels)
         self.transform = train_transform(cfg, self.preprocess) if is_train else None
         self.seed = cfg.SEED
-        self.epoch = self.copy = 0
-        self.size = None
         _check_labels(self.labels, len(self.classes), cfg.MODEL.NUM_CLASSES, source)
 
     def __len__(self):
         return len(self.labels)
 
     def __getitem__(self, index):
-        pixels, holes, label = self.pixels(index)
+        return self.sample(index)
+
+    def sample(self, index, epoch=0, copy=0, size=None):
+        """(image (C, H, W) float32, normalized; label int64).
+
+        Args, all for training only:
+            epoch, copy: the epoch, and which of an image's copies in it, from 0 on: each is transformed in its own way.
+            size: side of the image in pixels; None: the configuration's.
+        """
+        pixels, holes, label = self.pixels(index, epoch, copy, size)
         image = self.preprocess.normalized(pixels[None])[0]
         erase(image, holes)
         return image, label
 
-    def pixels(self, index):
-        """The same before it is normalized, a quarter as large: (image (H, W, C) uint8; what `erase` writes into it when it is
-        normalized; label). The loader's processes send it, and the loader normalizes whole batches."""
+    def pixels(self, index, epoch=0, copy=0, size=None):
+        """(image (H, W, C) uint8; holes for `erase`; label): the sample before it is normalized, in a quarter of the bytes. The
+        loader's worker processes send these, and the loader normalizes whole batches."""
         index = range(len(self))[index]                            # -1 is the last one; IndexError ends a for loop
         if self.transform is None:
             return to_pixels(self.preprocess.crop(self.image(index))), [], self.labels[index]
-        numbers = [self.seed, self.epoch, index] + [self.copy] * (self.copy > 0)
-        part = functools.partial(self.part, index)
-        return *self.transform(part, np.random.default_rng(numbers), self.size), self.labels[index]
+        rng = np.random.default_rng([self.seed, epoch, index] + [copy] * (copy > 0))
+        size = size or self.transform.size
+        whole = self.open(index)
+        part = whole.part(self.transform.box(whole.size, rng), size)
+        pixels, holes = self.transform(part, rng, size)
+        return pixels, holes, self.labels[index]
 
-    def part(self, index, choose, size):
-        """The part of an image in the box `choose((width, height))`, as a PIL image, in any resolution from which `size` pixels
-        on each side are made."""
-        image = self.image(index)
-        return image.crop(choose(image.size))
+    def open(self, index):
+        """The image to take a part of: an object with `size`, (width, height), and `part(box, size)`, which gives the part as a
+        PIL image in any resolution that is good for `size` x `size` pixels, or as (size, size, C) uint8."""
+        return Decoded(self.image(index))
 
     def image(self, index):
         """PIL image of `channels` channels. Raises UserError where its file cannot be read."""

@@ -3,9 +3,8 @@ import os
 
 import numpy as np
 
-from image_classification.datasets import opencv
+from image_classification.datasets import images, opencv
 from image_classification.datasets.base import ImageDataset, data_path
-from image_classification.datasets.images import open_image, open_part
 from image_classification.errors import UserError
 
 IMAGE_ENDINGS = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.pbm')
@@ -24,15 +23,15 @@ class FileDataset(ImageDataset):
         self.backend = cfg.DATA.BACKEND
         self.fast_decode = cfg.DATA.FAST_DECODE
 
-    def part(self, index, choose, size):
+    def open(self, index):
         if self.backend == 'opencv':
-            return opencv.open_part(self.path(index), self.channels, choose, size, self.preprocess.interpolation)
+            return opencv.open_to_crop(self.path(index), self.channels, self.preprocess.interpolation)
         if self.fast_decode:
-            return open_part(self.path(index), self.channels, choose, size)
-        return super().part(index, choose, size)
+            return images.open_to_crop(self.path(index), self.channels)
+        return super().open(index)
 
     def image(self, index):
-        return open_image(self.path(index), self.channels)
+        return images.open_image(self.path(index), self.channels)
 
     def path(self, index):
         return os.path.join(self.root, os.fsdecode(self.names[index]))

@@ -1,4 +1,8 @@
-"""Image files in: whatever Pillow reads, as 8-bit grey, RGB or RGBA."""
+"""Image files in: whatever Pillow reads, as 8-bit grey, RGB or RGBA.
+
+`open_image` decodes a file. `open_to_crop` opens it for one part: the caller sees its `size`, chooses a box, and `part` decodes
+no more than that box needs.
+"""
 import contextlib
 import io
 import os
@@ -27,7 +31,10 @@ def open_image(file, channels=3, formats=None, max_pixels=None):
         UserError: the file is missing, empty, truncated, no image, or too large to be safe (`TooManyPixels`); names it and
             the reason.
     """
-    with _opened(file, formats, max_pixels) as image:
+    with _named_errors(file, formats), _header(file, formats) as image:
+        if max_pixels is not None and image.width * image.height > max_pixels:
+            raise TooManyPixels(f'{_name(file)} has {image.width} x {image.height} pixels; wanted at most {max_pixels} in all. '
+                                'Scale it down')
         image.load()
     return _upright(image, channels, _name(file))
 
@@ -57,27 +64,51 @@ def _from_array(array):
     return Image.fromarray(array[:, :, 0] if array.shape[2:] == (1,) else array)
 
 
-def open_part(file, channels, choose, size):
-    """The part of an image file in the box `choose((width, height))`, (left, top, right, bottom), as a PIL image.
+def open_to_crop(file, channels):
+    """The `PlainJpeg` of a JPEG file, of which only the header is read yet; any other file as `Decoded`.
 
-    Of a JPEG file, the part is decoded at 1/2, 1/4 or 1/8 of its width and height where so at least `size` pixels are left
-    on each side: libjpeg does that in less time than the whole takes, and shrinks well. Its box is rounded to what it has then.
     Raises:
-        UserError: as `open_image`.
+        UserError: as `open_image`; a JPEG file that is damaged behind its header, in `part`.
     """
-    with _opened(file) as image:
+    with _named_errors(file):
+        image = _header(file)
         if is_plain_jpeg(image):
-            width, height = image.size
-            box = choose(image.size)
-            shrink = reduction(box, size)
+            return PlainJpeg(file, image, channels)
+        with image:
+            image.load()
+    return Decoded(_upright(image, channels, _name(file)))
+
+
+class Decoded:
+    """A PIL image in memory."""
+
+    def __init__(self, image):
+        self.image, self.size = image, image.size
+
+    def part(self, box, size):
+        """PIL image of what is in `box` (left, top, right, bottom), all its pixels, whatever `size` is."""
+        return self.image.crop(box)
+
+
+class PlainJpeg:
+    """An opened JPEG file, to take one part of; `size` is its (width, height)."""
+
+    def __init__(self, file, image, channels):
+        self.file, self.image, self.channels, self.size = file, image, channels, image.size
+
+    def part(self, box, size):
+        """PIL image of what is in `box` (left, top, right, bottom); closes the file.
+
+        It is decoded at 1/2, 1/4 or 1/8 of its width and height where so at least `size` pixels are left on each side: libjpeg
+        does that in less time than the whole takes, and shrinks well. The box is rounded to pixels of that image.
+        """
+        shrink = reduction(box, size)
+        with _named_errors(self.file), self.image as image:
             if shrink > 1:
-                image.draft(None, (width // shrink, height // shrink))
+                image.draft(None, (image.width // shrink, image.height // shrink))
                 box = reduced(box, shrink)
             image.load()
-            return convert(image.crop(box), channels)
-        image.load()
-    image = _upright(image, channels, _name(file))
-    return image.crop(choose(image.size))
+            return convert(image.crop(box), self.channels)
 
 
 def is_plain_jpeg(image):
@@ -103,18 +134,19 @@ def _name(file):
     return file if isinstance(file, (str, os.PathLike)) else getattr(file, 'name', 'the file')
 
 
+def _header(file, formats=None):
+    """A PIL image of which only the header is read; to be closed."""
+    if isinstance(file, (str, os.PathLike)) and os.path.getsize(file) == 0:
+        raise UserError(f'{file} is empty (0 bytes); wanted an image')
+    return Image.open(file, formats=formats)
+
+
 @contextlib.contextmanager
-def _opened(file, formats=None, max_pixels=None):
-    """A PIL image of which only the header is read. Whatever goes wrong then becomes one UserError."""
+def _named_errors(file, formats=None):
+    """Whatever goes wrong in reading a file becomes one UserError that names it."""
     name = _name(file)
     try:
-        if name is file and os.path.getsize(file) == 0:
-            raise UserError(f'{name} is empty (0 bytes); wanted an image')
-        with Image.open(file, formats=formats) as image:
-            if max_pixels is not None and image.width * image.height > max_pixels:
-                raise TooManyPixels(f'{name} has {image.width} x {image.height} pixels; wanted at most {max_pixels} in all. '
-                                    'Scale it down')
-            yield image
+        yield
     except UserError:
         raise
     except UnidentifiedImageError:

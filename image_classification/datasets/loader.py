@@ -84,8 +84,7 @@ class Loader:
             RuntimeError: an error in the data set, with its traceback.
             TemporaryError: a worker process was killed.
         """
-        self.dataset.epoch = epoch         # before the workers copy the data set
-        batches = _Batches(self.dataset, self.sampler.epoch(epoch), self.max_bad)
+        batches = _Batches(self.dataset, epoch, self.sampler.epoch(epoch), self.max_bad)
         read = self._with_workers if self.num_workers else self._in_this_process
         for images, labels, holes, bad, stop in read(batches, range(start, len(self))):
             self._note(bad)
@@ -125,11 +124,12 @@ class Loader:
         loader = paddle.io.DataLoader(batches, batch_sampler=[[number] for number in numbers], collate_fn=_only_item,
                                       num_workers=self.num_workers, use_shared_memory=self.use_shared_memory,
                                       worker_init_fn=_end_with_parent)
+        handler = signal.getsignal(signal.SIGCHLD)
         iterator = iter(loader)
         if threading.current_thread() is threading.main_thread():
-            # Paddle's handler raises a worker's death wherever this process is at that moment, maybe in the middle of an
-            # optimizer's step. Without it the iterator finds out within 5 s.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # Paddle sets a handler that raises a worker's death wherever this process is at that moment, maybe in the middle
+            # of an optimizer's step. Without it the iterator finds out within 5 s. None: a handler that is not Python's.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL if handler is None else handler)
         try:
             yield from iterator
         except SystemError:                # Paddle's word for a worker that ended before its time
@@ -148,16 +148,18 @@ class Loader:
 
 
 class _Batches(paddle.io.Dataset):
-    """batches[k] -> (images, labels, holes as of `pack_holes`, messages of unreadable images, why to stop): batch number k as
-    plain values. Images are not normalized yet, where the data set can give them so, because a quarter of the bytes is sent.
+    """batches[k] -> (images, labels, holes as of `pack_holes`, messages of unreadable images, why to stop): batch number k of
+    an epoch as plain values. An `ImageDataset` gives its 8-bit `pixels`, because these are a quarter of the bytes to send; any
+    other data set gives (image, label) by index.
 
     Errors are values too, `stop` is [] or [message, is_user_error], because Paddle loses an exception on its way
     out of a worker process.
     """
 
-    def __init__(self, dataset, batches, max_bad):
+    def __init__(self, dataset, epoch, batches, max_bad):
         super().__init__()
         self.dataset = dataset
+        self.epoch = epoch
         self.batches = batches             # of the sampler
         self.max_bad = max_bad             # None: an unreadable image ends the epoch
 
@@ -167,9 +169,9 @@ class _Batches(paddle.io.Dataset):
     def __getitem__(self, number):
         bad = []
         nothing = np.zeros(1, np.float32), np.zeros(1, np.int64), pack_holes([])   # Paddle cannot pass on empty arrays
-        indices, copies, self.dataset.size = self.batches[number]
+        indices, copies, size = self.batches[number]
         try:
-            samples = [self._sample(int(index), int(copy), bad) for index, copy in zip(indices, copies)]
+            samples = [self._sample(int(index), int(copy), size, bad) for index, copy in zip(indices, copies)]
             images, holes, labels = zip(*samples)
             return np.stack(images), np.array(labels, np.int64).reshape(-1), pack_holes(holes), bad, []
         except UserError as error:
@@ -177,24 +179,22 @@ class _Batches(paddle.io.Dataset):
         except Exception:
             return *nothing, bad, [traceback.format_exc(), False]
 
-    def _sample(self, index, copy, bad):
+    def _sample(self, index, copy, size, bad):
         """The sample at `index`, or the next one after it that can be read."""
-        self.dataset.copy = copy
         if self.max_bad is None:
-            return self._read(index)
+            return self._read(index, copy, size)
         for i in range(index, index + len(self.dataset)):
             try:
-                return self._read(i % len(self.dataset))
+                return self._read(i % len(self.dataset), copy, size)
             except UserError as error:
                 bad.append(str(error))
                 if len(set(bad)) > self.max_bad:
                     break
         raise UserError(f'no readable image after {len(set(bad))} that are not: {bad[0]}')
 
-
-    def _read(self, index):
+    def _read(self, index, copy, size):
         if hasattr(self.dataset, 'pixels'):
-            return self.dataset.pixels(index)
+            return self.dataset.pixels(index, self.epoch, copy, size)
         image, label = self.dataset[index]
         return image, [], label
 

@@ -29,21 +29,34 @@ def package():
     return cv2
 
 
-def open_part(file, channels, choose, size, interpolation):
-    """(size, size, 3) uint8, RGB: the part that `images.open_part` takes, resized. Other files than JPEG in RGB are left to
-    Pillow and give a PIL image, as there, and so does what OpenCV cannot decode, because Pillow says why: `choose` gives the
-    same box when it is asked again."""
-    part = None
+def open_to_crop(file, channels, interpolation):
+    """The `OpenCVJpeg` of an ordinary JPEG file in RGB. `images.open_to_crop` opens the others, and reports the unreadable ones."""
     if channels == 3 and interpolation in _FILTERS:
         try:
             with open(file, 'rb') as stream:
                 data = stream.read()
-            shape = _size(data) or _size_by_pillow(data)
-            if shape:
-                part = _decoded(np.frombuffer(data, np.uint8), choose(shape), size, interpolation)
+            size = _size(data) or _size_by_pillow(data)
+            if size:
+                return OpenCVJpeg(file, data, size, interpolation)
         except Exception:
             pass
-    return images.open_part(file, channels, choose, size) if part is None else part
+    return images.open_to_crop(file, channels)
+
+
+class OpenCVJpeg:
+    """The bytes of a JPEG file, to take a part of; `size` is its (width, height)."""
+
+    def __init__(self, file, data, size, interpolation):
+        self.file, self.data, self.size, self.interpolation = file, data, size, interpolation
+
+    def part(self, box, size):
+        """(size, size, 3) uint8, RGB: what is in `box` (left, top, right, bottom), resized. A file that OpenCV cannot decode is
+        left to `images.open_to_crop`, which gives a PIL image or reports the damage."""
+        try:
+            part = _decoded(np.frombuffer(self.data, np.uint8), box, size, self.interpolation)
+        except Exception:
+            part = None
+        return images.open_to_crop(self.file, 3).part(box, size) if part is None else part
 
 
 def mirrored(pixels):

@@ -21,7 +21,7 @@ _NUMBER = re.compile(r'%(0\d+)?d')         # as in the C library's printf and ff
 
 
 def find_pictures(names, are_lists=False):
-    """The pictures that names mean, as `Pictures`, in the order of the names.
+    """The pictures that names mean, as `PictureNames`, in the order of the names.
 
     Args:
         names: files, folders (searched to any depth) and patterns, all next to each other in natural order and each once;
@@ -39,7 +39,7 @@ def find_pictures(names, are_lists=False):
             parts.append(find_images(group))
         else:
             parts += map(kind, group)
-    return Pictures(parts)
+    return PictureNames(parts)
 
 
 def _kind(name):
@@ -53,7 +53,7 @@ def _kind(name):
     return find_images
 
 
-class Pictures:
+class PictureNames:
     """Names of pictures, to be gone through as often as one likes unless they come from standard input or a pipe.
 
     `total` is how many there are; None where only the end tells.

@@ -40,7 +40,7 @@ class Guard:
 
     Args:
         page: gradio's application, at the root.
-        pictures: Pictures, in whose folder gradio keeps its files.
+        pictures: PictureStore, in whose folder gradio keeps its files.
         settings: of uploads.
     """
 

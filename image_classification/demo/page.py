@@ -27,7 +27,7 @@ def build_app(candidates, pictures, settings):
 
     Args:
         candidates: {label: Candidate}
-        pictures: Pictures.
+        pictures: PictureStore.
         settings: of uploads.
     """
     os.environ['GRADIO_TEMP_DIR'] = str(pictures.folder)

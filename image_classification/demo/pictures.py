@@ -18,7 +18,7 @@ ALIAS = '/pictures'                                                # what a visi
 TYPES = {'.jpeg': 'image/jpeg', '.png': 'image/png', '.webp': 'image/webp', '.gif': 'image/gif', '.bmp': 'image/bmp'}
 
 
-class Pictures:
+class PictureStore:
     """A new temporary folder, until the end of the `with` block.
 
     Args:

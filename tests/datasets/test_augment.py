@@ -22,7 +22,8 @@ class Recipe:
         self.transform = augment.train_transform(cfg, self.preprocess)
 
     def __call__(self, image, rng, size=None):
-        pixels, holes = self.transform(lambda choose, _: image.crop(choose(image.size)), rng, size)
+        part = image.crop(self.transform.box(image.size, rng))
+        pixels, holes = self.transform(part, rng, size or self.transform.size)
         array = self.preprocess.normalized(pixels[None])[0]
         erase(array, holes)
         return array

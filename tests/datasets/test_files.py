@@ -166,21 +166,19 @@ def test_a_path_that_is_a_file_is_an_error(config, tmp_path):
 def test_a_sample_depends_on_seed_epoch_and_index_only(folder, class_folders, tmp_path):
     class_folders(tmp_path, {'train/a': 3, 'train/b': 3})
     one, two, other = folder(), folder(), folder(True, 2, 'SEED', 1)
-    assert one.epoch == 0
     last_first = [two[i][0] for i in reversed(range(6))][::-1]
     for i in range(6):
         np.testing.assert_array_equal(one[i][0], last_first[i])
     assert (one[0][0] != other[0][0]).any()
-    two.epoch = 1
-    assert (one[0][0] != two[0][0]).any()
+    np.testing.assert_array_equal(one[0][0], two.sample(0, epoch=0)[0])
+    assert (one[0][0] != two.sample(0, epoch=1)[0]).any()
 
 
 def test_evaluation_samples_are_preprocessed_and_the_same_every_time(folder, class_folders, tmp_path):
     class_folders(tmp_path, {'val/a': 1, 'val/b': 1})
     dataset = folder(False)
     before = dataset[1][0]
-    dataset.epoch = 5
-    np.testing.assert_array_equal(before, dataset[1][0])
+    np.testing.assert_array_equal(before, dataset.sample(1, epoch=5)[0])
     np.testing.assert_array_equal(before, dataset.preprocess(open_image(dataset.path(1))))
 
 

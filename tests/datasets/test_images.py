@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image_classification.datasets.images import MODES, convert, open_image, open_part, reduced, reduction
+from image_classification.datasets.images import MODES, convert, open_image, open_to_crop, reduced, reduction
 from image_classification.errors import UserError
 
 
@@ -132,13 +132,15 @@ def test_a_mode_that_pillow_cannot_convert_is_an_error(tmp_path, monkeypatch):
 
 # Parts of files, for training
 
-def whole_box(size):
-    return (0, 0, *size)
+def open_part(file, channels, size, box=None):
+    """What is in the box, by default everything."""
+    picture = open_to_crop(file, channels)
+    return picture.part(box or (0, 0, *picture.size), size)
 
 
 @pytest.mark.parametrize('size, shrink', [(300, 1), (151, 1), (150, 2), (76, 2), (75, 4), (37, 8), (9, 8)])
 def test_a_part_of_a_jpeg_file_is_decoded_as_small_as_it_may_be(smooth, size, shrink):
-    part = open_part(smooth(400, 320), 3, lambda whole: (40, 10, 340, 310), size)
+    part = open_part(smooth(400, 320), 3, size, (40, 10, 340, 310))
     assert abs(part.width - 300 / shrink) < 1 and min(part.size) >= size
     exact = open_image(smooth(400, 320)).crop((40, 10, 340, 310)).resize(part.size, Image.Resampling.BOX)
     assert np.abs(np.asarray(part, int) - np.asarray(exact, int)).mean() < 3
@@ -159,18 +161,25 @@ TURNED = b'Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0'
 def test_other_jpeg_files_are_decoded_as_a_whole(smooth, options):
     file = smooth(400, 320, **options)
     whole = open_image(file)
-    assert open_part(file, 3, whole_box, 8).tobytes() == whole.tobytes()
+    assert open_part(file, 3, 8).tobytes() == whole.tobytes()
     assert whole.size == ((320, 400) if 'exif' in options else (400, 320))
 
 
 @pytest.mark.parametrize('channels', [1, 3, 4])
 def test_parts_have_the_channels_that_are_asked_for(smooth, channels):
     for mode in ('L', 'RGB'):
-        assert open_part(smooth(40, 32, mode), channels, whole_box, 8).mode == MODES[channels]
+        assert open_part(smooth(40, 32, mode), channels, 8).mode == MODES[channels]
 
 
 def test_a_truncated_jpeg_file_is_an_error_in_parts_too(smooth):
     file = smooth(400, 320)
     file.write_bytes(file.read_bytes()[:1500])
     with pytest.raises(UserError, match='smooth.jpg cannot be read as an image: .*truncated'):
-        open_part(file, 3, whole_box, 8)
+        open_part(file, 3, 8)
+
+
+def test_a_part_leaves_no_open_file(smooth):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', ResourceWarning)
+        open_part(smooth(400, 320), 3, 8)
+        open_part(smooth(400, 320, exif=TURNED), 3, 8)

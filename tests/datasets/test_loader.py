@@ -18,7 +18,6 @@ class Numbers(paddle.io.Dataset):
     def __init__(self, count, bad=(), broken=(), deadly=()):
         super().__init__()
         self.count, self.bad, self.broken, self.deadly = count, set(bad), set(broken), set(deadly)
-        self.epoch = 0
         self.read = []
 
     def __len__(self):
@@ -32,7 +31,7 @@ class Numbers(paddle.io.Dataset):
             raise KeyError(f'the bug at {i}')
         if i in self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
-        return np.full((3, 2, 2), i + self.epoch / 2, np.float32), np.int64(i)
+        return np.full((3, 2, 2), i, np.float32), np.int64(i)
 
 
 @pytest.fixture
@@ -95,11 +94,15 @@ def test_start_skips_batches_without_reading_an_image(load, is_train, workers):
     assert labels(one, 1, start=6) == []
 
 
-def test_the_epoch_reaches_the_data_set_before_the_workers_start(load):
-    for workers in (0, 2):
-        dataset = Numbers(8)
-        images, numbers = next(load(dataset, True, 'DATA.NUM_WORKERS', workers).epoch(3))
-        np.testing.assert_array_equal(images.numpy()[:, 0, 0, 0], numbers.numpy() + 1.5)
+@pytest.mark.parametrize('workers', [0, 2])
+def test_the_data_set_is_told_epoch_copy_and_size(load, workers):
+    class Told(Numbers):
+        def pixels(self, index, epoch, copy, size):
+            return np.full((3, 1, 1), [[[epoch]], [[copy]], [[size]]], np.float32), [], index
+    one = load(Told(8), True, 'DATA.NUM_WORKERS', workers, 'TRAIN.REPEATED_AUG', 2, 'TRAIN.IMAGE_SIZE', 12)
+    images, numbers = next(one.epoch(3))
+    assert images.numpy()[:, :, 0, 0].tolist() == [[3, 0, 12], [3, 1, 12], [3, 0, 12], [3, 1, 12]]
+    assert numbers[0] == numbers[1] != numbers[2] == numbers[3]
 
 
 def stream(one):
@@ -177,8 +180,7 @@ def test_copies_of_an_image_differ_and_the_first_is_the_image_without_copies(sev
     index = np.random.default_rng([0, 0]).permutation(40)[0]
     np.testing.assert_array_equal(images[0], dataset[index][0])
     assert (images[0] != images[1]).any() and (images[1] != images[2]).any()
-    dataset.copy = 2
-    np.testing.assert_array_equal(images[2], dataset[index][0])
+    np.testing.assert_array_equal(images[2], dataset.sample(index, copy=2)[0])
 
 
 def test_the_files_of_a_batch_can_be_asked_for(several, tmp_path):
@@ -259,6 +261,18 @@ def test_a_killed_worker_is_an_error_and_does_not_hang(load, within, monkeypatch
     gc.collect()                           # Paddle's thread ends here, and not with a message after the tests
 
 
+@pytest.mark.parametrize('handler', [signal.SIG_DFL, lambda *_: None])
+def test_the_process_keeps_its_handler_of_ended_children(load, handler, monkeypatch):
+    monkeypatch.setattr('paddle.base.multiprocess_utils._SIGCHLD_handler_set', False)    # as in a new process
+    before = signal.signal(signal.SIGCHLD, handler)
+    try:
+        for _ in load(Numbers(8), True, 'DATA.NUM_WORKERS', 1).epoch(0):
+            assert signal.getsignal(signal.SIGCHLD) is handler
+        assert signal.getsignal(signal.SIGCHLD) is handler
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 # Settings
 
 def test_a_step_larger_than_the_data_set_is_an_error(load):
@@ -325,7 +339,7 @@ def test_a_batch_has_the_very_numbers_of_its_images(config, class_folders, tmp_p
     dataset = get_dataset(cfg, True)
     one = get_dataloader(cfg, dataset, True)
     for number, (images, _) in enumerate(one.epoch(2)):
-        singly = [dataset[int(index)][0] for index in one.sampler.epoch(2)[number].indices]
+        singly = [dataset.sample(int(index), epoch=2)[0] for index in one.sampler.epoch(2)[number].indices]
         np.testing.assert_array_equal(images.numpy(), np.stack(singly))
 
 

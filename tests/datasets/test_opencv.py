@@ -16,18 +16,22 @@ pytest.importorskip('cv2', reason="pip install -e '.[test]'")
 BOX = 40, 10, 340, 310
 
 
+def open_part(file, size, interpolation='bilinear', box=BOX, channels=3):
+    return opencv.open_to_crop(file, channels, interpolation).part(box, size)
+
+
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic', 'lanczos'])
 @pytest.mark.parametrize('size', [32, 75, 100, 224, 300, 350])
 def test_parts_look_as_pillows_do(smooth, size, interpolation):
     file = smooth(400, 320)
-    part = opencv.open_part(file, 3, lambda whole: BOX, size, interpolation)
+    part = open_part(file, size, interpolation)
     exact = open_image(file).crop(BOX).resize((size, size), Image.Resampling.BICUBIC)
     assert part.shape == (size, size, 3) and np.abs(np.asarray(part, int) - np.asarray(exact, int)).mean() < 3
 
 
 def test_it_decodes_to_the_numbers_of_pillow(smooth):
     file = smooth(300, 300)
-    part = opencv.open_part(file, 3, lambda whole: (0, 0, 300, 300), 300, 'bilinear')
+    part = open_part(file, 300, box=(0, 0, 300, 300))
     assert np.abs(np.asarray(part, int) - np.asarray(open_image(file), int)).max() <= 1    # builds of libjpeg may round so
 
 
@@ -36,7 +40,7 @@ def test_it_decodes_to_the_numbers_of_pillow(smooth):
                                                               (3, 'bilinear', {'mode': 'CMYK'})])
 def test_what_it_does_otherwise_is_left_to_pillow(smooth, monkeypatch, channels, interpolation, options):
     monkeypatch.setattr(opencv, '_decoded', None)
-    assert opencv.open_part(smooth(400, 320, **options), channels, lambda whole: BOX, 300, interpolation).size == (300, 300)
+    assert open_part(smooth(400, 320, **options), 300, interpolation, channels=channels).size == (300, 300)
 
 
 @pytest.mark.parametrize('policy', [{}, {'TRAIN.COLOR_JITTER': 0.4}, {'TRAIN.AUTO_AUGMENT': 'trivial'}])
@@ -46,8 +50,7 @@ def test_mirrors_and_policies_take_its_pixels(config, smooth, policy, hflip):
 
     def transformed(make):
         train = config('TRAIN.HFLIP', hflip, *sum({'TRAIN.COLOR_JITTER': 0.0, **policy}.items(), ()))
-        part = lambda choose, size: make(opencv.open_part(smooth(400, 320), 3, choose, size, 'bilinear'))
-        return train_transform(train, pre)(part, np.random.default_rng(5), 64)[0]
+        return train_transform(train, pre)(make(open_part(smooth(400, 320), 64)), np.random.default_rng(5), 64)[0]
     np.testing.assert_array_equal(transformed(lambda pixels: pixels), transformed(Image.fromarray))
 
 
@@ -55,7 +58,7 @@ def test_a_damaged_file_is_named_in_pillows_words(smooth):
     file = smooth(400, 320)
     file.write_bytes(file.read_bytes()[:1500])
     with pytest.raises(UserError, match='smooth.jpg cannot be read as an image: .*truncated'):
-        opencv.open_part(file, 3, lambda whole: BOX, 32, 'bilinear')
+        open_part(file, 32)
 
 
 def test_training_draws_the_same_parts_and_evaluation_stays_the_same(config, tmp_path, smooth):

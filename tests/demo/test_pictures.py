@@ -4,7 +4,7 @@ import time
 import pytest
 from PIL import Image
 
-from image_classification.demo.pictures import ALIAS, Pictures
+from image_classification.demo.pictures import ALIAS, PictureStore
 from image_classification.errors import UserError
 
 from .conftest import encoded, picture
@@ -12,7 +12,7 @@ from .conftest import encoded, picture
 
 @pytest.fixture
 def pictures():
-    with Pictures(max_pixels=10_000, max_mb=0.04, keep_minutes=10) as pictures:
+    with PictureStore(max_pixels=10_000, max_mb=0.04, keep_minutes=10) as pictures:
         yield pictures
 
 
@@ -66,7 +66,7 @@ def test_answers_name_the_folder_by_its_alias(pictures):
 
 
 def test_the_folder_is_private_and_goes_with_the_page():
-    with Pictures(10_000, 1, 1) as pictures:
+    with PictureStore(10_000, 1, 1) as pictures:
         pictures.add(encoded(Image.new('L', (3, 3)), 'GIF'))
         assert pictures.folder.stat().st_mode & 0o077 == 0
     assert not pictures.folder.exists()
