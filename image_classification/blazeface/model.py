@@ -25,7 +25,6 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, pytorch_uniform
-from image_classification.layers import conv_bn
 
 STEM = 24                                                          # channels of the first convolution, which halves the map
 # (channels, stride, and of a double block the channels in between), up to the finer map and from there to the coarser one.
@@ -38,51 +37,48 @@ BOXES = (2, 6)                                                     # per pixel o
 COORDINATES = 16                                                   # of a box: centre, size and six key points
 
 
-def convolution(c_in, c_out, kernel=1, stride=1, groups=1, bias=True):
-    """(B, C, H, W) -> (B, c_out, H // stride, W // stride), padded as TensorFlow does."""
+def convolution(in_channels, out_channels, kernel=1, stride=1, groups=1, bias=True):
+    """(B, C, H, W) -> (B, out_channels, H // stride, W // stride), padded as TensorFlow does."""
     before = (kernel - stride) // 2
     after = kernel - stride - before
-    uniform = pytorch_uniform(c_in // groups * kernel ** 2)
-    return Conv2D(c_in, c_out, kernel, stride, before if before == after else [before, after] * 2, groups=groups,
+    uniform = pytorch_uniform(in_channels // groups * kernel ** 2)
+    return Conv2D(in_channels, out_channels, kernel, stride, before if before == after else [before, after] * 2, groups=groups,
                   weight_attr=uniform, bias_attr=uniform if bias else False)
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution without bias, then batch norm: (B, C, H, W) -> (B, c_out, H // stride, W // stride)."""
+    """Convolution without bias, then batch norm: (B, C, H, W) -> (B, out_channels, H // stride, W // stride)."""
 
-    def __init__(self, c_in, c_out, kernel=1, stride=1, groups=1):
-        super().__init__(convolution(c_in, c_out, kernel, stride, groups, bias=False),
-                         nn.BatchNorm2D(c_out, momentum=0.9, epsilon=1e-5))
-
-    def forward(self, x):
-        return conv_bn(x, self[0], self[1])
+    def __init__(self, in_channels, out_channels, kernel=1, stride=1, groups=1):
+        super().__init__(convolution(in_channels, out_channels, kernel, stride, groups, bias=False),
+                         nn.BatchNorm2D(out_channels, momentum=0.9, epsilon=1e-5))
 
 
-def separable(layer, c_in, c_out, kernel, stride=1):
+def separable(layer, in_channels, out_channels, kernel, stride=1):
     """A depthwise convolution and a pointwise one. `layer` makes them: `convolution` or `ConvNorm`."""
-    return [layer(c_in, c_in, kernel, stride, groups=c_in), layer(c_in, c_out)]
+    return [layer(in_channels, in_channels, kernel, stride, groups=in_channels), layer(in_channels, out_channels)]
 
 
 class BlazeBlock(nn.Layer):
-    """Separable convolutions beside a shortcut without weights: (B, C, H, W) -> (B, c_out, H // stride, W // stride).
+    """Separable convolutions beside a shortcut without weights: (B, C, H, W) -> (B, out_channels, H // stride, W // stride).
 
     With `hidden`, a double block: a second separable convolution follows the first, and `hidden` channels are in between.
     """
 
-    def __init__(self, layer, kernel, droppath, c_in, c_out, stride=1, hidden=0):
+    def __init__(self, layer, kernel, drop_path, in_channels, out_channels, stride=1, hidden=0):
         super().__init__()
-        second = [nn.ReLU(), *separable(layer, hidden, c_out, kernel)] if hidden else []
-        self.convs = nn.Sequential(*separable(layer, c_in, hidden or c_out, kernel, stride), *second)
-        self.drop = DropPath(droppath)
+        second = [nn.ReLU(), *separable(layer, hidden, out_channels, kernel)] if hidden else []
+        self.convs = nn.Sequential(*separable(layer, in_channels, hidden or out_channels, kernel, stride), *second)
+        self.drop_path = DropPath(drop_path)
         self.act = nn.ReLU()
-        self.stride, self.added = stride, c_out - c_in
+        self.stride, self.added = stride, out_channels - in_channels
 
     def forward(self, x):
         shortcut = F.max_pool2d(x, 2, 2) if self.stride == 2 else x
         if self.added:
             # Not F.pad: with oneDNN, Paddle Inference 3.3 pads channels wrongly, or crashes.
             shortcut = paddle.concat([shortcut, paddle.zeros_like(shortcut[:, :self.added])], axis=1)
-        return self.act(self.drop(self.convs(x)) + shortcut)
+        return self.act(self.drop_path(self.convs(x)) + shortcut)
 
 
 class FinalBlazeBlock(nn.Layer):
@@ -97,12 +93,12 @@ class FinalBlazeBlock(nn.Layer):
         return self.act(self.convs(x))
 
 
-def blocks(make, c_in, rows):
-    """[make(c_in, *row) for each row], each with the channels that the one before gives."""
+def blocks(make, in_channels, rows):
+    """[make(in_channels, *row) for each row], each with the channels that the one before gives."""
     found = []
     for row in rows:
-        found.append(make(c_in, *row))
-        c_in = row[0]
+        found.append(make(in_channels, *row))
+        in_channels = row[0]
     return found
 
 
@@ -139,13 +135,13 @@ class TwoMaps(Network):
 class BlazeFaceExtractor(TwoMaps):
     """(B, in_channels, H, W), normalized -> [(B, 96, H // 8, W // 8), (B, 96, H // 16, W // 16)]; H and W from 16 up.
 
-    `droppath`: probability that a sample skips a residual branch in training.
+    `drop_path`: probability that a sample skips a residual branch in training.
     """
 
-    def __init__(self, in_channels=3, droppath=0.0):
+    def __init__(self, in_channels=3, drop_path=0.0):
         super().__init__()
         finer, coarser = PAPER
-        make = partial(BlazeBlock, ConvNorm, 5, droppath)
+        make = partial(BlazeBlock, ConvNorm, 5, drop_path)
         self.backbone1 = Stage(ConvNorm(in_channels, STEM, 5, 2), nn.ReLU(), *blocks(make, STEM, finer))
         self.backbone2 = Stage(*blocks(make, finer[-1][0], coarser))
         self.announce(finer, coarser)
@@ -167,10 +163,10 @@ class BlazeFace(TwoMaps):
 
     derived_entries = ('anchors',)                                 # published beside the weights, and determined by the size
 
-    def __init__(self, back=False, in_channels=3, droppath=0.0):
+    def __init__(self, back=False, in_channels=3, drop_path=0.0):
         super().__init__()
         finer, coarser = BACK if back else FRONT
-        make = partial(BlazeBlock, convolution, 3, droppath)
+        make = partial(BlazeBlock, convolution, 3, drop_path)
         first = Stage(convolution(in_channels, STEM, 5, 2), nn.ReLU(), *blocks(make, STEM, finer))
         self.back = back
         if back:

@@ -19,12 +19,11 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size
-from image_classification.layers import conv_bn
 
 
-def conv2d(c_in, c_out, kernel, stride=1, groups=1, bias=True):
+def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=True):
     """Padded by half the kernel where it has a centre, else, in stem and downsampling, not at all."""
-    return Conv2D(c_in, c_out, kernel, stride, kernel // 2 if kernel % 2 else 0, groups=groups,
+    return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2 if kernel % 2 else 0, groups=groups,
                   weight_attr=nn.initializer.TruncatedNormal(std=0.02),
                   bias_attr=nn.initializer.Constant(0.0) if bias else False)
 
@@ -53,8 +52,8 @@ class LayerNorm2D(nn.LayerNorm):
 class Pointwise(nn.Linear):
     """A linear layer on the channels: (B, C, H, W) -> (B, C', H, W), (B, C, N) -> (B, C', N). Its weight is (C, C')."""
 
-    def __init__(self, c_in, c_out):
-        super().__init__(c_in, c_out, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
+    def __init__(self, in_channels, out_channels):
+        super().__init__(in_channels, out_channels, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
                          bias_attr=nn.initializer.Constant(0.0))
 
     def forward(self, x):
@@ -137,7 +136,7 @@ class ConvEncoder(Encoder):
         self.add_bottleneck(dim, expansion, bn_hs, layer_scale, drop_path)
 
     def forward(self, x):
-        return x + self.bottleneck(conv_bn(x, self.dwconv, self.norm))
+        return x + self.bottleneck(self.norm(self.dwconv(x)))
 
 
 class SDTAEncoder(Encoder):
@@ -178,16 +177,6 @@ class SDTAEncoder(Encoder):
         return x + self.bottleneck(self.norm(self.attend(self.mix(x))))
 
 
-class Stem(nn.Sequential):
-    """(B, in_channels, H, W) -> (B, C, H/4, W/4)."""
-
-    def __init__(self, in_channels, dim, bn_hs):
-        super().__init__(conv2d(in_channels, dim, 4, 4, bias=not bn_hs), norm2d(dim, bn_hs))
-
-    def forward(self, x):
-        return conv_bn(x, self[0], self[1])
-
-
 class EdgeNeXt(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W from 32 up.
 
@@ -200,18 +189,19 @@ class EdgeNeXt(Network):
         bn_hs: batch norm and hard-swish in place of layer norm and GELU, with the differences named above.
         layer_scale: initial factor of each residual branch, 0 for none. head_scale: of the classifier's initial weights.
         position: position encoding also behind the first stage.
-        dropout: in front of the classifier. droppath: of the last encoder, growing linearly from 0 at the first.
+        dropout: in front of the classifier. drop_path: of the last encoder, growing linearly from 0 at the first.
     """
 
     def __init__(self, num_classes, in_channels, dims, depths, kernels, sdta, expansion=4, bn_hs=False, layer_scale=1e-6,
-                 head_scale=1.0, position=False, dropout=0.0, droppath=0.0):
+                 head_scale=1.0, position=False, dropout=0.0, drop_path=0.0):
         super().__init__()
         self.bn_hs, self.head_scale = bn_hs, head_scale
         self.pos_embd = PositionalEncodingFourier(dims[0]) if position else None
-        self.downsample_layers = nn.LayerList([Stem(in_channels, dims[0], bn_hs)])
-        for c_in, c_out in zip(dims, dims[1:]):
-            self.downsample_layers.append(nn.Sequential(norm2d(c_in, bn_hs), conv2d(c_in, c_out, 2, 2, bias=not bn_hs)))
-        rates = [droppath * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
+        self.downsample_layers = nn.LayerList([                    # the first is the stem
+            nn.Sequential(conv2d(in_channels, dims[0], 4, 4, bias=not bn_hs), norm2d(dims[0], bn_hs))])
+        for before, after in zip(dims, dims[1:]):
+            self.downsample_layers.append(nn.Sequential(norm2d(before, bn_hs), conv2d(before, after, 2, 2, bias=not bn_hs)))
+        rates = [drop_path * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
         self.stages = nn.LayerList()
         for dim, depth, kernel, (count, *attention) in zip(dims, depths, kernels, sdta):
             rest = [(expansion, bn_hs, layer_scale, rates.pop(0)) for _ in range(depth)]
@@ -266,7 +256,7 @@ def build_model(cfg):
         num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, dims=edgenext.DIMS, depths=edgenext.DEPTHS,
         kernels=edgenext.KERNEL_SIZES, sdta=list(zip(sdta.BLOCKS, sdta.SCALES, sdta.HEADS, sdta.POSITION)),
         expansion=edgenext.EXPANSION, bn_hs=edgenext.BN_HS, layer_scale=edgenext.LAYER_SCALE_INIT,
-        head_scale=edgenext.HEAD_INIT_SCALE, position=edgenext.POSITION, dropout=model.DROPOUT, droppath=model.DROPPATH)
+        head_scale=edgenext.HEAD_INIT_SCALE, position=edgenext.POSITION, dropout=model.DROPOUT, drop_path=model.DROPPATH)
 
 
 def _check(edgenext):

@@ -21,7 +21,6 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.layers import Conv2D, DropPath, Network, Stage, pytorch_uniform
-from image_classification.layers import conv_bn
 
 
 def distances(window):
@@ -32,32 +31,29 @@ def distances(window):
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution without bias, then batch norm: (B, C, H, W) -> (B, c_out, H / stride, W / stride)."""
+    """Convolution without bias, then batch norm: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
-    def __init__(self, c_in, c_out, kernel=1, stride=1, groups=1, gain=1.0):
-        conv = Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
-                      weight_attr=pytorch_uniform(c_in // groups * kernel ** 2))
-        norm = nn.BatchNorm2D(c_out, momentum=0.9, epsilon=1e-5, weight_attr=nn.initializer.Constant(gain),
+    def __init__(self, in_channels, out_channels, kernel=1, stride=1, groups=1, gain=1.0):
+        conv = Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
+                      weight_attr=pytorch_uniform(in_channels // groups * kernel ** 2))
+        norm = nn.BatchNorm2D(out_channels, momentum=0.9, epsilon=1e-5, weight_attr=nn.initializer.Constant(gain),
                               bias_attr=nn.initializer.Constant(0.0))
         super().__init__(('c', conv), ('bn', norm))
 
-    def forward(self, x):
-        return conv_bn(x, self.c, self.bn)
-
 
 class NormLinear(nn.Layer):
-    """Batch norm, dropout, linear layer: (B, C) -> (B, c_out)."""
+    """Batch norm, dropout, linear layer: (B, C) -> (B, C')."""
 
-    def __init__(self, c_in, c_out, dropout):
+    def __init__(self, in_features, out_features, dropout):
         super().__init__()
-        self.bn = nn.BatchNorm1D(c_in, momentum=0.9, epsilon=1e-5, weight_attr=nn.initializer.Constant(1.0),
+        self.bn = nn.BatchNorm1D(in_features, momentum=0.9, epsilon=1e-5, weight_attr=nn.initializer.Constant(1.0),
                                  bias_attr=nn.initializer.Constant(0.0))
         self.dropout = nn.Dropout(dropout)
-        self.replace(c_out)
+        self.replace(out_features)
 
-    def replace(self, c_out):
+    def replace(self, out_features):
         """A fresh linear layer."""
-        self.l = nn.Linear(self.bn.weight.shape[0], c_out, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
+        self.l = nn.Linear(self.bn.weight.shape[0], out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
                            bias_attr=nn.initializer.Constant(0.0))
 
     def forward(self, x):
@@ -66,15 +62,15 @@ class NormLinear(nn.Layer):
 
 
 class Residual(nn.Layer):
-    """x + m(x); in training, whole samples skip `m` with probability `droppath`."""
+    """x + m(x); in training, whole samples skip `m` with probability `drop_path`."""
 
-    def __init__(self, m, droppath):
+    def __init__(self, m, drop_path):
         super().__init__()
         self.m = m
-        self.drop = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x):
-        return x + self.drop(self.m(x))
+        return x + self.drop_path(self.m(x))
 
 
 class FFN(nn.Layer):
@@ -90,10 +86,10 @@ class FFN(nn.Layer):
         return self.pw2(self.act(self.pw1(x)))
 
 
-def depthwise_and_ffn(channels, gain, droppath):
+def depthwise_and_ffn(channels, gain, drop_path):
     """The layers on each side of the attention, and of a downsampling."""
-    return (Residual(ConvNorm(channels, channels, 3, groups=channels, gain=gain), droppath),
-            Residual(FFN(channels), droppath))
+    return (Residual(ConvNorm(channels, channels, 3, groups=channels, gain=gain), drop_path),
+            Residual(FFN(channels), drop_path))
 
 
 class SqueezeExcite(nn.Layer):
@@ -111,16 +107,16 @@ class SqueezeExcite(nn.Layer):
 
 
 class PatchMerging(nn.Layer):
-    """An inverted bottleneck with squeeze and excitation that halves the map: (B, C, H, W) -> (B, c_out, H / 2, W / 2)."""
+    """An inverted bottleneck with squeeze and excitation that halves the map: (B, C, H, W) -> (B, C', H / 2, W / 2)."""
 
-    def __init__(self, c_in, c_out):
+    def __init__(self, in_channels, out_channels):
         super().__init__()
-        hidden = 4 * c_in
-        self.conv1 = ConvNorm(c_in, hidden)
+        hidden = 4 * in_channels
+        self.conv1 = ConvNorm(in_channels, hidden)
         self.act = nn.ReLU()
         self.conv2 = ConvNorm(hidden, hidden, 3, stride=2, groups=hidden)
         self.se = SqueezeExcite(hidden)
-        self.conv3 = ConvNorm(hidden, c_out)
+        self.conv3 = ConvNorm(hidden, out_channels)
 
     def forward(self, x):
         x = self.act(self.conv2(self.act(self.conv1(x))))
@@ -200,11 +196,11 @@ class LocalWindowAttention(nn.Layer):
 class EfficientViTBlock(nn.Layer):
     """The sandwich: depthwise convolution and FFN, one attention, the same again: (B, C, H, W) -> (B, C, H, W)."""
 
-    def __init__(self, channels, key_dim, heads, window, kernels, droppath):
+    def __init__(self, channels, key_dim, heads, window, kernels, drop_path):
         super().__init__()
-        self.dw0, self.ffn0 = depthwise_and_ffn(channels, 0.0, droppath)
-        self.mixer = Residual(LocalWindowAttention(channels, key_dim, heads, window, kernels), droppath)
-        self.dw1, self.ffn1 = depthwise_and_ffn(channels, 0.0, droppath)
+        self.dw0, self.ffn0 = depthwise_and_ffn(channels, 0.0, drop_path)
+        self.mixer = Residual(LocalWindowAttention(channels, key_dim, heads, window, kernels), drop_path)
+        self.dw1, self.ffn1 = depthwise_and_ffn(channels, 0.0, drop_path)
 
     def forward(self, x):
         return self.ffn1(self.dw1(self.mixer(self.ffn0(self.dw0(x)))))
@@ -217,12 +213,12 @@ class EfficientViTBackbone(Network):
         dims, depths, num_heads, key_dims, windows: one number per stage, see `config.py`.
         kernels: of the token interaction, at least one per head.
         stride: of the first stage, 16 or 8; the others follow by 2.
-        droppath: probability that a sample skips a residual branch in training.
+        drop_path: probability that a sample skips a residual branch in training.
     """
 
     derived_entries = ('attention_bias_idxs',)                     # published, and determined by the window
 
-    def __init__(self, in_channels, dims, depths, num_heads, key_dims, windows, kernels, stride=16, droppath=0.0):
+    def __init__(self, in_channels, dims, depths, num_heads, key_dims, windows, kernels, stride=16, drop_path=0.0):
         super().__init__()
         c = dims[0]
         self.patch_embed = nn.Sequential(
@@ -231,9 +227,9 @@ class EfficientViTBackbone(Network):
         stages = [[], [], []]
         for i, (dim, depth, heads, key_dim, window) in enumerate(zip(dims, depths, num_heads, key_dims, windows)):
             if i > 0:
-                stages[i] += [nn.Sequential(*depthwise_and_ffn(dims[i - 1], 1.0, droppath)), PatchMerging(dims[i - 1], dim),
-                              nn.Sequential(*depthwise_and_ffn(dim, 1.0, droppath))]
-            stages[i] += [EfficientViTBlock(dim, key_dim, heads, window, kernels, droppath) for _ in range(depth)]
+                stages[i] += [nn.Sequential(*depthwise_and_ffn(dims[i - 1], 1.0, drop_path)), PatchMerging(dims[i - 1], dim),
+                              nn.Sequential(*depthwise_and_ffn(dim, 1.0, drop_path))]
+            stages[i] += [EfficientViTBlock(dim, key_dim, heads, window, kernels, drop_path) for _ in range(depth)]
         self.blocks1, self.blocks2, self.blocks3 = (Stage(*stage) for stage in stages)
         self.feature_channels = list(dims)
         self.feature_strides = [stride, 2 * stride, 4 * stride]
@@ -307,7 +303,7 @@ def build_model(cfg):
     _check(vit)
     backbone = {'in_channels': model.IN_CHANNELS, 'dims': vit.DIMS, 'depths': vit.DEPTHS, 'num_heads': vit.NUM_HEADS,
                 'key_dims': vit.KEY_DIMS, 'windows': vit.WINDOWS, 'kernels': vit.KERNELS, 'stride': vit.STRIDE,
-                'droppath': model.DROPPATH}
+                'drop_path': model.DROPPATH}
     return EfficientViT(model.NUM_CLASSES, model.DROPOUT, **backbone) if vit.HEAD else EfficientViTBackbone(**backbone)
 
 

@@ -14,7 +14,6 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.layers import Conv2D, Network, check_size, pytorch_uniform
-from image_classification.layers import conv_bn
 
 SMALLEST = 15                                                      # pixels per side; below it nothing reaches inception4a
 
@@ -24,28 +23,24 @@ def linear(in_features, out_features):
                      bias_attr=pytorch_uniform(in_features))
 
 
-class BasicConv2d(nn.Layer):
-    """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, c_out, H / stride, W / stride)."""
+class BasicConv2d(nn.Sequential):
+    """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
-    def __init__(self, c_in, c_out, kernel, stride=1):
-        super().__init__()
-        self.conv = Conv2D(c_in, c_out, kernel, stride, kernel // 2, bias_attr=False,
-                           weight_attr=nn.initializer.TruncatedNormal(std=0.01))
-        self.bn = nn.BatchNorm2D(c_out, epsilon=1e-3)
-
-    def forward(self, x):
-        return F.relu(conv_bn(x, self.conv, self.bn))
+    def __init__(self, in_channels, out_channels, kernel, stride=1):
+        conv = Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, bias_attr=False,
+                      weight_attr=nn.initializer.TruncatedNormal(std=0.01))
+        super().__init__(('conv', conv), ('bn', nn.BatchNorm2D(out_channels, epsilon=1e-3)), ('relu', nn.ReLU()))
 
 
 class Inception(nn.Layer):
     """1x1, 1x1 - 3x3, 1x1 - "5x5" and pool - 1x1, side by side: (B, C, H, W) -> (B, c1 + c3 + c5 + c_pool, H, W)."""
 
-    def __init__(self, c_in, c1, c3_reduced, c3, c5_reduced, c5, c_pool):
+    def __init__(self, in_channels, c1, c3_reduced, c3, c5_reduced, c5, c_pool):
         super().__init__()
-        self.branch1 = BasicConv2d(c_in, c1, 1)
-        self.branch2 = nn.Sequential(BasicConv2d(c_in, c3_reduced, 1), BasicConv2d(c3_reduced, c3, 3))
-        self.branch3 = nn.Sequential(BasicConv2d(c_in, c5_reduced, 1), BasicConv2d(c5_reduced, c5, 3))
-        self.branch4 = nn.Sequential(nn.MaxPool2D(3, 1, padding=1), BasicConv2d(c_in, c_pool, 1))
+        self.branch1 = BasicConv2d(in_channels, c1, 1)
+        self.branch2 = nn.Sequential(BasicConv2d(in_channels, c3_reduced, 1), BasicConv2d(c3_reduced, c3, 3))
+        self.branch3 = nn.Sequential(BasicConv2d(in_channels, c5_reduced, 1), BasicConv2d(c5_reduced, c5, 3))
+        self.branch4 = nn.Sequential(nn.MaxPool2D(3, 1, padding=1), BasicConv2d(in_channels, c_pool, 1))
 
     def forward(self, x):
         return paddle.concat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], axis=1)
@@ -54,9 +49,9 @@ class Inception(nn.Layer):
 class InceptionAux(nn.Layer):
     """Auxiliary head: (B, C, H, W) -> logits (B, num_classes). Pools to 4x4."""
 
-    def __init__(self, c_in, num_classes, dropout):
+    def __init__(self, in_channels, num_classes, dropout):
         super().__init__()
-        self.conv = BasicConv2d(c_in, 128, 1)
+        self.conv = BasicConv2d(in_channels, 128, 1)
         self.fc1 = linear(128 * 4 * 4, 1024)
         self.fc2 = linear(1024, num_classes)
         self.dropout = nn.Dropout(dropout)

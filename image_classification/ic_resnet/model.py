@@ -9,7 +9,7 @@ takes the weights of a *supernet*, the same network with one large convolution i
   The batch norm behind evens that out.
 - *The average is taken over the whole map*, in place of 7 x 7 pixels: the same for 224 px, and any size is accepted.
 - *The pattern is an argument.* In the original it is a global, which allows one model per process.
-- *Stochastic depth* (`droppath`) is an addition, off by default; its rate grows linearly from block to block.
+- *Stochastic depth* (`drop_path`) is an addition, off by default; its rate grows linearly from block to block.
 """
 import math
 
@@ -20,7 +20,6 @@ from paddle import nn
 from image_classification.errors import UserError
 from image_classification.ic_resnet.patterns import load_pattern
 from image_classification.layers import Conv2D, DropPath, Network, Stage
-from image_classification.layers import conv_bn
 
 WIDTHS = (64, 128, 256, 512)                                       # of the 3x3 convolutions, stage by stage
 EXPANSION = 4                                                      # outputs of a bottleneck / its width
@@ -63,7 +62,7 @@ class Bottleneck(nn.Layer):
     `branches` as in `ICConv2d`; or one number, d, for a supernet's plain convolution of (2d + 1) x (2d + 1).
     """
 
-    def __init__(self, in_channels, width, branches, stride=1, droppath=0.0):
+    def __init__(self, in_channels, width, branches, stride=1, drop_path=0.0):
         super().__init__()
         out_channels = EXPANSION * width
         self.conv1 = conv2d(in_channels, width, 1)
@@ -75,16 +74,16 @@ class Bottleneck(nn.Layer):
         self.bn2 = batch_norm(width)
         self.conv3 = conv2d(width, out_channels, 1)
         self.bn3 = batch_norm(out_channels)
-        self.drop_path = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
         self.downsample = None
         if stride != 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(conv2d(in_channels, out_channels, 1, stride), batch_norm(out_channels))
 
     def forward(self, x):
-        shortcut = x if self.downsample is None else conv_bn(x, *self.downsample)
-        x = F.relu(conv_bn(x, self.conv1, self.bn1))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
-        x = conv_bn(x, self.conv3, self.bn3)
+        x = self.bn3(self.conv3(x))
         return F.relu(self.drop_path(x) + shortcut)
 
 
@@ -95,10 +94,10 @@ class ICResNet(Network):
         depths: bottlenecks in each of the four stages.
         pattern: per bottleneck the branches [(dilation in H, dilation in W, output channels), ...], see `patterns.py`; or, for
             a supernet that the search starts from, the largest dilation.
-        dropout: in front of the classifier. droppath: of the last block, growing linearly from 0 at the first.
+        dropout: in front of the classifier. drop_path: of the last block, growing linearly from 0 at the first.
     """
 
-    def __init__(self, depths, pattern, num_classes=1000, in_channels=3, dropout=0.0, droppath=0.0):
+    def __init__(self, depths, pattern, num_classes=1000, in_channels=3, dropout=0.0, drop_path=0.0):
         super().__init__()
         pattern = _checked(depths, pattern)
         self.conv1 = conv2d(in_channels, 64, 7, 2, 3)
@@ -109,7 +108,7 @@ class ICResNet(Network):
             blocks = []
             for j in range(depth):
                 stride = 2 if i > 0 and j == 0 else 1
-                blocks.append(Bottleneck(channels, width, pattern[k], stride, droppath * k / last))
+                blocks.append(Bottleneck(channels, width, pattern[k], stride, drop_path * k / last))
                 k, channels = k + 1, EXPANSION * width
             self.add_sublayer(f'layer{i + 1}', Stage(*blocks))
         self.dropout = nn.Dropout(dropout)
@@ -121,7 +120,7 @@ class ICResNet(Network):
 
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""
-        maps = [F.relu(conv_bn(x, self.conv1, self.bn1))]          # (B, 64, H/2, W/2)
+        maps = [F.relu(self.bn1(self.conv1(x)))]                   # (B, 64, H/2, W/2)
         maps.append(self.layer1(self.maxpool(maps[0])))            # (B, 256, H/4, W/4)
         for stage in (self.layer2, self.layer3, self.layer4):
             maps.append(stage(maps[-1]))
@@ -162,4 +161,4 @@ def build_model(cfg):
     if dilation < 0:
         raise UserError(f'MODEL.IC.SUPERNET_DILATION is {dilation}; wanted the largest dilation, or 0 for no supernet')
     return ICResNet(depths=model.IC.DEPTHS, pattern=dilation or load_pattern(model.IC.PATTERN), num_classes=model.NUM_CLASSES,
-                    in_channels=model.IN_CHANNELS, dropout=model.DROPOUT, droppath=model.DROPPATH)
+                    in_channels=model.IN_CHANNELS, dropout=model.DROPOUT, drop_path=model.DROPPATH)

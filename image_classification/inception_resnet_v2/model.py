@@ -33,18 +33,18 @@ def side_by_side(*branches):
 class Residual(nn.Layer):
     """x + scale * conv2d(branch0(x), branch1(x), ...), then ReLU: (B, channels, H, W) -> the same. `width`: of all branches."""
 
-    def __init__(self, channels, width, branches, scale, droppath, relu=True):
+    def __init__(self, channels, width, branches, scale, drop_path, relu=True):
         super().__init__()
         self.names = [f'branch{i}' for i in range(len(branches))]
         for name, branch in zip(self.names, branches):
             self.add_sublayer(name, branch)
         self.conv2d = Conv2D(width, channels, 1, weight_attr=PYTORCH, bias_attr=pytorch_uniform(width))
-        self.droppath = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
         self.scale, self.relu = scale, relu
 
     def forward(self, x):
         inner = paddle.concat([getattr(self, name)(x) for name in self.names], axis=1)
-        out = x + self.droppath(self.conv2d(inner) * self.scale)
+        out = x + self.drop_path(self.conv2d(inner) * self.scale)
         return F.relu(out) if self.relu else out
 
 
@@ -57,13 +57,13 @@ def mixed_5b():
         nn.Sequential(nn.AvgPool2D(3, 1, padding=1), Conv(192, 64, 1)))
 
 
-def block35(scale, droppath):
+def block35(scale, drop_path):
     """Inception-ResNet-A: (B, 320, H, W) -> the same."""
     return Residual(320, 128, [
         Conv(320, 32, 1),
         nn.Sequential(Conv(320, 32, 1), Conv(32, 32, 3, same=True)),
         nn.Sequential(Conv(320, 32, 1), Conv(32, 48, 3, same=True), Conv(48, 64, 3, same=True))],
-        scale, droppath)
+        scale, drop_path)
 
 
 def mixed_6a():
@@ -74,13 +74,13 @@ def mixed_6a():
         nn.MaxPool2D(3, 2))
 
 
-def block17(scale, droppath):
+def block17(scale, drop_path):
     """Inception-ResNet-B: (B, 1088, H, W) -> the same."""
     return Residual(1088, 384, [
         Conv(1088, 192, 1),
         nn.Sequential(Conv(1088, 128, 1), Conv(128, 160, (1, 7), same=True),
                       Conv(160, 192, (7, 1), same=True))],
-        scale, droppath)
+        scale, drop_path)
 
 
 def mixed_7a():
@@ -92,13 +92,13 @@ def mixed_7a():
         nn.MaxPool2D(3, 2))
 
 
-def block8(scale, droppath, relu=True):
+def block8(scale, drop_path, relu=True):
     """Inception-ResNet-C: (B, 2080, H, W) -> the same."""
     return Residual(2080, 448, [
         Conv(2080, 192, 1),
         nn.Sequential(Conv(2080, 192, 1), Conv(192, 224, (1, 3), same=True),
                       Conv(224, 256, (3, 1), same=True))],
-        scale, droppath, relu)
+        scale, drop_path, relu)
 
 
 class InceptionResNetV2(Network):
@@ -108,13 +108,14 @@ class InceptionResNetV2(Network):
         depths, scales: number of residual blocks at strides 8, 16 and 32, and the factors of their branches. At stride 32 one
             more block follows, with factor 1.
         dropout: probability in front of the classifier; the paper's is 0.2.
-        droppath: probability that a sample skips the last residual branch; those before it rise to that evenly from 0.
+        drop_path: probability that a sample skips the last residual branch; those before it rise to that evenly from 0.
     """
 
-    def __init__(self, num_classes=1000, in_channels=3, depths=(10, 20, 9), scales=(0.17, 0.1, 0.2), dropout=0.2, droppath=0.0):
+    def __init__(self, num_classes=1000, in_channels=3, depths=(10, 20, 9), scales=(0.17, 0.1, 0.2), dropout=0.2,
+                 drop_path=0.0):
         super().__init__()
         total = sum(depths)
-        drops = [droppath * i / max(total, 1) for i in range(total + 1)]
+        drops = [drop_path * i / max(total, 1) for i in range(total + 1)]
         drops35, drops17, drops8 = drops[:depths[0]], drops[depths[0]:sum(depths[:2])], drops[sum(depths[:2]):-1]
         self.conv2d_1a = Conv(in_channels, 32, 3, stride=2)
         self.conv2d_2a = Conv(32, 32, 3)
@@ -129,7 +130,7 @@ class InceptionResNetV2(Network):
         self.repeat_1 = Stage(*(block17(scales[1], drop) for drop in drops17))
         self.mixed_7a = mixed_7a()
         self.repeat_2 = Stage(*(block8(scales[2], drop) for drop in drops8))
-        self.block8 = block8(1.0, droppath, relu=False)
+        self.block8 = block8(1.0, drop_path, relu=False)
         self.conv2d_7b = Conv(2080, 1536, 1)
         self.dropout = nn.Dropout(dropout)
         self.reset_classifier(num_classes)
@@ -166,4 +167,4 @@ def build_model(cfg):
         if len(model[key]) != 3:
             raise UserError(f'MODEL.{key} is {model[key]}; wanted three numbers, for strides 8, 16 and 32')
     return InceptionResNetV2(num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, depths=model.DEPTHS,
-                             scales=model.SCALES, dropout=model.DROPOUT, droppath=model.DROPPATH)
+                             scales=model.SCALES, dropout=model.DROPOUT, drop_path=model.DROPPATH)

@@ -23,8 +23,8 @@ INIT = nn.initializer.TruncatedNormal(std=0.1)
 Conv = partial(BasicConv2d, init=INIT)
 
 
-def pool_branch(c_in, c_out):
-    return nn.Sequential(nn.AvgPool2D(3, 1, padding=1), Conv(c_in, c_out, 1))
+def pool_branch(in_channels, out_channels):
+    return nn.Sequential(nn.AvgPool2D(3, 1, padding=1), Conv(in_channels, out_channels, 1))
 
 
 def figure_5():
@@ -49,18 +49,19 @@ def figure_6():
         branch_pool=pool_branch(768, 192))
 
 
-def spread(c_in, c_out):
-    """1x3 beside 3x1, the expanded filter bank: (B, C, H, W) -> (B, 2 * c_out, H, W)."""
-    return Branches(wide=Conv(c_in, c_out, (1, 3), same=True), tall=Conv(c_in, c_out, (3, 1), same=True))
+def spread(in_channels, out_channels):
+    """1x3 beside 3x1, the expanded filter bank: (B, C, H, W) -> (B, 2 * out_channels, H, W)."""
+    return Branches(wide=Conv(in_channels, out_channels, (1, 3), same=True),
+                    tall=Conv(in_channels, out_channels, (3, 1), same=True))
 
 
-def figure_7(c_in):
+def figure_7(in_channels):
     """Expanded filter banks on the coarsest map: (B, C, H, W) -> (B, 2048, H, W)."""
     return Branches(
-        branch1x1=Conv(c_in, 320, 1),
-        branch3x3=nn.Sequential(Conv(c_in, 192, 1), spread(192, 384)),
-        branch3x3dbl=nn.Sequential(Conv(c_in, 192, 1), Conv(192, 384, 3, same=True), spread(384, 384)),
-        branch_pool=pool_branch(c_in, 192))
+        branch1x1=Conv(in_channels, 320, 1),
+        branch3x3=nn.Sequential(Conv(in_channels, 192, 1), spread(192, 384)),
+        branch3x3dbl=nn.Sequential(Conv(in_channels, 192, 1), Conv(192, 384, 3, same=True), spread(384, 384)),
+        branch_pool=pool_branch(in_channels, 192))
 
 
 def reduction_a():

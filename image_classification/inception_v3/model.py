@@ -15,7 +15,6 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.layers import Conv2D, Network, check_size, pytorch_uniform
-from image_classification.layers import conv_bn
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches Mixed_7a
 
@@ -30,31 +29,27 @@ def average(x):
     return F.avg_pool2d(x, 3, 1, padding=1, exclusive=False)
 
 
-class BasicConv2d(nn.Layer):
-    """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, c_out, H', W'). `std` is of the initial weights."""
+class BasicConv2d(nn.Sequential):
+    """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, C', H', W'). `std` is of the initial weights."""
 
-    def __init__(self, c_in, c_out, kernel, stride=1, padding=0, std=0.1):
-        super().__init__()
-        self.conv = Conv2D(c_in, c_out, kernel, stride, padding, bias_attr=False,
-                           weight_attr=nn.initializer.TruncatedNormal(std=std))
-        self.bn = nn.BatchNorm2D(c_out, epsilon=1e-3)
-
-    def forward(self, x):
-        return F.relu(conv_bn(x, self.conv, self.bn))
+    def __init__(self, in_channels, out_channels, kernel, stride=1, padding=0, std=0.1):
+        conv = Conv2D(in_channels, out_channels, kernel, stride, padding, bias_attr=False,
+                      weight_attr=nn.initializer.TruncatedNormal(std=std))
+        super().__init__(('conv', conv), ('bn', nn.BatchNorm2D(out_channels, epsilon=1e-3)), ('relu', nn.ReLU()))
 
 
 class InceptionA(nn.Layer):
     """1x1, 5x5, two 3x3 and pool, side by side (figure 5): (B, C, H, W) -> (B, 224 + c_pool, H, W)."""
 
-    def __init__(self, c_in, c_pool):
+    def __init__(self, in_channels, c_pool):
         super().__init__()
-        self.branch1x1 = BasicConv2d(c_in, 64, 1)
-        self.branch5x5_1 = BasicConv2d(c_in, 48, 1)
+        self.branch1x1 = BasicConv2d(in_channels, 64, 1)
+        self.branch5x5_1 = BasicConv2d(in_channels, 48, 1)
         self.branch5x5_2 = BasicConv2d(48, 64, 5, padding=2)
-        self.branch3x3dbl_1 = BasicConv2d(c_in, 64, 1)
+        self.branch3x3dbl_1 = BasicConv2d(in_channels, 64, 1)
         self.branch3x3dbl_2 = BasicConv2d(64, 96, 3, padding=1)
         self.branch3x3dbl_3 = BasicConv2d(96, 96, 3, padding=1)
-        self.branch_pool = BasicConv2d(c_in, c_pool, 1)
+        self.branch_pool = BasicConv2d(in_channels, c_pool, 1)
 
     def forward(self, x):
         five = self.branch5x5_2(self.branch5x5_1(x))
@@ -65,10 +60,10 @@ class InceptionA(nn.Layer):
 class InceptionB(nn.Layer):
     """Reduction by 3x3, two 3x3 and pool (figure 10): (B, C, H, W) -> (B, 480 + C, (H - 1) // 2, (W - 1) // 2)."""
 
-    def __init__(self, c_in):
+    def __init__(self, in_channels):
         super().__init__()
-        self.branch3x3 = BasicConv2d(c_in, 384, 3, stride=2)
-        self.branch3x3dbl_1 = BasicConv2d(c_in, 64, 1)
+        self.branch3x3 = BasicConv2d(in_channels, 384, 3, stride=2)
+        self.branch3x3dbl_1 = BasicConv2d(in_channels, 64, 1)
         self.branch3x3dbl_2 = BasicConv2d(64, 96, 3, padding=1)
         self.branch3x3dbl_3 = BasicConv2d(96, 96, 3, stride=2)
 
@@ -80,19 +75,19 @@ class InceptionB(nn.Layer):
 class InceptionC(nn.Layer):
     """1x1, 7x7, two 7x7 and pool, 7x7 as 1x7 and 7x1 (figure 6): (B, C, H, W) -> (B, 768, H, W); `c7` channels inside."""
 
-    def __init__(self, c_in, c7):
+    def __init__(self, in_channels, c7):
         super().__init__()
         wide, tall = {'kernel': (1, 7), 'padding': (0, 3)}, {'kernel': (7, 1), 'padding': (3, 0)}
-        self.branch1x1 = BasicConv2d(c_in, 192, 1)
-        self.branch7x7_1 = BasicConv2d(c_in, c7, 1)
+        self.branch1x1 = BasicConv2d(in_channels, 192, 1)
+        self.branch7x7_1 = BasicConv2d(in_channels, c7, 1)
         self.branch7x7_2 = BasicConv2d(c7, c7, **wide)
         self.branch7x7_3 = BasicConv2d(c7, 192, **tall)
-        self.branch7x7dbl_1 = BasicConv2d(c_in, c7, 1)
+        self.branch7x7dbl_1 = BasicConv2d(in_channels, c7, 1)
         self.branch7x7dbl_2 = BasicConv2d(c7, c7, **tall)
         self.branch7x7dbl_3 = BasicConv2d(c7, c7, **wide)
         self.branch7x7dbl_4 = BasicConv2d(c7, c7, **tall)
         self.branch7x7dbl_5 = BasicConv2d(c7, 192, **wide)
-        self.branch_pool = BasicConv2d(c_in, 192, 1)
+        self.branch_pool = BasicConv2d(in_channels, 192, 1)
 
     def forward(self, x):
         single = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
@@ -104,11 +99,11 @@ class InceptionC(nn.Layer):
 class InceptionD(nn.Layer):
     """Reduction by 3x3, 7x7 - 3x3 and pool: (B, C, H, W) -> (B, 512 + C, (H - 1) // 2, (W - 1) // 2)."""
 
-    def __init__(self, c_in):
+    def __init__(self, in_channels):
         super().__init__()
-        self.branch3x3_1 = BasicConv2d(c_in, 192, 1)
+        self.branch3x3_1 = BasicConv2d(in_channels, 192, 1)
         self.branch3x3_2 = BasicConv2d(192, 320, 3, stride=2)
-        self.branch7x7x3_1 = BasicConv2d(c_in, 192, 1)
+        self.branch7x7x3_1 = BasicConv2d(in_channels, 192, 1)
         self.branch7x7x3_2 = BasicConv2d(192, 192, (1, 7), padding=(0, 3))
         self.branch7x7x3_3 = BasicConv2d(192, 192, (7, 1), padding=(3, 0))
         self.branch7x7x3_4 = BasicConv2d(192, 192, 3, stride=2)
@@ -122,18 +117,18 @@ class InceptionD(nn.Layer):
 class InceptionE(nn.Layer):
     """1x1, 3x3, two 3x3 and pool, the last 3x3 of each as 1x3 beside 3x1 (figure 7): (B, C, H, W) -> (B, 2048, H, W)."""
 
-    def __init__(self, c_in):
+    def __init__(self, in_channels):
         super().__init__()
         wide, tall = {'kernel': (1, 3), 'padding': (0, 1)}, {'kernel': (3, 1), 'padding': (1, 0)}
-        self.branch1x1 = BasicConv2d(c_in, 320, 1)
-        self.branch3x3_1 = BasicConv2d(c_in, 384, 1)
+        self.branch1x1 = BasicConv2d(in_channels, 320, 1)
+        self.branch3x3_1 = BasicConv2d(in_channels, 384, 1)
         self.branch3x3_2a = BasicConv2d(384, 384, **wide)
         self.branch3x3_2b = BasicConv2d(384, 384, **tall)
-        self.branch3x3dbl_1 = BasicConv2d(c_in, 448, 1)
+        self.branch3x3dbl_1 = BasicConv2d(in_channels, 448, 1)
         self.branch3x3dbl_2 = BasicConv2d(448, 384, 3, padding=1)
         self.branch3x3dbl_3a = BasicConv2d(384, 384, **wide)
         self.branch3x3dbl_3b = BasicConv2d(384, 384, **tall)
-        self.branch_pool = BasicConv2d(c_in, 192, 1)
+        self.branch_pool = BasicConv2d(in_channels, 192, 1)
 
     def forward(self, x):
         single = self.branch3x3_1(x)
@@ -145,9 +140,9 @@ class InceptionE(nn.Layer):
 class InceptionAux(nn.Layer):
     """Auxiliary head: (B, C, H, W) -> logits (B, num_classes)."""
 
-    def __init__(self, c_in, num_classes):
+    def __init__(self, in_channels, num_classes):
         super().__init__()
-        self.conv0 = BasicConv2d(c_in, 128, 1)
+        self.conv0 = BasicConv2d(in_channels, 128, 1)
         self.conv1 = BasicConv2d(128, 768, 5, std=0.01)
         self.fc = linear(768, num_classes, std=0.001)
 

@@ -23,8 +23,8 @@ PYTORCH = nn.initializer.KaimingUniform(negative_slope=5 ** 0.5, nonlinearity='l
 ConvNormAct = partial(BasicConv2d, init=PYTORCH)
 
 
-def pool_branch(c_in, c_out):
-    return nn.Sequential(nn.AvgPool2D(3, 1, padding=1), ConvNormAct(c_in, c_out, 1))
+def pool_branch(in_channels, out_channels):
+    return nn.Sequential(nn.AvgPool2D(3, 1, padding=1), ConvNormAct(in_channels, out_channels, 1))
 
 
 def mixed_3a():

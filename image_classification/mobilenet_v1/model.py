@@ -14,16 +14,15 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.layers import Conv2D, Network, Stage, check_width, make_divisible
-from image_classification.layers import conv_bn
 
 STEM = 32                                                          # channels at width 1
 STAGES = [(64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2)]  # channels, blocks, stride of the first block
 
 
-def conv2d(c_in, c_out, kernel, stride=1, groups=1):
+def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
     """A convolution without bias that keeps the map's size but for its stride, drawn for what one output pixel feeds."""
-    fan_out = kernel * kernel * c_out // groups
-    return Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
+    fan_out = kernel * kernel * out_channels // groups
+    return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
                   weight_attr=nn.initializer.Normal(std=sqrt(2.0 / fan_out)))
 
 
@@ -31,25 +30,25 @@ def batch_norm(channels):
     return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-5)
 
 
-def linear(c_in, c_out):
-    bound = 1.0 / sqrt(c_out)
-    return nn.Linear(c_in, c_out, weight_attr=nn.initializer.Uniform(-bound, bound),
+def linear(in_features, out_features):
+    bound = 1.0 / sqrt(out_features)
+    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Uniform(-bound, bound),
                      bias_attr=nn.initializer.Constant(0.0))
 
 
 class DepthwiseSeparableConv(nn.Layer):
-    """3x3 depthwise, then 1x1, each with batch norm and ReLU6: (B, C, H, W) -> (B, c_out, H / stride, W / stride)."""
+    """3x3 depthwise, then 1x1, each with batch norm and ReLU6: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
-    def __init__(self, c_in, c_out, stride):
+    def __init__(self, in_channels, out_channels, stride):
         super().__init__()
-        self.conv_dw = conv2d(c_in, c_in, 3, stride, groups=c_in)
-        self.bn1 = batch_norm(c_in)
-        self.conv_pw = conv2d(c_in, c_out, 1)
-        self.bn2 = batch_norm(c_out)
+        self.conv_dw = conv2d(in_channels, in_channels, 3, stride, groups=in_channels)
+        self.bn1 = batch_norm(in_channels)
+        self.conv_pw = conv2d(in_channels, out_channels, 1)
+        self.bn2 = batch_norm(out_channels)
 
     def forward(self, x):
-        x = F.relu6(conv_bn(x, self.conv_dw, self.bn1))
-        return F.relu6(conv_bn(x, self.conv_pw, self.bn2))
+        x = F.relu6(self.bn1(self.conv_dw(x)))
+        return F.relu6(self.bn2(self.conv_pw(x)))
 
 
 class MobileNetV1(Network):
@@ -64,26 +63,26 @@ class MobileNetV1(Network):
 
     def __init__(self, num_classes=1000, in_channels=3, width=1.0, dropout=0.0):
         super().__init__()
-        c_in = make_divisible(STEM * width)
-        self.conv_stem = conv2d(in_channels, c_in, 3, 2)
-        self.bn1 = batch_norm(c_in)
+        before = make_divisible(STEM * width)
+        self.conv_stem = conv2d(in_channels, before, 3, 2)
+        self.bn1 = batch_norm(before)
         stages, strides = [], [2]
         self.feature_channels = []
         for channels, depth, stride in STAGES:
-            c_out = make_divisible(channels * width)
-            first = DepthwiseSeparableConv(c_in, c_out, stride)
-            stages.append(Stage(first, *[DepthwiseSeparableConv(c_out, c_out, 1) for _ in range(depth - 1)]))
+            after = make_divisible(channels * width)
+            first = DepthwiseSeparableConv(before, after, stride)
+            stages.append(Stage(first, *[DepthwiseSeparableConv(after, after, 1) for _ in range(depth - 1)]))
             strides.append(strides[-1] * stride)
-            self.feature_channels.append(c_out)
-            c_in = c_out
+            self.feature_channels.append(after)
+            before = after
         self.blocks = nn.Sequential(*stages)
         self.feature_strides = strides[1:]                         # of the stages: 2, 4, 8, 16, 32
         self.dropout = nn.Dropout(dropout)
-        self.classifier = linear(c_in, num_classes)
+        self.classifier = linear(before, num_classes)
 
     def forward_intermediates(self, x):
         """List of maps, one per stage: `feature_channels`, `feature_strides`."""
-        maps = [F.relu6(conv_bn(x, self.conv_stem, self.bn1))]
+        maps = [F.relu6(self.bn1(self.conv_stem(x)))]
         for stage in self.blocks:
             maps.append(stage(maps[-1]))
         return maps[1:]

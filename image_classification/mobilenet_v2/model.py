@@ -13,55 +13,49 @@ from math import sqrt
 from paddle import nn
 
 from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, levels_of, make_divisible
-from image_classification.layers import conv_bn
 
 STEM, LAST = 32, 1280                                              # channels at width 1
 STAGES = [  # expansion, channels, blocks, stride of the first block: table 2 of the paper
     (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
 
 
-def conv2d(c_in, c_out, kernel, stride=1, groups=1):
+def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
     """A convolution without bias that keeps the map's size but for its stride."""
-    return Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
-                  weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * c_out))))
+    return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
+                  weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * out_channels))))
 
 
 def batch_norm(channels):
     return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-5)
 
 
-def linear(c_in, c_out):
-    return nn.Linear(c_in, c_out, weight_attr=nn.initializer.Normal(std=0.01), bias_attr=nn.initializer.Constant(0.0))
+def linear(in_features, out_features):
+    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Normal(std=0.01),
+                     bias_attr=nn.initializer.Constant(0.0))
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution, batch norm, ReLU6: (B, C, H, W) -> (B, c_out, H / stride, W / stride)."""
+    """Convolution, batch norm, ReLU6: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
-    def __init__(self, c_in, c_out, kernel, stride=1, groups=1):
-        super().__init__(conv2d(c_in, c_out, kernel, stride, groups), batch_norm(c_out), nn.ReLU6())
-
-    def forward(self, x):
-        return self[2](conv_bn(x, self[0], self[1]))
+    def __init__(self, in_channels, out_channels, kernel, stride=1, groups=1):
+        super().__init__(conv2d(in_channels, out_channels, kernel, stride, groups), batch_norm(out_channels), nn.ReLU6())
 
 
 class InvertedResidual(nn.Layer):
-    """1x1 up, 3x3 depthwise, 1x1 down: (B, C, H, W) -> (B, c_out, H / stride, W / stride). No layer up where expansion is 1."""
+    """1x1 up, 3x3 depthwise, 1x1 down: (B, C, H, W) -> (B, C', H / stride, W / stride). No layer up where expansion is 1."""
 
-    def __init__(self, c_in, c_out, stride, expansion, droppath):
+    def __init__(self, in_channels, out_channels, stride, expansion, drop_path):
         super().__init__()
-        hidden = c_in * expansion
-        up = [ConvNormAct(c_in, hidden, 1)] if expansion != 1 else []
+        hidden = in_channels * expansion
+        up = [ConvNormAct(in_channels, hidden, 1)] if expansion != 1 else []
         self.conv = nn.Sequential(*up, ConvNormAct(hidden, hidden, 3, stride, groups=hidden),
-                                  conv2d(hidden, c_out, 1), batch_norm(c_out))
-        self.shortcut = stride == 1 and c_in == c_out
-        self.droppath = DropPath(droppath if self.shortcut else 0.0)
+                                  conv2d(hidden, out_channels, 1), batch_norm(out_channels))
+        self.shortcut = stride == 1 and in_channels == out_channels
+        self.drop_path = DropPath(drop_path if self.shortcut else 0.0)
 
     def forward(self, x):
-        y = x
-        for i in range(len(self.conv) - 2):
-            y = self.conv[i](y)
-        y = conv_bn(y, self.conv[-2], self.conv[-1])
-        return x + self.droppath(y) if self.shortcut else y
+        y = self.conv(x)
+        return x + self.drop_path(y) if self.shortcut else y
 
 
 class MobileNetV2(PlainNetwork):
@@ -70,24 +64,24 @@ class MobileNetV2(PlainNetwork):
     Args:
         width: multiplier of all channels; of the last convolution's only where it is above 1.
         dropout: probability in front of the classifier.
-        droppath: probability that a sample skips the last residual branch; earlier ones are skipped less.
+        drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
     """
 
     classifier_layers = ('classifier.1',)  # what a new number of classes replaces
     make_linear = staticmethod(linear)
 
-    def __init__(self, num_classes=1000, in_channels=3, width=1.0, dropout=0.2, droppath=0.0):
+    def __init__(self, num_classes=1000, in_channels=3, width=1.0, dropout=0.2, drop_path=0.0):
         super().__init__()
-        rows = []                                                  # (c_in, c_out, stride, expansion) of each block
-        stem = c_in = make_divisible(STEM * width)
+        rows = []                                                  # (before, after, stride, expansion) of each block
+        stem = before = make_divisible(STEM * width)
         for expansion, channels, depth, stride in STAGES:
-            c_out = make_divisible(channels * width)
+            after = make_divisible(channels * width)
             for i in range(depth):
-                rows.append((c_in, c_out, stride if i == 0 else 1, expansion))
-                c_in = c_out
-        blocks = [InvertedResidual(*row, droppath * i / (len(rows) - 1)) for i, row in enumerate(rows)]
+                rows.append((before, after, stride if i == 0 else 1, expansion))
+                before = after
+        blocks = [InvertedResidual(*row, drop_path * i / (len(rows) - 1)) for i, row in enumerate(rows)]
         last = make_divisible(LAST * max(1.0, width))
-        self.features = Stage(ConvNormAct(in_channels, stem, 3, 2), *blocks, ConvNormAct(c_in, last, 1))
+        self.features = Stage(ConvNormAct(in_channels, stem, 3, 2), *blocks, ConvNormAct(before, last, 1))
         self.classifier = nn.Sequential(nn.Dropout(dropout), linear(last, num_classes))
         widths = [stem, *(row[1] for row in rows)]
         self.levels, self.feature_strides = levels_of([2, *(row[2] for row in rows)])  # the last block at each stride

@@ -20,7 +20,6 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, levels_of, make_divisible
-from image_classification.layers import conv_bn
 
 STEM = 16                                                          # channels at width 1
 LARGE = [  # kernel, hidden channels, channels, squeeze-and-excitation, activation, stride: table 1 of the paper
@@ -42,26 +41,24 @@ ACTIVATIONS = {'relu': nn.ReLU, 'hardswish': nn.Hardswish, 'none': nn.Identity}
 WIDTH_RULES = ('paper', 'torchvision')
 
 
-def conv2d(c_in, c_out, kernel, stride=1, groups=1, bias=False):
+def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=False):
     """A convolution that keeps the map's size but for its stride."""
-    return Conv2D(c_in, c_out, kernel, stride, kernel // 2, groups=groups,
-                  weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * c_out))),
+    return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups,
+                  weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * out_channels))),
                   bias_attr=nn.initializer.Constant(0.0) if bias else False)
 
 
-def linear(c_in, c_out):
-    return nn.Linear(c_in, c_out, weight_attr=nn.initializer.Normal(std=0.01), bias_attr=nn.initializer.Constant(0.0))
+def linear(in_features, out_features):
+    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Normal(std=0.01),
+                     bias_attr=nn.initializer.Constant(0.0))
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution, batch norm, activation: (B, C, H, W) -> (B, c_out, H / stride, W / stride)."""
+    """Convolution, batch norm, activation: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
-    def __init__(self, c_in, c_out, kernel, act, stride=1, groups=1):
-        super().__init__(conv2d(c_in, c_out, kernel, stride, groups), nn.BatchNorm2D(c_out, momentum=0.99, epsilon=1e-3),
-                         ACTIVATIONS[act]())
-
-    def forward(self, x):
-        return self[2](conv_bn(x, self[0], self[1]))
+    def __init__(self, in_channels, out_channels, kernel, act, stride=1, groups=1):
+        super().__init__(conv2d(in_channels, out_channels, kernel, stride, groups),
+                         nn.BatchNorm2D(out_channels, momentum=0.99, epsilon=1e-3), ACTIVATIONS[act]())
 
 
 class SqueezeExcitation(nn.Layer):
@@ -79,31 +76,32 @@ class SqueezeExcitation(nn.Layer):
 
 
 class InvertedResidual(nn.Layer):
-    """1x1 up, depthwise, gates, 1x1 down: (B, C, H, W) -> (B, c_out, H / stride, W / stride). No activation at the end."""
+    """1x1 up, depthwise, gates, 1x1 down: (B, C, H, W) -> (B, C', H / stride, W / stride). No activation at the end."""
 
-    def __init__(self, c_in, hidden, c_out, kernel, squeeze, act, stride, droppath):
+    def __init__(self, in_channels, hidden, out_channels, kernel, squeeze, act, stride, drop_path):
         super().__init__()
-        layers = [ConvNormAct(c_in, hidden, 1, act)] if hidden != c_in else []
+        layers = [ConvNormAct(in_channels, hidden, 1, act)] if hidden != in_channels else []
         layers.append(ConvNormAct(hidden, hidden, kernel, act, stride, groups=hidden))
         if squeeze:
             layers.append(SqueezeExcitation(hidden))
-        self.block = nn.Sequential(*layers, ConvNormAct(hidden, c_out, 1, 'none'))
-        self.shortcut = stride == 1 and c_in == c_out
-        self.droppath = DropPath(droppath if self.shortcut else 0.0)
+        self.block = nn.Sequential(*layers, ConvNormAct(hidden, out_channels, 1, 'none'))
+        self.shortcut = stride == 1 and in_channels == out_channels
+        self.drop_path = DropPath(drop_path if self.shortcut else 0.0)
 
     def forward(self, x):
         y = self.block(x)
-        return x + self.droppath(y) if self.shortcut else y
+        return x + self.drop_path(y) if self.shortcut else y
 
 
 def scaled(blocks, hidden_units, width, rule):
-    """A table and its hidden layer at another width: [(c_in, hidden, c_out, kernel, squeeze, act, stride)], units."""
-    rows, table_in, c_in = [], STEM, make_divisible(STEM * width)
+    """A table and its hidden layer at another width: [(in_channels, hidden, out_channels, kernel, squeeze, act, stride)] and
+    units."""
+    rows, table_in, in_channels = [], STEM, make_divisible(STEM * width)
     for kernel, hidden, channels, *rest, stride in blocks:
-        c_out = make_divisible(channels * width)
-        wide = make_divisible(hidden * c_in / table_in if rule == 'paper' else hidden * width)
-        rows.append((c_in, wide, c_out, kernel, *rest, stride))
-        table_in, c_in = channels, c_out
+        out_channels = make_divisible(channels * width)
+        wide = make_divisible(hidden * in_channels / table_in if rule == 'paper' else hidden * width)
+        rows.append((in_channels, wide, out_channels, kernel, *rest, stride))
+        table_in, in_channels = channels, out_channels
     return rows, make_divisible(hidden_units * (max(1.0, width) if rule == 'paper' else width))
 
 
@@ -114,17 +112,18 @@ class MobileNetV3(PlainNetwork):
         arch: large or small.
         width: multiplier of all channels, applied by `width_rule`: paper or torchvision.
         dropout: probability in front of the classifier.
-        droppath: probability that a sample skips the last residual branch; earlier ones are skipped less.
+        drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
     """
 
     classifier_layers = ('classifier.3',)  # what a new number of classes replaces
     make_linear = staticmethod(linear)
 
-    def __init__(self, num_classes=1000, in_channels=3, arch='large', width=1.0, width_rule='paper', dropout=0.2, droppath=0.0):
+    def __init__(self, num_classes=1000, in_channels=3, arch='large', width=1.0, width_rule='paper', dropout=0.2,
+                 drop_path=0.0):
         super().__init__()
         rows, units = scaled(*ARCHITECTURES[arch], width, width_rule)
         stem, c_last = rows[0][0], rows[-1][2]
-        blocks = [InvertedResidual(*row, droppath * i / (len(rows) - 1)) for i, row in enumerate(rows)]
+        blocks = [InvertedResidual(*row, drop_path * i / (len(rows) - 1)) for i, row in enumerate(rows)]
         self.features = Stage(ConvNormAct(in_channels, stem, 3, 'hardswish', stride=2), *blocks,
                                       ConvNormAct(c_last, 6 * c_last, 1, 'hardswish'))
         self.classifier = nn.Sequential(

@@ -20,7 +20,6 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, levels_of, make_divisible
-from image_classification.layers import conv_bn
 
 STEM, LAST = 32, 1280                                              # channels at width 1
 STAGES = [  # reduction, channels, blocks, stride of the first block: the paper's table
@@ -46,19 +45,6 @@ def linear(in_features, out_features):
                      bias_attr=nn.initializer.Constant(0.0))
 
 
-class Chain(nn.Sequential):
-    """Layers one after the other, each convolution together with the batch norm behind it."""
-
-    def __init__(self, *layers):
-        super().__init__(*layers)
-        self.starts = [i for i, layer in enumerate(layers) if not isinstance(layer, nn.BatchNorm2D)]
-
-    def forward(self, x):
-        for i in self.starts:
-            x = conv_bn(x, self[i], self[i + 1]) if isinstance(self[i], nn.Conv2D) else self[i](x)
-        return x
-
-
 class SGBlock(nn.Layer):
     """Sandglass: 3x3 depthwise, 1x1 down (linear), 1x1 up, 3x3 depthwise (linear):
     (B, C, H, W) -> (B, out_channels, H / stride, W / stride).
@@ -68,14 +54,15 @@ class SGBlock(nn.Layer):
         shortcut: how many of the channels, the first ones, the input is added to; 0: no shortcut.
     """
 
-    def __init__(self, in_channels, out_channels, stride, reduction, first, last, shortcut, droppath):
+    def __init__(self, in_channels, out_channels, stride, reduction, first, last, shortcut, drop_path):
         super().__init__()
         hidden = bottleneck_width(in_channels, out_channels, reduction)
         before = [*conv_norm(in_channels, in_channels, 3, groups=in_channels), nn.ReLU6()] if first else []
         after = conv_norm(out_channels, out_channels, 3, stride, groups=out_channels) if last else []
-        self.conv = Chain(*before, *conv_norm(in_channels, hidden, 1), *conv_norm(hidden, out_channels, 1), nn.ReLU6(), *after)
+        self.conv = nn.Sequential(*before, *conv_norm(in_channels, hidden, 1),
+                                  *conv_norm(hidden, out_channels, 1), nn.ReLU6(), *after)
         self.shortcut = shortcut
-        self.drop_path = DropPath(droppath if shortcut else 0.0)
+        self.drop_path = DropPath(drop_path if shortcut else 0.0)
 
     def forward(self, x):
         y = self.conv(x)
@@ -90,13 +77,13 @@ class SGBlock(nn.Layer):
 
 def rows_of(width, identity_div):
     """One (in_channels, out_channels, stride, reduction, first, last, shortcut) per block, as `SGBlock` takes them."""
-    rows, c_in = [], make_divisible(STEM * width)
+    rows, in_channels = [], make_divisible(STEM * width)
     for reduction, channels, depth, stride in STAGES:
-        c_out = make_divisible(channels * (max(1.0, width) if channels == LAST else width))
+        out_channels = make_divisible(channels * (max(1.0, width) if channels == LAST else width))
         complete = reduction == 2 or (stride == 1 and depth == 1)  # both depthwise convolutions in the stage's first block
-        rows.append((c_in, c_out, stride, reduction, complete, complete or stride == 2, 0))
-        rows += [(c_out, c_out, 1, reduction, True, True, c_out // identity_div)] * (depth - 1)
-        c_in = c_out
+        rows.append((in_channels, out_channels, stride, reduction, complete, complete or stride == 2, 0))
+        rows += [(out_channels, out_channels, 1, reduction, True, True, out_channels // identity_div)] * (depth - 1)
+        in_channels = out_channels
     return rows
 
 
@@ -106,18 +93,18 @@ class MobileNeXt(PlainNetwork):
     Args:
         width: multiplier of all channels; of the last block's only where it is above 1.
         identity_div: shortcuts add to the first C // identity_div channels; 1 is the plain residual sum.
-        dropout: in front of the classifier. droppath: of the last block; it rises linearly from 0 at the first.
+        dropout: in front of the classifier. drop_path: of the last block; it rises linearly from 0 at the first.
     """
 
     classifier_layers = ('classifier.1',)  # what a new number of classes replaces
     make_linear = staticmethod(linear)
 
-    def __init__(self, num_classes=1000, in_channels=3, width=1.0, identity_div=1, dropout=0.2, droppath=0.0):
+    def __init__(self, num_classes=1000, in_channels=3, width=1.0, identity_div=1, dropout=0.2, drop_path=0.0):
         super().__init__()
         rows = rows_of(width, identity_div)
         stem, last = rows[0][0], rows[-1][1]
-        blocks = [SGBlock(*row, droppath * i / (len(rows) - 1)) for i, row in enumerate(rows)]
-        self.features = Stage(Chain(*conv_norm(in_channels, stem, 3, 2), nn.ReLU6()), *blocks)
+        blocks = [SGBlock(*row, drop_path * i / (len(rows) - 1)) for i, row in enumerate(rows)]
+        self.features = Stage(nn.Sequential(*conv_norm(in_channels, stem, 3, 2), nn.ReLU6()), *blocks)
         self.classifier = nn.Sequential(nn.Dropout(dropout), linear(last, num_classes))
         widths = [stem, *(row[1] for row in rows)]
         self.levels, self.feature_strides = levels_of([2, *(row[2] for row in rows)])  # the last layer at each stride

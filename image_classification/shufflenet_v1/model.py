@@ -18,7 +18,6 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.layers import Conv2D, DropPath, Network, Stage, channel_shuffle
-from image_classification.layers import conv_bn
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, std=None):
@@ -40,52 +39,24 @@ def megvii_shuffle(x, groups):
     return channel_shuffle(x, x.shape[1] // groups)
 
 
-class Stem(nn.Sequential):
-    """(B, C, H, W) -> (B, C', H/2, W/2)."""
-
-    def __init__(self, in_channels, out_channels):
-        super().__init__(conv2d(in_channels, out_channels, 3, 2, std=0.01), batch_norm(out_channels), nn.ReLU())
-
-    def forward(self, x):
-        conv, bn, act = self
-        return act(conv_bn(x, conv, bn))
-
-
-class Inner(nn.Sequential):
-    """1x1 in groups, then depthwise without activation: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
-
-    def __init__(self, in_channels, out_channels, stride, groups):
-        super().__init__(conv2d(in_channels, out_channels, 1, groups=groups), batch_norm(out_channels), nn.ReLU(),
-                         conv2d(out_channels, out_channels, 3, stride, groups=out_channels), batch_norm(out_channels))
-
-    def forward(self, x):
-        pw, pw_bn, act, dw, dw_bn = self
-        return conv_bn(act(conv_bn(x, pw, pw_bn)), dw, dw_bn)
-
-
-class Outer(nn.Sequential):
-    """1x1 in groups, linear: (B, C, H, W) -> (B, C', H, W)."""
-
-    def __init__(self, in_channels, out_channels, groups):
-        super().__init__(conv2d(in_channels, out_channels, 1, groups=groups), batch_norm(out_channels))
-
-    def forward(self, x):
-        conv, bn = self
-        return conv_bn(x, conv, bn)
-
-
 class Unit(nn.Layer):
-    """(B, C, H, W) -> (B, C', H / stride, W / stride). With stride 1 (C' = C) a residual sum; with stride 2 the pooled input
-    and the branch, which gives the channels that it lacks, stand side by side."""
+    """1x1 in groups, depthwise without activation, shuffle, 1x1 in groups: (B, C, H, W) -> (B, C', H / stride, W / stride).
 
-    def __init__(self, in_channels, out_channels, stride, groups, first_groups, droppath):
+    With stride 1 (C' = C) a residual sum; with stride 2 the pooled input and the branch, which gives the channels that it
+    lacks, stand side by side.
+    """
+
+    def __init__(self, in_channels, out_channels, stride, groups, first_groups, drop_path):
         super().__init__()
         hidden = out_channels // 4
         self.groups, self.stride = groups, stride
-        self.branch_main_1 = Inner(in_channels, hidden, stride, first_groups)
-        self.branch_main_2 = Outer(hidden, out_channels if stride == 1 else out_channels - in_channels, groups)
+        added = out_channels if stride == 1 else out_channels - in_channels
+        self.branch_main_1 = nn.Sequential(
+            conv2d(in_channels, hidden, 1, groups=first_groups), batch_norm(hidden), nn.ReLU(),
+            conv2d(hidden, hidden, 3, stride, groups=hidden), batch_norm(hidden))
+        self.branch_main_2 = nn.Sequential(conv2d(hidden, added, 1, groups=groups), batch_norm(added))
         self.branch_proj = nn.AvgPool2D(3, 2, 1, exclusive=False) if stride == 2 else None
-        self.drop_path = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x):
         out = self.branch_main_1(x)
@@ -103,20 +74,20 @@ class ShuffleNetV1(Network):
     Args:
         groups: of every 1x1 convolution but the first. stem: channels of the first convolution.
         repeats, channels: units and output channels of stages 2, 3 and 4, at strides 8, 16 and 32.
-        dropout: in front of the classifier. droppath: of the last unit; it rises linearly from 0 at the first.
+        dropout: in front of the classifier. drop_path: of the last unit; it rises linearly from 0 at the first.
     """
 
     classifier_layers = ('classifier.0',)  # what a new number of classes replaces
 
-    def __init__(self, num_classes, in_channels, groups, stem, repeats, channels, dropout=0.0, droppath=0.0):
+    def __init__(self, num_classes, in_channels, groups, stem, repeats, channels, dropout=0.0, drop_path=0.0):
         super().__init__()
-        self.first_conv = Stem(in_channels, stem)
+        self.first_conv = nn.Sequential(conv2d(in_channels, stem, 3, 2, std=0.01), batch_norm(stem), nn.ReLU())
         self.maxpool = nn.MaxPool2D(3, 2, 1)
         units, width, last = [], stem, max(1, sum(repeats) - 1)
         for count, out in zip(repeats, channels):
             for i in range(count):
                 first_groups = groups if units else 1
-                units.append(Unit(width, out, 1 if i else 2, groups, first_groups, droppath * len(units) / last))
+                units.append(Unit(width, out, 1 if i else 2, groups, first_groups, drop_path * len(units) / last))
                 width = out
         self.features = Stage(*units)
         self.dropout = nn.Dropout(dropout)
@@ -150,7 +121,7 @@ def build_model(cfg):
     _check(net)
     return ShuffleNetV1(
         num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, groups=net.GROUPS, stem=net.STEM_CHANNELS,
-        repeats=net.REPEATS, channels=net.CHANNELS, dropout=model.DROPOUT, droppath=model.DROPPATH)
+        repeats=net.REPEATS, channels=net.CHANNELS, dropout=model.DROPOUT, drop_path=model.DROPPATH)
 
 
 def _check(net):

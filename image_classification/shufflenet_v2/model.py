@@ -17,7 +17,6 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.layers import Conv2D, DropPath, Network, Stage, channel_shuffle, pytorch_uniform
-from image_classification.layers import conv_bn
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
@@ -37,22 +36,6 @@ class ConvNormReLU(nn.Sequential):
     def __init__(self, in_channels, out_channels, kernel, stride=1):
         super().__init__(conv2d(in_channels, out_channels, kernel, stride), nn.BatchNorm2D(out_channels), nn.ReLU())
 
-    def forward(self, x):
-        conv, bn, act = self
-        return act(conv_bn(x, conv, bn))
-
-
-class Shortcut(nn.Sequential):
-    """The lesser branch of a unit that halves the map, depthwise then 1x1: (B, C, H, W) -> (B, C', H/2, W/2)."""
-
-    def __init__(self, in_channels, out_channels):
-        super().__init__(conv2d(in_channels, in_channels, 3, 2, groups=in_channels), nn.BatchNorm2D(in_channels),
-                         conv2d(in_channels, out_channels, 1), nn.BatchNorm2D(out_channels), nn.ReLU())
-
-    def forward(self, x):
-        dw, dw_bn, pw, pw_bn, act = self
-        return act(conv_bn(conv_bn(x, dw, dw_bn), pw, pw_bn))
-
 
 class Branch(nn.Sequential):
     """1x1, depthwise, 1x1; no activation behind the depthwise one: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
@@ -62,19 +45,16 @@ class Branch(nn.Sequential):
                          conv2d(out_channels, out_channels, 3, stride, groups=out_channels), nn.BatchNorm2D(out_channels),
                          conv2d(out_channels, out_channels, 1), nn.BatchNorm2D(out_channels), nn.ReLU())
 
-    def forward(self, x):
-        pw_in, in_bn, in_act, dw, dw_bn, pw_out, out_bn, out_act = self
-        x = in_act(conv_bn(x, pw_in, in_bn))
-        return out_act(conv_bn(conv_bn(x, dw, dw_bn), pw_out, out_bn))
-
 
 class DownUnit(nn.Layer):
     """Both branches see the whole map: (B, C, H, W) -> (B, C', H/2, W/2)."""
 
     def __init__(self, in_channels, out_channels):
         super().__init__()
-        self.branch1 = Shortcut(in_channels, out_channels // 2)
-        self.branch2 = Branch(in_channels, out_channels // 2, 2)
+        half = out_channels // 2
+        self.branch1 = nn.Sequential(conv2d(in_channels, in_channels, 3, 2, groups=in_channels), nn.BatchNorm2D(in_channels),
+                                     conv2d(in_channels, half, 1), nn.BatchNorm2D(half), nn.ReLU())
+        self.branch2 = Branch(in_channels, half, 2)
 
     def forward(self, x):
         return channel_shuffle(paddle.concat([self.branch1(x), self.branch2(x)], axis=1), 2)
@@ -83,10 +63,10 @@ class DownUnit(nn.Layer):
 class Unit(nn.Layer):
     """One half of the channels passes as it is, the other through the branch; then both mix: (B, C, H, W), same shape."""
 
-    def __init__(self, channels, droppath):
+    def __init__(self, channels, drop_path):
         super().__init__()
         self.branch2 = Branch(channels // 2, channels // 2, 1)
-        self.drop_path = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x):
         kept, half = x.chunk(2, axis=1)                            # (B, C/2, H, W) each
@@ -103,15 +83,15 @@ class ShuffleNetV2(Network):
         stem: channels of the first convolution.
         repeats, channels: units and output channels of stages 2, 3 and 4, at strides 8, 16 and 32.
         head: channels of the last 1x1 convolution.
-        dropout: in front of the classifier. droppath: of the last unit; it rises linearly from 0 at the first.
+        dropout: in front of the classifier. drop_path: of the last unit; it rises linearly from 0 at the first.
     """
 
     classifier_layers = ('fc',)  # what a new number of classes replaces
 
-    def __init__(self, num_classes, in_channels, stem, repeats, channels, head, dropout=0.0, droppath=0.0):
+    def __init__(self, num_classes, in_channels, stem, repeats, channels, head, dropout=0.0, drop_path=0.0):
         super().__init__()
         last = max(1, sum(repeats) - 1)
-        rates = [droppath * i / last for i in range(sum(repeats))]
+        rates = [drop_path * i / last for i in range(sum(repeats))]
         self.conv1 = ConvNormReLU(in_channels, stem, 3, 2)
         self.maxpool = nn.MaxPool2D(3, 2, 1)
         self.stage2 = self._stage(stem, channels[0], rates[:repeats[0]])
@@ -156,4 +136,4 @@ def build_model(cfg):
         raise UserError(f'MODEL.SHUFFLENET.CHANNELS is {net.CHANNELS}; wanted even numbers: a unit halves its channels')
     return ShuffleNetV2(
         num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, stem=net.STEM_CHANNELS, repeats=net.REPEATS,
-        channels=net.CHANNELS, head=net.HEAD_CHANNELS, dropout=model.DROPOUT, droppath=model.DROPPATH)
+        channels=net.CHANNELS, head=net.HEAD_CHANNELS, dropout=model.DROPOUT, drop_path=model.DROPPATH)

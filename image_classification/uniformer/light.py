@@ -18,7 +18,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.layers import Network, Stage, check_size
-from image_classification.uniformer.model import (CBlock, HeadEmbedding, PatchEmbed, SABlock, droppath_rates,
+from image_classification.uniformer.model import (CBlock, HeadEmbedding, PatchEmbed, SABlock, drop_path_rates,
                                                   layer_scale, linear, scaled)
 
 
@@ -94,7 +94,7 @@ class UniFormerLight(Network):
     """
 
     def __init__(self, num_classes=1000, in_channels=3, depths=(2, 5, 8, 2), dims=(56, 112, 224, 448), head_dim=28,
-                 mlp_ratio=3.0, qkv_bias=True, qk_scale=0.0, conv_stem=True, init_scale=0.0, dropout=0.0, droppath=0.0,
+                 mlp_ratio=3.0, qkv_bias=True, qk_scale=0.0, conv_stem=True, init_scale=0.0, dropout=0.0, drop_path=0.0,
                  attn_dropout=0.0, keep_ratio=0.5, trade_off=0.5):
         super().__init__()
         self.least = 29 if conv_stem else 32                       # smallest side of an image: 8 pixels behind the stem
@@ -103,7 +103,7 @@ class UniFormerLight(Network):
         self.patch_embed2, self.patch_embed3, self.patch_embed4 = map(PatchEmbed, dims[:3], dims[1:], (2, 2, 2))
         self.cls_upsample = linear(dims[2], dims[3])
         self.pos_drop = nn.Dropout(dropout)
-        rates = droppath_rates(droppath, depths)
+        rates = drop_path_rates(drop_path, depths)
         self.blocks1, self.blocks2 = (
             Stage(*(CBlock(dim, mlp_ratio, dropout, rate, init_scale) for rate in stage))
             for dim, stage in zip(dims[:2], rates[:2]))

@@ -43,7 +43,7 @@ def scaled(branch, gamma):
     return branch if gamma is None else gamma * branch
 
 
-def droppath_rates(rate, depths):
+def drop_path_rates(rate, depths):
     """Rising evenly from 0 in the first block to `rate` in the last: one list per stage."""
     rates = [rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
     return [rates[sum(depths[:i]):sum(depths[:i + 1])] for i in range(len(depths))]
@@ -92,7 +92,7 @@ class Attention(nn.Layer):
 class CBlock(nn.Layer):
     """Local block: (B, C, H, W) -> (B, C, H, W). `init_scale`: initial layer scale, 0 for none."""
 
-    def __init__(self, dim, mlp_ratio, dropout, droppath, init_scale=0.0):
+    def __init__(self, dim, mlp_ratio, dropout, drop_path, init_scale=0.0):
         super().__init__()
         self.gamma_1 = layer_scale(self, [1, dim, 1, 1], init_scale)
         self.gamma_2 = layer_scale(self, [1, dim, 1, 1], init_scale)
@@ -101,7 +101,7 @@ class CBlock(nn.Layer):
         self.conv1 = conv2d(dim, dim)
         self.conv2 = conv2d(dim, dim)
         self.attn = conv2d(dim, dim, 5, padding=2, groups=dim)     # between conv1 and conv2: the local relations
-        self.drop_path = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
         self.norm2 = nn.BatchNorm2D(dim)
         self.mlp = Mlp(conv2d, dim, mlp_ratio, dropout)
 
@@ -114,14 +114,14 @@ class CBlock(nn.Layer):
 class SABlock(nn.Layer):
     """Global block: (B, C, H, W) -> (B, C, H, W). `init_scale`: initial layer scale, 0 for none."""
 
-    def __init__(self, dim, heads, mlp_ratio, qkv_bias, qk_scale, attn_dropout, dropout, droppath, init_scale):
+    def __init__(self, dim, heads, mlp_ratio, qkv_bias, qk_scale, attn_dropout, dropout, drop_path, init_scale):
         super().__init__()
         self.gamma_1 = layer_scale(self, [dim], init_scale)
         self.gamma_2 = layer_scale(self, [dim], init_scale)
         self.pos_embed = conv2d(dim, dim, 3, padding=1, groups=dim)
         self.norm1 = nn.LayerNorm(dim, epsilon=1e-6)
         self.attn = Attention(dim, heads, qkv_bias, qk_scale, attn_dropout, dropout)
-        self.drop_path = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(dim, epsilon=1e-6)
         self.mlp = Mlp(linear, dim, mlp_ratio, dropout)
 
@@ -180,11 +180,11 @@ class UniFormer(Network):
         qk_scale: factor of the attention scores, 0: 1 / sqrt(head_dim).
         conv_stem: embed overlapping patches, also between stages.
         init_scale: initial layer scale of the global blocks, 0: none.
-        dropout, droppath, attn_dropout: probabilities, see `config.py`.
+        dropout, drop_path, attn_dropout: probabilities, see `config.py`.
     """
 
     def __init__(self, num_classes=1000, in_channels=3, depths=(3, 4, 8, 3), dims=(64, 128, 320, 512), head_dim=64,
-                 mlp_ratio=4.0, qkv_bias=True, qk_scale=0.0, conv_stem=False, init_scale=0.0, dropout=0.0, droppath=0.0,
+                 mlp_ratio=4.0, qkv_bias=True, qk_scale=0.0, conv_stem=False, init_scale=0.0, dropout=0.0, drop_path=0.0,
                  attn_dropout=0.0):
         super().__init__()
         self.least = 1 if conv_stem else 32                        # smallest side of an image
@@ -195,7 +195,7 @@ class UniFormer(Network):
             self.patch_embed1 = PatchEmbed(in_channels, dims[0], 4)
             self.patch_embed2, self.patch_embed3, self.patch_embed4 = map(PatchEmbed, dims[:3], dims[1:], (2, 2, 2))
         self.pos_drop = nn.Dropout(dropout)
-        rates = droppath_rates(droppath, depths)
+        rates = drop_path_rates(drop_path, depths)
         self.blocks1, self.blocks2 = (Stage(*(CBlock(dim, mlp_ratio, dropout, rate) for rate in stage))
                                       for dim, stage in zip(dims[:2], rates[:2]))
         self.blocks3, self.blocks4 = (
@@ -234,7 +234,7 @@ def build_model(cfg):
     values = {'num_classes': model.NUM_CLASSES, 'in_channels': model.IN_CHANNELS, 'depths': uniformer.DEPTHS,
               'dims': uniformer.DIMS, 'head_dim': uniformer.HEAD_DIM, 'mlp_ratio': uniformer.MLP_RATIO,
               'qkv_bias': uniformer.QKV_BIAS, 'qk_scale': uniformer.QK_SCALE, 'conv_stem': uniformer.CONV_STEM,
-              'init_scale': uniformer.LAYER_SCALE, 'dropout': model.DROPOUT, 'droppath': model.DROPPATH,
+              'init_scale': uniformer.LAYER_SCALE, 'dropout': model.DROPOUT, 'drop_path': model.DROPPATH,
               'attn_dropout': model.ATTENTION_DROPOUT}
     if not uniformer.LIGHT.ENABLED:
         return UniFormer(**values)

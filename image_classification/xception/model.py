@@ -7,7 +7,7 @@ Decided where implementations differ:
 - *The shortcut sees the block's input, not its rectified input.* Ports that open the residual branch with an in-place ReLU
   change the shortcut as well, and with it the output.
 - *The stem's two convolutions have no padding*, everything later has: 299 px give maps of 149, 147, 74, 37, 19 and 10.
-- *Stochastic depth* (`droppath`) is an addition, off by default; its rate grows linearly from block to block.
+- *Stochastic depth* (`drop_path`) is an addition, off by default; its rate grows linearly from block to block.
 """
 import math
 
@@ -55,11 +55,11 @@ class Block(nn.Layer):
     where the shape changes.
     """
 
-    def __init__(self, widths, stride=1, start_with_relu=True, droppath=0.0):
+    def __init__(self, widths, stride=1, start_with_relu=True, drop_path=0.0):
         super().__init__()
         layers = []
-        for c_in, c_out in zip(widths, widths[1:]):
-            layers += [nn.ReLU(), SeparableConv2d(c_in, c_out), batch_norm(c_out)]
+        for in_channels, out_channels in zip(widths, widths[1:]):
+            layers += [nn.ReLU(), SeparableConv2d(in_channels, out_channels), batch_norm(out_channels)]
         if not start_with_relu:
             del layers[0]
         if stride != 1:
@@ -69,7 +69,7 @@ class Block(nn.Layer):
         if stride != 1 or widths[0] != widths[-1]:
             self.skip = conv2d(widths[0], widths[-1], 1, stride)
             self.skipbn = batch_norm(widths[-1])
-        self.drop_path = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x):
         shortcut = x if self.skip is None else self.skipbn(self.skip(x))
@@ -81,10 +81,10 @@ class Xception(Network):
 
     Args:
         middle_blocks: blocks of the middle flow; eight in the paper.
-        dropout: in front of the classifier. droppath: of the last block, growing linearly from 0 at the first.
+        dropout: in front of the classifier. drop_path: of the last block, growing linearly from 0 at the first.
     """
 
-    def __init__(self, num_classes=1000, in_channels=3, middle_blocks=8, dropout=0.0, droppath=0.0):
+    def __init__(self, num_classes=1000, in_channels=3, middle_blocks=8, dropout=0.0, drop_path=0.0):
         super().__init__()
         self.conv1 = conv2d(in_channels, 32, 3, 2)
         self.bn1 = batch_norm(32)
@@ -95,7 +95,7 @@ class Xception(Network):
                 ((728, 728, 1024), 2)]                                                       # exit flow
         self.count = len(plan)                                     # blocks, named block1 to block12
         for i, (widths, stride) in enumerate(plan):
-            self.add_sublayer(f'block{i + 1}', Block(widths, stride, i > 0, droppath * i / (len(plan) - 1)))
+            self.add_sublayer(f'block{i + 1}', Block(widths, stride, i > 0, drop_path * i / (len(plan) - 1)))
         self.conv3 = SeparableConv2d(1024, 1536)
         self.bn3 = batch_norm(1536)
         self.conv4 = SeparableConv2d(1536, 2048)
@@ -147,4 +147,4 @@ def build_model(cfg):
     if middle_blocks < 0:
         raise UserError(f'MODEL.XCEPTION.MIDDLE_BLOCKS is {middle_blocks}; wanted 0 or more, 8 for the published weights')
     return Xception(num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, middle_blocks=middle_blocks,
-                    dropout=model.DROPOUT, droppath=model.DROPPATH)
+                    dropout=model.DROPOUT, drop_path=model.DROPPATH)

@@ -197,7 +197,7 @@ def test_m0s_classifier_does_not_fit_its_backbone_whose_kernels_differ():
 
 def test_is_built_from_plain_values():
     model = EfficientViT(3, 0.1, in_channels=4, dims=[32, 48, 64], depths=[1, 1, 1], num_heads=[1, 2, 4],
-                         key_dims=[4, 8, 8], windows=[2, 2, 1], kernels=[3, 3, 3, 5], stride=8, droppath=0.1)
+                         key_dims=[4, 8, 8], windows=[2, 2, 1], kernels=[3, 3, 3, 5], stride=8, drop_path=0.1)
     assert model(paddle.rand((2, 4, 32, 32))).shape == [2, 3]
 
 

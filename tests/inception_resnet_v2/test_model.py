@@ -36,7 +36,7 @@ def test_branches_are_scaled_and_the_last_block_is_bare():
 
 def test_drop_path_rises_from_the_first_block_to_the_last():
     model = ic.create_model('inception_resnet_v2', drop_path=0.39)
-    drops = [block.droppath.p for block in [*model.repeat, *model.repeat_1, *model.repeat_2, model.block8]]
+    drops = [block.drop_path.p for block in [*model.repeat, *model.repeat_1, *model.repeat_2, model.block8]]
     assert drops == pytest.approx([0.01 * i for i in range(40)])
 
 

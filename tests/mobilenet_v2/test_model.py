@@ -41,8 +41,8 @@ def test_any_size_of_picture_works():
 
 
 def test_stochastic_depth_grows_and_spares_blocks_without_shortcut():
-    model = MobileNetV2(width=0.35, droppath=0.16)
-    rates = [layer.droppath.p for layer in model.features if hasattr(layer, 'droppath')]
+    model = MobileNetV2(width=0.35, drop_path=0.16)
+    rates = [layer.drop_path.p for layer in model.features if hasattr(layer, 'drop_path')]
     assert [i for i, rate in enumerate(rates) if rate] == [2, 4, 5, 7, 8, 9, 11, 12, 14, 15]
     assert rates[2] == pytest.approx(0.02) and rates[15] == pytest.approx(0.15)
 

@@ -75,9 +75,9 @@ def test_any_size_of_picture_works():
 
 
 def test_stochastic_depth_grows_and_spares_blocks_without_shortcut():
-    blocks = [layer for layer in MobileNetV3(arch='small', droppath=0.2).features if isinstance(layer, InvertedResidual)]
-    assert [i for i, block in enumerate(blocks) if block.droppath.p] == [2, 4, 5, 7, 9, 10]
-    assert blocks[10].droppath.p == pytest.approx(0.2)
+    blocks = [layer for layer in MobileNetV3(arch='small', drop_path=0.2).features if isinstance(layer, InvertedResidual)]
+    assert [i for i, block in enumerate(blocks) if block.drop_path.p] == [2, 4, 5, 7, 9, 10]
+    assert blocks[10].drop_path.p == pytest.approx(0.2)
 
 
 def test_dropout_acts_in_training_only():

@@ -26,7 +26,7 @@ def test_the_last_block_only_widens():
 
 
 def test_the_identity_multiplier_adds_the_input_to_the_first_channels_only():
-    block = SGBlock(12, 12, 1, 6, first=True, last=True, shortcut=4, droppath=0.0).eval()
+    block = SGBlock(12, 12, 1, 6, first=True, last=True, shortcut=4, drop_path=0.0).eval()
     x = paddle.rand((2, 12, 7, 7))
     added = (block(x) - block.conv(x)).numpy()
     np.testing.assert_allclose(added[:, :4], x[:, :4].numpy(), atol=1e-6)

@@ -35,7 +35,7 @@ def test_only_the_first_pointwise_convolution_of_stage_2_has_no_groups():
 
 
 def test_the_pooled_shortcut_counts_the_zeros_of_the_padding():
-    unit = Unit(4, 16, 2, groups=1, first_groups=1, droppath=0.0)
+    unit = Unit(4, 16, 2, groups=1, first_groups=1, drop_path=0.0)
     corner = unit(paddle.ones((1, 4, 4, 4)))[0, :4, 0, 0]
     np.testing.assert_allclose(corner.numpy(), 4 / 9, rtol=1e-6)
 

@@ -29,7 +29,7 @@ def test_takes_any_size_and_gives_a_map_per_stride(height, width):
 
 
 def test_a_skipped_unit_only_shuffles():
-    unit = Unit(8, droppath=0.5).train()
+    unit = Unit(8, drop_path=0.5).train()
     unit.drop_path.p = 1.0 - 1e-9                                  # skips every sample
     x = paddle.rand((4, 8, 5, 5))
     np.testing.assert_array_equal(unit(x).numpy(), channel_shuffle(x, 2).numpy())

@@ -97,7 +97,7 @@ def test_an_image_is_classified_the_same_whatever_its_batch_mates():
 
 
 @pytest.mark.parametrize('option', [{}, {'keep_ratio': 1.0}, {'keep_ratio': 0.3}, {'conv_stem': False}, {'qkv_bias': False},
-                                    {'init_scale': 0.1}, {'dropout': 0.1, 'droppath': 0.1, 'attn_dropout': 0.1}])
+                                    {'init_scale': 0.1}, {'dropout': 0.1, 'drop_path': 0.1, 'attn_dropout': 0.1}])
 def test_every_option_trains_every_parameter(option):
     model = UniFormerLight(**TINY, **option)
     logits, cls_logits = model(paddle.rand((4, 3, 64, 64)))

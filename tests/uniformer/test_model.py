@@ -75,12 +75,12 @@ def test_images_below_one_patch_are_refused():
 
 
 def test_stochastic_depth_rises_from_block_to_block():
-    model = UniFormer(droppath=0.4, **TINY)
+    model = UniFormer(drop_path=0.4, **TINY)
     rates = [block.drop_path.p for stage in (model.blocks1, model.blocks2, model.blocks3, model.blocks4) for block in stage]
     assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
 
 
-@pytest.mark.parametrize('option', [{'dropout': 0.5}, {'attn_dropout': 0.5}, {'droppath': 0.9}])
+@pytest.mark.parametrize('option', [{'dropout': 0.5}, {'attn_dropout': 0.5}, {'drop_path': 0.9}])
 def test_each_dropout_acts_in_training_only(option):
     paddle.seed(0)
     model = UniFormer(**TINY, **option).eval()
