@@ -1,21 +1,31 @@
-"""Batch norms folded into the layers in front of them, for evaluation."""
+"""A network for evaluation alone: what engines like better than the network's own layers, and batch norms folded away.
+
+A family says in `<family>/reparameterize.py` what it has to say to engines. The file is found by its name; it, and each name in
+it, may be missing:
+
+- `FORMS`, {class of a layer: function}. The function is called once for each such layer of a copy in evaluation mode, without
+  gradients, and changes it in place: new values for its parameters and, for another `forward`, a subclass: `layer.__class__ =
+  Form`. The outputs must stay the same but for rounding. A class is looked up exactly, so that a form is not changed again.
+- `products(network)` does the same for Paddle Inference where 1x1 convolutions are faster as matrix products.
+- `ONEDNN = 'convolutions'`: Paddle Inference is faster where oneDNN computes the convolutions alone ('all': all that it can).
+"""
 import copy
 
 import paddle
 from paddle import nn
 
-from image_classification.layers import set_parameter
+from image_classification.layers import beside, network_of, set_parameter
 
 _NORMS = (nn.BatchNorm1D, nn.BatchNorm2D)
 
 
 def fuse(model):
-    """A copy like that of `fix` in which, moreover, each batch norm that directly follows a convolution or a linear layer,
-    or directly precedes a linear layer, is part of it; the same outputs but for rounding.
+    """A copy like that of `reparameterize` in which, moreover, each batch norm that directly follows a convolution or a linear
+    layer, or directly precedes a linear layer, is part of it; the same outputs but for rounding.
 
     Which layers follow each other is seen on one image of the configuration's size. Norms elsewhere stay.
     """
-    model = fix(model)
+    model = reparameterize(model)
     for first, second in _neighbours(model):
         if isinstance(second, _NORMS):
             _fold_behind(first, second)
@@ -25,17 +35,27 @@ def fuse(model):
     return model
 
 
-def fix(model):
-    """A copy of the network for evaluation without dropout, in which layers that derive something from their weights in each
-    pass, as EfficientViT its attention biases, have done so once: those with a method `fix`. The same outputs but for rounding.
+@paddle.no_grad()
+def reparameterize(model, products=False):
+    """A copy of a network, or of a `FeatureExtractor`, for evaluation: without dropout, and each layer in the form that the
+    family's `reparameterize.py` gives it. The same outputs but for rounding.
+
+    With `products`, moreover, the 1x1 convolutions are matrix products, if the family says so.
     """
     model = copy.deepcopy(model)
     model.eval()
+    network = network_of(model)
+    file = beside(network, 'reparameterize')
+    forms = getattr(file, 'FORMS', {})
     for layer in model.sublayers(include_self=True):
         if isinstance(layer, nn.Dropout):
             _replace(model, layer, nn.Identity())                  # Paddle Inference would copy
-        if hasattr(layer, 'fix') and not getattr(layer, 'fixed', False):
+        if type(layer) in forms:
+            forms[type(layer)](layer)
+        elif hasattr(layer, 'fix') and not getattr(layer, 'fixed', False):
             layer.fix()
+    if products and hasattr(file, 'products'):
+        file.products(network)
     return model
 
 

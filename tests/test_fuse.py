@@ -2,7 +2,7 @@ import paddle
 from paddle import nn
 
 import image_classification as ic
-from image_classification.fuse import fix
+from image_classification.fuse import reparameterize
 
 
 def test_a_network_whose_norms_all_follow_convolutions_has_none_left():
@@ -41,10 +41,10 @@ def test_a_norm_that_others_read_as_well_stays():
 def test_a_network_for_export_derives_its_tables_once_and_has_no_dropout():
     model = ic.create_model('mobileformer_26m', drop_rate=0.1)
     model.eval()
-    fixed, x = fix(model), paddle.randn([2, 3, 64, 64])
+    fixed, x = reparameterize(model), paddle.randn([2, 3, 64, 64])
     assert not any(isinstance(layer, nn.Dropout) for layer in fixed.sublayers())
     assert any(isinstance(layer, nn.BatchNorm2D) for layer in fixed.sublayers())
     assert all(layer.fixed for layer in fixed.sublayers() if hasattr(layer, 'fix'))
     expected = model(x)
     assert ((fixed(x) - expected).abs().max() < 1e-4 * expected.std()).item()
-    assert ((fix(fixed)(x) - expected).abs().max() < 1e-4 * expected.std()).item()
+    assert ((reparameterize(fixed)(x) - expected).abs().max() < 1e-4 * expected.std()).item()

@@ -7,13 +7,8 @@ import image_classification
 from image_classification.deploy.static import Deployed
 from image_classification.deploy.verify import eager
 from image_classification.errors import UserError
-from image_classification.layers import FeatureExtractor
+from image_classification.layers import network_of
 from image_classification.weights.pretrained import DEFAULT
-
-
-def network_of(model):
-    """The network that bears the configuration: `model` itself, or the one whose feature maps it gives."""
-    return model.network if isinstance(model, FeatureExtractor) else model
 
 
 def examine(model, preprocess, class_names, softmax):

@@ -11,12 +11,13 @@ from image_classification.datasets import Preprocess
 from image_classification.deploy.formats import lite
 from image_classification.deploy.formats import onnx_format
 from image_classification.deploy.formats import triton
-from image_classification.deploy.description import describe, examine, network_of, output_names, write_yaml
-from image_classification.deploy.static import on_cpu, to_static
+from image_classification.deploy.description import describe, examine, output_names, write_yaml
+from image_classification.deploy.static import on_cpu, onednn_of, to_static
 from image_classification.deploy.verify import keep_largest, reason, run_child, verify
 from image_classification.errors import UserError
 from image_classification.files import new_directory
 from image_classification.cpu.tracing import for_paddle_inference
+from image_classification.layers import network_of
 from image_classification.weights import write_safetensors
 
 FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton')
@@ -126,8 +127,7 @@ def _write(order, directory, free, sizes):
     if 'lite' in order.formats:
         report['lite'] = lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported)
     write_yaml(directory / 'inference.yaml', content)              # the engines read in it what they are given
-    onednn = getattr(network_of(order.model), 'onednn', 'all')
-    verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels, onednn)
+    verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels, onednn_of(order.model))
     content['output']['names'] = verified[next(iter(verified))]['outputs']
     content['differences'] = _largest(verified)                    # from the network, per batch size
     content['engines'] = verified
@@ -140,7 +140,7 @@ def _write(order, directory, free, sizes):
 
 def _trace(order, prefix, shape, for_paddle):
     pixels = order.preprocess if order.pixels else None
-    products = for_paddle and getattr(network_of(order.model), 'onednn', 'all') == 'depthwise'
+    products = for_paddle and onednn_of(order.model) == 'depthwise'
     try:
         with for_paddle_inference() if products else contextlib.nullcontext():
             paddle.jit.save(to_static(order.model, shape, order.softmax, pixels), prefix)

@@ -6,21 +6,22 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.fuse import fix
+from image_classification.fuse import reparameterize
+from image_classification.layers import beside, network_of
 
 
 class Deployed(nn.Layer):
     """A copy of `network` on the CPU, in evaluation mode: (B, C, H, W) -> logits or, with `softmax`, probabilities
     (B, num_classes). With `pixels`, a `Preprocess`, it takes uint8 (B, H, W, C). To be built and used within `on_cpu`.
 
-    `fixed`: as `fuse.fix` makes it. Not `fuse`: the engines fold batch norms themselves (MobileNetV3-small, EfficientViT-M0:
+    `fixed`: as `fuse.reparameterize` makes it. Not `fuse`: the engines fold batch norms themselves (MobileNetV3-small, EfficientViT-M0:
     no difference), and in Paddle Inference without oneDNN the bias of a convolution costs more than the norm.
     """
 
     def __init__(self, network, softmax=False, pixels=None, fixed=False):
         super().__init__()
         self.pixels = Pixels(pixels) if pixels else nn.Identity()
-        self.network = fix(network) if fixed else copy.deepcopy(network)
+        self.network = reparameterize(network) if fixed else copy.deepcopy(network)
         self.softmax = softmax
         self.to(device='cpu')
         self.eval()
@@ -57,6 +58,13 @@ def to_static(network, shape, softmax=False, pixels=None):
         shape = [shape[0], *shape[2:], shape[1]]                   # (B, H, W, C)
     spec = paddle.static.InputSpec(shape, 'uint8' if pixels else 'float32', 'image')
     return paddle.jit.to_static(Deployed(network, softmax, pixels, fixed=True), input_spec=[spec], full_graph=True)
+
+
+def onednn_of(model):
+    """What oneDNN should compute in Paddle Inference, as the network's family says in `reparameterize.py`: 'all' that it can, or
+    the 'convolutions' alone."""
+    network = network_of(model)
+    return getattr(beside(network, 'reparameterize'), 'ONEDNN', getattr(network, 'onednn', 'all'))
 
 
 @contextlib.contextmanager

@@ -3,17 +3,17 @@ from image_classification.cpu.conv_bn import conv_bn
 from image_classification.cpu.convolution import Conv2D
 from image_classification.layers.drop_path import DropPath
 from image_classification.layers.dynamic_relu import dynamic_relu
-from image_classification.layers.features import FeatureExtractor
+from image_classification.layers.features import FeatureExtractor, network_of
 from image_classification.layers.heads import merge_heads, read_map, softmax_of_tokens, split_heads
 from image_classification.layers.inception import BasicConv2d, Branches
 from image_classification.layers.initializers import pytorch_uniform, set_parameter
-from image_classification.layers.network import Network, PlainNetwork, check_size, levels_of
+from image_classification.layers.network import Network, PlainNetwork, beside, check_size, levels_of
 from image_classification.layers.shuffle import channel_shuffle
 from image_classification.layers.stage import Stage, set_checkpointing
 from image_classification.layers.statistics import running_statistics
 from image_classification.layers.width import check_width, make_divisible
 
 __all__ = ['BasicConv2d', 'Branches', 'Conv2D', 'DropPath', 'FeatureExtractor', 'Network', 'PlainNetwork', 'Stage',
-           'channel_shuffle', 'check_size', 'check_width', 'conv_bn', 'dynamic_relu', 'levels_of', 'make_divisible',
-           'merge_heads', 'pytorch_uniform', 'read_map', 'running_statistics', 'set_checkpointing', 'set_parameter',
+           'beside', 'channel_shuffle', 'check_size', 'check_width', 'conv_bn', 'dynamic_relu', 'levels_of', 'make_divisible',
+           'merge_heads', 'network_of', 'pytorch_uniform', 'read_map', 'running_statistics', 'set_checkpointing', 'set_parameter',
            'softmax_of_tokens', 'split_heads']

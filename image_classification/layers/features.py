@@ -4,6 +4,11 @@ from paddle import nn
 from image_classification.errors import UserError
 
 
+def network_of(model):
+    """The network itself: `model`, or the one whose feature maps it gives."""
+    return model.network if isinstance(model, FeatureExtractor) else model
+
+
 class FeatureExtractor(nn.Layer):
     """(B, 3, H, W) -> list of maps (B, channels[i], H / strides[i], W / strides[i]), finest first.
 

@@ -1,4 +1,6 @@
 """What the networks of the library have in common."""
+import importlib
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -48,6 +50,17 @@ class PlainNetwork(Network):
     def reset_classifier(self, num_classes):
         layers = self.classifier
         layers[len(layers) - 1] = self.make_linear(layers[-1].weight.shape[0], num_classes)  # layers[-1] would be a new one
+
+
+def beside(network, name):
+    """The module `name` in the directory of a network's class, where a family says what only it knows; None if it has none."""
+    module = f'{type(network).__module__.rpartition(".")[0]}.{name}'
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        return None
 
 
 def check_size(x, smallest, name):

@@ -13,7 +13,6 @@ In each style batch norms have `running_mean` and `running_var` instead of Paddl
 linear layers are (outputs, inputs), the transpose of Paddle's. The style 'paddle', or 'seed', means this library's own names
 and shapes, which are also those of the seed's Paddle code and of PaddleViT for Mobile-Former.
 """
-import importlib
 import re
 import warnings
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 from paddle import nn
 
 from image_classification.errors import UserError
+from image_classification.layers import beside
 
 PADDLE = 'paddle'
 _AS_HERE = (PADDLE, 'seed')
@@ -53,14 +53,8 @@ class Style:
 
 def styles(model):
     """{name: Style} of the network's family, its own first; empty where nobody publishes weights for it."""
-    package = type(model).__module__.rpartition('.')[0]
-    module = f'{package}.published'
-    try:
-        return importlib.import_module(module).styles(model)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        return {}
+    published = beside(model, 'published')
+    return published.styles(model) if published else {}
 
 
 def published_names(model, style=''):

@@ -6,7 +6,7 @@ import paddle.nn.functional as F
 import pytest
 
 import image_classification as ic
-from image_classification.fuse import fix
+from image_classification.fuse import reparameterize
 from image_classification.mobileformer import build_mformer, get_config
 from tests.golden import DATA, Recording
 
@@ -142,7 +142,7 @@ def test_the_recorded_configurations_are_ours():
 def test_made_ready_for_an_export_it_gives_the_same_maps_and_logits(variant):
     model, x = ic.create_model(f'mobileformer_{variant}'), paddle.randn([2, 3, 64, 96])
     model.eval()
-    fixed = fix(model)
+    fixed = reparameterize(model)
     assert fixed.stem.conv.weight.shape[0] >= 16
     for expected, found in zip([*model.forward_intermediates(x), model(x)], [*fixed.forward_intermediates(x), fixed(x)]):
         np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=1e-4 * expected.std().item())
