@@ -26,6 +26,16 @@ class TemporaryError(UserError):
     exit_code = 75                                                 # EX_TEMPFAIL of <sysexits.h>
 
 
+def missing_package(what, extra):
+    """The UserError for a package that is not installed; raise it.
+
+    Args:
+        what: the package, or a beginning of a sentence that goes on with "is not installed".
+        extra: of setup.py, which installs it.
+    """
+    return UserError(f"{what} is not installed. Install it, in the clone of this library, by: pip install -e '.[{extra}]'")
+
+
 def exit_with_message(main):
     """Decorate a command's `main`: a UserError or Ctrl-C becomes one line on stderr and its exit code, the end of who reads the
     output the latter."""

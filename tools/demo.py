@@ -11,7 +11,7 @@ settings.quieten()
 settings.tune_cpu()
 
 from image_classification.deploy.predictor import ENGINES  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.errors import UserError, exit_with_message, missing_package  # noqa: E402
 
 PATIENCE = 2                                                       # seconds for answers to end: open pages never hang up
 MAX_CONNECTIONS = 200
@@ -47,8 +47,7 @@ def main():
         from image_classification.demo.page import build_app
         from image_classification.deploy.serving.server import AppServer
     except ImportError as error:
-        raise UserError(f'{error.name} is not installed, which the page needs: pip install '
-                        '\'paddle-mobile-backbones[demo]\', or pip install -e \'.[demo]\' in a clone') from None
+        raise missing_package(f'the page needs {error.name}, which', 'demo') from None
     from image_classification.demo.candidates import open_candidates
     from image_classification.demo.pictures import PictureStore
     from image_classification.deploy.serving.uploads import Settings

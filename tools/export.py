@@ -12,10 +12,9 @@ from image_classification.cpu import settings  # noqa: E402
 settings.quieten()
 settings.tune_cpu()
 
-import yaml  # noqa: E402
-
 from image_classification.config import get_config  # noqa: E402
 from image_classification.deploy.export import FORMATS, export_model  # noqa: E402
+from image_classification.deploy.export_directory import ExportDirectory  # noqa: E402
 from image_classification.checkpoint import load_network  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.layers import FeatureExtractor  # noqa: E402
@@ -90,7 +89,7 @@ def main():
                  args.allow_unsupported)
     for path in sorted(path for path in directory.rglob('*') if path.is_file()):
         print(f'{path}  {path.stat().st_size:,} bytes')
-    report(yaml.safe_load((directory / 'inference.yaml').read_text(encoding='utf-8')), directory)
+    report(ExportDirectory(directory).read(), directory)
 
 
 def report(description, directory):

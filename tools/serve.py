@@ -12,7 +12,7 @@ settings.quieten()
 settings.tune_cpu()
 
 from image_classification.deploy.predictor import ENGINES, Predictor  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.errors import exit_with_message, missing_package  # noqa: E402
 
 HELP = {
     'max_batch': 'images that pass the network at once',
@@ -47,8 +47,7 @@ def main():
         from image_classification.deploy.serving.server import Server
         from image_classification.deploy.serving.uploads import Settings
     except ImportError as error:
-        raise UserError(f'{error.name} is not installed, which the server needs: pip install '
-                        '\'paddle-mobile-backbones[serve]\', or pip install -e \'.[serve]\' in a clone') from None
+        raise missing_package(f'the server needs {error.name}, which', 'serve') from None
     args = parse(Settings)
     settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
     predictor = Predictor(args.model, args.engine, threads=args.threads)

@@ -1,4 +1,4 @@
-"""inference.yaml: what a user of an export must know."""
+"""The content of inference.yaml: what a user of an export must know."""
 import numpy as np
 import paddle
 import yaml
@@ -71,9 +71,3 @@ def describe(cfg, preprocess, class_names, output, pixels, free):
         'model': model,
         'weights': weights,                                        # what the network started from: a published tag, or a file
     }
-
-
-def write_yaml(path, content):
-    """Lists of numbers on one line each, names in their own script."""
-    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=None, width=120)
-    path.write_text(text, encoding='utf-8')

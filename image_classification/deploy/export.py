@@ -8,12 +8,12 @@ from pathlib import Path
 import paddle
 
 from image_classification.datasets import Preprocess
-from image_classification.deploy.formats import lite
-from image_classification.deploy.formats import onnx_format
-from image_classification.deploy.formats import triton
-from image_classification.deploy.description import describe, examine, output_names, write_yaml
+from image_classification.deploy.child import reason, run_child
+from image_classification.deploy.description import describe, examine, output_names
+from image_classification.deploy.export_directory import ONNX, OPENVINO, PREFIX, ExportDirectory
+from image_classification.deploy.formats import lite, onnx_format, triton
 from image_classification.deploy.static import on_cpu, onednn_of, to_static
-from image_classification.deploy.verify import keep_largest, reason, run_child, verify
+from image_classification.deploy.verify import Failure, keep_largest, verify
 from image_classification.errors import UserError
 from image_classification.files import new_directory
 from image_classification.cpu.tracing import for_paddle_inference
@@ -63,7 +63,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
     with new_directory(directory, 'export') as ready, on_cpu():
         cfg, output = examine(model, preprocess, class_names, softmax)
         order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported)
-        differences = _write_verified(order, ready)
+        differences = _write_verified(order, ExportDirectory(ready))
     return {batch: values['relative'] for batch, values in differences.items()}
 
 
@@ -100,13 +100,13 @@ def _formats(wanted):
 
 
 def _write_verified(order, directory):
-    """Trace with free height and width or, where that fails, with fixed ones; {batch: differences}, the largest of all engines.
-    """
+    """Trace with free height and width or, where the network does not bear that, with fixed ones; {batch: differences}, the
+    largest of all engines."""
     size = order.preprocess.image_size
     try:
         return _write(order, directory, True, [(size, size), (size + 32, size + 64)])
-    except UserError:
-        for path in directory.iterdir():                           # if size is not the reason, the next line says what is
+    except Failure:                                                # if size is not the reason, the next attempt says what is
+        for path in directory.path.iterdir():
             path.unlink()
     return _write(order, directory, False, [(size, size)])
 
@@ -116,25 +116,25 @@ def _write(order, directory, free, sizes):
     content = describe(order.cfg, order.preprocess, order.class_names, order.output, order.pixels, free)
     report = {}
     if 'paddle' in order.formats:
-        _trace(order, str(directory / 'inference'), order.shape(free), True)
+        _trace(order, directory / PREFIX, order.shape(free), True)
     if {'onnx', 'openvino', 'triton'}.intersection(order.formats):
         with tempfile.TemporaryDirectory() as scratch:
-            prefix = str(Path(scratch) / 'inference')
-            _trace(order, prefix, order.shape(free), False)
-            report = _write_onnx(order, prefix, directory, content)
+            program = Path(scratch) / PREFIX
+            _trace(order, program, order.shape(free), False)
+            report = _write_onnx(order, program, directory, content)
     if {'pdmodel', 'lite'}.intersection(order.formats):
-        _write_pdmodel(order, directory / 'inference', order.shape(free))
+        _write_pdmodel(order, directory / PREFIX, order.shape(free))
     if 'lite' in order.formats:
         report['lite'] = lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported)
-    write_yaml(directory / 'inference.yaml', content)              # the engines read in it what they are given
+    directory.write(content)                                       # the engines read in it what they are given
     verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels, onednn_of(order.model))
     content['output']['names'] = verified[next(iter(verified))]['outputs']
     content['differences'] = _largest(verified)                    # from the network, per batch size
     content['engines'] = verified
     content.update(report)
-    write_yaml(directory / 'inference.yaml', content)
+    directory.write(content)
     if 'triton' in order.formats:
-        triton.write_repository(directory, directory / 'triton')
+        triton.write_repository(directory.path, directory / triton.REPOSITORY)
     return content['differences']
 
 
@@ -143,25 +143,27 @@ def _trace(order, prefix, shape, for_paddle):
     products = for_paddle and onednn_of(order.model) == 'depthwise'
     try:
         with for_paddle_inference() if products else contextlib.nullcontext():
-            paddle.jit.save(to_static(order.model, shape, order.softmax, pixels), prefix)
+            paddle.jit.save(to_static(order.model, shape, order.softmax, pixels), str(prefix))
+    except OSError:                                                # no fault of the network's
+        raise
     except Exception as error:                                     # tracing runs the network's code: anything can come
-        raise UserError(f'{order.cfg.MODEL.NAME} cannot be traced: {reason(str(error))}') from error
+        raise Failure(f'{order.cfg.MODEL.NAME} cannot be traced: {reason(str(error))}') from error
 
 
-def _write_onnx(order, prefix, directory, content):
+def _write_onnx(order, program, directory, content):
     """Write inference.onnx and OpenVINO's files, as asked for; what inference.yaml says of them."""
     sizes = [f'{side}' if content['input']['free_size'] else None for side in ('height', 'width')]
     arguments = {
-        'program': prefix, 'opset': onnx_format.OPSET, 'outputs': output_names(order.output),
-        'onnx': str(directory / 'inference.onnx') if {'onnx', 'triton'}.intersection(order.formats) else None,
-        'openvino': str(directory / 'inference.xml') if 'openvino' in order.formats else None,
+        'program': str(program), 'opset': onnx_format.OPSET, 'outputs': output_names(order.output),
+        'onnx': str(directory / ONNX) if {'onnx', 'triton'}.intersection(order.formats) else None,
+        'openvino': str(directory / OPENVINO) if 'openvino' in order.formats else None,
         'dims': ['batch', *sizes, None] if order.pixels else ['batch', None, *sizes],
         'metadata': {key: json.dumps(value, ensure_ascii=False) for key, value in content.items()}}
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / 'report.json'
         problem = run_child('formats.onnx_format', json.dumps({**arguments, 'report': str(report)}), POLYGRAPHY_AUTOINSTALL_DEPS='0')
         if problem:
-            raise UserError(f'{order.cfg.MODEL.NAME} cannot be written as ONNX: {problem}')
+            raise Failure(f'{order.cfg.MODEL.NAME} cannot be written as ONNX: {problem}')
         return {'onnx': json.loads(report.read_text())}
 
 
@@ -176,7 +178,7 @@ def _write_pdmodel(order, prefix, shape):
                      'pixels': order.preprocess.to_dict() if order.pixels else None}
         problem = run_child('formats.pdmodel', json.dumps(arguments), FLAGS_enable_pir_api='0')
     if problem:
-        raise UserError(f'{order.cfg.MODEL.NAME} cannot be written as .pdmodel: {problem}')
+        raise Failure(f'{order.cfg.MODEL.NAME} cannot be written as .pdmodel: {problem}')
 
 
 def _largest(verified):

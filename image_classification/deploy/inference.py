@@ -2,60 +2,6 @@
 
 `engines.open_engine` does the same for every engine.
 """
-import os
+from image_classification.deploy.engines.paddle_inference import create_predictor, run
 
-import numpy as np
-from paddle import inference
-
-from image_classification.deploy.engines import files_of, read_description
-
-WEIGHTS = 'inference.pdiparams'
-# Of Paddle 3.3's own list, without those that hand single operators other than convolutions to oneDNN.
-_ONLY_CONVOLUTIONS = [
-    'depthwise_conv_onednn_pass', 'conv2d_bn_onednn_fuse_pass', 'conv2d_bias_bn_onednn_fuse_pass', 'conv2d_bias_fuse_pass',
-    'conv_elementwise_add_onednn_fuse_pass', 'conv_activation_onednn_fuse_pass', 'matmul_add_act_fuse_pass',
-    'common_subexpression_elimination_pass', 'constant_folding_pass', 'dead_code_elimination_pass',
-    'replace_fetch_with_shadow_output_pass']
-
-
-def create_predictor(directory, onednn=None, threads=None, bf16=False):
-    """The Paddle Inference predictor of an export directory; its only input is `image`.
-
-    Args:
-        onednn: what oneDNN computes: True, all operators that it has; 'convolutions', only those, which is faster in networks
-            with many small operators beside them, as Mobile-Former; False, none. By default as inference.yaml says.
-        threads: by default as many as the machine has cores.
-        bf16: let oneDNN compute in bfloat16.
-    """
-    if onednn is None:
-        onednn = read_description(directory).get('engines', {}).get('paddle_inference', {}).get('onednn', True)
-    if onednn == 'convolutions' and not bf16:
-        config = _config(directory, onednn, threads)
-        try:
-            config.enable_custom_passes(_ONLY_CONVOLUTIONS, True)
-            return inference.create_predictor(config)
-        except (AttributeError, TypeError, ValueError, RuntimeError):   # a version of Paddle that has other passes
-            pass
-    config = _config(directory, onednn, threads)
-    if onednn and bf16:
-        config.enable_mkldnn_bfloat16()
-    return inference.create_predictor(config)
-
-
-def _config(directory, onednn, threads):
-    config = inference.Config(*map(str, files_of(directory, 'paddle_inference')))
-    config.disable_gpu()
-    config.disable_glog_info()
-    config.set_cpu_math_library_num_threads(threads or os.cpu_count() or 1)
-    if onednn:
-        config.enable_mkldnn()
-    else:
-        config.disable_mkldnn()
-    return config
-
-
-def run(predictor, images):
-    """(B, C, H, W) float32 -> list of all outputs, in the network's order; a classifier's only one is (B, num_classes)."""
-    predictor.get_input_handle('image').copy_from_cpu(np.ascontiguousarray(images))
-    predictor.run()
-    return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+__all__ = ['create_predictor', 'run']

@@ -1,24 +1,16 @@
 """Pictures in, probabilities out, from a checkpoint or from an export."""
 import os
-import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
-import paddle
 from PIL import Image
 
-from image_classification.datasets import Preprocess
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.images import as_image
-from image_classification.deploy import engines
-from image_classification.checkpoint import load_network
+from image_classification.deploy.classifier import ENGINES, Classifier
 from image_classification.errors import UserError
-
-# 'paddle' runs a checkpoint, the others an export. 'inference' is an older name of 'paddle_inference'.
-ENGINES = ('auto', 'paddle', 'inference', *engines.ENGINES)
 
 
 class Predictor:
@@ -41,65 +33,19 @@ class Predictor:
     """
 
     def __init__(self, path, engine='auto', batch_size=32, threads=None, bf16=False, warm_up=False):
-        path = Path(path)
         _check(engine, batch_size, threads)
-        if path.name == 'inference.yaml':
-            path = path.parent
-        if path.is_dir():
-            if engine == 'paddle':
-                raise UserError(f'{path} is an export, which the engine \'paddle\' does not run; wanted one of auto, '
-                                f'{", ".join(engines.ENGINES)}')
-            self._open_export(path, {'auto': None, 'inference': 'paddle_inference'}.get(engine, engine), threads, bf16)
-        elif path.is_file() and path.suffix == '.safetensors':
-            if engine not in ('auto', 'paddle') or threads or bf16:
-                setting = f'the engine {engine!r}' if engine not in ('auto', 'paddle') else 'a setting of threads or bf16'
-                raise UserError(f'{path} is a checkpoint, which {setting} does not run; wanted \'paddle\' or \'auto\', or the '
-                                'directory of its export')
-            self._use_network(*load_network(path))
-        else:
-            found = 'is something else' if path.exists() else 'does not exist'
-            raise UserError(f'{path} {found}; wanted a checkpoint (.safetensors) or the directory of an export')
-        self.batch_size = batch_size
+        classifier = path if isinstance(path, Classifier) else Classifier.open(path, engine, threads, bf16)
+        self._engine, self._classes = classifier.engine, classifier.classes
+        self.name, self.preprocess = self._classes.name, self._classes.preprocess
+        self.class_names = names_to_show(self._classes.class_names, self._classes.num_classes)
+        self.engine, self.network, self.batch_size = self._engine.name, self._engine.network, batch_size
         if warm_up:
             self.warm_up()
 
     @classmethod
     def of_network(cls, network, class_names=(), batch_size=32):
         """A predictor of a network of `create_model`, which it puts into evaluation mode."""
-        _check('paddle', batch_size, None)
-        predictor = cls.__new__(cls)
-        predictor.batch_size = batch_size
-        predictor._use_network(network, class_names)
-        return predictor
-
-    def _use_network(self, network, class_names):
-        network.eval()
-        cfg = network.config
-        self.name, self.engine, self.network = cfg.MODEL.NAME, 'paddle', network
-        self.preprocess = Preprocess.from_config(cfg, channels=cfg.MODEL.IN_CHANNELS)
-        self.class_names = names_to_show(class_names, cfg.MODEL.NUM_CLASSES)
-        self._gives_logits, self._takes_pixels = True, False
-        lock = threading.Lock()                                    # Paddle's layers say nothing of threads
-
-        def run(images):
-            with lock, paddle.no_grad():
-                return network(paddle.to_tensor(images)).numpy()
-        self._run = run
-
-    def _open_export(self, directory, engine, threads, bf16):
-        description = _read_description(directory / 'inference.yaml')
-        try:
-            self.name = description['name']
-            self.preprocess = Preprocess.from_dict(description['preprocessing'])
-            _gives_classes(directory, description['output'])
-            self.class_names = names_to_show(description['class_names'], description['output']['num_classes'])
-            self._gives_logits = {'logits': True, 'probabilities': False}[description['output']['kind']]
-        except (KeyError, TypeError) as error:
-            raise UserError(f'{directory / "inference.yaml"} lacks or misstates {error}; export the model again') from None
-        opened = engines.open_engine(directory, engine, threads, bf16)
-        self.engine, self.network = opened.name, None
-        self._takes_pixels = opened.input['dtype'] == 'uint8'      # the preprocessing of pixels is part of the graph
-        self._run = lambda images: opened.run(images)[0]
+        return cls(Classifier.of_network(network, class_names), batch_size=batch_size)
 
     def predict(self, images):
         """Probabilities of every class, (N, num_classes) float32.
@@ -166,23 +112,27 @@ class Predictor:
         """One image of any kind -> what the network takes: (C, H, W) float32 as in evaluation or, where the scaling is part of
         the export, (H, W, C) uint8."""
         image = as_image(image, self.preprocess.channels)
-        if self._takes_pixels:
+        if self._takes_pixels():
             return np.asarray(self.preprocess.crop(image)).reshape(self._one_input_shape())
         return self.preprocess(image)
 
     def probabilities(self, inputs):
         """A batch of what `prepare` gives, (B, ...) -> (B, num_classes) float32."""
-        output = self._run(inputs)
-        return _softmax(output) if self._gives_logits else output
+        output = self._engine.run(inputs)[0]
+        return _softmax(output) if self._classes.gives_logits else output
 
     def warm_up(self, batch_sizes=(1,)):
         """Run the network at these batch sizes, so that the first images do not wait for what an engine prepares."""
         for size in batch_sizes:
-            self._run(np.zeros((size, *self._one_input_shape()), np.uint8 if self._takes_pixels else np.float32))
+            self._engine.run(np.zeros((size, *self._one_input_shape()), self._engine.input['dtype']))
 
     def _one_input_shape(self):
         size, channels = self.preprocess.image_size, self.preprocess.channels
-        return (size, size, channels) if self._takes_pixels else (channels, size, size)
+        return (size, size, channels) if self._takes_pixels() else (channels, size, size)
+
+    def _takes_pixels(self):
+        """Whether the preprocessing of pixels is part of the export."""
+        return self._engine.input['layout'] == 'NHWC'
 
 
 def _check(engine, batch_size, threads):
@@ -191,24 +141,6 @@ def _check(engine, batch_size, threads):
     for name, value in (('batch size', batch_size), ('number of threads', 1 if threads is None else threads)):
         if value < 1:
             raise UserError(f'the {name} is {value}; wanted at least 1')
-
-
-def _gives_classes(directory, output):
-    """Raise UserError for the export of another network than a classifier."""
-    kinds = {'maps': 'feature maps', 'tensors': 'tensors of a detector'}
-    if output['kind'] in kinds:
-        raise UserError(f'{directory} is an export of {len(output["names"])} {kinds[output["kind"]]}, which are no classes; '
-                        'wanted that of a classifier. Run it by image_classification.deploy.engines: '
-                        '`open_engine(directory).run(images)`.')
-
-
-def _read_description(path):
-    if not path.is_file():
-        raise UserError(f'{path.parent} has no inference.yaml; wanted the directory of an export, as tools/export.py writes it')
-    description = engines.read_description(path.parent)
-    if not description:
-        raise UserError(f'{path} is empty or no mapping; wanted what tools/export.py writes')
-    return description
 
 
 def _softmax(logits):

@@ -1,41 +1,44 @@
 """Does an export give what its network gives? Engines run it in a process of its own, which may crash."""
-import os
-import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import paddle
 from PIL import Image
 
-import image_classification
-from image_classification.deploy import engines
+from image_classification.deploy.child import reason, run_child
+from image_classification.deploy.engines.choice import available
+from image_classification.deploy.engines.eager import outputs_of
 from image_classification.deploy.static import Deployed
+from image_classification.deploy.trial import read_outputs
 from image_classification.errors import UserError
 
 TOLERANCE = 1e-4                                                   # relative to the output's standard deviation
 ROUNDINGS = 10                                                     # or so many times the network's own error of float32
 _ONEDNN, _CONVOLUTIONS = 'paddle_inference/onednn', 'paddle_inference/convolutions'
-_ENGINES = {                                                       # as deploy.engines takes them, and in words
+_ENGINES = {                                                       # as `trial` takes them, and in words
     'paddle_inference/plain': 'Paddle Inference without oneDNN', _ONEDNN: 'Paddle Inference with oneDNN',
     _CONVOLUTIONS: 'Paddle Inference with oneDNN for convolutions',
     'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO'}
-_CHILD_SECONDS = 600
+
+
+class Failure(UserError):
+    """The network cannot be traced or converted, or its export fails or differs from it. With a fixed size that may go well."""
 
 
 def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, onednn='all'):
-    """Compare each output of the export in `directory` with the network's, at batches 1 and 3 and all `sizes` (H, W), in every
-    engine that is installed and whose files are there.
+    """Compare each output of an export with the network's, at batches 1 and 3 and all `sizes` (H, W), in every engine that is
+    installed and whose files are there.
 
+    Args:
+        directory: the ExportDirectory.
+        onednn: what oneDNN computes best of this network, see Paddle Inference below.
     Returns:
         {engine: {'outputs': names, 'differences': {batch: {'absolute': ..., 'relative': ...}}}}, the largest differences over
         sizes and outputs. Paddle Inference runs without oneDNN, with it and, unless `onednn` is 'all', with it for convolutions
         alone: its entry 'onednn' says so then. Where oneDNN goes wrong, which happens on maps of one pixel, that is False and
         'onednn_problem' says why. `create_predictor` heeds both.
     Raises:
-        UserError: an engine fails, or a difference exceeds the tolerance.
+        Failure: an engine fails, or a difference exceeds the tolerance.
     """
     given, images = _inputs(preprocess, sizes, pixels)
     expected = eager(Deployed(model, softmax), images)
@@ -45,11 +48,11 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, one
     for engine, results in _run_engines(kind, directory, given, left_out):
         entry = found.setdefault(engine.split('/')[0], {'differences': {}})
         try:
-            if isinstance(results, UserError):
+            if isinstance(results, Failure):
                 raise results
             compared = {case: _compare(kind, expected[case], outputs, tolerances, f'{case}, {_ENGINES[engine]}')
                         for case, outputs in results.items()}
-        except UserError as error:
+        except Failure as error:
             if engine not in (_ONEDNN, _CONVOLUTIONS):
                 raise
             entry.update(onednn=False, onednn_problem=str(error))
@@ -83,14 +86,14 @@ def _inputs(preprocess, sizes, pixels):
 
 
 def _compare(kind, expected, outputs, tolerances, where):
-    """The difference of each output; UserError where one exceeds its tolerance."""
+    """The difference of each output; Failure where one exceeds its tolerance."""
     if len(outputs) != len(tolerances):
-        raise UserError(f'the exported {kind} gives {len(outputs)} outputs, the network {len(tolerances)}')
+        raise Failure(f'the exported {kind} gives {len(outputs)} outputs, the network {len(tolerances)}')
     differences = []
     for (name, output), wanted, tolerance in zip(outputs.items(), expected, tolerances):
         found = _difference(wanted, output)
         if not found['relative'] <= tolerance:                     # `not`: NaN is a difference, too
-            raise UserError(f'the exported {kind} differs from the network by {found["relative"]:.1e} of its output\'s '
+            raise Failure(f'the exported {kind} differs from the network by {found["relative"]:.1e} of its output\'s '
                             f'standard deviation ({name}, batch and size {where}); wanted at most {tolerance:.0e}')
         differences.append(found)
     return differences
@@ -98,46 +101,32 @@ def _compare(kind, expected, outputs, tolerances, where):
 
 def _run_engines(kind, directory, inputs, left_out):
     """Yield (engine, {name of an input: {name of an output: array}}) for the engines that are here, run by another process; for
-    one that fails (engine, UserError)."""
-    present = set(engines.engines_of(directory)).intersection(engines.available())
+    one that fails (engine, Failure)."""
+    present = set(directory.engines()).intersection(available())
     chosen = [engine for engine in _ENGINES if engine.split('/')[0] in present and engine not in left_out]
     while chosen:
         with tempfile.TemporaryDirectory() as scratch:
             given, results = str(Path(scratch) / 'inputs.npz'), [Path(scratch) / f'{i}.npz' for i in range(len(chosen))]
             np.savez(given, **inputs)
             pairs = [str(word) for pair in zip(chosen, results) for word in pair]
-            problem = run_child('engines', str(directory), given, *pairs)
+            problem = run_child('trial', str(directory), given, *pairs)
             while chosen and results[0].exists():
-                yield chosen.pop(0), _read(results.pop(0))
+                yield chosen.pop(0), read_outputs(results.pop(0))
         if chosen:                                                 # the first engine that left none is the one that failed
             failed = chosen.pop(0)
-            yield failed, UserError(f'{_ENGINES[failed]} fails on the exported {kind}: {problem}')
-
-
-def _read(file):
-    """{name of an input: {name of an output: array}} of what `engines.main` has written."""
-    cases = {}
-    with np.load(file) as arrays:
-        for key in arrays.files:
-            case, _, name = key.split('/', 2)
-            cases.setdefault(case, {})[name] = arrays[key]
-    return cases
+            yield failed, Failure(f'{_ENGINES[failed]} fails on the exported {kind}: {problem}')
 
 
 def eager(network, inputs):
     """{name: the network's outputs as a list of arrays} for {name: images (B, C, H, W)}."""
     outputs = {}
-    with paddle.no_grad():
-        for name, images in inputs.items():
-            try:
-                output = network(paddle.to_tensor(images))
-            except Exception as error:                             # e.g. position embeddings of another size
-                raise UserError(f'the network fails on images {images.shape}: {reason(str(error))}') from error
-            output = [output] if isinstance(output, paddle.Tensor) else output
-            if not isinstance(output, (list, tuple)) or not all(isinstance(item, paddle.Tensor) for item in output):
-                found = f'a {type(output).__name__}' if not isinstance(output, (list, tuple)) else 'a list with something else'
-                raise UserError(f'the network gives {found}; wanted one tensor or a list of tensors')
-            outputs[name] = [item.numpy() for item in output]
+    for name, images in inputs.items():
+        try:
+            outputs[name] = outputs_of(network, images)
+        except UserError as error:
+            raise Failure(str(error)) from None
+        except Exception as error:                                 # e.g. position embeddings of another size
+            raise Failure(f'the network fails on images {images.shape}: {reason(str(error))}') from error
     return outputs
 
 
@@ -158,25 +147,3 @@ def _difference(expected, found):
     # Outputs that hardly vary (an untrained classifier, one class) are measured by their size instead.
     scale = max(expected.std(), 1e-3 * np.abs(expected).max()) or 1.0
     return {'absolute': absolute, 'relative': float(absolute / scale)}
-
-
-def run_child(module, *arguments, **environment):
-    """Run `image_classification.deploy.<module>` as a program. None, or what went wrong in one line."""
-    path = [str(Path(image_classification.__file__).resolve().parent.parent), os.environ.get('PYTHONPATH', '')]
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, path)), 'GLOG_minloglevel': '2', **environment}
-    command = [sys.executable, '-W', 'ignore', '-m', f'image_classification.deploy.{module}', *arguments]
-    try:
-        child = subprocess.run(command, env=environment, capture_output=True, text=True, errors='replace',
-                               stdin=subprocess.DEVNULL, timeout=_CHILD_SECONDS)
-    except subprocess.TimeoutExpired:
-        return f'it did not end within {_CHILD_SECONDS} s'
-    if child.returncode == 0:
-        return None
-    return reason(child.stderr) or f'it ended with exit code {child.returncode}'
-
-
-def reason(text):
-    """The line of a long message of Paddle's that says what is wrong."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r'[\w.]*(Error|Exception|NotMet|Fatal)\b.*\S', line)]
-    return (telling or lines or [''])[-1][:300]

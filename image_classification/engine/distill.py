@@ -7,11 +7,11 @@ from pathlib import Path
 
 import paddle
 import paddle.nn.functional as F
-import yaml
 
 from image_classification.config import get_config
 from image_classification.datasets import Preprocess
-from image_classification.deploy import inference
+from image_classification.deploy.engines import open_engine
+from image_classification.deploy.export_directory import PREFIX, PROGRAM, WEIGHTS, ExportDirectory
 from image_classification.checkpoint import load_network
 from image_classification.errors import UserError
 from image_classification.models import build_model
@@ -117,7 +117,7 @@ def load_teacher(cfg, class_names, amp=False):
     """The Teacher of TRAIN.DISTILL: the directory of an export, a checkpoint of ours, or a model's name with its weights."""
     name = cfg.TRAIN.DISTILL.TEACHER
     if Path(name).is_dir():
-        parts = _export(Path(name))
+        parts = _export(ExportDirectory(name))
     elif Path(name).suffix == '.safetensors':
         network, names = load_network(name)
         parts = *_from_network(network), names, True
@@ -152,17 +152,14 @@ def _from_network(network):
 def _export(directory):
     """(network, name, preprocessing, class names, gives logits?) of what tools/export.py wrote."""
     try:
-        description = yaml.safe_load((directory / 'inference.yaml').read_text(encoding='utf-8'))
-        name, output, names = (description[key] for key in ('name', 'output', 'class_names'))
-        gives_logits = {'logits': True, 'probabilities': False}[output['kind']]
-        preprocess = Preprocess.from_dict(description['preprocessing'])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise UserError(f'the teacher {directory} is no export of a classifier ({type(error).__name__}: {error}); wanted a '
-                        'directory that tools/export.py wrote') from None
-    if not (directory / inference.WEIGHTS).is_file():
-        raise UserError(f'the teacher {directory} lacks {inference.WEIGHTS}; wanted a whole export')
+        known = directory.classes()
+    except UserError as error:
+        raise UserError(f'the teacher {directory} is no export of a classifier ({error}); wanted a directory that tools/export.py '
+                        'wrote') from None
+    if not (directory / WEIGHTS).is_file():
+        raise UserError(f'the teacher {directory} lacks {WEIGHTS}; wanted a whole export')
     try:
-        return _program(directory), name, preprocess, names, gives_logits
+        return _program(directory), known.name, known.preprocess, known.class_names, known.gives_logits
     except Exception as error:                                     # of Paddle's C++ code, without a common class
         reason = (str(error).strip().splitlines() or ['no reason given'])[0]
         raise UserError(f'the teacher {directory} cannot be loaded ({reason}); export it again') from None
@@ -170,12 +167,12 @@ def _export(directory):
 
 def _program(directory):
     """The network in an export: on Paddle's current device; one in the older format by Paddle Inference, on the CPU."""
-    if (directory / 'inference.json').is_file():
-        network = paddle.jit.load(str(directory / 'inference'))
+    if (directory / PROGRAM).is_file():
+        network = paddle.jit.load(str(directory / PREFIX))
         network.eval()
         return network
-    predictor = inference.create_predictor(directory)
-    return lambda images: paddle.to_tensor(inference.run(predictor, images.numpy())[0])
+    engine = open_engine(directory.path, 'paddle_inference')
+    return lambda images: paddle.to_tensor(engine.run(images.numpy())[0])
 
 
 def _check_fit(teacher, student, num_classes, class_names):

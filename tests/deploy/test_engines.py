@@ -40,10 +40,10 @@ def test_paddle_inference_is_always_available():
 def test_the_fastest_engine_that_is_here_is_taken(tmp_path, monkeypatch):
     touch(tmp_path, 'inference.json', 'inference.pdiparams', 'inference.onnx')
     opened = []
-    monkeypatch.setattr(engines, '_CLASSES', {name: lambda *_, name=name: opened.append(name) for name in engines.ENGINES})
-    monkeypatch.setattr(engines, 'available', lambda: ['paddle_inference', 'onnxruntime'])
+    monkeypatch.setattr(engines.choice, '_CLASSES', {name: lambda *_, name=name: opened.append(name) for name in engines.ENGINES})
+    monkeypatch.setattr(engines.choice, 'available', lambda: ['paddle_inference', 'onnxruntime'])
     open_engine(tmp_path)
-    monkeypatch.setattr(engines, 'available', lambda: ['paddle_inference'])
+    monkeypatch.setattr(engines.choice, 'available', lambda: ['paddle_inference'])
     open_engine(tmp_path)
     assert opened == ['onnxruntime', 'paddle_inference']
 
@@ -53,11 +53,11 @@ def test_the_fastest_engine_that_is_here_is_taken(tmp_path, monkeypatch):
     (['inference.onnx'], 'tensorrt', "engine is 'tensorrt'; wanted one of paddle_inference, onnxruntime, openvino"),
     (['inference.onnx'], 'openvino', 'files for onnxruntime; for openvino it wants inference.xml . inference.bin'),
     (['inference.onnx'], 'onnxruntime', r"not installed. Install it, in the clone .*: pip install -e '.\[onnx\]'"),
-    (['inference.xml', 'inference.bin'], None, r'none is installed.*\[openvino\]'),
+    (['inference.xml', 'inference.bin'], None, r'is for openvino, and openvino is not installed.*\[openvino\]'),
 ])
 def test_what_cannot_be_opened_is_said(tmp_path, monkeypatch, files, engine, words):
     touch(tmp_path, *files)
-    monkeypatch.setattr(engines, 'available', lambda: ['paddle_inference'])
+    monkeypatch.setattr(engines.choice, 'available', lambda: ['paddle_inference'])
     with pytest.raises(UserError, match=words):
         open_engine(tmp_path, engine)
 

@@ -9,6 +9,7 @@ from paddle import nn
 import image_classification as ic
 from image_classification.datasets import Preprocess
 from image_classification.deploy import inference, verify
+from image_classification.deploy.engines import paddle_inference
 from image_classification.deploy.export import export_model
 from image_classification.deploy.static import Deployed
 from image_classification.errors import UserError
@@ -126,7 +127,7 @@ def test_only_paddles_own_graph_has_products_for_pointwise_convolutions(network,
 def test_a_paddle_without_these_passes_gives_onednn_all_operators(exported, monkeypatch):
     images = np.ones([1, 3, SIZE, SIZE], np.float32)
     expected = run(exported[0], images)
-    monkeypatch.setattr(inference, '_ONLY_CONVOLUTIONS', ['of_another_version_pass'])
+    monkeypatch.setattr(paddle_inference, '_ONLY_CONVOLUTIONS', ['of_another_version_pass'])
     np.testing.assert_array_equal(run(exported[0], images, 'convolutions'), expected)
 
 

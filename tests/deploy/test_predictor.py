@@ -131,7 +131,7 @@ def test_several_threads_may_use_a_checkpoint(predictor, files):
 def test_auto_takes_the_first_engine_that_is_there_and_installed(everywhere, exports, monkeypatch):
     assert Predictor(everywhere['float32']).engine == engines.FASTEST_FIRST[0]
     assert Predictor(exports['logits']).engine == 'paddle_inference' == Predictor(exports['logits'], 'inference').engine
-    monkeypatch.setattr(engines, 'available', lambda: ['paddle_inference', 'onnxruntime'])
+    monkeypatch.setattr(engines.choice, 'available', lambda: ['paddle_inference', 'onnxruntime'])
     assert Predictor(everywhere['float32']).engine == 'onnxruntime'
 
 

@@ -7,8 +7,10 @@ from onnx import TensorProto, helper, numpy_helper
 from image_classification.datasets import get_dataset
 from image_classification.deploy import quantize
 from image_classification.deploy.export import export_model
+from image_classification.deploy.formats.onnx_int8 import quantize_onnx
+from image_classification.deploy.layer_losses import layer_losses
 from image_classification.deploy.predictor import Predictor
-from image_classification.deploy.quantize import layer_losses, quantize_export, quantize_onnx
+from image_classification.deploy.quantize import quantize_export
 from image_classification.checkpoint import load_network
 from image_classification.errors import UserError
 from image_classification.files import new_directory

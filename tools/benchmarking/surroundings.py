@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import image_classification
-from image_classification.deploy.engines import available, engines_of, read_description
+from image_classification.deploy.engines import available
+from image_classification.deploy.export_directory import ExportDirectory
 
 FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx', 'openvino': 'openvino'}         # of tools/export.py
 TOOLS = Path(__file__).resolve().parents[1]
@@ -61,8 +62,9 @@ def export(name, engines, root, size, environment):
         if engine not in available():
             found[engine] = None, f'ModuleNotFoundError: {engine} is not installed'
     for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if read_description(directory).get('input', {}).get('image_size') == size:
-            found.update({engine: (directory, None) for engine in engines_of(directory) if engine in engines})
+        present = ExportDirectory(directory)
+        if present.read_if_there().get('input', {}).get('image_size') == size:
+            found.update({engine: (directory, None) for engine in present.engines() if engine in engines})
     missing = [engine for engine in engines if engine not in found]
     directory, error = _export(name, missing, folder, size, environment) if missing else (None, None)
     if error and len(missing) > 1:

@@ -3,12 +3,13 @@ from pathlib import Path
 
 from paddle.base import core
 
+from image_classification.deploy.export_directory import OLDER_PROGRAM, PREFIX, WEIGHTS
 from image_classification.errors import UserError
 
 LIST = Path(__file__).with_name('lite_operators.txt')
 GUIDE = 'README.txt'                                               # in the export directory
-COMMAND = ('paddle_lite_opt --model_file=inference.pdmodel --param_file=inference.pdiparams --optimize_out_type=naive_buffer '
-           '--optimize_out=inference --valid_targets=arm')
+COMMAND = (f'paddle_lite_opt --model_file={OLDER_PROGRAM} --param_file={WEIGHTS} --optimize_out_type=naive_buffer '
+           f'--optimize_out={PREFIX} --valid_targets=arm')
 
 
 def documented():
@@ -30,7 +31,7 @@ def write_guide(directory, name, allow_unsupported=False):
     Raises:
         UserError: the program has operators that Paddle-Lite does not document for ARM, unless that is allowed.
     """
-    known, found = documented(), operators_of(Path(directory) / 'inference.pdmodel')
+    known, found = documented(), operators_of(directory / OLDER_PROGRAM)
     unsupported = [operator for operator in found if operator not in known]
     if unsupported and not allow_unsupported:
         raise UserError(f'{name} uses {", ".join(unsupported)}, which Paddle-Lite does not document for ARM (see {LIST.name}); '
@@ -38,9 +39,9 @@ def write_guide(directory, name, allow_unsupported=False):
                         '--allow-unsupported, for a Paddle-Lite of your own.')
     extra = [operator for operator in found if known.get(operator) == 'extra']
     lines = [f'{name} for Paddle-Lite. On a computer with `pip install paddlelite`, in this directory:', '', COMMAND, '',
-             'It writes inference.nb, which the library on the phone loads.',
+             f'It writes {PREFIX}.nb, which the library on the phone loads.',
              f'Operators: {", ".join(found)}.',
              f'Beyond the basic ones, so take a library that is built with extra operators: {", ".join(extra) or "none"}.',
              f'Not documented for ARM: {", ".join(unsupported) or "none"}.']
-    (Path(directory) / GUIDE).write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    (directory / GUIDE).write_text('\n'.join(lines) + '\n', encoding='utf-8')
     return {'command': COMMAND, 'extra_operators': extra, 'unsupported_operators': unsupported}

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from image_classification.cpu.settings import tune_cpu
-from image_classification.deploy.engines import import_openvino, install, onnx_options
-from image_classification.errors import UserError
+from image_classification.deploy.engines.onnxruntime import open_session, session_options
+from image_classification.deploy.engines.openvino import import_openvino
+from image_classification.errors import UserError, missing_package
 
 OPSET = 17                                                         # the first with layer norm as one operator
 NEEDS = {'onnx': ('paddle2onnx', 'onnx', 'onnxruntime'), 'openvino': ('paddle2onnx', 'onnx', 'onnxruntime', 'openvino')}
@@ -29,9 +30,11 @@ def check_installed(format):
     """Raise UserError where a package that writes `format` is missing."""
     packages = missing(format)
     if packages:
-        newer = sys.version_info >= (3, 13) and 'paddle2onnx' in packages
-        hint = 'There is no paddle2onnx for Python 3.13: export with Python 3.10 to 3.12.' if newer else install(format)
-        raise UserError(f'--format {format} needs {", ".join(packages)}, which is not installed. {hint}')
+        problem = f'--format {format} needs {", ".join(packages)}, which'
+        if sys.version_info >= (3, 13) and 'paddle2onnx' in packages:
+            raise UserError(f'{problem} is not installed. There is no paddle2onnx for Python 3.13: export with Python 3.10 to '
+                            '3.12.')
+        raise missing_package(problem, format)
 
 
 def main(arguments):
@@ -123,10 +126,10 @@ def fold(model):
     import onnx
     import onnxruntime
     with tempfile.TemporaryDirectory() as scratch:
-        options = onnx_options()
+        options = session_options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(Path(scratch) / 'folded.onnx')
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
+        open_session(model.SerializeToString(), options)
         folded = onnx.load(options.optimized_model_filepath)
     for entry in [entry for entry in folded.opset_import if entry.domain]:
         folded.opset_import.remove(entry)                          # it lists all that it knows; `check` finds what is used

@@ -2,12 +2,11 @@
 model_config.proto. Triton itself was not run."""
 import re
 import shutil
-from pathlib import Path
 
-from image_classification.deploy.engines import read_description
-from image_classification.errors import UserError
+from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.files import new_directory
 
+REPOSITORY = 'triton'                                              # in an export directory
 MAX_BATCH = 32
 _QUEUE_DELAY = 2000                                                # microseconds that a request waits for others
 _TYPES = {'float32': 'TYPE_FP32', 'uint8': 'TYPE_UINT8'}
@@ -39,10 +38,7 @@ def write_repository(export, repository, max_batch=MAX_BATCH):
         UserError: no such export; the repository exists or cannot be written.
     """
     import onnx
-    source = Path(export) / 'inference.onnx'
-    if not source.is_file():
-        raise UserError(f'{export} has no inference.onnx; wanted an export by tools/export.py --format onnx')
-    description = read_description(export)
+    source, description = ExportDirectory(export).onnx(), ExportDirectory(export).read()
     name = re.sub(r'[^A-Za-z0-9_.-]', '_', description['name'])
     graph = onnx.load(str(source)).graph
     labels = 'labels.txt' if description['class_names'] else None

@@ -1,0 +1,32 @@
+"""Programs of this room that run in processes of their own, because what they call can end the process."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import image_classification
+
+_SECONDS = 600
+
+
+def run_child(module, *arguments, **environment):
+    """Run `image_classification.deploy.<module>` as a program. None, or what went wrong in one line."""
+    path = [str(Path(image_classification.__file__).resolve().parent.parent), os.environ.get('PYTHONPATH', '')]
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, path)), 'GLOG_minloglevel': '2', **environment}
+    command = [sys.executable, '-W', 'ignore', '-m', f'image_classification.deploy.{module}', *arguments]
+    try:
+        child = subprocess.run(command, env=environment, capture_output=True, text=True, errors='replace',
+                               stdin=subprocess.DEVNULL, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f'it did not end within {_SECONDS} s'
+    if child.returncode == 0:
+        return None
+    return reason(child.stderr) or f'it ended with exit code {child.returncode}'
+
+
+def reason(text):
+    """The line of a long message of Paddle's that says what is wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if re.match(r'[\w.]*(Error|Exception|NotMet|Fatal)\b.*\S', line)]
+    return (telling or lines or [''])[-1][:300]

@@ -1,0 +1,21 @@
+"""What must be known of a classifier, beside its weights, to use it."""
+from dataclasses import dataclass
+
+from image_classification.datasets import Preprocess
+
+
+@dataclass(frozen=True)
+class Classes:
+    """How pictures become a classifier's input, and what its output means."""
+    name: str                                                      # of the network
+    preprocess: Preprocess
+    class_names: list                                              # empty where nobody knows them
+    num_classes: int
+    gives_logits: bool = True                                      # or probabilities
+
+    @classmethod
+    def of_network(cls, network, class_names=()):
+        """Those of a network of `create_model`."""
+        keys = network.config.MODEL
+        return cls(keys.NAME, Preprocess.from_config(network.config, channels=keys.IN_CHANNELS), list(class_names or ()),
+                   keys.NUM_CLASSES)

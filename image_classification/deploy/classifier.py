@@ -1,0 +1,49 @@
+"""A classifier that is ready to run: from a checkpoint, from an export, or from a network."""
+from dataclasses import dataclass
+from pathlib import Path
+
+from image_classification.checkpoint import load_network
+from image_classification.deploy.classes import Classes
+from image_classification.deploy.engines.choice import ENGINES as OF_EXPORTS, open_engine
+from image_classification.deploy.engines.eager import Eager
+from image_classification.deploy.engines.interface import Engine
+from image_classification.deploy.export_directory import DESCRIPTION, ExportDirectory
+from image_classification.errors import UserError
+
+# 'paddle' runs a checkpoint, the others an export. 'inference' is an older name of 'paddle_inference'.
+ENGINES = ('auto', Eager.name, 'inference', *OF_EXPORTS)
+_NAMES = {'auto': None, 'inference': 'paddle_inference'}           # as `open_engine` calls them
+
+
+@dataclass
+class Classifier:
+    """What runs the network, and what its input and output mean."""
+    engine: Engine
+    classes: Classes
+
+    @classmethod
+    def open(cls, path, engine='auto', threads=None, bf16=False):
+        """That of a checkpoint or of an export; arguments and errors as of Predictor."""
+        path = Path(path)
+        if path.name == DESCRIPTION:
+            path = path.parent
+        if path.is_dir():
+            if engine == Eager.name:
+                raise UserError(f'{path} is an export, which the engine {engine!r} does not run; wanted one of auto, '
+                                f'{", ".join(OF_EXPORTS)}')
+            classes = ExportDirectory(path).classes()
+            return cls(open_engine(path, _NAMES.get(engine, engine), threads, bf16), classes)
+        if not path.is_file() or path.suffix != '.safetensors':
+            found = 'is something else' if path.exists() else 'does not exist'
+            raise UserError(f'{path} {found}; wanted a checkpoint (.safetensors) or the directory of an export')
+        if engine not in ('auto', Eager.name) or threads or bf16:
+            setting = f'the engine {engine!r}' if engine not in ('auto', Eager.name) else 'a setting of threads or bf16'
+            raise UserError(f'{path} is a checkpoint, which {setting} does not run; wanted \'paddle\' or \'auto\', or the '
+                            'directory of its export')
+        return cls.of_network(*load_network(path))
+
+    @classmethod
+    def of_network(cls, network, class_names=()):
+        """That of a network of `create_model`, which is in evaluation mode from now on."""
+        network.eval()
+        return cls(Eager(network), Classes.of_network(network, class_names))

@@ -1,0 +1,71 @@
+"""Which engine runs an export: the one that is asked for, or the fastest that is there."""
+from importlib.util import find_spec
+
+from image_classification.deploy.engines.onnxruntime import OnnxRuntime
+from image_classification.deploy.engines.openvino import OpenVino
+from image_classification.deploy.engines.paddle_inference import PaddleInference
+from image_classification.deploy.export_directory import FILES, ExportDirectory
+from image_classification.errors import UserError, missing_package
+
+_CLASSES = {kind.name: kind for kind in (PaddleInference, OnnxRuntime, OpenVino)}
+ENGINES = tuple(_CLASSES)
+FASTEST_FIRST = ('onnxruntime', 'openvino', 'paddle_inference')    # the order in which open_engine prefers them
+
+
+def available():
+    """The engines that are installed."""
+    return [engine for engine, kind in _CLASSES.items() if find_spec(kind.module)]
+
+
+def engines_of(directory):
+    """The engines whose files are in an export directory, installed or not."""
+    return ExportDirectory(directory).engines()
+
+
+def open_engine(directory, engine=None, threads=None, bf16=False):
+    """An export, ready to run.
+
+    Args:
+        engine: one of ENGINES; by default the fastest one that is installed and whose files are there.
+        threads: how many one call computes with; by default what the engine finds best.
+        bf16: compute in bfloat16 (OpenVINO and Paddle Inference), where the processor has it; 3 digits are left.
+    Returns:
+        an object with `name`, `outputs` (names), `input` ('dtype' and 'layout': what `run` wants) and `run(images)`, which
+        takes float32 (B, C, H, W), or uint8 (B, H, W, C) where the preprocessing is part of the export, and gives a list of
+        arrays. Several threads may call `run` at once.
+    Raises:
+        UserError: no such engine, not installed, no such files, or files that the engine cannot read.
+    """
+    directory = ExportDirectory(directory)
+    engine = _choose(directory) if engine is None else _check(directory, engine)
+    try:
+        return _CLASSES[engine](directory, threads, bf16)
+    except UserError:
+        raise
+    except Exception as error:                                     # the engines' C++ errors have no common class
+        lines = str(error).strip().splitlines() or ['no reason given']
+        raise UserError(f'{engine} cannot read {directory} ({lines[0][:300]}); export the model again') from error
+
+
+def _choose(directory):
+    present, installed = directory.engines(), available()
+    if not present:
+        wanted = '; '.join(' + '.join(names) for alternatives in FILES.values() for names in alternatives)
+        raise UserError(f'{directory} is no whole export; wanted one of: {wanted}. Export the model again by tools/export.py.')
+    for engine in FASTEST_FIRST:
+        if engine in present and engine in installed:
+            return engine
+    raise missing_package(f'{directory} is for {", ".join(present)}, and {present[0]}', _CLASSES[present[0]].extra)
+
+
+def _check(directory, engine):
+    if engine not in ENGINES:
+        raise UserError(f'the engine is {engine!r}; wanted one of {", ".join(ENGINES)}')
+    if engine not in directory.engines():
+        present = ', '.join(directory.engines()) or 'no engine'
+        wanted = ' or '.join(' + '.join(names) for names in FILES[engine])
+        raise UserError(f'{directory} has files for {present}; for {engine} it wants {wanted}. Export the model for it: '
+                        'tools/export.py --format.')
+    if engine not in available():
+        raise missing_package(engine, _CLASSES[engine].extra)
+    return engine

@@ -1,0 +1,39 @@
+"""ONNX Runtime, on the CPU."""
+from image_classification.deploy.engines.interface import Engine
+from image_classification.errors import UserError
+
+
+class OnnxRuntime(Engine):
+    """A session of ONNX Runtime, which locks nothing and may be shared."""
+
+    name, module, extra = 'onnxruntime', 'onnxruntime', 'onnx'
+
+    def __init__(self, directory, threads=None, bf16=False):
+        super().__init__(directory, **directory.input())
+        if bf16:
+            raise UserError('onnxruntime does not compute in bfloat16 on a CPU; wanted openvino or paddle_inference')
+        options = session_options()
+        if threads:
+            options.intra_op_num_threads = threads
+        [path] = directory.files(self.name)
+        self._session = open_session(path, options)
+        [self._input] = [value.name for value in self._session.get_inputs()]
+        self.outputs = [value.name for value in self._session.get_outputs()]
+
+    def _run(self, images):
+        return self._session.run(self.outputs, {self._input: images})
+
+
+def session_options():
+    """Options of a session that reports errors only."""
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return options
+
+
+def open_session(model, options):
+    """A session on the CPU for a file, or for the bytes of one."""
+    import onnxruntime
+    model = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])

@@ -1,0 +1,85 @@
+"""Paddle Inference, on the CPU."""
+import os
+import threading
+
+import numpy as np
+from paddle import inference
+
+from image_classification.deploy.engines.interface import Engine
+from image_classification.deploy.export_directory import ExportDirectory
+from image_classification.errors import UserError
+
+# Of Paddle 3.3's own list, without those that hand single operators other than convolutions to oneDNN.
+_ONLY_CONVOLUTIONS = [
+    'depthwise_conv_onednn_pass', 'conv2d_bn_onednn_fuse_pass', 'conv2d_bias_bn_onednn_fuse_pass', 'conv2d_bias_fuse_pass',
+    'conv_elementwise_add_onednn_fuse_pass', 'conv_activation_onednn_fuse_pass', 'matmul_add_act_fuse_pass',
+    'common_subexpression_elimination_pass', 'constant_folding_pass', 'dead_code_elimination_pass',
+    'replace_fetch_with_shadow_output_pass']
+
+
+class PaddleInference(Engine):
+    """Each thread computes with a clone of its own, which shares the weights."""
+
+    name, module = 'paddle_inference', 'paddle'
+
+    def __init__(self, directory, threads=None, bf16=False, onednn=None):
+        super().__init__(directory, **directory.input())
+        self._first = create_predictor(directory.path, onednn, threads, bf16)
+        self._lock, self._clones = threading.Lock(), threading.local()
+        self._clones.own = self._first
+        self.outputs = self._first.get_output_names()
+
+    def _run(self, images):
+        if not hasattr(self._clones, 'own'):
+            with self._lock:
+                self._clones.own = self._first.clone()
+        return run(self._clones.own, images)
+
+
+def create_predictor(directory, onednn=None, threads=None, bf16=False):
+    """The Paddle Inference predictor of an export directory; its only input is `image`.
+
+    Args:
+        onednn: what oneDNN computes: True, all operators that it has; 'convolutions', only those, which is faster in networks
+            with many small operators beside them, as Mobile-Former; False, none. By default as inference.yaml says.
+        threads: by default as many as the machine has cores.
+        bf16: let oneDNN compute in bfloat16.
+    Raises:
+        UserError: the directory has no files for Paddle Inference.
+    """
+    directory = ExportDirectory(directory)
+    files = directory.files(PaddleInference.name)
+    if files is None:
+        raise UserError(f'{directory} has no whole export for Paddle Inference; export the model again')
+    if onednn is None:
+        onednn = directory.read_if_there().get('engines', {}).get('paddle_inference', {}).get('onednn', True)
+    if onednn == 'convolutions' and not bf16:
+        config = _config(files, onednn, threads)
+        try:
+            config.enable_custom_passes(_ONLY_CONVOLUTIONS, True)
+            return inference.create_predictor(config)
+        except (AttributeError, TypeError, ValueError, RuntimeError):   # a version of Paddle that has other passes
+            pass
+    config = _config(files, onednn, threads)
+    if onednn and bf16:
+        config.enable_mkldnn_bfloat16()
+    return inference.create_predictor(config)
+
+
+def _config(files, onednn, threads):
+    config = inference.Config(*map(str, files))
+    config.disable_gpu()
+    config.disable_glog_info()
+    config.set_cpu_math_library_num_threads(threads or os.cpu_count() or 1)
+    if onednn:
+        config.enable_mkldnn()
+    else:
+        config.disable_mkldnn()
+    return config
+
+
+def run(predictor, images):
+    """(B, C, H, W) float32 -> list of all outputs, in the network's order; a classifier's only one is (B, num_classes)."""
+    predictor.get_input_handle('image').copy_from_cpu(np.ascontiguousarray(images))
+    predictor.run()
+    return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]

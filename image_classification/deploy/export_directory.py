@@ -1,0 +1,102 @@
+"""An export directory: the files of one or more engines, and inference.yaml, which says what they are.
+
+Every name of a file in it is written here, and inference.yaml is read and written here only.
+"""
+from pathlib import Path
+
+import yaml
+
+from image_classification.datasets import Preprocess
+from image_classification.deploy.classes import Classes
+from image_classification.errors import UserError
+
+DESCRIPTION = 'inference.yaml'
+PREFIX = 'inference'                                               # of the files below, as Paddle asks for it
+PROGRAM, OLDER_PROGRAM, WEIGHTS = 'inference.json', 'inference.pdmodel', 'inference.pdiparams'
+ONNX = 'inference.onnx'
+OPENVINO, OPENVINO_WEIGHTS = 'inference.xml', 'inference.bin'
+FILES = {                                                          # engine: alternatives, each a set of files
+    'paddle_inference': [(PROGRAM, WEIGHTS), (OLDER_PROGRAM, WEIGHTS)],
+    'onnxruntime': [(ONNX,)],
+    'openvino': [(OPENVINO, OPENVINO_WEIGHTS)],
+}
+_WITHOUT_CLASSES = {'maps': 'feature maps', 'tensors': 'tensors of a detector'}
+
+
+class ExportDirectory:
+    """The directory at `path`, which need not exist."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def __str__(self):
+        return str(self.path)
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def engines(self):
+        """The engines whose files are there, installed or not."""
+        return [engine for engine in FILES if self.files(engine)]
+
+    def files(self, engine):
+        """The paths of an engine's files, or None where one is missing."""
+        for names in FILES[engine]:
+            paths = [self.path / name for name in names]
+            if all(path.is_file() for path in paths):
+                return paths
+        return None
+
+    def size(self, engine):
+        """Bytes of an engine's files."""
+        return sum(path.stat().st_size for path in self.files(engine) or ())
+
+    def onnx(self):
+        """The path of inference.onnx. Raises UserError where there is none."""
+        if not (self / ONNX).is_file():
+            raise UserError(f'{self} has no {ONNX}; wanted an export by tools/export.py --format onnx')
+        return self / ONNX
+
+    def read(self):
+        """The content of inference.yaml. Raises UserError where there is none, or something else."""
+        if not (self / DESCRIPTION).is_file():
+            raise UserError(f'{self} has no {DESCRIPTION}; wanted the directory of an export, as tools/export.py writes it')
+        return self.read_if_there()
+
+    def read_if_there(self):
+        """As `read`, but {} without an inference.yaml: the engines hardly need it."""
+        path = self / DESCRIPTION
+        if not path.is_file():
+            return {}
+        try:
+            content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            raise UserError(f'{path} cannot be read as yaml: {" ".join(str(error).split())}') from None
+        if not content or not isinstance(content, dict):
+            raise UserError(f'{path} is empty or no mapping; wanted what tools/export.py writes')
+        return content
+
+    def write(self, content):
+        """Write inference.yaml: lists of numbers on one line each, names in their own script."""
+        text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=None, width=120)
+        (self / DESCRIPTION).write_text(text, encoding='utf-8')
+
+    def input(self):
+        """{'dtype', 'layout'} of what the engines take: float32 (B, C, H, W), or uint8 (B, H, W, C) where the preprocessing is
+        part of the export."""
+        given = self.read_if_there().get('input', {})
+        return {'dtype': given.get('dtype', 'float32'), 'layout': given.get('layout', 'NCHW')}
+
+    def classes(self):
+        """The Classes of a classifier's export. Raises UserError for another one, or an inference.yaml that lacks something."""
+        content = self.read()
+        try:
+            name, preprocess, output = content['name'], Preprocess.from_dict(content['preprocessing']), content['output']
+            if output['kind'] in _WITHOUT_CLASSES:
+                raise UserError(f'{self} is an export of {len(output["names"])} {_WITHOUT_CLASSES[output["kind"]]}, which are '
+                                'no classes; wanted that of a classifier. Run it by image_classification.deploy.engines: '
+                                '`open_engine(directory).run(images)`.')
+            gives_logits = {'logits': True, 'probabilities': False}[output['kind']]
+            return Classes(name, preprocess, content['class_names'], output['num_classes'], gives_logits)
+        except (KeyError, TypeError) as error:
+            raise UserError(f'{self / DESCRIPTION} lacks or misstates {error}; export the model again') from None

@@ -1,0 +1,99 @@
+"""Static quantisation of an ONNX file to 8 bits, by ONNX Runtime.
+
+Weights become int8 with a scale per output channel, the inputs of layers uint8 with a scale that pictures calibrate. What is
+between the layers (attention, softmax, normalization, hard swish) stays float32: a softmax of 8 bits ruins a network.
+"""
+import contextlib
+import fnmatch
+import logging
+import os
+
+from image_classification.errors import UserError
+
+LAYERS = ('Conv', 'Gemm', 'MatMul')
+OPERATORS = (*LAYERS, 'Relu', 'Clip')                              # the last two become part of the layer before them
+METHODS = {'minmax': 'MinMax', 'percentile': 'Percentile', 'entropy': 'Entropy'}
+
+
+def quantize_onnx(source, target, inputs, operators, exclude, method):
+    """Write the quantised form of one ONNX file as another one; the names of the nodes that are quantised.
+
+    Args:
+        inputs: a list of batches as the network takes them.
+    Raises:
+        UserError: no node is of these operators and not excluded, or an exclusion that matches none.
+    """
+    import onnx
+    from onnxruntime import quantization
+    model = onnx.load(str(source))
+    for i, node in enumerate(model.graph.node):
+        node.name = node.name or f'{node.op_type}_{i}'
+    _matrices_to_convolutions(model)
+    products = _products(model.graph)
+    names = [node.name for node in model.graph.node if node.op_type in operators and node.name not in products]
+    for pattern in exclude:
+        if not fnmatch.filter(names, pattern):
+            raise UserError(f'no {", ".join(operators)} is called {pattern!r}; wanted one of {", ".join(names[:5])}, ...')
+    excluded = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)]
+    kept = [name for name in names if name not in excluded]
+    if not kept:
+        raise UserError(f'the network has no {", ".join(operators)} with weights to quantise' + ' that is not excluded' * bool(excluded))
+    arguments = {'op_types_to_quantize': list(operators), 'nodes_to_exclude': [*excluded, *products], 'per_channel': True,
+                 'activation_type': quantization.QuantType.QUInt8, 'weight_type': quantization.QuantType.QInt8,
+                 'calibrate_method': quantization.CalibrationMethod[METHODS[method]]}
+    reader = _Reader(model.graph.input[0].name, inputs)
+    try:
+        with _quiet(), open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere):
+            quantization.quantize_static(model, str(target), reader, **arguments)
+    except Exception as error:                                     # of the calibration's session, or of a graph it cannot take
+        raise UserError(f'ONNX Runtime cannot quantise {source}: {" ".join(str(error).split())[:300]}') from error
+    return kept
+
+
+def _matrices_to_convolutions(model):
+    """Turn W @ x with a matrix of weights (N, K) and x (B, K, L) into the convolution of width 1 that it is: ONNX Runtime has no
+    scale per output channel for weights on the left."""
+    import onnx
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    ranks = {item.name: len(item.type.tensor_type.shape.dim) for item in graph.value_info if item.type.tensor_type.HasField('shape')}
+    weights = {item.name: item for item in model.graph.initializer if len(item.dims) == 2}
+    for node in model.graph.node:
+        if node.op_type != 'MatMul' or node.input[0] not in weights or ranks.get(node.input[1]) != 3:
+            continue
+        kernel = onnx.TensorProto()
+        kernel.CopyFrom(weights[node.input[0]])
+        kernel.name = f'{node.name}/weight'
+        kernel.dims.append(1)
+        model.graph.initializer.append(kernel)
+        node.op_type, node.input[:] = 'Conv', [node.input[1], kernel.name]
+        node.attribute.append(onnx.helper.make_attribute('kernel_shape', [1]))
+    used = {name for node in model.graph.node for name in node.input}
+    for name in set(weights) - used:
+        model.graph.initializer.remove(weights[name])
+
+
+def _products(graph):
+    """Names of the MatMuls without a matrix of weights. Those of attention have a softmax between them, which ONNX Runtime then
+    computes in 8 bits, too: MobileFormer would lose a third of its answers."""
+    matrices = {item.name for item in graph.initializer if len(item.dims) == 2}
+    return [node.name for node in graph.node if node.op_type == 'MatMul' and node.input[1] not in matrices]
+
+
+class _Reader:
+    """Batches in the form that ONNX Runtime asks for them."""
+
+    def __init__(self, name, inputs):
+        self._feeds = iter([{name: batch} for batch in inputs])
+
+    def get_next(self):
+        return next(self._feeds, None)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without the advice to pre-process the graph, which the export has done."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
