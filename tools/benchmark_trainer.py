@@ -1,24 +1,17 @@
 """Where the time of a training step goes: python tools/benchmark_trainer.py -cfg configs/mnist5k/mobileformer_26m.yaml"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import contextlib
-import sys
 import tempfile
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+import paddle
 
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-import numpy as np  # noqa: E402
-
-from image_classification.config import argument_parser, config_from_args  # noqa: E402
-from image_classification.engine import trainer  # noqa: E402
-from image_classification.engine.processes.distributed import Group, gpu_count  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
-import paddle  # noqa: E402  (last: the package sets up the process)
+from image_classification.config import argument_parser, config_from_args
+from image_classification.engine import trainer
+from image_classification.engine.processes.distributed import Group, gpu_count
+from image_classification.errors import UserError, exit_with_message
 
 WARM_UP = 3                                                        # steps that are not counted
 NETWORK = 'forward, loss, backward'
