@@ -6,13 +6,16 @@ score is the mean of theirs, as there; MediaPipe itself keeps the best one's.
 
 A face is a row of 17 numbers, `COLUMNS`. "Right" and "left" are the person's own: the right eye is on the picture's left.
 """
+import os
+
 import numpy as np
 import paddle
 from PIL import Image
 
-from image_classification.blazeface.model import BOXES, COORDINATES, BlazeFace
+from image_classification.blazeface.model import BOXES, COORDINATES, BlazeFace, build_model
+from image_classification.config import get_config
 from image_classification.errors import UserError
-from image_classification.models import create_model
+from image_classification.weights.pretrained import DEFAULT, load_pretrained
 
 KEY_POINTS = ('right_eye', 'left_eye', 'nose', 'mouth', 'right_ear', 'left_ear')
 COLUMNS = ('ymin', 'xmin', 'ymax', 'xmax', *(f'{name}_{axis}' for name in KEY_POINTS for axis in 'xy'), 'score')
@@ -128,8 +131,14 @@ class BlazeFaceDetector:
 
     @classmethod
     def from_weights(cls, name, weights, **options):
-        """The detector on a network by its name, with a weights file as `create_model` takes it."""
-        return cls(create_model(name, pretrained=weights), **options)
+        """The detector on a network by its name, with weights as `create_model` takes them: True, a tag, an address or a file."""
+        cfg = get_config(name)
+        if cfg.MODEL.TYPE.lower() != 'blazeface':
+            raise UserError(f'{name} does not detect faces; wanted the network blazeface_front or blazeface_back')
+        model = build_model(cfg)
+        model.config = cfg
+        load_pretrained(model, DEFAULT if weights is True else os.fspath(weights))
+        return cls(model, **options)
 
     def detect(self, image):
         """Faces in one picture: uint8 RGB (H, W, 3) -> (faces, 17) float64, in pixels of the picture, as `blend` orders them.

@@ -18,8 +18,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.layers import Network, Stage, check_size
-from image_classification.uniformer.model import (CBlock, HeadEmbedding, PatchEmbed, SABlock, drop_path_rates,
-                                                  layer_scale, linear, scaled)
+from image_classification.uniformer.blocks import (CBlock, HeadEmbedding, PatchEmbed, SABlock, drop_path_rates,
+                                                   layer_scale, linear, scaled)
 
 
 def reorder(tokens, order):                                        # (B, N, C), (B, N)
@@ -118,6 +118,7 @@ class UniFormerLight(Network):
         self.head_cls = linear(dims[3], num_classes)
         self.feature_channels, self.feature_strides = list(dims), [4, 8, 16, 32]
 
+    key_style = 'official'
     classifier_layers = ('head', 'head_cls')  # what a new number of classes replaces
 
     def no_weight_decay(self):

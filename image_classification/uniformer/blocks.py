@@ -1,0 +1,155 @@
+"""The blocks of UniFormer, https://arxiv.org/abs/2201.09450, which UniFormer-Light shares. What is particular about them is said in
+`model.py`."""
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.layers import Conv2D, DropPath, conv_bn, pytorch_uniform
+
+
+def linear(in_features, out_features, bias=True):
+    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
+                     bias_attr=nn.initializer.Constant(0.0) if bias else False)
+
+
+def conv2d(in_channels, out_channels, kernel=1, stride=1, padding=0, groups=1):
+    """With PyTorch's initialization: weight and bias uniform within 1 / sqrt(fan-in)."""
+    uniform = pytorch_uniform(in_channels // groups * kernel * kernel)
+    return Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, weight_attr=uniform, bias_attr=uniform)
+
+
+def layer_scale(layer, shape, value):
+    """A parameter gamma of `layer` that starts as `value`; None for 0, no layer scale."""
+    return layer.create_parameter(shape, default_initializer=nn.initializer.Constant(value)) if value else None
+
+
+def scaled(branch, gamma):
+    return branch if gamma is None else gamma * branch
+
+
+def drop_path_rates(rate, depths):
+    """Rising evenly from 0 in the first block to `rate` in the last: one list per stage."""
+    rates = [rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
+    return [rates[sum(depths[:i]):sum(depths[:i + 1])] for i in range(len(depths))]
+
+
+class Mlp(nn.Layer):
+    """Two layers, made by `layer(in, out)`, and GELU between: `linear` for tokens (B, N, C), `conv2d` for maps (B, C, H, W)."""
+
+    def __init__(self, layer, dim, ratio, dropout):
+        super().__init__()
+        hidden = int(dim * ratio)
+        self.fc1 = layer(dim, hidden)
+        self.fc2 = layer(hidden, dim)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
+
+
+class Attention(nn.Layer):
+    """Multi-head self-attention: (B, N, C) -> (B, N, C). `qk_scale` 0: by 1 / sqrt(head size)."""
+
+    def __init__(self, dim, heads, qkv_bias, qk_scale, attn_dropout, dropout):
+        super().__init__()
+        self.heads = heads
+        self.scale = qk_scale or (dim // heads) ** -0.5
+        self.qkv = linear(dim, 3 * dim, qkv_bias)
+        self.attn_drop = nn.Dropout(attn_dropout)
+        self.proj = linear(dim, dim)
+        self.proj_drop = nn.Dropout(dropout)
+
+    def attend(self, tokens):
+        """The new tokens and how much each attends to each: (B, N, C), (B, heads, N, N)."""
+        query, key, value = (part.reshape([0, 0, self.heads, part.shape[2] // self.heads])
+                             for part in self.qkv(tokens).chunk(3, axis=-1))     # (B, N, heads, c)
+        query, key = query.transpose([0, 2, 1, 3]), key.transpose([0, 2, 3, 1])  # (B, heads, N, c), (B, heads, c, N)
+        weights = F.softmax(query * self.scale @ key)              # (B, heads, N, N)
+        out = self.attn_drop(weights) @ value.transpose([0, 2, 1, 3])
+        out = out.transpose([0, 2, 1, 3]).flatten(2)               # (B, N, C)
+        return self.proj_drop(self.proj(out)), weights
+
+    def forward(self, tokens):
+        return self.attend(tokens)[0]
+
+
+class CBlock(nn.Layer):
+    """Local block: (B, C, H, W) -> (B, C, H, W). `init_scale`: initial layer scale, 0 for none."""
+
+    def __init__(self, dim, mlp_ratio, dropout, drop_path, init_scale=0.0):
+        super().__init__()
+        self.gamma_1 = layer_scale(self, [1, dim, 1, 1], init_scale)
+        self.gamma_2 = layer_scale(self, [1, dim, 1, 1], init_scale)
+        self.pos_embed = conv2d(dim, dim, 3, padding=1, groups=dim)
+        self.norm1 = nn.BatchNorm2D(dim)
+        self.conv1 = conv2d(dim, dim)
+        self.conv2 = conv2d(dim, dim)
+        self.attn = conv2d(dim, dim, 5, padding=2, groups=dim)     # between conv1 and conv2: the local relations
+        self.drop_path = DropPath(drop_path)
+        self.norm2 = nn.BatchNorm2D(dim)
+        self.mlp = Mlp(conv2d, dim, mlp_ratio, dropout)
+
+    def forward(self, x):
+        x = x + self.pos_embed(x)
+        x = x + self.drop_path(scaled(self.conv2(self.attn(self.conv1(self.norm1(x)))), self.gamma_1))
+        return x + self.drop_path(scaled(self.mlp(self.norm2(x)), self.gamma_2))
+
+
+class SABlock(nn.Layer):
+    """Global block: (B, C, H, W) -> (B, C, H, W). `init_scale`: initial layer scale, 0 for none."""
+
+    def __init__(self, dim, heads, mlp_ratio, qkv_bias, qk_scale, attn_dropout, dropout, drop_path, init_scale):
+        super().__init__()
+        self.gamma_1 = layer_scale(self, [dim], init_scale)
+        self.gamma_2 = layer_scale(self, [dim], init_scale)
+        self.pos_embed = conv2d(dim, dim, 3, padding=1, groups=dim)
+        self.norm1 = nn.LayerNorm(dim, epsilon=1e-6)
+        self.attn = Attention(dim, heads, qkv_bias, qk_scale, attn_dropout, dropout)
+        self.drop_path = DropPath(drop_path)
+        self.norm2 = nn.LayerNorm(dim, epsilon=1e-6)
+        self.mlp = Mlp(linear, dim, mlp_ratio, dropout)
+
+    def forward(self, x):
+        x = x + self.pos_embed(x)
+        H, W = x.shape[2:]
+        tokens = x.flatten(2).transpose([0, 2, 1])                 # (B, H*W, C)
+        tokens = tokens + self.drop_path(scaled(self.attn(self.norm1(tokens)), self.gamma_1))
+        tokens = tokens + self.drop_path(scaled(self.mlp(self.norm2(tokens)), self.gamma_2))
+        return tokens.transpose([0, 2, 1]).reshape([0, 0, H, W])   # (B, C, H, W)
+
+
+class PatchEmbed(nn.Layer):
+    """Patches side by side, then layer norm over channels: (B, C, H, W) -> (B, C', H / patch, W / patch), rounded down."""
+
+    def __init__(self, in_channels, out_channels, patch):
+        super().__init__()
+        self.norm = nn.LayerNorm(out_channels, epsilon=1e-5)
+        self.proj = conv2d(in_channels, out_channels, patch, stride=patch)
+
+    def forward(self, x):
+        tokens = self.proj(x).transpose([0, 2, 3, 1])              # (B, H', W', C')
+        return self.norm(tokens).transpose([0, 3, 1, 2])           # (B, C', H', W')
+
+
+class HeadEmbedding(nn.Layer):
+    """Stem of overlapping patches, two convolutions: (B, C, H, W) -> (B, C', H / 4, W / 4), rounded up."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.proj = nn.Sequential(
+            conv2d(in_channels, out_channels // 2, 3, stride=2, padding=1), nn.BatchNorm2D(out_channels // 2), nn.GELU(),
+            conv2d(out_channels // 2, out_channels, 3, stride=2, padding=1), nn.BatchNorm2D(out_channels))
+
+    def forward(self, x):
+        conv1, norm1, act, conv2, norm2 = self.proj
+        return conv_bn(act(conv_bn(x, conv1, norm1)), conv2, norm2)
+
+
+class MiddleEmbedding(nn.Layer):
+    """Overlapping patches between stages: (B, C, H, W) -> (B, C', H / 2, W / 2), rounded up."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.proj = nn.Sequential(conv2d(in_channels, out_channels, 3, stride=2, padding=1), nn.BatchNorm2D(out_channels))
+
+    def forward(self, x):
+        return conv_bn(x, *self.proj)
