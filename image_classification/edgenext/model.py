@@ -214,8 +214,8 @@ class EdgeNeXt(Network):
         self.feature_strides = [4 * 2 ** i for i in range(len(dims))]
         self.reset_classifier(num_classes)
 
+    key_style = 'official'
     classifier_layers = ('head',)  # what a new number of classes replaces
-    onednn = 'convolutions'
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms, biases and layer scales."""

@@ -142,16 +142,9 @@ class CascadedGroupAttention(nn.Layer):
         self.attention_biases = self.create_parameter([heads, window * window],
                                                       default_initializer=nn.initializer.Constant(0.0))
         self.register_buffer('attention_bias_idxs', distances(window), persistable=False)
-        self.register_buffer('fixed_biases', None, persistable=False)
-
-    def fix(self):
-        """Gather the biases now and for good: `ic.fuse` calls it, for evaluation with weights that no longer change."""
-        self.fixed_biases = self.biases().detach()
 
     def biases(self):
         """Of each head, for each pair of query and key: (heads, N, N) with N = window ** 2."""
-        if self.fixed_biases is not None:
-            return self.fixed_biases
         idxs = self.attention_bias_idxs.flatten().astype('int64')  # `.to(dtype=...)` has made it a table of floats
         return self.attention_biases.index_select(idxs, axis=1).reshape([self.heads, self.window ** 2, -1])
 
@@ -216,6 +209,7 @@ class EfficientViTBackbone(Network):
         drop_path: probability that a sample skips a residual branch in training.
     """
 
+    key_style = 'official'
     derived_entries = ('attention_bias_idxs',)                     # published, and determined by the window
 
     def __init__(self, in_channels, dims, depths, num_heads, key_dims, windows, kernels, stride=16, drop_path=0.0):
@@ -263,7 +257,6 @@ class EfficientViT(EfficientViTBackbone):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W. `backbone`: its arguments."""
 
     classifier_layers = ('head.l',)  # what a new number of classes replaces
-    onednn = 'convolutions'
 
     def __init__(self, num_classes, dropout=0.0, **backbone):
         super().__init__(**backbone)

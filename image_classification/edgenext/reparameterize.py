@@ -1,0 +1,3 @@
+"""What EdgeNeXt says to engines, see `image_classification/fuse.py`."""
+
+ONEDNN = 'convolutions'
