@@ -2,8 +2,6 @@
 
     python tools/benchmark_input.py --peers
 """
-import command_setup  # noqa: F401  (first: before Paddle is imported)
-
 import argparse
 import json
 import os
@@ -17,14 +15,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarking.processes import Child
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-ROOT = Path(__file__).resolve().parents[1]
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
+from tools.benchmarking.processes import Child  # noqa: E402
+
 PEERS = {'torchvision, PIL': 'v1', 'torchvision v2, PIL': 'v2-pil', 'torchvision v2, tensors': 'v2-tensor', 'timm': 'timm'}
 POLICIES = {'plain': 'random resized crop, mirror, normalize', 'rand': 'the same with the RandAugment of mobileformer_26m'}
 
 
-def parse(argv):
+def parse():
     parser = argparse.ArgumentParser(description='Training batches per second from JPEG files, medians of alternating runs.')
     parser.add_argument('--images', type=int, default=3072)
     parser.add_argument('--width', type=int, default=500)
@@ -38,7 +43,7 @@ def parse(argv):
     parser.add_argument('--peers', nargs='*', choices=list(PEERS.values()), help='beside these, or all of them')
     parser.add_argument('--peer-python', default=sys.executable, help='the Python that has timm and torchvision')
     parser.add_argument('--json', type=Path, help='write the images/s of every round to this file, too')
-    args = parser.parse_args(argv)
+    args = parser.parse_args()
     args.peers = list(PEERS.values()) if args.peers == [] else args.peers or []
     if args.images < 2 * args.batch_size:
         parser.error(f'--images {args.images} is less than two batches of {args.batch_size}')
@@ -96,12 +101,11 @@ class Ours:
 
 
 class Peer:
-    """The same in a process of its own, which waits while another runs: tools/benchmarking/torch_input_peer.py."""
+    """The same in a process of its own, which waits while another runs: tools/torch_input_peer.py."""
 
     def __init__(self, root, kind, policy, args):
-        program = ROOT / 'tools' / 'benchmarking' / 'torch_input_peer.py'
-        self.child = Child([args.peer_python, program, kind, policy, Path(root, 'train'), args.batch_size, args.image_size,
-                            args.workers])
+        self.child = Child([args.peer_python, ROOT / 'tools' / 'torch_input_peer.py', kind, policy, Path(root, 'train'),
+                            args.batch_size, args.image_size, args.workers])
         self.version = self._take('version', self.child.listen())
 
     def run(self):
@@ -139,8 +143,8 @@ def rows(policy, speeds):
     return lines
 
 
-def main(argv=None):
-    args = parse(argv)
+def main():
+    args = parse()
     os.environ['OMP_NUM_THREADS'] = '1'                            # before paddle is imported
     import paddle
     with tempfile.TemporaryDirectory() as root:

@@ -1,28 +1,32 @@
 """Why a network says what it says, as pictures: python tools/explain.py output/<run>/best.safetensors photo.jpg --attention"""
-import command_setup  # noqa: F401  (first: before Paddle is imported)
-
 import argparse
 import difflib
 import os
 import sys
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from image_classification.blazeface.model import BlazeFace
-from image_classification.checkpoint import load_network
-from image_classification.datasets.imagenet_names import names_to_show
-from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture
-from image_classification.errors import UserError, exit_with_message
-from image_classification.explain import attention_maps, explain_class
-from image_classification.explain.cam import finer_layer
-from image_classification.explain.inputs import preprocess_of, seen_box
-from image_classification.explain.sheets import attention_sheets, cam_sheet
-from image_classification.files import unused, write_atomically
-from image_classification.models import names_network, published_network
-from image_classification.progress import progress_bar
-from image_classification.weights.pretrained import is_address
+from image_classification.cpu import settings  # noqa: E402
+
+settings.quieten()
+settings.tune_cpu()
+
+import numpy as np  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from image_classification.datasets.imagenet_names import names_to_show  # noqa: E402
+from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture  # noqa: E402
+from image_classification.checkpoint import load_network  # noqa: E402
+from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.explain import attention_maps, explain_class  # noqa: E402
+from image_classification.explain.cam import finer_layer  # noqa: E402
+from image_classification.explain.inputs import preprocess_of, seen_box  # noqa: E402
+from image_classification.explain.sheets import attention_sheets, cam_sheet  # noqa: E402
+from image_classification.files import unused, write_atomically  # noqa: E402
+from image_classification.models import names_network, published_network  # noqa: E402
+from image_classification.weights.pretrained import is_address  # noqa: E402
+from image_classification.progress import progress_bar  # noqa: E402
 
 PROGRESS_FROM = 20                                                 # pictures
 FEW = 3                                                            # pixels on a side of a map that show little
@@ -30,7 +34,7 @@ LONGEST_STEM = 150                                                 # bytes of a 
 EXPORT_ENDINGS = ('.onnx', '.pdmodel', '.pdiparams', '.json', '.xml', '.nb')
 
 
-def parse(argv):
+def parse():
     parser = argparse.ArgumentParser(description='Draw where a network looks: Grad-CAM of a class, and its attention.')
     parser.add_argument('model', help='a checkpoint (.safetensors), or the name of a network with published weights')
     parser.add_argument('images', nargs='+', metavar='picture',
@@ -43,7 +47,7 @@ def parse(argv):
                                                        'each other; default: the hottest one of Grad-CAM')
     parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of README')
     parser.add_argument('--output', default='explained', help='folder of the pictures; default: explained')
-    return parser.parse_args(argv)
+    return parser.parse_args()
 
 
 def open_model(name, weights):
@@ -56,9 +60,7 @@ def open_model(name, weights):
         model, class_names = published_network(name, weights), []
     else:
         model, class_names = load_network(path)
-    if isinstance(model, BlazeFace):
-        return model, ['face']
-    return model, names_to_show(class_names, model.config.MODEL.NUM_CLASSES)
+    return model, list(model.class_names) or names_to_show(class_names, model.config.MODEL.NUM_CLASSES)
 
 
 def find_class(text, names):
@@ -124,8 +126,8 @@ def save(sheets, name, folder):
 
 
 @exit_with_message
-def main(argv=None):
-    args = parse(argv)
+def main():
+    args = parse()
     pixel = find_pixel(args.pixel) if args.pixel else None
     pictures = find_pictures(args.images)
     model, names = open_model(args.model, args.weights)

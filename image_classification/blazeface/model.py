@@ -106,6 +106,8 @@ class TwoMaps(Network):
     """What the extractor and both detector networks share. A network has `parts()`: the layers that give the finer map, and
     those that make the coarser one of it."""
 
+    key_style = 'official'
+
     def announce(self, finer, coarser):
         """Channels and strides of the maps behind these rows of blocks."""
         stride = 2 * prod(row[1] for row in finer)
@@ -161,6 +163,7 @@ class BlazeFace(TwoMaps):
     Other sizes, from the last stride up, give maps and rows in proportion.
     """
 
+    class_names, exclusive_classes = ('face',), False
     derived_entries = ('anchors',)                                 # published beside the weights, and determined by the size
 
     def __init__(self, back=False, in_channels=3, drop_path=0.0):
@@ -181,6 +184,14 @@ class BlazeFace(TwoMaps):
 
     def parts(self):
         return (self.backbone, self.final) if self.back else (self.backbone1, self.backbone2)
+
+    def explained_layer(self):
+        """Faces are found on both maps: the finer one feeds both."""
+        return self.parts()[0]
+
+    def class_logits(self, output):
+        """Of all anchors, that of the best face: (B, 1)."""
+        return output[1].max(axis=1)
 
     def forward(self, x):
         finer, coarser = self.forward_intermediates(x)

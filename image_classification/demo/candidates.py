@@ -112,6 +112,6 @@ def _open(name, engine, threads):
 
 
 def _check_classes(network):
-    if network.config.MODEL.TYPE.lower() == 'blazeface':
-        raise UserError(f'{network.config.MODEL.NAME} finds faces and has no classes; wanted a classifier. '
-                        'tools/detect_faces.py runs it')
+    if not network.classifier_layers:
+        raise UserError(f'{network.config.MODEL.NAME} finds things and names no classes; wanted a classifier. For faces: '
+                        'tools/detect_faces.py')

@@ -16,4 +16,4 @@ TIMM = Style(rules=(
 
 
 def styles(model):
-    return {'official': Style(), 'timm': TIMM}
+    return {'timm': TIMM}

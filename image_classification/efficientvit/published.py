@@ -21,4 +21,4 @@ TIMM = _timm()
 
 
 def styles(model):
-    return {'official': Style(), 'timm': TIMM}
+    return {'timm': TIMM}

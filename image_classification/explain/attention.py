@@ -1,23 +1,20 @@
 """The attention of a network as arrays: what each token, pixel or channel takes from which others.
 
 The networks keep none of it. What goes into and comes out of the layers is caught by hooks during one forward pass, and the
-softmax is made again from that; the families' code stays as it is.
+softmax is made again from that; the models' code stays as it is. How, a family says in `<family>/attention.py`, which is found
+by its name: `WEIGHTS`, {class of a layer: (one of KINDS, function)}. The function gets the layer and its calls, {name: Call},
+'' for the layer itself and otherwise for the layers below it, and returns the fields of `AttentionMap` from `weights` on, as
+many as there are: (weights, a tensor (heads, queries, keys); grid; query_pixels; key_pixels).
 """
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 
-from image_classification.edgenext.model import XCA
-from image_classification.efficientvit.model import LocalWindowAttention
 from image_classification.errors import UserError
 from image_classification.explain.inputs import check_network, explaining, network_input, watching
-from image_classification.layers import softmax_of_tokens, split_heads
-from image_classification.mobileformer.model import Attention, ToFormer_Bridge, ToMobile_Bridge
-from image_classification.mobileformer_official.model import GlobalBlock, GlobalToLocal, LocalToGlobal
-from image_classification.uniformer.light import EvoSABlock
-from image_classification.uniformer.model import CBlock, SABlock
+from image_classification.layers import beside
 
 KINDS = {                                                          # kind: (what queries are, what keys are)
     'tokens to map': ('token', 'pixel'),                           # Mobile-Former: the tokens read the map
@@ -77,6 +74,12 @@ class AttentionMap:
         return int(found[0]) if len(found) else None
 
 
+class Call(NamedTuple):
+    """What a layer was given, and what it gave."""
+    inputs: tuple
+    output: object
+
+
 def attention_maps(model, image):
     """Every attention layer's weights for one image, list of AttentionMap in the order in which they run.
 
@@ -86,131 +89,30 @@ def attention_maps(model, image):
         UserError: another network, or an image that cannot be read.
     """
     check_network(model)
-    layers = {name: layer for name, layer in model.named_sublayers() if type(layer) in _WEIGHTS}
-    if not layers:
+    known = getattr(beside(model, 'attention'), 'WEIGHTS', {})
+    readers = {name: next((known[kind] for kind in type(layer).__mro__ if kind in known), None)
+               for name, layer in model.named_sublayers()}
+    readers = {name: reader for name, reader in readers.items() if reader}
+    if not readers:
         raise UserError(f'{type(model).__name__} has no attention; wanted a MobileFormer, EdgeNeXt, UniFormer or EfficientViT. '
                         'grad_cam explains it')
-    x = network_input(model, image)
+    x, layers = network_input(model, image), dict(model.named_sublayers())
     with explaining(model), paddle.no_grad():
-        calls = _record(model, layers, x)
+        calls = _record(model, readers, x)
         found = []
-        for name in [name for name in calls if name in layers]:
-            kind, weigh = _WEIGHTS[type(layers[name])]
-            weights, *rest = weigh(layers[name], name, calls)
+        for name in [name for name in calls if name in readers]:
+            (kind, read), prefix = readers[name], f'{name}.'
+            own = {'': calls[name], **{key[len(prefix):]: call for key, call in calls.items() if key.startswith(prefix)}}
+            weights, *rest = read(layers[name], own)
             found.append(AttentionMap(name, kind, weights.astype('float32').numpy(), *rest))
     return found
 
 
-def _record(model, layers, x):
-    """{name: (inputs, output)} of a forward pass, of the layers and all below them, in the order in which they end."""
+def _record(model, names, x):
+    """{name: Call} of a forward pass, of the layers of these names and all below them, in the order in which they end."""
     calls = {}
     watched = {name: layer for name, layer in model.named_sublayers()
-               if any(name == outer or name.startswith(f'{outer}.') for outer in layers)}
-    with watching(watched, lambda name, inputs, output: calls.__setitem__(name, (inputs, output))):
+               if any(name == outer or name.startswith(f'{outer}.') for outer in names)}
+    with watching(watched, lambda name, inputs, output: calls.__setitem__(name, Call(inputs, output))):
         model.forward_features(x)
     return calls
-
-
-def _every(grid):
-    return np.arange(grid[0] * grid[1])
-
-
-def _tokens_to_map(layer, name, calls):
-    """ToFormer_Bridge: (weights (heads, M, H*W), grid, query pixels, key pixels), as all of these give them."""
-    x, tokens = calls[name][0]
-    keys = x.reshape([0, layer.heads, x.shape[1] // layer.heads, -1])
-    weights = F.softmax(layer.heads_q_proj(layer.input_norm(tokens)) @ keys)
-    return weights[0], tuple(x.shape[2:]), None, _every(x.shape[2:])
-
-
-def _map_to_tokens(layer, name, calls):
-    """ToMobile_Bridge: weights (heads, H*W, M)."""
-    x, tokens = calls[name][0]
-    return _pixels_by_tokens(x, layer.heads_k_proj(layer.input_token_norm(tokens)))
-
-
-def _pixels_by_tokens(x, keys):                                    # (1, C, H, W), (1, heads, M, c), scaled
-    query = x.reshape([0, keys.shape[1], keys.shape[3], -1])       # (1, heads, c, H*W)
-    weights = softmax_of_tokens(keys @ query).transpose([0, 1, 3, 2])
-    return weights[0], tuple(x.shape[2:]), _every(x.shape[2:]), None
-
-
-def _among_tokens(layer, name, calls):
-    """Former's attention: weights (heads, M, M)."""
-    query, key, _ = (split_heads(part, layer.heads) for part in calls[f'{name}.qkv_proj'][1].chunk(3, axis=-1))
-    return F.softmax(paddle.matmul(query * layer.scale, key, transpose_y=True))[0],
-
-
-def _official_tokens_to_map(layer, name, calls):
-    scores = calls[name][1][1]                                     # (1, heads, M, H, W)
-    return F.softmax(scores.flatten(3))[0], tuple(scores.shape[3:]), None, _every(scores.shape[3:])
-
-
-def _official_map_to_tokens(layer, name, calls):
-    return _pixels_by_tokens(calls[name][0][0], split_heads(calls[f'{name}.k'][1], layer.heads) * layer.scale)
-
-
-def _official_among_tokens(layer, name, calls):
-    query = split_heads(calls[f'{name}.q'][1], layer.heads) * layer.scale
-    return F.softmax(paddle.matmul(query, split_heads(calls[name][0][0], layer.heads), transpose_y=True))[0],
-
-
-def _among_pixels(layer, name, calls):
-    """UniFormer's global block: weights (heads, H*W, H*W)."""
-    grid = tuple(calls[name][0][0].shape[2:])
-    return layer.attn.attend(calls[f'{name}.norm1'][1])[1][0], grid, _every(grid), _every(grid)
-
-
-def _among_kept_pixels(layer, name, calls):
-    """UniFormer-Light's: the class token, the pixels that the block keeps, the best first, and a token for all others."""
-    _, x, scores = calls[name][0]
-    grid, weights = tuple(x.shape[2:]), layer.attn.attend(calls[f'{name}.norm1'][1])[1][0]
-    pixels = _every(grid)
-    if layer.keep_ratio < 1.0:
-        kept = int(len(pixels) * layer.keep_ratio)
-        pixels = np.append(paddle.argsort(scores, 1, descending=True)[0, :kept].numpy(), -1)
-    pixels = np.append(-1, pixels)
-    return weights, grid, pixels, pixels
-
-
-def _among_channels(layer, name, calls):
-    """XCA: weights (heads, c, c)."""
-    x = calls[name][0][0]
-    qkv = calls[f'{name}.qkv'][1].reshape([0, 3, layer.heads, x.shape[1] // layer.heads, -1])
-    query, key = (part / paddle.norm(part, axis=-1, keepdim=True).clip(1e-12) for part in (qkv[:, 0], qkv[:, 1]))
-    return F.softmax(paddle.einsum('bhcn,bhdn->bhcd', query, key) * layer.temperature)[0],
-
-
-def _within_windows(layer, name, calls):
-    """EfficientViT's cascaded heads: weights (heads, H*W, N), the N = w * w pixels of a query's window."""
-    (h, w), side, attn = calls[name][0][0].shape[2:], layer.window, layer.attn
-    heads = []
-    for i, bias in enumerate(attn.biases()):
-        query = calls[f'{name}.attn.dws.{i}'][1] * attn.scale      # (windows, key_dim, w, w)
-        key = calls[f'{name}.attn.qkvs.{i}'][1].split(attn.parts, axis=1)[1]
-        scores = paddle.matmul(query.flatten(2), key.flatten(2), transpose_x=True)   # (windows, N, N)
-        heads.append(F.softmax(scores + bias))
-    rows, columns = -(-h // side), -(-w // side)
-    down, right = np.divmod(np.arange(rows * columns), columns)    # of each window
-    inner = np.divmod(np.arange(side * side), side)                # of each pixel in it
-    down, right = (side * start[:, None] + step for start, step in zip((down, right), inner))  # (windows, N)
-    real = (down < h) & (right < w)
-    pixels = np.where(real, down * w + right, -1)
-    order = np.argsort(pixels[real])
-    weights = paddle.stack(heads).flatten(1, 2)[:, paddle.to_tensor(np.flatnonzero(real)[order])]
-    return weights, (h, w), _every((h, w)), np.repeat(pixels, side * side, 0)[real.ravel()][order]
-
-
-def _kernels(layer, name, calls):
-    """UniFormer's local block: weights (1, C, k * k)."""
-    kernel = layer.attn.weight                                     # (C, 1, k, k)
-    grid = tuple(kernel.shape[2:])
-    return kernel.flatten(2).transpose([1, 0, 2]), grid, None, _every(grid)
-
-
-_WEIGHTS = {                                                       # layer: (kind, what gives its weights)
-    ToFormer_Bridge: ('tokens to map', _tokens_to_map), LocalToGlobal: ('tokens to map', _official_tokens_to_map),
-    ToMobile_Bridge: ('map to tokens', _map_to_tokens), GlobalToLocal: ('map to tokens', _official_map_to_tokens),
-    Attention: ('tokens', _among_tokens), GlobalBlock: ('tokens', _official_among_tokens),
-    SABlock: ('pixels', _among_pixels), EvoSABlock: ('pixels', _among_kept_pixels), CBlock: ('kernels', _kernels),
-    XCA: ('channels', _among_channels), LocalWindowAttention: ('windows', _within_windows)}

@@ -1,7 +1,8 @@
 """Grad-CAM, https://arxiv.org/abs/1610.02391, for the networks of the library.
 
 Each channel of a map is weighed by the mean of the logit's derivative over it; the positive part of the sum is the heat. The
-map is the last one. A network whose tokens read that map, too, is explained by all that follows from it: see `last_layer`.
+map is the last one, or the one that the network names (`Network.explained_layer`): where its tokens read this map, too,
+gradients through the tokens are included.
 """
 import difflib
 from dataclasses import dataclass
@@ -12,11 +13,8 @@ import paddle.nn.functional as F
 from paddle import nn
 from PIL import Image
 
-from image_classification.blazeface.model import BlazeFace
 from image_classification.errors import UserError
 from image_classification.explain.inputs import check_network, explaining, network_input, watching
-from image_classification.mobileformer.model import MobileFormer
-from image_classification.mobileformer_official.model import MobileFormerOfficial
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def explain_class(model, image, class_index=None, layer=None):
     check_network(model)
     x = network_input(model, image)
     with explaining(model), paddle.enable_grad():
-        target = _find_layer(model, layer) if layer else last_layer(model)
+        target = _find_layer(model, layer) if layer else model.explained_layer()
         activation, logits = _run_from_head(model, x) if target is None else _run_from_layer(model, x, target, layer)
         index = _check_class(class_index, logits)
         gradient = paddle.grad(logits[0, index], activation, allow_unused=True)[0]
@@ -62,19 +60,6 @@ def explain_class(model, image, class_index=None, layer=None):
     probabilities = _probabilities(model, logits)
     heat = _enlarged(heat_of(activation, gradient), x.shape[2:])
     return ClassEvidence(heat, index, float(probabilities[index]), probabilities, activation, gradient)
-
-
-def last_layer(model):
-    """The layer whose map is taken by default; None for the last map, `forward_features`.
-
-    In the MobileFormers the classifier reads the last map by two ways, pooled and through the tokens: the last block's map
-    feeds both. A face detector has scores on two maps: the finer one feeds both.
-    """
-    if isinstance(model, MobileFormer):
-        return model.blocks[len(model.blocks) - 1]                 # [-1] would make a new layer
-    if isinstance(model, MobileFormerOfficial):
-        return model.features[len(model.features) - 1]
-    return model.parts()[0] if isinstance(model, BlazeFace) else None
 
 
 def finer_layer(model, image, least=4):
@@ -144,17 +129,16 @@ def _leaf(tensor):
 
 
 def _logits(model, output):
-    if isinstance(model, BlazeFace):                               # of all anchors, that of the best face
-        return output[1].max(axis=1)
+    output = model.class_logits(output)
     if isinstance(output, paddle.Tensor) and output.ndim == 2:
         return output
     raise UserError(f'{type(model).__name__} gives no logits; wanted a classifier')
 
 
 def _probabilities(model, logits):
-    """(classes,) float32; a face's is a class of its own, by the sigmoid."""
+    """(classes,) float32."""
     values = logits[0].astype('float64')
-    return (F.sigmoid(values) if isinstance(model, BlazeFace) else F.softmax(values)).astype('float32').numpy()
+    return (F.softmax(values) if model.exclusive_classes else F.sigmoid(values)).astype('float32').numpy()
 
 
 def _check_class(class_index, logits):

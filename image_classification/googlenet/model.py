@@ -97,6 +97,7 @@ class GoogLeNet(Network):
         self.feature_channels = [64, 192, 480, 832, 1024]
         self.feature_strides = [2, 4, 8, 16, 32]
 
+    key_style = 'torchvision'
     classifier_layers = ('fc', 'aux1.fc2', 'aux2.fc2')  # what a new number of classes replaces
 
     def _trunk(self, x):

@@ -114,6 +114,7 @@ class ICResNet(Network):
         self.dropout = nn.Dropout(dropout)
         self.fc = linear(channels, num_classes)
 
+    key_style = 'official'
     classifier_layers = ('fc',)  # what a new number of classes replaces
     feature_channels = [64, *(EXPANSION * width for width in WIDTHS)]
     feature_strides = [2, 4, 8, 16, 32]

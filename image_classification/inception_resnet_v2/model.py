@@ -137,6 +137,7 @@ class InceptionResNetV2(Network):
         self.feature_channels = [64, 192, 320, 1088, 1536]
         self.feature_strides = [2, 4, 8, 16, 32]
 
+    key_style = 'timm'
     classifier_layers = ('classif',)  # what a new number of classes replaces
 
     def forward_intermediates(self, x):

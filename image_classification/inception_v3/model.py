@@ -188,6 +188,7 @@ class InceptionV3(Network):
         self.feature_channels = [64, 192, 288, 768, 2048]
         self.feature_strides = [2, 4, 8, 16, 32]
 
+    key_style = 'torchvision'
     classifier_layers = ('fc', 'AuxLogits.fc')  # what a new number of classes replaces
 
     def forward_intermediates(self, x):

@@ -131,6 +131,7 @@ class InceptionV4(Network):
         self.feature_channels = [64, 192, 384, 1024, 1536]
         self.feature_strides = [2, 4, 8, 16, 32]
 
+    key_style = 'timm'
     classifier_layers = ('last_linear',)  # what a new number of classes replaces
 
     def forward_intermediates(self, x):

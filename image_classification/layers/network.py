@@ -14,16 +14,32 @@ class Network(nn.Layer):
     - `forward_features(x)`, the last map, and `forward_head(features)`, the logits;
     - `forward_intermediates(x)`, the last map at each stride, with lists `feature_channels` and `feature_strides`;
     - `reset_classifier(num_classes)`, which replaces the layers whose names begin with `classifier_layers`;
+    - `key_style`, the publisher whose names the parameters bear: official, timm or torchvision; '' where nobody has published
+      weights. Further publishers, and weights that differ by more than this, are in the family's `published.py`;
+    - `explained_layer()`, the layer whose map explains a class, where it is not the last map; `class_logits(output)`, for a network
+      whose output is something else than logits; `class_names` of a network that knows what its classes are;
+      `exclusive_classes`, whether their probabilities sum to 1;
     - `onednn`, what Paddle Inference leaves to oneDNN where that was measured to be faster than 'all': 'convolutions', or of these
       the 'depthwise' and other k x k ones, while the 1x1 become products.
     """
 
     classifier_layers = ()
+    key_style = ''
+    class_names = ()
+    exclusive_classes = True
     onednn = 'all'
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms, biases and layer scales: none."""
         return set()
+
+    def explained_layer(self):
+        """The layer whose map feeds every path to the logits; None: the last map, `forward_features`."""
+        return None
+
+    def class_logits(self, output):
+        """Logits (B, classes) of what `forward` gives in evaluation."""
+        return output
 
     def forward(self, x):
         return self.forward_head(self.forward_features(x))

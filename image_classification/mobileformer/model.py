@@ -386,6 +386,10 @@ class MobileFormer(Network):
         """Names of parameters that take no weight decay, besides norms and biases."""
         return {'tokens'}
 
+    def explained_layer(self):
+        """The last block: the classifier reads its map by two ways, pooled and through the tokens."""
+        return self.blocks[len(self.blocks) - 1]                   # [-1] would make a new layer
+
     @paddle.no_grad()
     def fix(self):
         """A stem of less than 16 channels gets more, which are zero, and the convolution that reads them no groups: engines

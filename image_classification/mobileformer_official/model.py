@@ -259,6 +259,7 @@ class MobileFormerOfficial(Network):
         droppath: of the residuals of the last block and of both paths; it rises linearly from the first.
     """
 
+    key_style = 'official'
     classifier_layers = ('classifier.classifier.1',)  # what a new number of classes replaces
     onednn = 'depthwise'
 
@@ -287,6 +288,10 @@ class MobileFormerOfficial(Network):
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms and biases: none, the authors decay the tokens, too."""
         return set()
+
+    def explained_layer(self):
+        """The last block: the classifier reads its map by two ways, pooled and through the tokens."""
+        return self.features[len(self.features) - 1]               # [-1] would make a new layer
 
     def _trunk(self, x):
         """Maps after the stem and each block, and the tokens."""

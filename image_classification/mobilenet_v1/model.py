@@ -59,6 +59,7 @@ class MobileNetV1(Network):
         dropout: probability in front of the classifier.
     """
 
+    key_style = 'timm'
     classifier_layers = ('classifier',)  # what a new number of classes replaces
 
     def __init__(self, num_classes=1000, in_channels=3, width=1.0, dropout=0.0):

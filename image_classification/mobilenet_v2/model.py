@@ -67,6 +67,7 @@ class MobileNetV2(PlainNetwork):
         drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
     """
 
+    key_style = 'torchvision'
     classifier_layers = ('classifier.1',)  # what a new number of classes replaces
     make_linear = staticmethod(linear)
 

@@ -24,4 +24,4 @@ TIMM = _timm()
 
 
 def styles(model):
-    return {'torchvision': Style(), 'timm': TIMM}
+    return {'timm': TIMM}

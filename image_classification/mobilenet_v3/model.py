@@ -115,6 +115,7 @@ class MobileNetV3(PlainNetwork):
         drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
     """
 
+    key_style = 'torchvision'
     classifier_layers = ('classifier.3',)  # what a new number of classes replaces
     make_linear = staticmethod(linear)
 

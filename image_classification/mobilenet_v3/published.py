@@ -30,4 +30,4 @@ TIMM = {blocks: _timm(blocks) for blocks in DEPTHS}
 
 
 def styles(model):
-    return {'torchvision': Style(), 'timm': TIMM[len(model.features) - 2]}
+    return {'timm': TIMM[len(model.features) - 2]}

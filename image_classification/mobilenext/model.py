@@ -96,6 +96,7 @@ class MobileNeXt(PlainNetwork):
         dropout: in front of the classifier. drop_path: of the last block; it rises linearly from 0 at the first.
     """
 
+    key_style = 'official'
     classifier_layers = ('classifier.1',)  # what a new number of classes replaces
     make_linear = staticmethod(linear)
 

@@ -77,6 +77,7 @@ class ShuffleNetV1(Network):
         dropout: in front of the classifier. drop_path: of the last unit; it rises linearly from 0 at the first.
     """
 
+    key_style = 'official'
     classifier_layers = ('classifier.0',)  # what a new number of classes replaces
 
     def __init__(self, num_classes, in_channels, groups, stem, repeats, channels, dropout=0.0, drop_path=0.0):

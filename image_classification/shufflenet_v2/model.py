@@ -86,6 +86,7 @@ class ShuffleNetV2(Network):
         dropout: in front of the classifier. drop_path: of the last unit; it rises linearly from 0 at the first.
     """
 
+    key_style = 'torchvision'
     classifier_layers = ('fc',)  # what a new number of classes replaces
 
     def __init__(self, num_classes, in_channels, stem, repeats, channels, head, dropout=0.0, drop_path=0.0):

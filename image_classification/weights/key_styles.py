@@ -1,13 +1,14 @@
 """Key styles: the names that publishers give to the entries of our networks.
 
-A network's attributes bear the names of one publisher, its family's own style. Where others publish weights of the same
-network under other names, or with other conventions, `<family>/published.py` says how these follow from our own:
+A network's attributes bear the names of one publisher, its own style, which the class calls `key_style`. Where others publish
+weights of the same network under other names, or with other conventions, `<family>/published.py` says how these follow from our
+own:
 
     def styles(model):
-        return {'torchvision': Style(), 'timm': Style(rules=[(r'^features\\.0\\.0\\.', 'conv_stem.'), ...])}
+        return {'timm': Style(rules=[(r'^features\\.0\\.0\\.', 'conv_stem.'), ...])}
 
-the own style first. For a given network the rules give a dictionary {our name: published key}, which is read both ways: so
-every style can be written, too, and no second table can drift from the first.
+For a given network the rules give a dictionary {our name: published key}, which is read both ways: so every style can be
+written, too, and no second table can drift from the first.
 
 In each style batch norms have `running_mean` and `running_var` instead of Paddle's `_mean` and `_variance`, and weights of
 linear layers are (outputs, inputs), the transpose of Paddle's. The style 'paddle', or 'seed', means this library's own names
@@ -53,8 +54,8 @@ class Style:
 
 def styles(model):
     """{name: Style} of the network's family, its own first; empty where nobody publishes weights for it."""
-    published = beside(model, 'published')
-    return published.styles(model) if published else {}
+    own, published = getattr(model, 'key_style', ''), beside(model, 'published')
+    return {**({own: Style()} if own else {}), **(published.styles(model) if published else {})}
 
 
 def published_names(model, style=''):

@@ -103,6 +103,7 @@ class Xception(Network):
         self.dropout = nn.Dropout(dropout)
         self.fc = linear(2048, num_classes)
 
+    key_style = 'timm'
     classifier_layers = ('fc',)  # what a new number of classes replaces
     feature_channels = [64, 128, 256, 728, 2048]
     feature_strides = [2, 4, 8, 16, 32]

@@ -72,7 +72,7 @@ def test_a_file_of_weights_comes_with_the_name_of_its_model(tmp_path, photo):
 
 @pytest.mark.parametrize('name, words', [
     ('nothing', 'no file, no directory and no model'), ('nothing=weights.pth', 'no file, no directory and no model'),
-    ('mobilenet_v1_x0_25=nothing.pth', 'no weights at nothing.pth'), ('blazeface_front=w.pth', 'finds faces')])
+    ('mobilenet_v1_x0_25=nothing.pth', 'no weights at nothing.pth'), ('blazeface_front=w.pth', 'names no classes')])
 def test_what_is_no_network_gets_one_message(name, words):
     with pytest.raises(UserError, match=words):
         open_candidates([name])

@@ -11,7 +11,7 @@ from PIL import Image
 import image_classification as ic
 from image_classification.errors import UserError
 from image_classification.explain import explain_class, grad_cam
-from image_classification.explain.cam import finer_layer, heat_of, last_layer
+from image_classification.explain.cam import finer_layer, heat_of
 from image_classification.explain.inputs import explaining, preprocess_of
 from tests.explain.conftest import OBJECT, SIDE, scene
 from tests.test_models import CLASSIFIERS, settled
@@ -66,10 +66,10 @@ def moved_logit(model, image, found, step):
         return (output[0] + step, *output[1:]) if isinstance(output, (tuple, list)) else output + step
 
     with paddle.no_grad():
-        if last_layer(model) is None:
+        if model.explained_layer() is None:
             logits = model.forward_head(move(None, None, model.forward_features(x)))
         else:
-            hook = last_layer(model).register_forward_post_hook(move)
+            hook = model.explained_layer().register_forward_post_hook(move)
             output = model(x)
             hook.remove()
             logits = output[1].max(axis=1) if name_of(model) in FACES else output

@@ -1,4 +1,5 @@
-import importlib
+import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,21 +16,27 @@ def run_tool():
     """run_tool('predict.py', *arguments, cwd=..., timeout=seconds, stdin=file): the finished process; its output is text."""
     def run(name, *arguments, cwd=None, timeout=120, stdin=None):
         command = [sys.executable, str(TOOLS / name), *map(str, arguments)]
-        return subprocess.run(command, cwd=cwd, capture_output=True, encoding='utf-8', timeout=timeout, stdin=stdin)
+        environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, encoding='utf-8', timeout=timeout,
+                              stdin=stdin)
     return run
 
 
 def load_tool(name):
     """The module tools/<name>.py."""
-    return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
-def call_tool(capfdbinary):
+def call_tool(monkeypatch, capfdbinary):
     """call_tool(module, *arguments): (exit code, standard output, standard error) of a tool within this process."""
     def run(module, *arguments):
+        monkeypatch.setattr('sys.argv', [f'{module.__name__}.py', *map(str, arguments)])
         try:
-            code = module.main(list(map(str, arguments))) or 0
+            code = module.main() or 0
         except SystemExit as end:
             code = end.code
         out, err = capfdbinary.readouterr()

@@ -4,7 +4,6 @@ import sys
 import types
 
 import torch
-
 from child import Built, followed_by, peak_memory, serve
 
 
