@@ -5,7 +5,7 @@ the processes other than the first; the rest is JSON in the file's metadata, wit
 draw is made from (SEED, epoch, sample) or (SEED, step), so the position in `progress` fixes them.
 """
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from yacs.config import CfgNode
@@ -19,12 +19,40 @@ FORMAT = 'paddle-mobile-backbones checkpoint 1'
 
 
 @dataclass
+class Progress:
+    """How far a training has come: what is behind it."""
+    epoch: int = 0
+    batch: int = 0                                                 # batches of the epoch at hand
+    step: int = 0                                                  # optimizer steps, of all epochs
+    steps_per_epoch: int = 0
+    best: dict = None                                              # the best evaluation: {'epoch', 'step', 'top1', ...}
+    since_best: int = 0                                            # evaluations after it
+    evaluated: dict = None                                         # the last evaluation
+    meters: list = field(default_factory=list)                     # of each process, what its `Meter` has added up
+
+    @classmethod
+    def from_dict(cls, values):
+        """From what `to_dict` of this version gave or of an earlier one, which had fewer keys."""
+        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
+
+    def to_dict(self):
+        """As a checkpoint holds it."""
+        return {name: value for name, value in vars(self).items() if name != 'evaluated' or value}
+
+    def add_evaluation(self, record):
+        """Of equal evaluations, the first is the best."""
+        better = self.best is None or record['top1'] > self.best['top1']
+        self.evaluated = record
+        self.best, self.since_best = (record, 0) if better else (self.best, self.since_best + 1)
+
+
+@dataclass
 class Checkpoint:
     """The content of a checkpoint file, as arrays."""
     path: Path
     cfg: CfgNode
     class_names: list
-    progress: dict                                                 # see Trainer
+    progress: Progress
     model: dict
     ema: dict                                                      # empty without a moving average
     optimizer: dict
@@ -47,7 +75,8 @@ def read_checkpoint(path):
         part, _, rest = name.partition('.')
         parts[part][rest] = value
     return Checkpoint(path=path, cfg=config_from_text(metadata['config'], str(path)),
-                      class_names=json.loads(metadata['class_names']), progress=json.loads(metadata['progress']),
+                      class_names=json.loads(metadata['class_names']),
+                      progress=Progress.from_dict(json.loads(metadata['progress'])),
                       scaler=json.loads(metadata['scaler']), **parts)
 
 

@@ -2,6 +2,7 @@ import ctypes
 import gc
 import os
 import platform
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -13,6 +14,8 @@ import image_classification as ic
 from tests.download_server import server, url  # noqa: F401  (fixtures)
 
 ic.tune_cpu()
+# What tests start imports this clone, whatever else is installed.
+os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get('PYTHONPATH')]))
 os.environ['PADDLE_MOBILE_BACKBONES_OPERATORS'] = '0'              # the plain code, whatever is compiled on this machine
 
 

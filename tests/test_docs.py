@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import image_classification as ic
-from tools import api_reference, family_pages
+import api_reference
+import family_pages
 
 PROJECT = Path(__file__).resolve().parents[1]
 FAMILIES, DOCUMENTS = family_pages.families(), family_pages.documents()
@@ -23,7 +24,7 @@ def test_every_network_belongs_to_a_family_that_has_a_page():
 
 @pytest.mark.parametrize('path', DOCUMENTS, ids=lambda path: f'{path.parent.name}/{path.name}')
 def test_the_tables_of_a_page_are_those_that_the_tool_writes(path):
-    """If not: python tools/family_pages.py"""
+    """If not: python tools/maintenance/family_pages.py"""
     assert path.read_text(encoding='utf-8') == DOCUMENTS[path]
 
 
@@ -66,7 +67,7 @@ def test_a_page_has_the_accuracy_that_a_fashion_mnist_configuration_states():
 
 
 def test_the_api_reference_is_what_the_tool_writes():
-    """If not: python tools/api_reference.py"""
+    """If not: python tools/maintenance/api_reference.py"""
     assert api_reference.TARGET.read_text(encoding='utf-8') == api_reference.reference()
 
 

@@ -15,7 +15,7 @@ import yaml
 import image_classification as ic
 from image_classification.checkpoint import load_network, read_checkpoint
 from image_classification.engine.processes.distributed import Group
-from image_classification.engine.trainer import run
+from image_classification.engine.trainer import train_or_evaluate
 
 WRITTEN = Path(__file__).parent / 'data' / 'written_before'
 EXPECTED = json.loads((WRITTEN / 'expected.json').read_text(encoding='utf-8'))       # by the code that wrote the files
@@ -41,7 +41,7 @@ def test_a_training_goes_on_where_it_was(written, colours, resume):
     cfg = ic.get_config(written / 'config.yaml', {
         'MODEL.RESUME': resume, 'SAVE': str(written.parent), 'DATA.DATA_PATH': str(colours), 'TRAIN.MAX_STEPS': 3,
         'EXPORT': False})
-    run(cfg, Group())
+    train_or_evaluate(cfg, Group())
     rows = [json.loads(line) for line in (written / 'metrics.jsonl').read_text().splitlines()]
     last = [row for row in rows if row['kind'] == 'train'][-1]
     assert (last['step'], last['loss']) == (3, pytest.approx(EXPECTED['loss_of_step_3'], rel=1e-4))
@@ -54,7 +54,7 @@ def test_a_checkpoint_is_evaluated_and_is_a_start_for_other_classes(written, col
     options = {'DATA.DATA_PATH': str(colours), 'SAVE': str(tmp_path / 'evaluated'), 'EVAL': True}
     for key, name in (('MODEL.PRETRAINED', 'best'), ('MODEL.RESUME', 'last')):
         cfg = ic.get_config(written / 'config.yaml', {**options, key: str(written / f'{name}.safetensors')})
-        assert run(cfg, Group())['images'] == 10
+        assert train_or_evaluate(cfg, Group())['images'] == 10
     with pytest.warns(UserWarning, match='classes than 5'):
         ic.create_model(written / 'config.yaml', pretrained=written / 'best.safetensors', num_classes=5)
 

@@ -2,36 +2,30 @@
 
 Every contender computes in a process of its own, in turn with the others. A table goes to standard output.
 """
+from command_setup import ENVIRONMENT                              # first: before Paddle is imported
+
 import argparse
 import json
-import os
 import shlex
 import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-ENVIRONMENT = dict(os.environ)                                     # the user's, before the library sets up this process
+import image_classification as ic
+from image_classification.deploy.engines import ENGINES, available
+from image_classification.errors import UserError, exit_with_message
+from image_classification.files import write_atomically
+from image_classification.progress import progress_bar
 
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-import image_classification as ic  # noqa: E402
-from image_classification.deploy.engines import ENGINES, available  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
-from image_classification.files import write_atomically  # noqa: E402
-from image_classification.progress import progress_bar  # noqa: E402
-from tools.benchmarking import table  # noqa: E402
-from tools.benchmarking.contenders import EAGER, PADDLE, TORCH, check_directories, contenders  # noqa: E402
-from tools.benchmarking.processes import alternate  # noqa: E402
-from tools.benchmarking.surroundings import export, input_pipeline, machine  # noqa: E402
+from benchmarking import table
+from benchmarking.contenders import EAGER, PADDLE, TORCH, check_directories, contenders
+from benchmarking.processes import alternate
+from benchmarking.surroundings import export, input_pipeline, machine
 
 WHAT = ('forward', 'step', 'input')
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description='Milliseconds of forward passes and training steps, side by side.')
     parser.add_argument('patterns', nargs='*', help="names of models, e.g. 'mobilenet_v*'")
     parser.add_argument('--what', nargs='+', choices=WHAT, help='by default forward, or all that --tables have; input is the '
@@ -62,7 +56,7 @@ def parse():
     peers.add_argument('--mobileformer', type=Path, help="a clone of AAboys/MobileFormer, for 'authors'; it needs timm")
     peers.add_argument('--same-settings', action='store_true', help='run the peers of Paddle with our process settings, too')
     peers.add_argument('--compile', action='store_true', help='run the peers of PyTorch through torch.compile, too')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def positive(word):
@@ -157,8 +151,8 @@ def write(path, text):
 
 
 @exit_with_message
-def main():
-    args = parse()
+def main(argv=None):
+    args = parse(argv)
     if args.tables:
         print(report(*read_all(args.tables, args.what or WHAT)), end='')
         return

@@ -2,6 +2,8 @@
 
     python tools/benchmark_input.py --peers
 """
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
 import json
 import os
@@ -15,21 +17,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from benchmarking.processes import Child
 
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-from tools.benchmarking.processes import Child  # noqa: E402
-
+ROOT = Path(__file__).resolve().parents[1]
 PEERS = {'torchvision, PIL': 'v1', 'torchvision v2, PIL': 'v2-pil', 'torchvision v2, tensors': 'v2-tensor', 'timm': 'timm'}
 POLICIES = {'plain': 'random resized crop, mirror, normalize', 'rand': 'the same with the RandAugment of mobileformer_26m'}
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description='Training batches per second from JPEG files, medians of alternating runs.')
     parser.add_argument('--images', type=int, default=3072)
     parser.add_argument('--width', type=int, default=500)
@@ -43,7 +38,7 @@ def parse():
     parser.add_argument('--peers', nargs='*', choices=list(PEERS.values()), help='beside these, or all of them')
     parser.add_argument('--peer-python', default=sys.executable, help='the Python that has timm and torchvision')
     parser.add_argument('--json', type=Path, help='write the images/s of every round to this file, too')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     args.peers = list(PEERS.values()) if args.peers == [] else args.peers or []
     if args.images < 2 * args.batch_size:
         parser.error(f'--images {args.images} is less than two batches of {args.batch_size}')
@@ -101,11 +96,12 @@ class Ours:
 
 
 class Peer:
-    """The same in a process of its own, which waits while another runs: tools/torch_input_peer.py."""
+    """The same in a process of its own, which waits while another runs: tools/benchmarking/torch_input_peer.py."""
 
     def __init__(self, root, kind, policy, args):
-        self.child = Child([args.peer_python, ROOT / 'tools' / 'torch_input_peer.py', kind, policy, Path(root, 'train'),
-                            args.batch_size, args.image_size, args.workers])
+        program = ROOT / 'tools' / 'benchmarking' / 'torch_input_peer.py'
+        self.child = Child([args.peer_python, program, kind, policy, Path(root, 'train'), args.batch_size, args.image_size,
+                            args.workers])
         self.version = self._take('version', self.child.listen())
 
     def run(self):
@@ -143,8 +139,8 @@ def rows(policy, speeds):
     return lines
 
 
-def main():
-    args = parse()
+def main(argv=None):
+    args = parse(argv)
     os.environ['OMP_NUM_THREADS'] = '1'                            # before paddle is imported
     import paddle
     with tempfile.TemporaryDirectory() as root:

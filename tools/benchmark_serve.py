@@ -1,4 +1,6 @@
 """Load a server with requests: python tools/benchmark_serve.py output/<run>/export, or the http:// address of one that runs"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
 import collections
 import http.client
@@ -14,24 +16,17 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+from PIL import Image
 
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
-
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
-from image_classification.files import write_atomically  # noqa: E402
+from image_classification.errors import UserError, exit_with_message
+from image_classification.files import write_atomically
 
 HEAD = ('| clients | requests/s | p50 ms | p90 ms | p99 ms | answered | refused (503) | errors | memory MiB |\n'
         '|---|---|---|---|---|---|---|---|---|')
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description='Requests per second and latency of a server, over loopback or not. Flags '
                                                  'that are not listed here go to tools/serve.py.')
     parser.add_argument('model', help='what tools/serve.py takes; or the address of a running server, http://HOST:PORT')
@@ -39,7 +34,7 @@ def parse():
     parser.add_argument('--clients', type=int, nargs='+', default=[1, 8, 64], help='at once, each with one connection')
     parser.add_argument('--seconds', type=float, default=10, help='per number of clients')
     parser.add_argument('--json', type=Path, help='write the figures here, too')
-    return parser.parse_known_args()
+    return parser.parse_known_args(argv)
 
 
 def make_images():
@@ -127,8 +122,8 @@ def start_server(model, flags):
 
 
 @exit_with_message
-def main():
-    args, flags = parse()
+def main(argv=None):
+    args, flags = parse(argv)
     try:
         images = [Path(file).read_bytes() for file in args.images] or make_images()
     except OSError as error:

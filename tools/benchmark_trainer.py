@@ -1,24 +1,17 @@
 """Where the time of a training step goes: python tools/benchmark_trainer.py -cfg configs/mnist5k/mobileformer_26m.yaml"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import contextlib
-import sys
 import tempfile
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+import paddle
 
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-import numpy as np  # noqa: E402
-
-from image_classification.config import argument_parser, config_from_args  # noqa: E402
-from image_classification.engine import trainer  # noqa: E402
-from image_classification.engine.processes.distributed import Group, gpu_count  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
-import paddle  # noqa: E402  (last: the package sets up the process)
+from image_classification.config import argument_parser, config_from_args
+from image_classification.engine import trainer
+from image_classification.engine.processes.distributed import Group, gpu_count
+from image_classification.errors import UserError, exit_with_message
 
 WARM_UP = 3                                                        # steps that are not counted
 NETWORK = 'forward, loss, backward'
@@ -62,15 +55,16 @@ def now():
 
 def attach(clock, training):
     """Time the parts of a Trainer, each where the loop calls it."""
+    optimization = training.optimization
     for part, owner, name in (
-            ('waiting for data', training.meter, 'next'), ('mixing and targets', training, 'mixup'),
+            ('waiting for data', training.meter, 'next'), ('mixing and targets', training.data, 'mixup'),
             (NETWORK, training, 'backward'),
-            ('optimizer', training.scaler, 'step'), ('gradients set free', training.optimizer, 'clear_grad'),
-            ('moving average', training.ema, 'update'),
-            ('check for NaN', training.guard, 'begin'), ('check for NaN', training.guard, 'passes'),
+            ('optimizer', optimization.scaler, 'step'), ('gradients set free', optimization.optimizer, 'clear_grad'),
+            ('moving average', training.network.ema, 'update'),
+            ('check for NaN', optimization.guard, 'begin'), ('check for NaN', optimization.guard, 'passes'),
             ('log', training, 'report'), ('log', training.log, 'step')):
         setattr(owner, name, clock.timed(part, getattr(owner, name)))
-    set_lr = training.optimizer.set_lr
+    set_lr = optimization.optimizer.set_lr
 
     def begin_step(rate):                                          # the first thing that a step does with one of its parts
         end = now()
@@ -79,7 +73,7 @@ def attach(clock, training):
         clock.begin = end
         clock.steps.append({})
         set_lr(rate)
-    training.optimizer.set_lr = begin_step
+    optimization.optimizer.set_lr = begin_step
 
 
 def measure(cfg):
@@ -90,7 +84,7 @@ def measure(cfg):
     training, clock = trainer.Trainer(cfg, Group()), Clock()
     attach(clock, training)
     while not training.stopped:
-        training.train_epoch(training.progress['epoch'])
+        training.train_epoch(training.progress.epoch)
     training.log.close()
     return clock.steps[WARM_UP:-1]                                 # the end of the last one is not known
 

@@ -1,35 +1,28 @@
 """Published weights in this library's names: python tools/convert_weights.py IN.pth OUT.safetensors --model NAME"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
 import datetime
 import hashlib
 import json
 import pickle
-import sys
 from pathlib import Path
 
 import numpy as np
+import paddle
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-import image_classification as ic  # noqa: E402  (before paddle: it sets up the process)
-import paddle  # noqa: E402
-
-from image_classification.deploy.complexity import count_parameters  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
-from image_classification.files import write_atomically  # noqa: E402
-from image_classification.weights.pretrained import PROTOCOL, is_address, load_whole, locate, with_protocol  # noqa: E402
-from image_classification.weights import read_weights, to_torch, write_safetensors  # noqa: E402
-from image_classification.weights.loading import checksum  # noqa: E402
+import image_classification as ic
+from image_classification.deploy.complexity import count_parameters
+from image_classification.errors import UserError, exit_with_message
+from image_classification.files import write_atomically
+from image_classification.weights import read_weights, to_torch, write_safetensors
+from image_classification.weights.loading import checksum
+from image_classification.weights.pretrained import PROTOCOL, is_address, load_whole, locate, with_protocol
 
 ENDINGS = ('.safetensors', '.pdparams')
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description='Write weights of any known publisher as .safetensors or .pdparams, with a '
                                                  'note of where they come from.')
     parser.add_argument('source', metavar='IN', help='a file, an address, or a tag of --model (default: the first)')
@@ -38,7 +31,7 @@ def parse():
     parser.add_argument('--num-classes', type=int, help='number of classes of the weights, where it is not 1000')
     parser.add_argument('--style', default='', help="whose key names to write, e.g. timm; by default this library's")
     parser.add_argument('--verify', action='store_true', help='print parameters, a digest, and statistics of the logits')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def provenance(cfg, args):
@@ -75,8 +68,8 @@ def describe(model, state):
 
 
 @exit_with_message
-def main():
-    args = parse()
+def main(argv=None):
+    args = parse(argv)
     if args.output.suffix not in ENDINGS:
         raise UserError(f'{args.output} ends in {args.output.suffix or "nothing"!r}; wanted {" or ".join(ENDINGS)}')
     if args.output.exists():

@@ -1,23 +1,16 @@
 """A page to try networks on: python tools/demo.py output/<run>/best.safetensors mobilenet_v2_x1_0=weights.pth"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-from image_classification.deploy.predictor import ENGINES  # noqa: E402
-from image_classification.errors import UserError, exit_with_message, missing_package  # noqa: E402
+from image_classification.deploy.predictor import ENGINES
+from image_classification.errors import UserError, exit_with_message, missing_package
 
 PATIENCE = 2                                                       # seconds for answers to end: open pages never hang up
 MAX_CONNECTIONS = 200
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description='A page in the browser: drop a picture, see classes, latency and heat map, '
                                                  'compare two networks.')
     parser.add_argument('networks', nargs='+', metavar='NETWORK',
@@ -34,12 +27,12 @@ def parse():
                         help='MiB of all pictures that are kept; the oldest are deleted; default: 512')
     parser.add_argument('--keep-minutes', type=float, default=30.0, help='for which a picture is kept; default: 30')
     parser.add_argument('--timeout', type=float, default=30.0, help='seconds that an upload may take; default: 30')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 @exit_with_message
-def main():
-    args = parse()
+def main(argv=None):
+    args = parse(argv)
     for flag, value in (('max-store-mb', args.max_store_mb), ('keep-minutes', args.keep_minutes)):
         if not value > 0:
             raise UserError(f'--{flag} is {value:g}; wanted a number above 0')

@@ -1,4 +1,6 @@
 """Find faces: python tools/detect_faces.py photo.jpg folder/ --weights blazeface.pth --output found"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
 import csv
 import io
@@ -7,32 +9,25 @@ import os
 import sys
 from pathlib import Path
 
-TOOLS = Path(__file__).resolve().parent
-sys.path[:0] = [str(TOOLS.parent), str(TOOLS)]
+import numpy as np
+from PIL import ImageDraw, ImageFont
+from tqdm import tqdm
 
-from image_classification.cpu import settings  # noqa: E402
+from image_classification.blazeface.detector import COLUMNS, KEY_POINTS, BlazeFaceDetector
+from image_classification.datasets.images import open_image
+from image_classification.datasets.pictures import find_images
+from image_classification.errors import UserError, exit_with_message
+from image_classification.files import write_atomically
+from image_classification.progress import progress_bar
 
-settings.quieten()
-settings.tune_cpu()
-
-import numpy as np  # noqa: E402
-from PIL import ImageDraw, ImageFont  # noqa: E402
-from predict import PROGRESS_FROM, encoded  # noqa: E402
-from tqdm import tqdm  # noqa: E402
-
-from image_classification.blazeface.detector import COLUMNS, KEY_POINTS, BlazeFaceDetector  # noqa: E402
-from image_classification.datasets.images import open_image  # noqa: E402
-from image_classification.datasets.pictures import find_images  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
-from image_classification.files import write_atomically  # noqa: E402
-from image_classification.progress import progress_bar  # noqa: E402
+from predict import PROGRESS_FROM, encoded
 
 PUBLISHED = {'blazeface_front': 'blazeface.pth', 'blazeface_back': 'blazefaceback.pth'}
 SOURCE = 'https://github.com/hollance/BlazeFace-PyTorch'           # Apache 2.0
 BOX, POINT = (0, 200, 0), (255, 60, 60)                            # colours
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description='Find faces, print where they are, and draw them into copies of the pictures.')
     parser.add_argument('images', nargs='+', help='files, folders (searched to any depth) and quoted patterns')
     parser.add_argument('--weights', help="a file of the network's weights, or 'default', which fetches the published ones")
@@ -41,7 +36,7 @@ def parse():
     parser.add_argument('--output', default='faces', help='directory of the drawn copies; default: faces')
     parser.add_argument('--format', choices=list(FORMATS), default='table', help='default: table')
     parser.add_argument('--min-score', type=float, help='0 to 1, below which a box is no face; default: what the network needs')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def detector_of(args):
@@ -124,8 +119,8 @@ FORMATS = {'table': as_table, 'json': as_json, 'csv': as_csv}
 
 
 @exit_with_message
-def main():
-    args = parse()
+def main(argv=None):
+    args = parse(argv)
     files = find_images(args.images)
     detector = detector_of(args)
     copies = names_of_copies(files, args.output)

@@ -1,32 +1,27 @@
 """Why a network says what it says, as pictures: python tools/explain.py output/<run>/best.safetensors photo.jpg --attention"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
 import difflib
 import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+from tqdm import tqdm
 
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-import numpy as np  # noqa: E402
-from tqdm import tqdm  # noqa: E402
-
-from image_classification.datasets.imagenet_names import names_to_show  # noqa: E402
-from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture  # noqa: E402
-from image_classification.checkpoint import load_network  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
-from image_classification.explain import attention_maps, explain_class  # noqa: E402
-from image_classification.explain.cam import finer_layer  # noqa: E402
-from image_classification.explain.inputs import preprocess_of, seen_box  # noqa: E402
-from image_classification.explain.sheets import attention_sheets, cam_sheet  # noqa: E402
-from image_classification.files import unused, write_atomically  # noqa: E402
-from image_classification.models import names_network, published_network  # noqa: E402
-from image_classification.weights.pretrained import is_address  # noqa: E402
-from image_classification.progress import progress_bar  # noqa: E402
+from image_classification.checkpoint import load_network
+from image_classification.datasets.imagenet_names import names_to_show
+from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture
+from image_classification.errors import UserError, exit_with_message
+from image_classification.explain import attention_maps, explain_class
+from image_classification.explain.cam import finer_layer
+from image_classification.explain.inputs import preprocess_of, seen_box
+from image_classification.explain.sheets import attention_sheets, cam_sheet
+from image_classification.files import unused, write_atomically
+from image_classification.models import names_network, published_network
+from image_classification.progress import progress_bar
+from image_classification.weights.pretrained import is_address
 
 PROGRESS_FROM = 20                                                 # pictures
 FEW = 3                                                            # pixels on a side of a map that show little
@@ -34,7 +29,7 @@ LONGEST_STEM = 150                                                 # bytes of a 
 EXPORT_ENDINGS = ('.onnx', '.pdmodel', '.pdiparams', '.json', '.xml', '.nb')
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description='Draw where a network looks: Grad-CAM of a class, and its attention.')
     parser.add_argument('model', help='a checkpoint (.safetensors), or the name of a network with published weights')
     parser.add_argument('images', nargs='+', metavar='picture',
@@ -47,7 +42,7 @@ def parse():
                                                        'each other; default: the hottest one of Grad-CAM')
     parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of README')
     parser.add_argument('--output', default='explained', help='folder of the pictures; default: explained')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def open_model(name, weights):
@@ -126,8 +121,8 @@ def save(sheets, name, folder):
 
 
 @exit_with_message
-def main():
-    args = parse()
+def main(argv=None):
+    args = parse(argv)
     pixel = find_pixel(args.pixel) if args.pixel else None
     pictures = find_pictures(args.images)
     model, names = open_model(args.model, args.weights)

@@ -1,28 +1,23 @@
 """Export a network for other programs: python tools/export.py output/<run>/best.safetensors --format onnx"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
 import os
 import shlex
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-from image_classification.config import get_config  # noqa: E402
-from image_classification.deploy.export import FORMATS, export_model  # noqa: E402
-from image_classification.deploy.export_directory import ExportDirectory  # noqa: E402
-from image_classification.checkpoint import load_network  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
-from image_classification.layers import FeatureExtractor  # noqa: E402
-from image_classification.models import build_model  # noqa: E402
-from image_classification.weights.pretrained import load_whole  # noqa: E402
+from image_classification.checkpoint import load_network
+from image_classification.config import get_config
+from image_classification.deploy.export import FORMATS, export_model
+from image_classification.deploy.export_directory import ExportDirectory
+from image_classification.errors import UserError, exit_with_message
+from image_classification.layers import FeatureExtractor
+from image_classification.models import build_model
+from image_classification.weights.pretrained import load_whole
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description='Write a network for Paddle Inference, ONNX Runtime or OpenVINO, with '
                                                  'inference.yaml, and verify that it agrees with the network in each of them.')
     parser.add_argument('checkpoint', nargs='?', help='what a training wrote, e.g. output/<run>/best.safetensors')
@@ -41,7 +36,7 @@ def parse():
     parser.add_argument('--image-size', type=int, help='side of the square input in pixels; by default that of the training')
     parser.add_argument('--allow-unsupported', action='store_true',
                         help='with the format lite, write operators that Paddle-Lite does not document, too')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def load(args):
@@ -81,8 +76,8 @@ def load_network_of(args):
 
 
 @exit_with_message
-def main():
-    args = parse()
+def main(argv=None):
+    args = parse(argv)
     model, class_names, directory = load(args)
     directory = Path(args.output) if args.output else directory
     export_model(model, directory, class_names, args.format, args.softmax, args.image_size, args.preprocess,

@@ -1,18 +1,11 @@
 """README's table of networks as Markdown: python tools/model_table.py ['edgenext*']"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-from image_classification import create_model, list_models  # noqa: E402
-from image_classification.deploy.complexity import count_macs, count_parameters  # noqa: E402
-from image_classification.progress import progress_bar  # noqa: E402
+from image_classification import create_model, list_models
+from image_classification.deploy.complexity import count_macs, count_parameters
+from image_classification.progress import progress_bar
 
 HEAD = '| model | parameters | MACs | input | published top-1 | source | weights |\n|---|---|---|---|---|---|---|\n'
 
@@ -27,10 +20,10 @@ def row(name):
             f'{published.SOURCE or "-"} | {tags or "-"} |\n')
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split(':')[0])
     parser.add_argument('pattern', nargs='?', default='*', help="names to print, e.g. 'edgenext*'")
-    rows = [row(name) for name in progress_bar(list_models(parser.parse_args().pattern), label='count')]
+    rows = [row(name) for name in progress_bar(list_models(parser.parse_args(argv).pattern), label='count')]
     print(HEAD + ''.join(rows), end='')
 
 

@@ -1,4 +1,6 @@
 """Classify pictures: python tools/predict.py output/<run>/export photo.jpg folder/ 'more/*.png' https://host/photo.jpg"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
 import contextlib
 import csv
@@ -7,25 +9,17 @@ import json
 import sys
 import time
 import unicodedata
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tqdm import tqdm
 
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-from tqdm import tqdm  # noqa: E402
-
-from image_classification.datasets.files import IMAGE_ENDINGS  # noqa: E402
-from image_classification.datasets.pictures import find_pictures, open_picture  # noqa: E402
-from image_classification.drawing.contact_sheet import ContactSheet, thumbnail  # noqa: E402
-from image_classification.deploy.predictor import ENGINES, Predictor  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
-from image_classification.files import write_atomically  # noqa: E402
-from image_classification.models import names_network, published_network  # noqa: E402
-from image_classification.progress import progress_bar  # noqa: E402
+from image_classification.datasets.files import IMAGE_ENDINGS
+from image_classification.datasets.pictures import find_pictures, open_picture
+from image_classification.deploy.predictor import ENGINES, Predictor
+from image_classification.drawing.contact_sheet import ContactSheet, thumbnail
+from image_classification.errors import UserError, exit_with_message
+from image_classification.files import write_atomically
+from image_classification.models import names_network, published_network
+from image_classification.progress import progress_bar
 
 PROGRESS_FROM = 50                                                 # images
 WORKERS = 2                                                        # threads that read and scale pictures
@@ -41,7 +35,7 @@ pictures:
 '''
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description='Classify pictures with a checkpoint or an export.', epilog=PICTURES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('model', help='a checkpoint (.safetensors), the directory of an export, or the name of a network with '
@@ -62,7 +56,7 @@ def parse():
                              'the fastest that fits')
     parser.add_argument('--max-download-mb', type=float, default=64, help='of one address; default: 64')
     parser.add_argument('--timeout', type=float, default=30, help='seconds for one address; default: 30')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 class Table:
@@ -131,7 +125,7 @@ def open_predictor(args):
     if not names_network(name, args.weights):
         return Predictor(name, args.engine, args.batch_size)
     if args.engine not in ('auto', 'paddle'):
-        raise UserError(f'the network {name} runs in paddle; for {args.engine}, export it first: tools/export.py --model {name}')
+        raise UserError(f'the network {name} runs in paddle; for {args.engine}, export it first: tools/export.py {name}')
     return Predictor.of_network(published_network(name, args.weights, _check_classes), batch_size=args.batch_size)
 
 
@@ -230,8 +224,8 @@ def check(args):
 
 
 @exit_with_message
-def main():
-    args = parse()
+def main(argv=None):
+    args = parse(argv)
     check(args)
     predictor = open_predictor(args)
     pictures = find_pictures(args.images, args.list)

@@ -1,38 +1,32 @@
 """Quantise an export to 8 bits: python tools/quantize.py EXPORT --dataset folder --data-path DIR --output EXPORT_int8"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
 import shlex
-import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
 
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-import numpy as np  # noqa: E402
-
-from image_classification.config import get_config  # noqa: E402
-from image_classification.datasets import DATASETS, get_dataset  # noqa: E402
-from image_classification.datasets.files import IMAGE_ENDINGS  # noqa: E402
-from image_classification.datasets.imagenet_names import names_to_show  # noqa: E402
-from image_classification.deploy.export import export_model  # noqa: E402
-from image_classification.deploy.predictor import Predictor  # noqa: E402
-from image_classification.deploy.quantize import METHODS, OPERATORS, quantize_export  # noqa: E402
-from image_classification.checkpoint import load_network  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.checkpoint import load_network
+from image_classification.config import get_config
+from image_classification.datasets import DATASETS, get_dataset
+from image_classification.datasets.files import IMAGE_ENDINGS
+from image_classification.datasets.imagenet_names import names_to_show
+from image_classification.deploy.export import export_model
+from image_classification.deploy.predictor import Predictor
+from image_classification.deploy.quantize import METHODS, OPERATORS, quantize_export
+from image_classification.errors import UserError, exit_with_message
 
 HEAD = '| engine | precision | top-1 | agreement | MiB | ms, batch 1 | ms, batch 8 |\n|---|---|---|---|---|---|---|'
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description='Static 8-bit quantisation by ONNX Runtime, compared with the float network '
                                                  'on labelled images before anything is written.')
     parser.add_argument('model', help='an export with inference.onnx, or a checkpoint (.safetensors)')
-    parser.add_argument('--dataset', choices=DATASETS, default='folder', help='labelled images: its evaluation part is compared '
-                                                                              'with; default: folder')
+    parser.add_argument('--dataset', choices=DATASETS, default='folder', help='labelled images: its evaluation part is '
+                                                                              'compared with; default: folder')
     parser.add_argument('--data-path', default='', help='where the data set is')
     parser.add_argument('--calibrate', metavar='FOLDER', help='pictures to calibrate with; by default of the training part')
     parser.add_argument('--calibration-images', type=int, default=256, help='default: 256')
@@ -46,7 +40,7 @@ def parse():
     parser.add_argument('--bf16', nargs='*', choices=['openvino', 'paddle_inference'], default=[],
                         help='measure the export in bfloat16 by these engines, too')
     parser.add_argument('--threads', type=int, help='to measure the speed with')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def load_data(args, predictor):
@@ -104,8 +98,8 @@ def report(result):
 
 
 @exit_with_message
-def main():
-    args = parse()
+def main(argv=None):
+    args = parse(argv)
     model = Path(args.model)
     target = Path(args.output) if args.output else model.with_name(f'{model.stem}_int8')
     with tempfile.TemporaryDirectory() as scratch:
@@ -114,8 +108,8 @@ def main():
             export_model(network, f'{scratch}/export', class_names, 'onnx')
             model = Path(scratch) / 'export'
         calibration, images, labels = load_data(args, Predictor(model, 'onnxruntime'))
-        result = quantize_export(model, target, calibration, images, labels, args.operators.split(','), args.exclude, args.method,
-                                 args.min_agreement, args.threads, args.bf16)
+        result = quantize_export(model, target, calibration, images, labels, args.operators.split(','), args.exclude,
+                                 args.method, args.min_agreement, args.threads, args.bf16)
     print(report(result))
     print(f'written: {target}; serve or predict as any export: python tools/predict.py {shlex.quote(str(target))} IMAGE')
 

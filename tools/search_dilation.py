@@ -1,29 +1,23 @@
 """Find the dilations of an IC-ResNet from a trained supernet: python tools/search_dilation.py output/<run>/best.safetensors"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
 import os
 import shlex
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-from image_classification.config import get_config  # noqa: E402
-from image_classification.checkpoint import read_checkpoint  # noqa: E402
-from image_classification.errors import UserError, exit_with_message  # noqa: E402
-from image_classification.ic_resnet import inherit_weights, search_dilations, write_pattern  # noqa: E402
-from image_classification.models import build_model  # noqa: E402
-from image_classification.weights import load_state, read_weights, write_safetensors  # noqa: E402
+from image_classification.checkpoint import read_checkpoint
+from image_classification.config import get_config
+from image_classification.errors import UserError, exit_with_message
+from image_classification.ic_resnet import inherit_weights, search_dilations, write_pattern
+from image_classification.models import build_model
+from image_classification.weights import load_state, read_weights, write_safetensors
 
 HINT = 'Train a supernet: main_single_gpu.py -cfg ic_resnet50 ... -opts MODEL.IC.SUPERNET_DILATION 4.'
 SIZES = {'MODEL.NUM_CLASSES': 'fc.weight', 'MODEL.IN_CHANNELS': 'conv1.weight'}  # both are (., size, ...)
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description='Choose the dilations of each 3x3 convolution of an IC-ResNet by efficient '
                                                  'dilation optimization (EDO), from the weights of a supernet.')
     parser.add_argument('checkpoint', help='of an IC-ResNet trained with -opts MODEL.IC.SUPERNET_DILATION 4; or, with --model, '
@@ -32,7 +26,7 @@ def parse():
     parser.add_argument('--output', help='.json file for the pattern; default: pattern.json beside the checkpoint')
     parser.add_argument('--max-dilation', type=int, default=0, help='largest dilation to choose; default: that of the supernet')
     parser.add_argument('--inherit', metavar='FILE', help='.safetensors file for the weights that the found network inherits')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def load(args):
@@ -100,8 +94,8 @@ def training_command(args, cfg, pattern):
 
 
 @exit_with_message
-def main():
-    args = parse()
+def main(argv=None):
+    args = parse(argv)
     output = Path(args.output) if args.output else Path(args.checkpoint).with_name('pattern.json')
     inherit = Path(args.inherit) if args.inherit else None
     check_names(output, inherit)

@@ -1,18 +1,11 @@
 """Serve a network over HTTP: python tools/serve.py output/<run>/export, then curl --data-binary @photo.jpg ADDRESS/predict"""
+import command_setup  # noqa: F401  (first: before Paddle is imported)
+
 import argparse
-import sys
 from dataclasses import fields
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from image_classification.cpu import settings  # noqa: E402
-
-settings.quieten()
-settings.tune_cpu()
-
-from image_classification.deploy.predictor import ENGINES, Predictor  # noqa: E402
-from image_classification.errors import exit_with_message, missing_package  # noqa: E402
+from image_classification.deploy.predictor import ENGINES, Predictor
+from image_classification.errors import exit_with_message, missing_package
 
 HELP = {
     'max_batch': 'images that pass the network at once',
@@ -27,7 +20,7 @@ HELP = {
 }
 
 
-def parse(settings):
+def parse(settings, argv):
     parser = argparse.ArgumentParser(description='Classify images over HTTP: POST /predict, GET /health, GET /metrics.')
     parser.add_argument('model', help='the directory of an export, or a checkpoint (.safetensors)')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 is every one of this machine; '
@@ -38,17 +31,17 @@ def parse(settings):
     for field in fields(settings):
         parser.add_argument(f'--{field.name.replace("_", "-")}', type=field.type, default=field.default,
                             help=f'{HELP[field.name]}; default: {field.default}')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 @exit_with_message
-def main():
+def main(argv=None):
     try:
         from image_classification.deploy.serving.server import Server
         from image_classification.deploy.serving.uploads import Settings
     except ImportError as error:
         raise missing_package(f'the server needs {error.name}, which', 'serve') from None
-    args = parse(Settings)
+    args = parse(Settings, argv)
     settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
     predictor = Predictor(args.model, args.engine, threads=args.threads)
     server = Server(predictor, settings, args.host, args.port)

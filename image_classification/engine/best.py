@@ -49,7 +49,7 @@ def repair_best(directory, keep):
             set_aside(path)
             damaged.append(f'passed over: {error}')
             continue
-        record = progress.get('evaluated') or {'step': progress['step'], **progress['best']}
+        record = progress.evaluated or {'step': progress.step, **progress.best}
         found.setdefault(record['step'], (path, record))
     for (source, _), target in zip(found.values(), paths):
         if source != target:

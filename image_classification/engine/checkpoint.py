@@ -29,7 +29,7 @@ def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, sca
         tensors.update({f'process.{rank}.{name}': value for name, value in zip(own_statistics(model, ema), values)})
     scaler_state = {key: np.asarray(value).tolist() for key, value in scaler.state_dict().items()}
     metadata = {'format': FORMAT, 'config': cfg.dump(), 'class_names': json.dumps(class_names, ensure_ascii=False),
-                'progress': json.dumps(progress), 'scaler': json.dumps(scaler_state)}
+                'progress': json.dumps(progress.to_dict()), 'scaler': json.dumps(scaler_state)}
     fresh = path.with_name(f'.{path.name}.fresh.tmp')
     write_safetensors(fresh, tensors, metadata)                    # a full disk ends it here, before anything has moved
     try:
@@ -58,6 +58,24 @@ def own_statistics(model, ema):
     """{name in a checkpoint: tensor}: what each process has of its own, see `statistics.py`."""
     return {f'{part}.{name}': tensor for part, state in (('model', model.state_dict()), ('ema', ema.state_dict()))
             for name, tensor in running_statistics(state).items()}
+
+
+def check_same_training(checkpoint, cfg, classes):
+    """Raise UserError unless the checkpoint is of the network, the classes and the optimizer at hand."""
+    theirs, ours = checkpoint.cfg.MODEL, cfg.MODEL
+    free = ('RESUME', 'PRETRAINED', 'PUBLISHED', 'WEIGHTS', 'GRAD_CHECKPOINTING', 'DROPOUT', 'DROPPATH', 'ATTENTION_DROPOUT',
+            'MLP_DROPOUT')
+    differ = [f'MODEL.{key} is {theirs.get(key)!r}, the configuration\'s is {ours[key]!r}'
+              for key in ours if key not in free and theirs.get(key) != ours[key]]
+    names = checkpoint.cfg.TRAIN.OPTIMIZER.NAME, cfg.TRAIN.OPTIMIZER.NAME
+    if not cfg.EVAL and names[0] != names[1]:
+        differ.append(f'TRAIN.OPTIMIZER.NAME is {names[0]!r}, the configuration\'s is {names[1]!r}')
+    if differ:
+        raise UserError(f'{checkpoint.path} is of another model or training: its {differ[0]}. Give the -cfg that it was made '
+                        'with, or take only its weights by -pretrained.')
+    if checkpoint.class_names != list(classes):
+        raise UserError(f'{checkpoint.path} was trained on the classes {", ".join(checkpoint.class_names[:5])}, ...; the data '
+                        f'set has {", ".join(classes[:5])}, .... Use the data set that it was trained on.')
 
 
 def restore_checkpoint(checkpoint, model, ema, optimizer, scaler, group=Group()):

@@ -8,11 +8,11 @@ from pathlib import Path
 import paddle
 import paddle.nn.functional as F
 
+from image_classification.checkpoint import load_network
 from image_classification.config import get_config
 from image_classification.datasets import Preprocess
 from image_classification.deploy.engines import open_engine
 from image_classification.deploy.export_directory import PREFIX, PROGRAM, WEIGHTS, ExportDirectory
-from image_classification.checkpoint import load_network
 from image_classification.errors import UserError
 from image_classification.models import build_model
 from image_classification.weights.pretrained import load_whole

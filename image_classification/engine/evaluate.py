@@ -2,7 +2,48 @@
 import paddle
 import paddle.nn.functional as F
 
+from image_classification.datasets import get_dataloader, get_dataset
+from image_classification.engine.checkpoint import check_same_training
+from image_classification.engine.report import Confusion, write_per_class
+from image_classification.engine.run_directory import find_checkpoint, new_run_directory
+from image_classification.engine.run_log import RunLog
+from image_classification.errors import UserError
+from image_classification.models import build_model
 from image_classification.progress import progress_bar
+from image_classification.weights import load_state
+from image_classification.weights.pretrained import load_whole
+
+
+def evaluate_weights(cfg, group):
+    """Evaluate a checkpoint (MODEL.RESUME) or weights (MODEL.PRETRAINED), with a run directory for the result.
+
+    Returns:
+        the metrics of `evaluate`.
+    """
+    checkpoint = find_checkpoint(cfg, group)
+    if not checkpoint and not cfg.MODEL.PRETRAINED:
+        raise UserError('-eval has nothing to evaluate; give weights by -pretrained, or a checkpoint by -resume')
+    data = get_dataset(cfg, is_train=False, channels=cfg.MODEL.IN_CHANNELS)
+    model = build_model(cfg)
+    if checkpoint:
+        check_same_training(checkpoint, cfg, data.classes)
+        load_state(model, checkpoint.ema or checkpoint.model, checkpoint.path)
+    else:
+        load_whole(model, cfg.MODEL.PRETRAINED, 'set -num_classes')
+    log = RunLog(new_run_directory(cfg) if group.is_main else None)
+    confusion = Confusion(cfg.MODEL.NUM_CLASSES) if cfg.PER_CLASS else None
+    metrics = evaluate(model, get_dataloader(cfg, data, False, group.rank, group.world_size), group, confusion)
+    log.metrics(kind='eval', **metrics)
+    log.line(describe(metrics))
+    if confusion and group.is_main:
+        for line in write_per_class(confusion, data.classes, log.directory):
+            log.line(line)
+    return metrics
+
+
+def describe(metrics):
+    return (f'top-1 {metrics["top1"]:.2f} %, top-5 {metrics["top5"]:.2f} %, loss {metrics["loss"]:.4f} '
+            f'on {metrics["images"]} images')
 
 
 @paddle.no_grad()

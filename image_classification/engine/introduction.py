@@ -1,11 +1,8 @@
 """The first lines of a training's log: what is trained, on what, how, and where it is written."""
 import paddle
 
-from image_classification.config import differences
 from image_classification.deploy.complexity import count_macs, count_parameters
-
-_MACS = {}                                 # {(configuration of a network, side): its MACs}, for trainings in one process
-NOT_COMPARED = {'MODEL.RESUME', 'OVERRIDES'}
+from image_classification.engine.run_directory import changes
 
 
 def introduction(cfg, model, freeze, images, scale, group, directory):
@@ -19,7 +16,7 @@ def introduction(cfg, model, freeze, images, scale, group, directory):
     parameters = count_parameters(model) + sum(p.size for p in freeze.parameters if p.stop_gradient)
     train, data = cfg.TRAIN, cfg.DATA
     total = data.BATCH_SIZE * train.ACCUM_ITER * group.world_size
-    lines = [f'{cfg.MODEL.NAME}, {parameters:,} parameters, {_macs(cfg, model)} at {data.IMAGE_SIZE} px, '
+    lines = [f'{cfg.MODEL.NAME}, {parameters:,} parameters, {_macs(model, data.IMAGE_SIZE)} at {data.IMAGE_SIZE} px, '
              f'{cfg.MODEL.NUM_CLASSES} classes; on {group.world_size} x {paddle.get_device()}',
              f'{data.DATASET}: {images[0]:,} images to train, {images[1]:,} to test; seed {cfg.SEED}',
              f'total batch {total}, learning rate {train.BASE_LR * scale:.3g} at its peak'
@@ -35,15 +32,12 @@ def introduction(cfg, model, freeze, images, scale, group, directory):
 
 def changed_since(checkpoint, cfg):
     """A list of at most one line: what the configuration of a resumed training has that the checkpoint's has not."""
-    changes = [f'{key} {old} -> {new}' for key, old, new in differences(checkpoint.cfg, cfg) if key not in NOT_COMPARED]
-    return [f'changed since the checkpoint: {", ".join(changes)}'] if changes else []
+    changed = [f'{key} {old} -> {new}' for key, old, new in changes(checkpoint, cfg)]
+    return [f'changed since the checkpoint: {", ".join(changed)}'] if changed else []
 
 
-def _macs(cfg, model):
-    key = str([(name, cfg.MODEL[name]) for name in sorted(cfg.MODEL) if name != 'RESUME']), cfg.DATA.IMAGE_SIZE
-    if key not in _MACS:
-        try:
-            _MACS[key] = f'{count_macs(model, cfg.DATA.IMAGE_SIZE) / 1e6:.1f} M MACs'
-        except RuntimeError as error:                              # a network of the user's: no reason not to train it
-            _MACS[key] = f'MACs not counted ({str(error).splitlines()[0]})'
-    return _MACS[key]
+def _macs(model, image_size):
+    try:
+        return f'{count_macs(model, image_size) / 1e6:.1f} M MACs'
+    except RuntimeError as error:                                  # a network of the user's: no reason not to train it
+        return f'MACs not counted ({str(error).splitlines()[0]})'

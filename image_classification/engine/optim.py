@@ -3,10 +3,10 @@ import paddle
 from paddle.nn import ClipGradByGlobalNorm, ClipGradByValue
 from paddle.nn.clip import ClipGradBase
 
-from image_classification.engine.processes.distributed import gpu_count
 from image_classification.engine.flat import FlatOptimizer
 from image_classification.engine.freeze import is_below
 from image_classification.engine.layer_decay import rate_ratios
+from image_classification.engine.processes.distributed import gpu_count
 from image_classification.errors import UserError
 
 

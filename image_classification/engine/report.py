@@ -100,7 +100,7 @@ def _drawn(path, draw, *content):
     kind = path.stem.replace('_', ' ')
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure                       # without pyplot: no window, no global state
+        from matplotlib.figure import Figure  # without pyplot: no window, no global state
     except ImportError:
         return f'{kind}: not drawn, matplotlib is not installed'
     figure = Figure(layout='constrained')

@@ -3,15 +3,20 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from image_classification.config import differences
 from image_classification.checkpoint import read_checkpoint, set_aside
+from image_classification.config import differences
 from image_classification.engine.processes.distributed import Group
-from image_classification.engine.introduction import NOT_COMPARED
 from image_classification.errors import UserError
 from image_classification.files import unused
 
 LAST = 'last.safetensors'
 _LASTS = re.compile(r'last(-\d+)?\.safetensors')   # the last checkpoint, the one before, ...: see KEEP_CHECKPOINTS
+_HOW_IT_STARTED = {'MODEL.RESUME', 'OVERRIDES'}
+
+
+def changes(checkpoint, cfg):
+    """[(key, the checkpoint's value, the configuration's)], without the keys that say how a training was started."""
+    return [change for change in differences(checkpoint.cfg, cfg) if change[0] not in _HOW_IT_STARTED]
 
 
 def new_run_directory(cfg):
@@ -43,7 +48,7 @@ def run_directory(cfg, checkpoint):
                 set_aside(path)
         for path in directory.glob('.*.tmp'):
             path.unlink()
-        if any(key not in NOT_COMPARED for key, _, _ in differences(checkpoint.cfg, cfg)):
+        if changes(checkpoint, cfg):
             unused(directory / 'config.yaml').write_text(cfg.dump(), encoding='utf-8')
         return directory
     directory = new_run_directory(cfg)

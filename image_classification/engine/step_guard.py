@@ -3,8 +3,8 @@ import numpy as np
 import paddle
 from paddle import _C_ops
 
-from image_classification.layers import running_statistics
 from image_classification.errors import UserError
+from image_classification.layers import running_statistics
 
 BAD_BATCHES = 'bad_batches.jsonl'
 

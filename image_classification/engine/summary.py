@@ -4,12 +4,12 @@ import shlex
 import sys
 from pathlib import Path
 
+from image_classification.checkpoint import load_network
 from image_classification.datasets import get_dataloader
 from image_classification.deploy.export import export_model
 from image_classification.engine.best import BEST
-from image_classification.checkpoint import load_network
-from image_classification.engine.processes.distributed import Group
 from image_classification.engine.evaluate import evaluate
+from image_classification.engine.processes.distributed import Group
 from image_classification.engine.report import Confusion, epoch_table, read_metrics, write_curves, write_per_class
 from image_classification.files import unused
 

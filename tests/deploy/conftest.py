@@ -6,6 +6,7 @@ from PIL import Image
 import image_classification as ic
 from image_classification.datasets import get_dataset
 from image_classification.deploy.export import export_model
+from image_classification.checkpoint import Progress
 from image_classification.engine.checkpoint import save_checkpoint
 
 CLASSES = ['cat', 'Müller, "Anna"', '数字', 'e', 'f']
@@ -34,7 +35,7 @@ def checkpoint(network, tmp_path_factory):
     path = tmp_path_factory.mktemp('run') / 'best.safetensors'
     optimizer = paddle.optimizer.SGD(parameters=network.parameters())
     scaler = paddle.amp.GradScaler(enable=False)
-    save_checkpoint(path, network.config, CLASSES, {'epoch': 1}, network, NoAverage(), optimizer, scaler)
+    save_checkpoint(path, network.config, CLASSES, Progress(epoch=1), network, NoAverage(), optimizer, scaler)
     return path
 
 
@@ -87,5 +88,6 @@ def trained(colours, tmp_path_factory):
         model.fc.bias.set_value(np.float32([1, -1]) * np.float32(across @ centre))
     optimizer = paddle.optimizer.SGD(parameters=model.parameters())
     path = tmp_path_factory.mktemp('trained') / 'best.safetensors'
-    save_checkpoint(path, cfg, dataset.classes, {'epoch': 1}, model, NoAverage(), optimizer, paddle.amp.GradScaler(enable=False))
+    save_checkpoint(path, cfg, dataset.classes, Progress(epoch=1), model, NoAverage(), optimizer,
+                    paddle.amp.GradScaler(enable=False))
     return path

@@ -26,7 +26,7 @@ def accuracies(monkeypatch):
 
 def kept(directory, count):
     """[(epoch, top-1)] in the files of the best checkpoints."""
-    records = [read_checkpoint(directory / name).progress['evaluated'] for name in best_names(count)
+    records = [read_checkpoint(directory / name).progress.evaluated for name in best_names(count)
                if (directory / name).exists()]
     return [(record['epoch'], record['top1']) for record in records]
 
@@ -62,7 +62,7 @@ def test_a_training_keeps_as_many_as_are_wanted(tiny, accuracies):
     directory = train(tiny(KEEP_BEST=2, TRAIN__NUM_EPOCHS=4))
     assert kept(directory, 3) == [(2, 60.0), (4, 50.0)]
     assert 'top-1       60.00 % on 10 images (epoch 2)' in (directory / 'log.txt').read_text()
-    assert read_checkpoint(directory / 'last.safetensors').progress['best']['epoch'] == 2
+    assert read_checkpoint(directory / 'last.safetensors').progress.best['epoch'] == 2
 
 
 @pytest.mark.parametrize('state', [('A', 'B', 'B'), ('A', 'A', 'B')])
@@ -94,7 +94,7 @@ def test_training_ends_after_so_many_evaluations_without_a_better_one(tiny, accu
     directory = train(tiny(TRAIN__EARLY_STOP=2, TRAIN__NUM_EPOCHS=9))
     assert [row['epoch'] for row in metrics(directory, 'eval')] == [1, 2, 3, 4]
     assert 'stopped early: 2 evaluations' in (directory / 'log.txt').read_text()
-    assert read_checkpoint(directory / 'last.safetensors').progress['epoch'] == 4
+    assert read_checkpoint(directory / 'last.safetensors').progress.epoch == 4
 
 
 def test_a_resumed_training_goes_on_counting_and_one_that_has_ended_stays_ended(tiny, accuracies):

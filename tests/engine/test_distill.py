@@ -9,7 +9,7 @@ import pytest
 import image_classification as ic
 from image_classification.datasets import Preprocess
 from image_classification.deploy.export import export_model
-from image_classification.checkpoint import load_network
+from image_classification.checkpoint import Progress, load_network
 from image_classification.engine.checkpoint import save_checkpoint
 from image_classification.engine.distill import Teacher, build_distillation, hard_loss, load_teacher, soft_loss
 from image_classification.engine.processes.distributed import Group
@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
     cfg = config()
     model = ic.create_model(cfg)
     path = tmp_path_factory.mktemp('teacher') / 'last.safetensors'
-    save_checkpoint(path, cfg, CLASSES, {}, model, ModelEma(model, 0.9, enabled=False), build_optimizer(cfg, model),
+    save_checkpoint(path, cfg, CLASSES, Progress(), model, ModelEma(model, 0.9, enabled=False), build_optimizer(cfg, model),
                     paddle.amp.GradScaler(enable=False))
     return load_network(path)[0], path
 

@@ -48,8 +48,8 @@ def kill_and_resume(tiny, whole, tmp_path, kills, workers):
         # A run that was complete before the signal came starts from nothing: that all of them are is no test.
         finished += end(begin(cfg, tmp_path / 'log'), after=draw.uniform(0.0, 1.5)) == 0
         found = checkpoint_of(cfg)
-        assert not step or found.progress['step'] >= step, f'kill {n} has lost what was saved'
-        step = found.progress['step'] if found else 0
+        assert not step or found.progress.step >= step, f'kill {n} has lost what was saved'
+        step = found.progress.step if found else 0
         if found and step == 6:
             shutil.rmtree(found.path.parent)
             step = 0
@@ -90,7 +90,7 @@ def test_there_is_a_complete_checkpoint_at_every_moment_of_saving(tiny, tmp_path
 
         def call(source, target, *args):
             for _ in (0, 1):
-                moments.append(read_checkpoint(directory / 'last.safetensors').progress['step'])
+                moments.append(read_checkpoint(directory / 'last.safetensors').progress.step)
                 if len(moments) % 2:
                     real(source, target, *args)
         monkeypatch.setattr(os, name, call)
@@ -132,7 +132,7 @@ def test_where_every_checkpoint_is_damaged_nothing_starts_over_silently(tiny):
 
 def test_as_many_checkpoints_stay_as_are_wanted(tiny):
     directory = train(tiny(SAVE_STEPS=1, KEEP_CHECKPOINTS=3, TRAIN__MAX_STEPS=4))
-    steps = [read_checkpoint(directory / name).progress['step'] for name in
+    steps = [read_checkpoint(directory / name).progress.step for name in
              ('last.safetensors', 'last-1.safetensors', 'last-2.safetensors')]
     assert steps == [4, 3, 2] and not (directory / 'last-3.safetensors').exists()
     assert not (train(tiny(SAVE_STEPS=1, KEEP_CHECKPOINTS=1, TRAIN__MAX_STEPS=3)) / 'last-1.safetensors').exists()
@@ -141,7 +141,7 @@ def test_as_many_checkpoints_stay_as_are_wanted(tiny):
 def test_a_directory_of_a_run_means_its_newest_checkpoint(tiny):
     directory = train(tiny(TRAIN__MAX_STEPS=2))
     train(tiny(TRAIN__MAX_STEPS=3, MODEL__RESUME=str(directory)))
-    assert read_checkpoint(directory / 'last.safetensors').progress['step'] == 3
+    assert read_checkpoint(directory / 'last.safetensors').progress.step == 3
     assert 'no checkpoint in' in message(tiny(MODEL__RESUME=str(directory.parent)))
 
 
@@ -177,7 +177,7 @@ def test_a_signal_saves_the_step_at_hand_and_the_resumed_run_is_the_same(tiny, w
     wait_for(lambda: 'step 2' in (tmp_path / 'log').read_text() if (tmp_path / 'log').exists() else False)
     assert end(pid, number) == code
     stopped = checkpoint_of(cfg)
-    assert f'stopped after step {stopped.progress["step"]}' in (tmp_path / 'log').read_text()
+    assert f'stopped after step {stopped.progress.step}' in (tmp_path / 'log').read_text()
     assert end(begin(cfg, tmp_path / 'log'), number=0) == 0
     resumed = stopped.path.parent
     assert_same_file(whole / 'last.safetensors', resumed / 'last.safetensors')
@@ -209,7 +209,7 @@ def spoil(monkeypatch, steps, value, where):
         if len(seen) in steps:
             if where == 'loss':
                 return loss * value
-            self.model.head.fc2.bias.grad.set_value(np.full(2, value, np.float32))
+            self.network.model.head.fc2.bias.grad.set_value(np.full(2, value, np.float32))
         return loss
     monkeypatch.setattr(trainer.Trainer, 'backward', backward)
 

@@ -1,5 +1,4 @@
-import importlib.util
-import os
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -16,27 +15,21 @@ def run_tool():
     """run_tool('predict.py', *arguments, cwd=..., timeout=seconds, stdin=file): the finished process; its output is text."""
     def run(name, *arguments, cwd=None, timeout=120, stdin=None):
         command = [sys.executable, str(TOOLS / name), *map(str, arguments)]
-        environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, encoding='utf-8', timeout=timeout,
-                              stdin=stdin)
+        return subprocess.run(command, cwd=cwd, capture_output=True, encoding='utf-8', timeout=timeout, stdin=stdin)
     return run
 
 
 def load_tool(name):
     """The module tools/<name>.py."""
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(name)
 
 
 @pytest.fixture
-def call_tool(monkeypatch, capfdbinary):
+def call_tool(capfdbinary):
     """call_tool(module, *arguments): (exit code, standard output, standard error) of a tool within this process."""
     def run(module, *arguments):
-        monkeypatch.setattr('sys.argv', [f'{module.__name__}.py', *map(str, arguments)])
         try:
-            code = module.main() or 0
+            code = module.main(list(map(str, arguments))) or 0
         except SystemExit as end:
             code = end.code
         out, err = capfdbinary.readouterr()

@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from image_classification.deploy.engines import available
-from tools.benchmarking import table
-from tools.benchmarking.contenders import Contender
-from tools.benchmarking.processes import alternate
+from benchmarking import table
+from benchmarking.contenders import Contender
+from benchmarking.processes import alternate
 
 MODEL = 'mobilenet_v3_small_x0_5'
 TINY = ('--image-size', '32', '--batch-size', '2', '--repeat', '2', '--device', 'cpu')

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from tools import benchmark_trainer
+import benchmark_trainer
 from tests.engine.test_launch import flags  # noqa: F401  (a fixture)
 
 

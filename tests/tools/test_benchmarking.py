@@ -7,9 +7,9 @@ import pytest
 
 import image_classification as ic
 from image_classification.deploy.engines import ENGINES, FILES
-from tools.benchmarking import surroundings, table
-from tools.benchmarking.contenders import PADDLE, PEERS, TORCH
-from tools.benchmarking.processes import half_the_interquartile_range
+from benchmarking import surroundings, table
+from benchmarking.contenders import PADDLE, PEERS, TORCH
+from benchmarking.processes import half_the_interquartile_range
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,9 +51,9 @@ def test_the_spread_is_half_the_interquartile_range():
 
 
 def test_peak_memory_is_that_of_a_process_and_grows():
-    code = ("from tools.benchmarking.child import peak_memory; before = peak_memory(); held = bytearray(b'x') * (200 << 20); "
+    code = ("from benchmarking.child import peak_memory; before = peak_memory(); held = bytearray(b'x') * (200 << 20); "
             'print(before, peak_memory())')
-    result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, '-c', code], cwd=ROOT / 'tools', capture_output=True, text=True, check=True)
     before, after = map(float, result.stdout.split())
     assert before > 1 and 190 < after - before < 300
 

@@ -28,4 +28,4 @@ def test_without_the_extra_it_says_how_to_install_it(call_tool, monkeypatch, tra
     monkeypatch.setitem(sys.modules, 'gradio', None)
     monkeypatch.delitem(sys.modules, 'image_classification.demo.page', raising=False)
     code, out, err = call_tool(load_tool('demo'), trained)
-    assert code == 1 and "gradio is not installed, which the page needs: pip install 'paddle-mobile-backbones[demo]'" in err
+    assert code == 1 and "needs gradio, which is not installed" in err and "pip install -e '.[demo]'" in err

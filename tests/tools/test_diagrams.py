@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tools import draw_diagrams
-from tools.diagrams import scatter
-from tools.diagrams.families import FAMILIES
-from tools.diagrams.nodes import Box, Branches, Chain, Skip
-from tools.diagrams.svg import Canvas
+import draw_diagrams
+from diagrams import scatter
+from diagrams.families import FAMILIES
+from diagrams.nodes import Box, Branches, Chain, Skip
+from diagrams.svg import Canvas
 
 IMAGES = Path(__file__).resolve().parents[2] / 'docs' / 'images'
 

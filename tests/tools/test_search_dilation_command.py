@@ -6,6 +6,7 @@ import pytest
 
 import image_classification as ic
 from image_classification.config import argument_parser, config_from_args
+from image_classification.checkpoint import Progress
 from image_classification.engine.checkpoint import save_checkpoint
 from image_classification.ic_resnet import dilation_pattern, read_pattern
 from image_classification.weights import read_weights, write_safetensors
@@ -24,7 +25,7 @@ def supernet():
 
 
 def save(path, network, cfg):
-    save_checkpoint(path, cfg, CLASSES, {'epoch': 1}, network, NoAverage(),
+    save_checkpoint(path, cfg, CLASSES, Progress(epoch=1), network, NoAverage(),
                     paddle.optimizer.SGD(parameters=network.parameters()), paddle.amp.GradScaler(enable=False))
     return path
 

@@ -48,7 +48,7 @@ def test_without_the_extra_it_says_how_to_install_it(call_tool, monkeypatch, exp
     monkeypatch.setitem(sys.modules, 'uvicorn', None)
     monkeypatch.delitem(sys.modules, 'image_classification.deploy.serving.server', raising=False)
     code, out, err = call_tool(load_tool('serve'), exported[1])
-    assert code == 1 and "uvicorn is not installed, which the server needs: pip install 'paddle-mobile-backbones[serve]'" in err
+    assert code == 1 and "needs uvicorn, which is not installed" in err and "pip install -e '.[serve]'" in err
 
 
 @pytest.fixture

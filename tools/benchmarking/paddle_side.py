@@ -4,14 +4,11 @@ Of this library's package the peers see nothing: their process is set up as thei
 """
 import importlib
 import importlib.util
-import runpy
 import sys
 import types
 from pathlib import Path
 
 from child import Built, followed_by, peak_memory, serve
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def ours(job):
@@ -56,10 +53,9 @@ PEERS = {'paddle.vision': paddle_vision, 'PaddleClas': paddle_clas, 'PaddleViT':
 
 
 def build(job):
-    if job['who'] not in PEERS:
-        sys.path.insert(0, str(ROOT))
     if job['who'] not in PEERS or job['settings']:
-        runpy.run_path(str(ROOT / 'image_classification' / 'cpu' / 'settings.py'))['tune_cpu']()
+        from image_classification.cpu.settings import tune_cpu
+        tune_cpu()
     if job['who'] not in PEERS and job['directory']:
         return exported(job)
     import paddle

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from tools.benchmarking.contenders import PADDLE, TORCH
+from benchmarking.contenders import PADDLE, TORCH
 
 HERE = Path(__file__).resolve().parent
 TURN_SECONDS = 0.1                                                 # a turn computes as often as this takes

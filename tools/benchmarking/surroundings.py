@@ -75,7 +75,7 @@ def export(name, engines, root, size, environment):
 def _export(name, engines, folder, size, environment):
     formats = [FORMATS[engine] for engine in engines]
     directory = folder / '-'.join([*formats, str(size)])
-    command = [sys.executable, str(TOOLS / 'export.py'), '--model', name, '--format', ','.join(formats), '--image-size', str(size),
-               '--output', str(directory)]
+    command = [sys.executable, str(TOOLS / 'export.py'), '--model', name, '--format', ','.join(formats),
+               '--image-size', str(size), '--output', str(directory)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors='replace')
     return (directory, None) if done.returncode == 0 else (None, _last_line(done))

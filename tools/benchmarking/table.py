@@ -1,6 +1,7 @@
 """The results as Markdown: a row for each network, what it did and its batch size, a column for each contender."""
 from image_classification.deploy.engines import ENGINES
-from tools.benchmarking.contenders import EAGER
+
+from benchmarking.contenders import EAGER
 
 OURS = (*EAGER, *ENGINES)
 

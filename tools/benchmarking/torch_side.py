@@ -4,6 +4,7 @@ import sys
 import types
 
 import torch
+
 from child import Built, followed_by, peak_memory, serve
 
 

@@ -1,8 +1,8 @@
 """A family's picture: the network as a row of stages, below it the blocks that it is made of, and what the colours mean."""
 from dataclasses import dataclass, field
 
-from tools.diagrams.nodes import COLOURS, SIZE, SMALL, opens_with_box
-from tools.diagrams.svg import FAINT, Canvas, width_of
+from diagrams.nodes import COLOURS, SIZE, SMALL, opens_with_box
+from diagrams.svg import FAINT, Canvas, width_of
 
 MARGIN, SPACE = 24, 40
 

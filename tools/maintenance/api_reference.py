@@ -1,24 +1,19 @@
-"""Write docs/api.md, the reference of what a program calls, from signatures and docstrings: python tools/api_reference.py
+"""Write docs/api.md, the reference of what a program calls, from signatures and docstrings:
+
+    python tools/maintenance/api_reference.py
 
 Nothing is imported: the source is read, so that no optional package is needed.
 """
 import ast
 import re
-import sys
 import textwrap
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(PROJECT))
+from image_classification.files import write_atomically
 
-from image_classification.cpu import settings  # noqa: E402
+from family_pages import ORDER
 
-settings.quieten()
-settings.tune_cpu()
-
-from image_classification.files import write_atomically  # noqa: E402
-from tools.family_pages import ORDER  # noqa: E402
-
+PROJECT = Path(__file__).resolve().parents[2]
 PACKAGE = 'image_classification'
 TARGET = PROJECT / 'docs' / 'api.md'
 CHOSEN = {                                                         # module: its names, None for all of its __all__
@@ -40,8 +35,16 @@ def tree_of(module):
     return ast.parse(source_of(module).read_text(encoding='utf-8'))
 
 
+def lazy_names():
+    """{name: its module} of what the package itself gives when it is first used."""
+    return next(ast.literal_eval(node.value) for node in tree_of('').body
+                if isinstance(node, ast.Assign) and node.targets[0].id == '_MODULES')
+
+
 def find(module, name):
     """The definition of a module's name, followed through imports; None for what is no function or class."""
+    if not module:
+        return find(lazy_names()[name], name)
     for node in ast.walk(tree_of(module)):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
             return node
@@ -57,6 +60,8 @@ def find(module, name):
 
 def exported(module):
     """The names in a module's __all__."""
+    if not module:
+        return sorted(lazy_names())
     for node in tree_of(module).body:
         if isinstance(node, ast.Assign) and any(getattr(target, 'id', '') == '__all__' for target in node.targets):
             return ast.literal_eval(node.value)
@@ -118,7 +123,7 @@ def wrapped(words):
 
 def reference():
     """The text of docs/api.md."""
-    parts = ['# API reference\n\nWritten by `python tools/api_reference.py` from the docstrings.\n']
+    parts = ['# API reference\n\nWritten by `python tools/maintenance/api_reference.py` from the docstrings.\n']
     for module, names in CHOSEN.items():
         full = f'{PACKAGE}.{module}'.rstrip('.')
         about = ast.get_docstring(tree_of(module)) or ''
@@ -127,7 +132,7 @@ def reference():
     return '\n'.join(parts)
 
 
-def main():
+def main(argv=None):
     write_atomically(TARGET, lambda temporary: temporary.write_text(reference(), encoding='utf-8'))
 
 

@@ -2,7 +2,7 @@
 import math
 import re
 
-from tools.diagrams.svg import FAINT, PAPER, Canvas, number
+from diagrams.svg import FAINT, PAPER, Canvas, number
 
 WIDTH, HEIGHT = 960, 570
 LEFT, RIGHT, TOP, BOTTOM = 64, 36, 58, 512                        # of the axes, from the left, right (both), top and top

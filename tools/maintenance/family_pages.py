@@ -1,28 +1,22 @@
-"""Write what the code and the other documents know into docs/families, docs/README.md and README: python tools/family_pages.py
+"""Write what the code and the other documents know into docs/families, docs/README.md and README:
 
-A page keeps its own words; between two marks stand the variants, their weights and what was measured. The rows come from README's
-table (tools/model_table.py prints it), from the yaml of the variants and of configs/fashion_mnist, and from the tables of
-docs/deploy.md and docs/benchmark.md, so that each figure is written down once.
+    python tools/maintenance/family_pages.py
+
+A page keeps its own words; between two marks stand the variants, their weights and what was measured. The rows come from
+README's table (tools/model_table.py prints it), from the yaml of the variants and of configs/fashion_mnist, and from the tables
+of docs/deploy.md and docs/benchmark.md, so that each figure is written down once.
 """
 import re
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from image_classification.cpu import settings  # noqa: E402
+from image_classification import get_config, list_models
+from image_classification.files import write_atomically
 
-settings.quieten()
-settings.tune_cpu()
-
-from image_classification import get_config, list_models  # noqa: E402
-from image_classification.files import write_atomically  # noqa: E402
-from tools.model_table import HEAD  # noqa: E402
-
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / 'docs'
-MARKS = {'page': ('<!-- tools/family_pages.py writes what follows -->\n', '<!-- until here -->\n'),
-         'families': ('<!-- tools/family_pages.py writes this table -->\n', '<!-- end of the table -->\n')}
+MARKS = {'page': ('<!-- tools/maintenance/family_pages.py writes what follows -->\n', '<!-- until here -->\n'),
+         'families': ('<!-- tools/maintenance/family_pages.py writes this table -->\n', '<!-- end of the table -->\n')}
 ORDER = ('mobileformer', 'mobileformer_official', 'edgenext', 'uniformer', 'efficientvit', 'mobilenet_v1', 'mobilenet_v2',
          'mobilenet_v3', 'mobilenext', 'shufflenet_v1', 'shufflenet_v2', 'googlenet', 'inception_v2', 'inception_v3',
          'inception_v4', 'inception_resnet_v2', 'xception', 'ic_resnet', 'blazeface')
@@ -48,8 +42,9 @@ def rows_of(text, name):
 
 def variants(names):
     readme = read(PROJECT / 'README.md')
+    head = re.search(r'^\| model \| parameters .*\n\|---.*\n', readme, re.M)[0]
     lines = [f'| {" | ".join(cells)} |\n' for name in names for cells in rows_of(readme, name)]
-    return '## Variants\n\n' + HEAD + ''.join(lines)
+    return '## Variants\n\n' + head + ''.join(lines)
 
 
 def weights(names):
@@ -144,13 +139,14 @@ def documents():
     for family, names in families().items():
         path = DOCS / 'families' / f'{family}.md'
         found[path] = between(read(path), 'page', '\n'.join((variants(names), weights(names), measured(names))))
-    for path, *how in ((DOCS / 'README.md', ''), (PROJECT / 'README.md', 'docs/'), (PROJECT / 'README_cn.md', 'docs/', CHINESE)):
+    for path, *how in ((DOCS / 'README.md', ''), (PROJECT / 'README.md', 'docs/'),
+                       (PROJECT / 'README_cn.md', 'docs/', CHINESE)):
         if path.is_file():
             found[path] = between(read(path), 'families', summary(*how))
     return found
 
 
-def main():
+def main(argv=None):
     for path, text in documents().items():
         if text != read(path):
             write_atomically(path, lambda temporary, text=text: temporary.write_text(text, encoding='utf-8'))

@@ -3,7 +3,7 @@
 `left` and `right` are its reach on either side of the axis, `height` is from wire to wire; `draw(canvas, x, y)` puts the upper
 end at (x, y). All in pixels.
 """
-from tools.diagrams.svg import FAINT, PAPER, width_of
+from diagrams.svg import FAINT, PAPER, width_of
 
 COLOURS = {                                                        # kind of layer: (fill, its name in the legend)
     'conv': ('#cfe3ff', 'convolution'), 'depthwise': ('#bde8dc', 'depthwise convolution'),

@@ -1,7 +1,7 @@
 """What is drawn of each family. Stages and blocks are those of our `model.py`; the shapes beside them come from the network."""
-from tools.diagrams.nodes import Box, Branches, Chain, Skip, Wire
-from tools.diagrams.picture import Picture
-from tools.diagrams.special import Cascade, TwoPaths
+from diagrams.nodes import Box, Branches, Chain, Skip, Wire
+from diagrams.picture import Picture
+from diagrams.special import Cascade, TwoPaths
 
 
 def conv(name, note=''):

@@ -1,36 +1,29 @@
-"""The pictures of docs/images: python tools/draw_diagrams.py [docs/images]
+"""The pictures of docs/images: python tools/maintenance/draw_diagrams.py [docs/images]
 
 One SVG for each family, its stages with the shapes that the network gives, and the scatter plot of README.
 """
 import argparse
-import sys
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(PROJECT))
+import paddle
 
-from image_classification.cpu import settings  # noqa: E402
+import image_classification as ic
+from image_classification.files import write_atomically
+from image_classification.progress import progress_bar
 
-settings.quieten()
-settings.tune_cpu()
+from diagrams import scatter
+from diagrams.families import FAMILIES
+from diagrams.picture import draw
 
-from image_classification import create_model, get_config  # noqa: E402  (before paddle, whose settings it makes)
-
-import paddle  # noqa: E402
-
-from image_classification.files import write_atomically  # noqa: E402
-from image_classification.progress import progress_bar  # noqa: E402
-from tools.diagrams import scatter  # noqa: E402
-from tools.diagrams.families import FAMILIES  # noqa: E402
-from tools.diagrams.picture import draw  # noqa: E402
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def family(name):
     """SVG text of a family's picture."""
     picture = FAMILIES[name]()
-    model = create_model(picture.model, features_only=True)
+    model = ic.create_model(picture.model, features_only=True)
     model.eval()
-    size = get_config(picture.model).DATA.IMAGE_SIZE
+    size = ic.get_config(picture.model).DATA.IMAGE_SIZE
     with paddle.no_grad():
         maps = model(paddle.zeros([1, 3, size, size]))
     if len(maps) != len(picture.stages):
@@ -47,10 +40,11 @@ def write_text(path, text):
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding='utf-8'))
 
 
-def main():
+def main(argv=None):
+    ic.tune_cpu()
     parser = argparse.ArgumentParser(description=__doc__.split(':')[0])
     parser.add_argument('directory', nargs='?', type=Path, default=PROJECT / 'docs' / 'images')
-    directory = parser.parse_args().directory
+    directory = parser.parse_args(argv).directory
     directory.mkdir(parents=True, exist_ok=True)
     write_text(directory / 'overview.svg', overview())
     for name in progress_bar(list(FAMILIES), label='draw'):

@@ -1,6 +1,6 @@
 """Two blocks that are no trees: MobileFormer's two paths, and EfficientViT's cascade of heads."""
-from tools.diagrams.nodes import FAN, GAP, SMALL, Box, Chain, Join
-from tools.diagrams.svg import FAINT
+from diagrams.nodes import FAN, GAP, SMALL, Box, Chain, Join
+from diagrams.svg import FAINT
 
 
 class TwoPaths:

@@ -1,7 +1,7 @@
 """The other side of tools/benchmark_input.py: training batches by torchvision or timm, an epoch for each line on standard
 input, answered in JSON.
 
-    python tools/torch_input_peer.py KIND POLICY DIR BATCH SIZE WORKERS
+    python tools/benchmarking/torch_input_peer.py KIND POLICY DIR BATCH SIZE WORKERS
 """
 import json
 import sys

@@ -1,0 +1,92 @@
+"""What a training is made of: its data, its network, and what makes the network learn."""
+from dataclasses import dataclass
+
+import paddle
+from paddle import nn
+
+from image_classification.datasets import Mixup, get_dataloader, get_dataset
+from image_classification.datasets.loader import Loader
+from image_classification.engine.ema import ModelEma
+from image_classification.engine.freeze import Freeze
+from image_classification.engine.losses import Criterion, build_criterion
+from image_classification.engine.optim import build_optimizer
+from image_classification.engine.processes import distributed
+from image_classification.engine.schedule import rate_scale
+from image_classification.engine.step_guard import StepGuard
+from image_classification.engine.sync_batch_norm import with_sync_batch_norm
+from image_classification.errors import UserError
+from image_classification.models import build_model
+
+
+@dataclass
+class TrainingData:
+    """The images of this process, by batches."""
+    loader: Loader
+    test_loader: Loader
+    classes: list                                                  # names
+    mixup: Mixup
+    steps_per_epoch: int
+    told: int = 0                                                  # bad images that `new_bad_images` has given
+
+    def new_bad_images(self):
+        """Messages about training images that could not be read since the last call."""
+        messages = self.loader.bad_images[self.told:]
+        self.told += len(messages)
+        return messages
+
+
+def build_data(cfg, group):
+    train, test = (get_dataset(cfg, is_train, channels=cfg.MODEL.IN_CHANNELS) for is_train in (True, False))
+    loader = get_dataloader(cfg, train, True, group.rank, group.world_size)
+    test_loader = get_dataloader(cfg, test, False, group.rank, group.world_size)
+    steps = len(loader) // cfg.TRAIN.ACCUM_ITER
+    if not steps:
+        raise UserError(f'TRAIN.ACCUM_ITER is {cfg.TRAIN.ACCUM_ITER}, but an epoch has only {len(loader)} batches; '
+                        'wanted at most that many. Lower it or -batch_size.')
+    return TrainingData(loader, test_loader, list(train.classes), Mixup.from_config(cfg), steps)
+
+
+@dataclass
+class TrainingNetwork:
+    """The network, its moving average, and which of its layers learn."""
+    model: nn.Layer
+    parallel: nn.Layer                                             # the same; several processes share its gradients
+    ema: ModelEma
+    freeze: Freeze
+    notes: list                                                    # lines for the log
+
+    def begin_epoch(self, epoch):
+        self.parallel.train()
+        self.freeze.begin(epoch)
+
+
+def build_network(cfg, group):
+    """With fresh weights. DataParallel comes before any others are loaded: it gives all processes the running statistics of the
+    first, and a checkpoint has those of each."""
+    model, notes = with_sync_batch_norm(cfg, build_model(cfg), group)
+    freeze = Freeze(model, cfg.TRAIN.FREEZE, cfg.TRAIN.FREEZE_EPOCHS)
+    ema = ModelEma(model, cfg.TRAIN.MODEL_EMA_DECAY, cfg.TRAIN.MODEL_EMA, cfg.TRAIN.MODEL_EMA_WARMUP)
+    parallel = paddle.DataParallel(model, find_unused_parameters=freeze.thaws) if group.world_size > 1 else model
+    return TrainingNetwork(model, parallel, ema, freeze, notes)
+
+
+@dataclass
+class Optimization:
+    """From outputs to a loss, from gradients to a step."""
+    criterion: Criterion
+    optimizer: object                                              # one of Paddle's, or `FlatOptimizer`
+    scaler: paddle.amp.GradScaler                                  # passes float32 through where it is disabled
+    guard: StepGuard
+    rate_scale: float                                              # the rates of the configuration are multiplied with it
+    amp: bool                                                      # mixed precision
+
+
+def build_optimization(cfg, group, model, classes):
+    optimizer = build_optimizer(cfg, model)
+    amp = cfg.AMP and distributed.gpu_count() > 0
+    return Optimization(criterion=build_criterion(cfg, classes, amp),
+                        optimizer=optimizer,
+                        scaler=paddle.amp.GradScaler(enable=amp and cfg.AMP_DTYPE == 'float16'),
+                        guard=StepGuard(model, group, cfg.TRAIN.MAX_BAD_STEPS, getattr(optimizer, 'gather', None)),
+                        rate_scale=rate_scale(cfg, group.world_size),
+                        amp=amp)
