@@ -18,7 +18,7 @@ _MODULES = {                               # of each public name
     'fuse': 'fuse',
     'get_config': 'config',
     'list_models': 'models',
-    'list_pretrained': 'weights.pretrained',
+    'list_pretrained': 'models',
     'load_weights': 'weights',
     'tune_cpu': 'cpu.settings',
 }

@@ -23,7 +23,7 @@ from image_classification.config import model_yamls
 from image_classification.deploy import engines
 from image_classification.errors import exit_with_message
 from image_classification.cpu import operators
-from image_classification.weights.pretrained import list_pretrained
+from image_classification.models import list_pretrained
 
 NAME = 'paddle-mobile-backbones'
 PROJECT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,8 @@ from yacs.config import CfgNode
 from image_classification.config import get_config, model_yamls
 from image_classification.errors import UserError
 from image_classification.layers import FeatureExtractor, set_checkpointing
-from image_classification.weights.pretrained import DEFAULT, load_pretrained, load_whole, with_protocol
+from image_classification.weights.catalogue import DEFAULT
+from image_classification.weights.pretrained import load_pretrained, load_whole, with_preprocessing_of
 
 # What timm's users call these keys.
 _KEYWORDS = {'drop_rate': 'DROPOUT', 'drop_path_rate': 'DROPPATH', 'in_chans': 'IN_CHANNELS'}
@@ -19,6 +20,11 @@ _KEYWORDS = {'drop_rate': 'DROPOUT', 'drop_path_rate': 'DROPPATH', 'in_chans': '
 def list_models(pattern='*'):
     """Sorted names of the models that fit a shell pattern, e.g. 'mobileformer*'."""
     return sorted(fnmatch.filter(model_yamls(), pattern))
+
+
+def list_pretrained(pattern='*'):
+    """Sorted [(model, tag)] of all published weights of the models that fit a shell pattern, e.g. '*former*'."""
+    return [(name, entry['TAG']) for name in list_models(pattern) for entry in get_config(name).PUBLISHED.WEIGHTS]
 
 
 def build_model(cfg):
@@ -52,12 +58,12 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
         if overrides:
             raise UserError(f'create_model takes a configuration or keywords, not both; found {", ".join(overrides)}. '
                             'Put them into the configuration.')
-        cfg = with_protocol(name, pretrained) if pretrained else name
+        cfg = with_preprocessing_of(name, pretrained) if pretrained else name
     else:
         cfg = get_config(name)
         overrides = {f'MODEL.{_key(word, cfg.MODEL)}': value for word, value in overrides.items()}
         if pretrained:
-            overrides['MODEL.PRETRAINED'] = pretrained
+            overrides['PRETRAINED'] = pretrained
         if overrides:
             with warnings.catch_warnings():                        # said once above
                 warnings.simplefilter('ignore')
@@ -71,7 +77,7 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
     return FeatureExtractor(model, out_indices) if features_only else model
 
 
-def names_network(name, weights=''):
+def is_network_name(name, weights=''):
     """Whether a command line means a network by this name: not where a file or directory is called so. Raises UserError where
     it does not, but names `weights` for it."""
     if name in list_models() and not os.path.exists(name):
@@ -93,7 +99,7 @@ def published_network(name, weights='', check=None, advice='wanted those of all 
         UserError: as `create_model`, or another number of classes.
     """
     weights = weights or DEFAULT
-    network = build_model(with_protocol(get_config(name), weights))
+    network = build_model(with_preprocessing_of(get_config(name), weights))
     if check:
         check(network)
     load_whole(network, weights, advice)

@@ -11,7 +11,7 @@ import pytest
 
 import image_classification as ic
 from image_classification.weights import key_styles
-from image_classification.weights.pretrained import find_entry
+from image_classification.weights.catalogue import find_entry
 from image_classification.weights import from_torch, load_state, to_torch
 from tests.golden import Recording, our_name, recordings
 
@@ -20,7 +20,7 @@ TIMM = {'mobilenet_v1_x1_0': 'mobilenetv1_100', 'mobilenet_v1_x1_25': 'mobilenet
         'mobilenet_v2_x0_5': 'mobilenetv2_050', 'mobilenet_v2_x1_0': 'mobilenetv2_100', 'mobilenet_v2_x1_4': 'mobilenetv2_140',
         'mobilenet_v3_large_x1_0': 'mobilenetv3_large_100', 'mobilenet_v3_small_x1_0': 'mobilenetv3_small_100',
         'mobilenet_v3_small_x0_75': 'mobilenetv3_small_075', 'xception': 'legacy_xception'}
-ENTRIES = [(name, entry) for name in ic.list_models() for entry in ic.get_config(name).MODEL.WEIGHTS]
+ENTRIES = [(name, entry) for name in ic.list_models() for entry in ic.get_config(name).PUBLISHED.WEIGHTS]
 
 
 def theirs(name, style):
@@ -61,7 +61,7 @@ def message(function, *args):
 
 @pytest.mark.parametrize('name, entry', [pytest.param(*item, id=f'{item[0]}.{item[1]["TAG"]}') for item in ENTRIES])
 def test_an_entry_says_all_that_loading_needs(name, entry):
-    assert find_entry(ic.get_config(name).MODEL.WEIGHTS, entry['TAG'], name) == entry
+    assert find_entry(ic.get_config(name).PUBLISHED.WEIGHTS, entry['TAG'], name) == entry
     assert re.fullmatch('[a-z0-9_]+', entry['TAG']) and re.fullmatch(r'https://\S+', entry['URL'])
     if 'TOP1' in entry:                                            # none is published for detectors
         assert 50 < entry['TOP1'] < 90 and {'CROP_PCT', 'INTERPOLATION'} <= set(entry['DATA'])

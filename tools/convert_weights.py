@@ -17,7 +17,8 @@ from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
 from image_classification.weights import read_weights, to_torch, write_safetensors
 from image_classification.weights.loading import checksum
-from image_classification.weights.pretrained import PROTOCOL, is_address, load_whole, locate, with_protocol
+from image_classification.weights.catalogue import PREPROCESSING, is_address
+from image_classification.weights.pretrained import load_whole, locate, with_preprocessing_of
 
 ENDINGS = ('.safetensors', '.pdparams')
 
@@ -42,7 +43,7 @@ def provenance(cfg, args):
              'source_sha256': hashlib.sha256(path.read_bytes()).hexdigest(), 'tag': entry.get('TAG', ''),
              'licence': entry.get('LICENCE', 'not stated'), 'style': args.style or 'paddle',
              'date': datetime.date.today().isoformat(), 'version': ic.__version__,
-             'protocol': json.dumps({key: cfg.DATA[key] for key in sorted(PROTOCOL)})}
+             'protocol': json.dumps({key: cfg.DATA[key] for key in sorted(PREPROCESSING)})}
     return {key: str(value) for key, value in notes.items()}
 
 
@@ -77,7 +78,7 @@ def main(argv=None):
     model = ic.create_model(args.model, **({} if args.num_classes is None else {'num_classes': args.num_classes}))
     load_whole(model, args.source, 'give its --num-classes')
     state = to_torch(model, args.style or 'paddle')
-    write(args.output, state, provenance(with_protocol(model.config, args.source), args))
+    write(args.output, state, provenance(with_preprocessing_of(model.config, args.source), args))
     if any((read != state[name]).any() for name, read in read_weights(args.output).items()):
         raise UserError(f'{args.output} does not hold what was written to it; the disk may be failing')
     print(f'{args.output}  {args.output.stat().st_size:,} bytes, {len(state)} arrays of {model.config.MODEL.NAME}')

@@ -19,9 +19,9 @@ from image_classification.explain.cam import finer_layer
 from image_classification.explain.inputs import preprocess_of, seen_box
 from image_classification.explain.sheets import attention_sheets, cam_sheet
 from image_classification.files import unused, write_atomically
-from image_classification.models import names_network, published_network
+from image_classification.models import is_network_name, published_network
 from image_classification.progress import progress_bar
-from image_classification.weights.pretrained import is_address
+from image_classification.weights.catalogue import is_address
 
 PROGRESS_FROM = 20                                                 # pictures
 FEW = 3                                                            # pixels on a side of a map that show little
@@ -51,7 +51,7 @@ def open_model(name, weights):
     if (path / 'inference.yaml').exists() or path.name == 'inference.yaml' or path.suffix in EXPORT_ENDINGS:
         raise UserError(f'{name} is an export, which runs without gradients and without layers to look into; wanted the '
                         'checkpoint that it was made from, e.g. best.safetensors beside it')
-    if names_network(name, weights):
+    if is_network_name(name, weights):
         model, class_names = published_network(name, weights), []
     else:
         model, class_names = load_network(path)

@@ -64,7 +64,7 @@ def load_network_of(args):
         if args.weights or args.num_classes is not None:
             raise UserError('--weights and --num-classes belong to --model; a checkpoint has its own')
         return *load_network(args.checkpoint), Path(args.checkpoint).parent / 'export'
-    overrides = {'MODEL.PRETRAINED': args.weights or ''}
+    overrides = {'PRETRAINED': args.weights or ''}
     if args.num_classes is not None:
         overrides['MODEL.NUM_CLASSES'] = args.num_classes
     model = build_model(get_config(args.model, overrides))

@@ -13,9 +13,9 @@ HEAD = '| model | parameters | MACs | input | published top-1 | source | weights
 def row(name):
     """One line of the table: what is published is from the model's yaml, the rest is counted."""
     model = create_model(name)
-    size, published = model.config.DATA.IMAGE_SIZE, model.config.MODEL.PUBLISHED
+    size, published = model.config.DATA.IMAGE_SIZE, model.config.PUBLISHED
     top1 = f'{published.TOP1:g} %' if published.TOP1 else '-'
-    tags = ', '.join(entry['TAG'] for entry in model.config.MODEL.WEIGHTS)
+    tags = ', '.join(entry['TAG'] for entry in model.config.PUBLISHED.WEIGHTS)
     return (f'| {name} | {count_parameters(model):,} | {count_macs(model, size) / 1e6:.1f} M | {size} x {size} | {top1} | '
             f'{published.SOURCE or "-"} | {tags or "-"} |\n')
 

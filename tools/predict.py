@@ -18,7 +18,7 @@ from image_classification.deploy.predictor import ENGINES, Predictor
 from image_classification.drawing.contact_sheet import ContactSheet, thumbnail
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
-from image_classification.models import names_network, published_network
+from image_classification.models import is_network_name, published_network
 from image_classification.progress import progress_bar
 
 PROGRESS_FROM = 50                                                 # images
@@ -122,7 +122,7 @@ class Json:
 def open_predictor(args):
     """The Predictor of a file, a directory, or a network by its name."""
     name = args.model
-    if not names_network(name, args.weights):
+    if not is_network_name(name, args.weights):
         return Predictor(name, args.engine, args.batch_size)
     if args.engine not in ('auto', 'paddle'):
         raise UserError(f'the network {name} runs in paddle; for {args.engine}, export it first: tools/export.py {name}')

@@ -86,9 +86,9 @@ def training_command(args, cfg, pattern):
     else:
         words += ['-cfg', cfg.MODEL.NAME, '-num_classes', str(cfg.MODEL.NUM_CLASSES)]
         options += ['MODEL.IC.DEPTHS', str(cfg.MODEL.IC.DEPTHS)]
-    if args.inherit or cfg.MODEL.PRETRAINED:
+    if args.inherit or cfg.PRETRAINED:
         words += ['-pretrained', args.inherit or '']               # not what the supernet started from
-    if cfg.MODEL.RESUME:
+    if cfg.RESUME:
         words += ['-resume', '']
     return shlex.join([*words, '-opts', *options])
 

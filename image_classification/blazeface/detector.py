@@ -15,7 +15,8 @@ from PIL import Image
 from image_classification.blazeface.model import BOXES, COORDINATES, BlazeFace, build_model
 from image_classification.config import get_config
 from image_classification.errors import UserError
-from image_classification.weights.pretrained import DEFAULT, load_pretrained
+from image_classification.weights.catalogue import DEFAULT
+from image_classification.weights.pretrained import load_pretrained
 
 KEY_POINTS = ('right_eye', 'left_eye', 'nose', 'mouth', 'right_ear', 'left_ear')
 COLUMNS = ('ymin', 'xmin', 'ymax', 'xmax', *(f'{name}_{axis}' for name in KEY_POINTS for axis in 'xy'), 'score')

@@ -14,7 +14,7 @@ from image_classification.datasets.files import IMAGE_ENDINGS
 from image_classification.datasets.images import open_image
 from image_classification.download import read_address
 from image_classification.errors import UserError
-from image_classification.weights.pretrained import is_address
+from image_classification.weights.catalogue import is_address
 
 STANDARD_INPUT = '-'
 _NUMBER = re.compile(r'%(0\d+)?d')         # as in the C library's printf and ffmpeg's image2

@@ -63,8 +63,7 @@ def own_statistics(model, ema):
 def check_same_training(checkpoint, cfg, classes):
     """Raise UserError unless the checkpoint is of the network, the classes and the optimizer at hand."""
     theirs, ours = checkpoint.cfg.MODEL, cfg.MODEL
-    free = ('RESUME', 'PRETRAINED', 'PUBLISHED', 'WEIGHTS', 'GRAD_CHECKPOINTING', 'DROPOUT', 'DROPPATH', 'ATTENTION_DROPOUT',
-            'MLP_DROPOUT')
+    free = ('GRAD_CHECKPOINTING', 'DROPOUT', 'DROPPATH', 'ATTENTION_DROPOUT', 'MLP_DROPOUT')
     differ = [f'MODEL.{key} is {theirs.get(key)!r}, the configuration\'s is {ours[key]!r}'
               for key in ours if key not in free and theirs.get(key) != ours[key]]
     names = checkpoint.cfg.TRAIN.OPTIMIZER.NAME, cfg.TRAIN.OPTIMIZER.NAME

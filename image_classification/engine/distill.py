@@ -135,7 +135,7 @@ def _published(cfg):
     if not keys.WEIGHTS:
         raise UserError('TRAIN.DISTILL.WEIGHTS is empty, but a teacher must be trained; wanted a tag of '
                         f'{keys.TEACHER}, default, an address or a file')
-    teacher_cfg = get_config(keys.TEACHER, {'MODEL.NUM_CLASSES': cfg.MODEL.NUM_CLASSES, 'MODEL.PRETRAINED': keys.WEIGHTS,
+    teacher_cfg = get_config(keys.TEACHER, {'MODEL.NUM_CLASSES': cfg.MODEL.NUM_CLASSES, 'PRETRAINED': keys.WEIGHTS,
                                             'MODEL.IN_CHANNELS': cfg.MODEL.IN_CHANNELS})
     network = build_model(teacher_cfg)
     load_whole(network, keys.WEIGHTS, 'as a teacher it must know the same. Fine-tune it on this data set first, and give its '

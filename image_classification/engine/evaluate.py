@@ -15,13 +15,13 @@ from image_classification.weights.pretrained import load_whole
 
 
 def evaluate_weights(cfg, group):
-    """Evaluate a checkpoint (MODEL.RESUME) or weights (MODEL.PRETRAINED), with a run directory for the result.
+    """Evaluate a checkpoint (RESUME) or weights (PRETRAINED), with a run directory for the result.
 
     Returns:
         the metrics of `evaluate`.
     """
     checkpoint = find_checkpoint(cfg, group)
-    if not checkpoint and not cfg.MODEL.PRETRAINED:
+    if not checkpoint and not cfg.PRETRAINED:
         raise UserError('-eval has nothing to evaluate; give weights by -pretrained, or a checkpoint by -resume')
     data = get_dataset(cfg, is_train=False, channels=cfg.MODEL.IN_CHANNELS)
     model = build_model(cfg)
@@ -29,7 +29,7 @@ def evaluate_weights(cfg, group):
         check_same_training(checkpoint, cfg, data.classes)
         load_state(model, checkpoint.ema or checkpoint.model, checkpoint.path)
     else:
-        load_whole(model, cfg.MODEL.PRETRAINED, 'set -num_classes')
+        load_whole(model, cfg.PRETRAINED, 'set -num_classes')
     log = RunLog(new_run_directory(cfg) if group.is_main else None)
     confusion = Confusion(cfg.MODEL.NUM_CLASSES) if cfg.PER_CLASS else None
     metrics = evaluate(model, get_dataloader(cfg, data, False, group.rank, group.world_size), group, confusion)

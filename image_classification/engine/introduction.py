@@ -25,8 +25,6 @@ def introduction(cfg, model, freeze, images, scale, group, directory):
         until = f'in the first {train.FREEZE_EPOCHS} epochs' if freeze.thaws else 'throughout'
         lines.append(f'frozen: {", ".join(train.FREEZE)}; {freeze.trained:,} parameters are trained {until}')
     lines.append(f'writes to {directory}')
-    if cfg.OVERRIDES:
-        lines.append(f'flags and -opts: {", ".join(cfg.OVERRIDES)}')
     return lines
 
 

@@ -1,9 +1,10 @@
 """From a command line to trainings in one process or several."""
 import dataclasses
+import functools
 import time
 import traceback
 
-from image_classification.config import argument_parser, config_from_args
+from image_classification.config import argument_parser, config_from_args, opening_lines
 from image_classification.cpu.settings import tune_cpu
 from image_classification.engine.processes import distributed
 from image_classification.engine.processes.child_messages import ChildMessages
@@ -22,7 +23,7 @@ def single(argv=None):
     args = argument_parser('Train or evaluate a model on one device.').parse_args(argv)
     if args.ngpus not in (-1, 1):
         raise UserError(f'-ngpus is {args.ngpus}; main_single_gpu.py runs one process. Use main_multi_gpu.py.')
-    start(config_from_args(args), 1, args.max_restarts)
+    start(config_from_args(args), 1, args.max_restarts, opening_lines(args))
 
 
 @exit_with_message
@@ -30,17 +31,18 @@ def multi(argv=None):
     """One process per device, started here or by `python -m paddle.distributed.launch`; at one device, this process."""
     args = argument_parser('Train or evaluate a model on all devices.').parse_args(argv)
     cfg = config_from_args(args)
-    start(cfg, 1 if distributed.under_launcher() else distributed.world_size_for(args.ngpus), args.max_restarts)
+    processes = 1 if distributed.under_launcher() else distributed.world_size_for(args.ngpus)
+    start(cfg, processes, args.max_restarts, opening_lines(args))
 
 
-def start(cfg, processes, max_restarts):
+def start(cfg, processes, max_restarts, opening=()):
     """Train in this process, or in new ones where there are several or one may have to start again."""
     if max_restarts < 0:
         raise UserError(f'-max_restarts is {max_restarts}; wanted 0 or more')
     if processes == 1 and not max_restarts:
-        work(cfg, ChildMessages())
+        work(cfg, ChildMessages(), opening=opening)
     else:
-        supervise(child, cfg, processes, max_restarts, resumed)
+        supervise(functools.partial(child, opening), cfg, processes, max_restarts, resumed)
 
 
 def resumed(cfg, directory):
@@ -50,20 +52,23 @@ def resumed(cfg, directory):
         return cfg
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.MODEL.RESUME = directory
+    cfg.RESUME = directory
     cfg.freeze()
     return cfg
 
 
 @exit_with_message
-def child(cfg, messages, parent):
+def child(opening, cfg, messages, parent):
     """A process that the supervisor has started."""
     tune_cpu()
-    work(cfg, messages, parent)
+    work(cfg, messages, parent, opening)
 
 
-def work(cfg, messages, parent=0):
+def work(cfg, messages, parent=0, opening=()):
     """Be one process of a training, or the only one, under a watchdog: every failure gets to the other processes.
+
+    Args:
+        opening: first lines of the log.
 
     Raises:
         UserError, TemporaryError: with the reason; SystemExit: the training was asked to stop, and has saved its state.
@@ -71,7 +76,7 @@ def work(cfg, messages, parent=0):
     group = distributed.join_group()
     watch = Watchdog(group, cfg.WATCHDOG_SECONDS, lambda reason, code: messages.send_failure(group.rank, reason, code), parent)
     try:
-        train_or_evaluate(cfg, dataclasses.replace(group, watch=watch), messages)
+        train_or_evaluate(cfg, dataclasses.replace(group, watch=watch), messages, opening)
         watch.close()
     except UserError as error:
         messages.send_failure(group.rank, str(error), error.exit_code)

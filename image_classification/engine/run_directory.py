@@ -11,12 +11,11 @@ from image_classification.files import unused
 
 LAST = 'last.safetensors'
 _LASTS = re.compile(r'last(-\d+)?\.safetensors')   # the last checkpoint, the one before, ...: see KEEP_CHECKPOINTS
-_HOW_IT_STARTED = {'MODEL.RESUME', 'OVERRIDES'}
 
 
 def changes(checkpoint, cfg):
-    """[(key, the checkpoint's value, the configuration's)], without the keys that say how a training was started."""
-    return [change for change in differences(checkpoint.cfg, cfg) if change[0] not in _HOW_IT_STARTED]
+    """[(key, the checkpoint's value, the configuration's)], without RESUME, which every start sets anew."""
+    return [change for change in differences(checkpoint.cfg, cfg) if change[0] != 'RESUME']
 
 
 def new_run_directory(cfg):
@@ -72,15 +71,15 @@ def has_last(directory):
 
 
 def find_checkpoint(cfg, group=Group()):
-    """The checkpoint that MODEL.RESUME means, the same one in all processes; None for 'auto' where there is none yet.
+    """The checkpoint that RESUME means, the same one in all processes; None for 'auto' where there is none yet.
 
     Of a run's directory, and for 'auto' of all runs of this model, it is the newest that is complete; the damaged ones that
     were passed over are in `Checkpoint.damaged`.
     Raises:
         UserError: no checkpoint there; the file that was named, or every one of those found, is damaged.
     """
-    # The main process's MODEL.RESUME counts: after a new start, only its supervisor knows the run's directory.
-    checkpoint = _newest(cfg) if group.is_main and cfg.MODEL.RESUME else None
+    # The main process's RESUME counts: after a new start, only its supervisor knows the run's directory.
+    checkpoint = _newest(cfg) if group.is_main and cfg.RESUME else None
     path, = group.gather_objects(checkpoint and str(checkpoint.path))[:1]
     if path and not group.is_main:
         checkpoint = read_checkpoint(path)                         # all machines have the same -output
@@ -88,12 +87,12 @@ def find_checkpoint(cfg, group=Group()):
 
 
 def _newest(cfg):
-    resume = Path(cfg.MODEL.RESUME)
-    if cfg.MODEL.RESUME != 'auto' and not resume.is_dir():
+    resume = Path(cfg.RESUME)
+    if cfg.RESUME != 'auto' and not resume.is_dir():
         return read_checkpoint(resume)
-    directories = Path(cfg.SAVE).glob(f'train-{cfg.MODEL.NAME}-*') if cfg.MODEL.RESUME == 'auto' else [resume]
+    directories = Path(cfg.SAVE).glob(f'train-{cfg.MODEL.NAME}-*') if cfg.RESUME == 'auto' else [resume]
     files = [path for directory in directories for path in directory.glob('last*.safetensors') if is_last(path)]
-    if not files and cfg.MODEL.RESUME != 'auto':
+    if not files and cfg.RESUME != 'auto':
         raise UserError(f'no checkpoint in {resume}; wanted {LAST}, as a training writes it, or the path of another one')
     damaged = []
     for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name == LAST), reverse=True):

@@ -26,11 +26,15 @@ from image_classification.errors import UserError
 from image_classification.weights.pretrained import load_pretrained
 
 
-def train_or_evaluate(cfg, group, messages=ChildMessages()):
-    """Train, or with cfg.EVAL evaluate, as one process of `group`. Returns the metrics of the best or only evaluation."""
+def train_or_evaluate(cfg, group, messages=ChildMessages(), opening=()):
+    """Train, or with cfg.EVAL evaluate, as one process of `group`. Returns the metrics of the best or only evaluation.
+
+    Args:
+        opening: first lines of the training's log, see `opening_lines` of config.
+    """
     check_config(cfg)
     paddle.seed(cfg.SEED)                                          # the same initial weights in every process
-    return evaluate_weights(cfg, group) if cfg.EVAL else Trainer(cfg, group, messages).train()
+    return evaluate_weights(cfg, group) if cfg.EVAL else Trainer(cfg, group, messages, opening).train()
 
 
 def check_config(cfg):
@@ -55,7 +59,7 @@ def check_positive(key, value):
 class Trainer:
     """One training. `train()` is the loop; what it works with is built once, here."""
 
-    def __init__(self, cfg, group, messages=ChildMessages()):
+    def __init__(self, cfg, group, messages=ChildMessages(), opening=()):
         self.cfg, self.group, self.meter = cfg, group, Meter()
         self.data = build_data(cfg, group)
         self.network = build_network(cfg, group)
@@ -67,7 +71,7 @@ class Trainer:
         notes += self.resume(checkpoint) if checkpoint else self.load_pretrained()
         self.log = self.open_log(run_directory(cfg, checkpoint) if group.is_main else None, messages)
         self.signals = StopSignals('finishing the step, saving, and stopping; once more ends the process at once')
-        self.introduce(notes)
+        self.introduce(opening, notes)
 
     def train(self):
         """The loop. Returns the best metrics."""
@@ -251,15 +255,15 @@ class Trainer:
         return notes
 
     def load_pretrained(self):
-        """Start from the weights of MODEL.PRETRAINED, if it is set. Returns lines for the log."""
-        model, wanted = self.network.model, self.cfg.MODEL
-        if not wanted.PRETRAINED:
+        """Start from the weights of PRETRAINED, if it is set. Returns lines for the log."""
+        model, cfg = self.network.model, self.cfg
+        if not cfg.PRETRAINED:
             return []
-        source, dropped = load_pretrained(model, wanted.PRETRAINED)
+        source, dropped = load_pretrained(model, cfg.PRETRAINED)
         self.network.ema.set_state_dict(model.state_dict())
         if not dropped:
             return [f'weights from {source}']
-        return [f'weights from {source}, which has another number of classes than {wanted.NUM_CLASSES}: '
+        return [f'weights from {source}, which has another number of classes than {cfg.MODEL.NUM_CLASSES}: '
                 f'{", ".join(dropped)} start afresh']
 
     def open_log(self, directory, messages):
@@ -272,7 +276,7 @@ class Trainer:
         self.group.watch.listen(lambda reason, code: log.write(f'error: {reason}'))
         return log
 
-    def introduce(self, notes):
+    def introduce(self, opening, notes):
         """The first lines of the log."""
         cfg, data, group = self.cfg, self.data, self.group
         images = len(data.loader.dataset), len(data.test_loader.dataset)
@@ -281,7 +285,7 @@ class Trainer:
         group.gather_objects(None)                                 # the others wait here, not in the middle of a step
         if cfg.AMP and not self.optimization.amp:
             notes = [*notes, 'mixed precision is for GPUs; goes on in float32']
-        for line in [*lines, *notes]:
+        for line in [*opening, *lines, *notes]:
             self.log.line(line)
 
 

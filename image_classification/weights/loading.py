@@ -8,11 +8,11 @@ import paddle
 import safetensors
 from safetensors.numpy import load_file, save_file
 
-from image_classification.weights import key_styles
-from image_classification.weights.formats import safe_pickle
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
+from image_classification.weights.formats import safe_pickle
 from image_classification.weights.formats.torch_file import is_torch, read_torch
+from image_classification.weights.key_styles import detect_style, to_ours, to_published, without_prefix
 
 # Where training programs put a state dict, the preferred first: the moving average is what they evaluate.
 WRAPPERS = ('model_ema', 'state_dict_ema', 'ema', 'model', 'state_dict')
@@ -40,7 +40,7 @@ def load_weights(model, path, new_classifier=False):
 def read_for(model, path, wrapper='', style=''):
     """`read_weights` in the model's names and shapes, as far as they fit; style '' is found out."""
     state = read_weights(path, wrapper)
-    return key_styles.to_ours(model, state, style or key_styles.detect_style(model, state))
+    return to_ours(model, state, style or detect_style(model, state))
 
 
 def load_state(model, state, source, new_classifier=False):
@@ -79,12 +79,12 @@ def from_torch(model, torch_state, style='', strict=True):
 
     Args:
         style: whose keys these are, of the family's `published.py` (official, timm, torchvision); '' is the family's own.
-            `key_styles.detect_style` finds it.
+            `detect_style` finds it.
         strict: check that names and shapes are the model's. `load_state` does so, too, and can accept another classifier.
     Raises:
         UserError: an unknown style; names are missing or unexpected, or shapes differ: the first few of each are listed.
     """
-    state = key_styles.to_ours(model, torch_state, style)
+    state = to_ours(model, torch_state, style)
     if strict:
         _fit(model, state, 'the PyTorch state dict', new_classifier=False)
     return state
@@ -92,7 +92,7 @@ def from_torch(model, torch_state, style='', strict=True):
 
 def to_torch(model, style=''):
     """The inverse: the model's weights under the keys and in the shapes of a publisher, {published key: array}."""
-    return key_styles.to_published(model, style)
+    return to_published(model, style)
 
 
 def _numpy_dtype(tensor):
@@ -151,7 +151,7 @@ def unwrap(content, prefer=WRAPPERS):
     if not isinstance(content, dict):
         return content
     state = next((content[name] for name in prefer if isinstance(content.get(name), dict)), content)
-    return key_styles.without_prefix(state)
+    return without_prefix(state)
 
 
 def read_safetensors(path):

@@ -1,6 +1,9 @@
 """What the first lines of a training say, and what is kept of its configuration."""
+from pathlib import Path
+
 import image_classification as ic
-from image_classification.config import argument_parser, config_from_args
+from image_classification.engine.processes.distributed import Group
+from image_classification.engine.trainer import train_or_evaluate
 from tests.engine.test_trainer import train
 
 
@@ -13,12 +16,11 @@ def test_the_log_begins_with_the_model_the_data_the_rate_and_the_place(tiny):
     assert 'waiting ' in lines[4] and lines[4].endswith(' left')
 
 
-def test_the_log_says_what_flags_and_opts_have_changed(tiny):
-    cfg = config_from_args(argument_parser('').parse_args(
-        '-cfg mobileformer_26m -seed 7 -epochs 300 -freeze stem,tokens -opts TRAIN.BASE_LR 1e-2'.split()))
-    assert cfg.OVERRIDES == ['TRAIN.BASE_LR 0.01', "TRAIN.FREEZE ['stem', 'tokens']", 'SEED 7']   # 300 epochs are the yaml's
-    directory = train(tiny(TRAIN__MAX_STEPS=1, OVERRIDES=cfg.OVERRIDES))
-    assert 'flags and -opts: TRAIN.BASE_LR 0.01, ' in (directory / 'log.txt').read_text()
+def test_the_log_begins_with_what_the_launcher_says(tiny):
+    cfg = tiny(TRAIN__MAX_STEPS=1)
+    train_or_evaluate(cfg, Group(), opening=['configuration  x.yaml', 'flags and -opts: SEED 7'])
+    log, = Path(cfg.SAVE).glob('*/log.txt')
+    assert [line[20:] for line in log.read_text().splitlines()[:2]] == ['configuration  x.yaml', 'flags and -opts: SEED 7']
 
 
 def test_a_resumed_run_says_what_has_changed_and_keeps_both_configurations(tiny):

@@ -71,7 +71,7 @@ def test_the_table_has_a_row_per_convolution(searched):
 
 def test_the_command_that_it_prints_trains_the_found_network_from_what_it_inherits(searched, run):
     cfg = trained_as_printed(searched)
-    model = ic.create_model(cfg, pretrained=cfg.MODEL.PRETRAINED).eval()
+    model = ic.create_model(cfg, pretrained=cfg.PRETRAINED).eval()
     inherited = read_weights(run / 'heir.safetensors')
     assert all(np.array_equal(tensor.numpy(), inherited[name]) for name, tensor in model.state_dict().items())
     with paddle.no_grad():
@@ -91,7 +91,7 @@ def test_weights_alone_are_searched_with_their_models_name(supernet, tmp_path, r
                     '--max-dilation', 2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     cfg = trained_as_printed(done)
-    assert (cfg.MODEL.NUM_CLASSES, cfg.MODEL.IC.PATTERN, cfg.MODEL.PRETRAINED) == (4, str(tmp_path / 'found.json'), '')
+    assert (cfg.MODEL.NUM_CLASSES, cfg.MODEL.IC.PATTERN, cfg.PRETRAINED) == (4, str(tmp_path / 'found.json'), '')
     pattern = read_pattern(tmp_path / 'found.json')
     assert len(pattern) == 16 and {max(h, w) for layer in pattern for h, w, _ in layer} == {1, 2}
     assert ic.create_model(cfg).layer1[0].conv2.conv_list[0].weight.shape[1:] == [64, 3, 3]

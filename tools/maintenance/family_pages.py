@@ -50,7 +50,7 @@ def variants(names):
 def weights(names):
     lines = []
     for name in names:
-        for entry in get_config(name).MODEL.WEIGHTS:
+        for entry in get_config(name).PUBLISHED.WEIGHTS:
             top1 = f'{entry["TOP1"]:g} %' if entry.get('TOP1') else '-'
             lines.append(f'| {name} | `{entry["TAG"]}` | {top1} | {entry["LICENCE"]} | {entry["SOURCE"]} |\n')
     if not lines:

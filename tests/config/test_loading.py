@@ -1,3 +1,4 @@
+"""Names and files of configurations: how they are found, merged and checked."""
 import json
 import warnings
 from pathlib import Path
@@ -6,14 +7,10 @@ import pytest
 import yaml
 
 import image_classification as ic
-from image_classification.config import CONFIGS, argument_parser, config_from_args, find_config, get_config, parse_opts
+from image_classification.config import CONFIGS, find_config, get_config
 from tests.golden import DATA
 
 PROJECT = CONFIGS.parent
-
-
-def from_command_line(*words):
-    return config_from_args(argument_parser('').parse_args(words))
 
 
 def write(path, text):
@@ -42,6 +39,14 @@ def test_a_name_means_a_file_or_a_path_below_configs_or_a_model():
     assert get_config('mnist5k/mobileformer_26m.yaml').DATA.DATASET == 'mnist5k'
 
 
+def test_a_plain_word_is_always_a_model_and_a_yaml_always_a_file_where_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / 'edgenext_base', 'SEED: 3')
+    assert find_config('edgenext_base').parent.name == 'edgenext'
+    assert find_config('edgenext_base.yaml').parent.name == 'edgenext'
+    assert get_config(write(tmp_path / 'edgenext_base.yaml', 'SEED: 3')).SEED == 3 == get_config('edgenext_base.yaml').SEED
+
+
 @pytest.mark.parametrize('directory', ['.', 'image_classification'])
 def test_cfg_finds_the_experiments_from_the_root_and_from_the_package(directory, monkeypatch):
     monkeypatch.chdir(PROJECT / directory)
@@ -58,16 +63,6 @@ def test_a_chain_of_bases_is_merged_the_nearest_last(tmp_path):
 def test_a_base_that_leads_back_to_itself_is_named(tmp_path):
     write(tmp_path / 'a.yaml', 'BASE: [b.yaml]')
     assert 'leads back to itself' in message(get_config, write(tmp_path / 'b.yaml', 'BASE: [a.yaml]'))
-
-
-def test_flags_go_over_the_yaml_and_opts_over_the_flags():
-    cfg = from_command_line('-cfg', 'mobileformer_26m', '-batch_size', '8', '-num_classes', '5', '-amp', '-eval',
-                            '-data_path', 'x y', '-resume', 'auto', '-output', 'runs', '-accum_iter', '2',
-                            '-opts', 'DATA.BATCH_SIZE', '16',
-                            'TRAIN.BASE_LR', '1e-3', 'TRAIN.CROP_SCALE', '[0.2, 1]', 'DATA.IMAGENET_MEAN', '[0, 0, 0]')
-    assert (cfg.DATA.BATCH_SIZE, cfg.MODEL.NUM_CLASSES, cfg.AMP, cfg.EVAL, cfg.DATA.DATA_PATH) == (16, 5, True, True, 'x y')
-    assert (cfg.MODEL.RESUME, cfg.SAVE, cfg.TRAIN.ACCUM_ITER) == ('auto', 'runs', 2)
-    assert (cfg.TRAIN.BASE_LR, cfg.TRAIN.CROP_SCALE, cfg.DATA.IMAGENET_MEAN) == (1e-3, [0.2, 1.0], [0.0, 0.0, 0.0])
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path):
@@ -103,10 +98,6 @@ def test_a_model_that_does_not_exist_is_answered_with_similar_ones():
     assert 'mobileformer_26m' in message(get_config, 'mobileformer_27m')
 
 
-def test_opts_come_in_pairs():
-    assert 'pairs' in message(parse_opts, ['SEED'])
-
-
 @pytest.mark.parametrize('variant', ['26m', '151m', '294m'])
 def test_a_yaml_in_the_spelling_of_the_seed_loads_with_one_warning(tmp_path, variant):
     model = json.loads((DATA / f'seed_mobileformer_{variant}.json').read_text())['config_MODEL']
@@ -119,21 +110,27 @@ def test_a_yaml_in_the_spelling_of_the_seed_loads_with_one_warning(tmp_path, var
     assert cfg.MODEL.MF == ours
 
 
+def test_keys_are_read_where_they_were_before_model_was_for_the_network_alone(tmp_path):
+    model = {'RESUME': 'auto', 'PRETRAINED': 'x.safetensors', 'WEIGHTS': [], 'PUBLISHED': {'TOP1': 70.0}}
+    old = {'BASE': ['mobilenext_x1_0'], 'MODEL': model, 'OVERRIDES': ['SEED 7']}
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        found = [get_config('mobilenext_x1_0', {f'MODEL.{key}': value for key, value in model.items()}),
+                 get_config(write(tmp_path / 'old.yaml', yaml.safe_dump(old)))]
+    for cfg in found:
+        assert (cfg.RESUME, cfg.PRETRAINED) == ('auto', 'x.safetensors')
+        assert cfg.PUBLISHED == {'TOP1': 70.0, 'SOURCE': 'zhoudaquan/rethinking_bottleneck_design', 'WEIGHTS': []}
+        assert not {'RESUME', 'PRETRAINED', 'WEIGHTS', 'PUBLISHED'} & set(cfg.MODEL) and 'OVERRIDES' not in cfg
+
+
 def test_keys_of_paddlevit_without_a_counterpart_are_read_over_with_a_warning(tmp_path):
     path = write(tmp_path / 'old.yaml', 'TAG: x\nTRAIN: {LAST_EPOCH: 3}\nDATA: {BATCH_SIZE_EVAL: null}')
     with pytest.warns(UserWarning, match='no effect'):
         assert get_config(path).DATA.BATCH_SIZE_EVAL == 0
 
 
-def test_every_flag_of_paddlevit_is_accepted():
-    text = argument_parser('').format_help()
-    for flag in ('cfg dataset data_path batch_size batch_size_eval image_size num_classes output pretrained resume eval amp '
-                 'accum_iter num_workers ngpus save_freq log_freq validate_freq opts').split():
-        assert f'-{flag} ' in text or f'-{flag}]' in text or f'-{flag}\n' in text, flag
-
-
 def test_every_shared_key_is_read_somewhere():
-    files = [path for path in (PROJECT / 'image_classification').rglob('*.py') if path.name != 'config.py']
+    files = [path for path in (PROJECT / 'image_classification').rglob('*.py') if path.name not in ('config.py', 'defaults.py')]
     sources = ' '.join(path.read_text() for path in files)
     sources += ' '.join(path.read_text() for path in (PROJECT / 'tools').glob('*.py'))
     cfg = get_config()

@@ -17,7 +17,7 @@ from image_classification.weights.formats.torch_file import read_torch
 from tests.torch_writer import (Name, Raw, code, legacy_file, ordered_dict, program, rebuild, storage, tensor,
                                 zip_file)
 
-FILES = Path(__file__).parent / 'data' / 'torch_files'
+FILES = Path(__file__).parents[2] / 'data' / 'torch_files'
 SMALL = 50e6                                # bytes of memory that a small file may take
 F4 = np.arange(12, dtype='<f4')
 

@@ -19,7 +19,7 @@ from tests.download_server import DATA, answer, ranges, stalls, status, whole
 
 OTHER = DATA[::-1]
 SHA = hashlib.sha256(DATA).hexdigest()
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = {'timeout': 0.3, 'delay': 0.01}
 # Another process, without the package's __init__: importing Paddle takes seconds.
 PROGRAM = f'''

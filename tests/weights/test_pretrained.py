@@ -16,7 +16,7 @@ from image_classification.weights import to_torch, write_safetensors
 from tests.download_server import answer
 
 NAME = 'mobilenet_v2_x0_35'
-PROTOCOL = {'IMAGE_SIZE': 64, 'CROP_PCT': 0.5, 'INTERPOLATION': 'bicubic', 'IMAGENET_MEAN': [0.5], 'COLOR_ORDER': 'BGR'}
+PREPROCESSING = {'IMAGE_SIZE': 64, 'CROP_PCT': 0.5, 'INTERPOLATION': 'bicubic', 'IMAGENET_MEAN': [0.5], 'COLOR_ORDER': 'BGR'}
 
 
 @pytest.fixture(scope='module')
@@ -33,9 +33,10 @@ def published(network, server, tmp_path):
     content = path.read_bytes()
     server.replies = [lambda handler: answer(handler, 200, {'Content-Length': len(content)}, content)]
     entry = {'STYLE': 'timm', 'LICENCE': 'MIT', 'SOURCE': 'us', 'URL': f'{server.url}/first/model.safetensors',
-             'SHA256': hashlib.sha256(content).hexdigest()[:8], 'DATA': PROTOCOL}
+             'SHA256': hashlib.sha256(content).hexdigest()[:8], 'DATA': PREPROCESSING}
     second = {**entry, 'TAG': 'second', 'URL': f'{server.url}/second/model.safetensors', 'DATA': {'CROP_PCT': 0.9}}
-    text = yaml.safe_dump({'BASE': [NAME], 'MODEL': {'NUM_CLASSES': 2, 'WEIGHTS': [{**entry, 'TAG': 'first'}, second]}})
+    text = yaml.safe_dump({'BASE': [NAME], 'MODEL': {'NUM_CLASSES': 2},
+                           'PUBLISHED': {'WEIGHTS': [{**entry, 'TAG': 'first'}, second]}})
     config = tmp_path / 'published.yaml'
     config.write_text(text)
     return config
@@ -52,28 +53,27 @@ def test_a_tag_is_fetched_checked_and_loaded(published, network, server, pretrai
     assert [path for path, _ in server.asked] == [f'/{folder}/model.safetensors']
 
 
-def test_the_protocol_follows_the_weights_into_configuration_and_export(published, tmp_path):
+def test_the_preprocessing_follows_the_weights_into_configuration_and_export(published, tmp_path):
     model = ic.create_model(published, pretrained='first')
-    assert {key: model.config.DATA[key] for key in PROTOCOL} == PROTOCOL
+    assert {key: model.config.DATA[key] for key in PREPROCESSING} == PREPROCESSING
     export_model(model, tmp_path / 'export')
     description = yaml.safe_load((tmp_path / 'export' / 'inference.yaml').read_text())
     stored = description['preprocessing']
     assert Preprocess.from_dict(stored) == Preprocess.from_config(model.config) and stored['color_order'] == 'BGR'
     assert (description['weights']['tag'], description['weights']['licence']) == ('first', 'MIT')
-    assert 'WEIGHTS' not in description['model']
 
 
-def test_a_configuration_that_builds_on_the_models_yaml_overrules_the_protocol(published, tmp_path):
+def test_a_configuration_that_builds_on_the_models_yaml_overrules_their_preprocessing(published, tmp_path):
     own = tmp_path / 'own.yaml'
-    own.write_text(yaml.safe_dump({'BASE': [str(published)], 'DATA': {'IMAGE_SIZE': 96}, 'MODEL': {'PRETRAINED': 'first'}}))
+    own.write_text(yaml.safe_dump({'BASE': [str(published)], 'DATA': {'IMAGE_SIZE': 96}, 'PRETRAINED': 'first'}))
     cfg = ic.get_config(own)
     assert (cfg.DATA.IMAGE_SIZE, cfg.DATA.CROP_PCT) == (96, 0.5)
 
 
-def test_a_ready_configuration_takes_the_protocol_in_a_copy(published):
+def test_a_ready_configuration_takes_their_preprocessing_in_a_copy(published):
     cfg = ic.get_config(published)
     model = ic.create_model(cfg, pretrained='first')
-    assert model.config.DATA.CROP_PCT == 0.5 and cfg.DATA.CROP_PCT == 0.875 and model.config.MODEL.PRETRAINED == 'first'
+    assert model.config.DATA.CROP_PCT == 0.5 and cfg.DATA.CROP_PCT == 0.875 and model.config.PRETRAINED == 'first'
 
 
 def test_an_address_or_a_file_is_taken_in_any_key_style(published, network, server, tmp_path):
@@ -107,9 +107,9 @@ def test_lists_every_models_tags():
 
 def test_every_entry_of_every_model_is_complete():
     for name, tag in ic.list_pretrained():
-        cfg = ic.get_config(name, {'MODEL.PRETRAINED': tag})     # raises where a key is missing or strange
-        Preprocess.from_config(cfg)                              # or where its protocol makes no sense
-        tags = [entry['TAG'] for entry in cfg.MODEL.WEIGHTS]
+        cfg = ic.get_config(name, {'PRETRAINED': tag})     # raises where a key is missing or strange
+        Preprocess.from_config(cfg)                              # or where its preprocessing makes no sense
+        tags = [entry['TAG'] for entry in cfg.PUBLISHED.WEIGHTS]
         assert len(tags) == len(set(tags))
 
 
@@ -124,20 +124,20 @@ def test_what_does_not_exist_is_named(name, pretrained, message):
 
 def test_an_incomplete_entry_is_named(published):
     content = yaml.safe_load(published.read_text())
-    del content['MODEL']['WEIGHTS'][0]['LICENCE']
+    del content['PUBLISHED']['WEIGHTS'][0]['LICENCE']
     published.write_text(yaml.safe_dump(content))
     with pytest.raises(ic.UserError, match='wanted LICENCE, SOURCE, STYLE, TAG, URL'):
         ic.create_model(published, pretrained='second')
 
 
-def test_a_converted_file_brings_its_protocol(network, tmp_path):
+def test_a_converted_file_brings_its_preprocessing(network, tmp_path):
     path = tmp_path / 'converted.safetensors'
-    write_safetensors(path, to_torch(network, 'paddle'), {'protocol': json.dumps(PROTOCOL)})
+    write_safetensors(path, to_torch(network, 'paddle'), {'protocol': json.dumps(PREPROCESSING)})
     assert ic.create_model(NAME, num_classes=2, pretrained=path).config.DATA.CROP_PCT == 0.5
 
 
-def test_evaluation_by_tag_uses_the_protocol(published, colours, tmp_path):
-    cfg = ic.get_config(published, {'EVAL': True, 'MODEL.PRETRAINED': 'first', 'DATA.DATASET': 'folder', 'DATA.NUM_WORKERS': 0,
+def test_evaluation_by_tag_uses_its_preprocessing(published, colours, tmp_path):
+    cfg = ic.get_config(published, {'EVAL': True, 'PRETRAINED': 'first', 'DATA.DATASET': 'folder', 'DATA.NUM_WORKERS': 0,
                                     'DATA.DATA_PATH': str(colours), 'SAVE': str(tmp_path / 'output')})
     assert train_or_evaluate(cfg, Group())['images'] == 10
     assert get_dataset(cfg, is_train=False).preprocess.color_order == 'BGR'

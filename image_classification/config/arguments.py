@@ -1,0 +1,108 @@
+"""The command line of both trainers: PaddleViT's flags, and -opts for every key."""
+import argparse
+from pathlib import Path
+
+import yaml
+
+from image_classification.config.loading import CONFIGS, PACKAGE, differences, find_config, get_config, keys_of, model_yamls
+from image_classification.errors import UserError
+
+
+def _words(text):
+    return [word.strip() for word in text.split(',')]
+
+
+_FLAGS = {  # flag: (key, type, help)
+    'dataset': ('DATA.DATASET', str, 'imagenet2012, folder, mnist5k, mnist, fashion_mnist, cifar10 or cifar100'),
+    'data_path': ('DATA.DATA_PATH', str, 'directory of the data set'),
+    'batch_size': ('DATA.BATCH_SIZE', int, 'images per process and step'),
+    'batch_size_eval': ('DATA.BATCH_SIZE_EVAL', int, 'the same in evaluation'),
+    'image_size': ('DATA.IMAGE_SIZE', int, 'side of the square input, in pixels'),
+    'num_workers': ('DATA.NUM_WORKERS', int, 'processes that load images; 0: none'),
+    'num_classes': ('MODEL.NUM_CLASSES', int, 'number of classes'),
+    'pretrained': ('PRETRAINED', str, 'weights to start from or to evaluate: a tag or default, an address, a file'),
+    'resume': ('RESUME', str, "a checkpoint or a run's directory to continue, or 'auto': the newest run below -output"),
+    'output': ('SAVE', str, 'directory that gets one directory per run'),
+    'epochs': ('TRAIN.NUM_EPOCHS', int, 'number of epochs'),
+    'accum_iter': ('TRAIN.ACCUM_ITER', int, 'batches per optimizer step'),
+    'save_freq': ('SAVE_FREQ', int, 'epochs between checkpoints'),
+    'log_freq': ('REPORT_FREQ', int, 'steps between lines in the log'),
+    'validate_freq': ('VALIDATE_FREQ', int, 'epochs between evaluations'),
+    'seed': ('SEED', int, 'random seed'),
+    'freeze': ('TRAIN.FREEZE', _words, 'layers that keep their weights, with commas; backbone: all but the classifier'),
+    'head_lr_scale': ('TRAIN.HEAD_LR_SCALE', float, "the classifier's learning rate is the others' times this"),
+    'early_stop': ('TRAIN.EARLY_STOP', int, 'evaluations without a better top-1 after which training ends; 0: never'),
+    'visual': ('VISUAL', str, 'visualdl or tensorboard: write curves for it'),
+}
+
+
+_SWITCHES = (('eval', 'EVAL'), ('per_class', 'PER_CLASS'), ('amp', 'AMP'), ('download', 'DATA.DOWNLOAD'))
+
+
+def argument_parser(description):
+    """The command line of both trainers: PaddleViT's flags, and -opts for every key."""
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    parser.add_argument('-cfg', required=True, help='a yaml file, from here or below configs/, e.g. mobileformer_26m.yaml, the '
+                        'published recipe; or the name of a model, mobileformer_26m, with the default recipe')
+    for flag, (key, kind, text) in _FLAGS.items():
+        parser.add_argument(f'-{flag}', type=kind, help=f'{text} ({key})')
+    parser.add_argument('-eval', action='store_true', help='evaluate only (EVAL)')
+    parser.add_argument('-per_class', action='store_true', help='after evaluation or training: a table per class (PER_CLASS)')
+    parser.add_argument('-amp', action='store_true', help='mixed precision on GPU (AMP)')
+    parser.add_argument('-download', action='store_true', help='fetch a missing data set (DATA.DOWNLOAD)')
+    parser.add_argument('-ngpus', type=int, default=-1,
+                        help='GPUs to use, or CPU processes where there is no GPU; -1: every GPU, or one CPU process')
+    parser.add_argument('-max_restarts', type=int, default=0,
+                        help='times to start again from the last checkpoint after a process has died, hung or crashed')
+    parser.add_argument('-opts', nargs=argparse.REMAINDER, default=[], metavar='KEY VALUE',
+                        help='any key, e.g. -opts TRAIN.BASE_LR 1e-3')
+    return parser
+
+
+def config_from_args(args):
+    """The frozen configuration that parsed arguments ask for: -cfg, then the flags, then -opts."""
+    return get_config(args.cfg, _overrides(args))
+
+
+def _overrides(args):
+    """{dotted key: value} of flags and -opts."""
+    overrides = {key: getattr(args, flag) for flag, (key, _, _) in _FLAGS.items() if getattr(args, flag) is not None}
+    overrides.update({key: True for flag, key in _SWITCHES if getattr(args, flag)})
+    return {**overrides, **parse_opts(args.opts)}
+
+
+def opening_lines(args):
+    """The first lines of a training's log: the file that -cfg means, and what flags and -opts have changed."""
+    path = find_config(args.cfg).resolve()
+    lines = [f'configuration  {_readable(path)}']
+    if path in model_yamls().values():
+        lines[0] += ', the network with the library\'s default recipe'
+        recipe = CONFIGS / path.name
+        if recipe.is_file():
+            lines[0] += f'; its published recipe is {_readable(recipe)}'
+    overrides = _overrides(args)
+    given = keys_of(overrides)
+    changes = [f'{key} {new}' for key, _, new in differences(get_config(args.cfg), get_config(args.cfg, overrides))
+               if key in given]
+    if changes:
+        lines.append(f'flags and -opts: {", ".join(changes)}')
+    return lines
+
+
+def _readable(path):
+    """Relative to the directory that holds the package, if it is in there."""
+    project = PACKAGE.parent
+    return str(path.relative_to(project)) if project in path.parents else str(path)
+
+
+def parse_opts(words):
+    """['TRAIN.BASE_LR', '1e-3', ...] -> {'TRAIN.BASE_LR': '1e-3', ...}, values read as yaml."""
+    if len(words) % 2:
+        raise UserError(f'-opts takes pairs of KEY VALUE; found {len(words)} words: {" ".join(words)}')
+    values = {}
+    for key, word in zip(words[::2], words[1::2]):
+        try:
+            values[key] = yaml.safe_load(word)
+        except yaml.YAMLError:
+            values[key] = word
+    return values

@@ -1,0 +1,68 @@
+"""Old spellings and places of keys: of PaddleViT, of the original tutorial code, and of earlier versions of this library."""
+
+# Where keys were -> where they are. Stored configurations and habits have them, so nobody is warned.
+_MOVED = {'MODEL.RESUME': 'RESUME', 'MODEL.PRETRAINED': 'PRETRAINED', 'MODEL.PUBLISHED': 'PUBLISHED',
+          'MODEL.WEIGHTS': 'PUBLISHED.WEIGHTS'}
+# Of other programs, with a warning.
+_MOVED_ELSEWHERE = {'MODEL.MF.IN_CHANNELS': 'MODEL.IN_CHANNELS'}
+_RENAMED = {'STRIED': 'STRIDE', 'STRIEDS': 'STRIDES'}
+# Keys of PaddleViT without a counterpart, because the library does the right thing without them.
+_RETIRED = ('TAG', 'THROUGHPUT_MODE', 'TRAIN.LAST_EPOCH', 'TRAIN.MODEL_EMA_FORCE_CPU', 'DATA.IMAGE_CHANNELS',
+            'TRAIN.RANDOM_ERASE_SPLIT')
+# Keys that earlier versions stored, without a warning.
+_FORGOTTEN = ('OVERRIDES',)
+_MISSING = object()
+
+
+def modernized(tree):
+    """(nested dict in today's keys, [what was read otherwise than it stands there, for a warning]). `tree` is not changed."""
+    notes = []
+    tree = _renamed(tree, '', notes)
+    for key in _FORGOTTEN:
+        _take(tree, key)
+    for key in _RETIRED:
+        if _take(tree, key) is not _MISSING:
+            notes.append(f'{key} (has no effect)')
+    for moved in (_MOVED, _MOVED_ELSEWHERE):
+        for old, new in moved.items():
+            value = _take(tree, old)
+            if value is not _MISSING:
+                _give(tree, new.split('.'), value)
+                if moved is _MOVED_ELSEWHERE:
+                    notes.append(f'{old} -> {new}')
+    return tree, notes
+
+
+def _renamed(tree, prefix, notes):
+    """A copy of the nested dict in which each part of a key has its right name."""
+    copy = {}
+    for key, value in tree.items():
+        name = _RENAMED.get(key, key)
+        if name != key:
+            notes.append(f'{prefix}{key} -> {prefix}{name}')
+        copy[name] = _renamed(value, f'{prefix}{name}.', notes) if isinstance(value, dict) else value
+    return copy
+
+
+def _take(tree, key):
+    """The value of a dotted key, which is removed."""
+    *groups, last = key.split('.')
+    for group in groups:
+        tree = tree.get(group)
+        if not isinstance(tree, dict):
+            return _MISSING
+    return tree.pop(last, _MISSING)
+
+
+def _give(tree, parts, value):
+    """Set a key that is not set yet, or the keys of a group that are not."""
+    first, *rest = parts
+    if rest or (isinstance(value, dict) and isinstance(tree.get(first), dict)):
+        group = tree.setdefault(first, {})
+        if group is None:                                          # an empty group in a yaml
+            group = tree[first] = {}
+        if isinstance(group, dict):                                # what is no group is reported when the tree is merged
+            for key, item in [(rest, value)] if rest else [([key], item) for key, item in value.items()]:
+                _give(group, key, item)
+    else:
+        tree.setdefault(first, value)
