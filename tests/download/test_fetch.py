@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from image_classification.download import _Redirects, cache_directory, cached_path, fetch
+from image_classification.download import cache_directory, cached_path, fetch
+from image_classification.download.connection import Redirects
 from image_classification.errors import UserError
 from tests.download_server import DATA, answer, ranges, stalls, status, whole
 
@@ -345,7 +346,7 @@ def test_redirects_elsewhere_than_to_http_are_errors(server, url, location):
 def test_redirects_from_https_back_to_http_are_errors():
     request = urllib.request.Request('https://host/net.pth')
     with pytest.raises(Exception, match='redirects to http://host/net.pth, which is not safe'):
-        _Redirects().redirect_request(request, None, 302, '', {}, 'http://host/net.pth')
+        Redirects().redirect_request(request, None, 302, '', {}, 'http://host/net.pth')
 
 
 # Mirror and offline
