@@ -26,7 +26,9 @@ setup(
     packages=find_packages(include=['image_classification', 'image_classification.*']),
     package_data={'image_classification': ['*/*.yaml', 'datasets/imagenet_classes.*', 'deploy/formats/*.txt', 'cpu/cpp/*.cc']},
     install_requires=[
-        'paddlepaddle>=3.0',              # for a GPU, install the GPU build first and this library with --no-deps (README)
+        # 3.3.1 is the newest that was tested. For a GPU, install the GPU build first and this library with --no-deps (README).
+        'paddlepaddle>=3.0,<3.4',
+        'packaging',
         'setuptools',                     # paddle imports it at run time
         'yacs',
         'numpy',
@@ -46,6 +48,7 @@ setup(
         'tensorboard': TENSORBOARD,       # -visual tensorboard
         'visualdl': ['visualdl'],         # -visual visualdl
         'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV, *DEMO, *NOTEBOOK,
+                 'pytest-xdist',          # runs them on all cores
                  'nbclient',              # runs the notebooks
                  'selenium',              # drives a browser, where there is one
                  'tritonclient'],         # its description of config.pbtxt; nothing else of it is used

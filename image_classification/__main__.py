@@ -7,7 +7,6 @@ import argparse
 import os
 import platform
 import re
-import runpy
 import struct
 import subprocess
 import sys
@@ -15,15 +14,13 @@ from collections import Counter
 from importlib import metadata
 from pathlib import Path
 
-import paddle
-import setuptools
+from packaging.requirements import Requirement
 
 import image_classification as ic
-from image_classification.config import model_yamls
-from image_classification.deploy import engines
+from image_classification.cpu import settings
 from image_classification.errors import exit_with_message
-from image_classification.cpu import operators
-from image_classification.models import list_pretrained
+
+# Paddle, and what needs it, is imported where it is asked: a report says, too, that it cannot be imported.
 
 NAME = 'paddle-mobile-backbones'
 PROJECT = Path(__file__).resolve().parents[1]
@@ -39,6 +36,7 @@ def versions():
     yield 'library', f'{NAME} {ic.__version__}{_commit()}'
     yield 'Python', f'{platform.python_version()} ({platform.python_implementation()}, {8 * struct.calcsize("P")} bit)'
     yield 'system', platform.platform()
+    import paddle
     build = f'CUDA {paddle.version.cuda()}, cuDNN {paddle.version.cudnn()}' if paddle.is_compiled_with_cuda() else 'CPUs'
     yield 'PaddlePaddle', f'{paddle.__version__} for {build}, commit {paddle.version.commit[:10]}'
 
@@ -56,6 +54,7 @@ def _commit():
 
 
 def machine():
+    import paddle
     yield 'device', paddle.get_device()
     if paddle.is_compiled_with_cuda():
         for index in range(paddle.device.cuda.device_count()):
@@ -80,7 +79,10 @@ def _processor():
 
 
 def networks():
-    yamls, weights = model_yamls(), list_pretrained()
+    from image_classification.config import model_yamls
+    from image_classification.cpu import operators
+    from image_classification.deploy import engines
+    yamls, weights = model_yamls(), ic.list_pretrained()
     families = Counter(Path(path).parent.name for path in yamls.values())
     yield 'networks', f'{len(yamls)} in {len(families)} families'
     yield 'families', ', '.join(f'{name} ({count})' for name, count in sorted(families.items()))
@@ -92,112 +94,81 @@ def networks():
 
 def packages():
     """What the library needs, then every extra: what is there, and how to install what is missing."""
-    requirements = requirements_of_extras()
-    if not requirements:
-        yield 'packages', 'unknown: the library is neither installed nor in its clone'
+    try:
+        extras = metadata.metadata(NAME).get_all('Provides-Extra')
+        requirements = [Requirement(text) for text in metadata.requires(NAME)]
+    except metadata.PackageNotFoundError:
+        yield 'packages', 'unknown: the library is not installed; in its clone: pip install -e .'
         return
-    for text in requirements.pop(''):
-        found, problem = check(text)
-        yield found.split()[0], f'{(found.split() + ["-"])[1]}{f", {problem}" if problem else ""}'
-    for extra, texts in requirements.items():
-        checked = [check(text) for text in texts if applies(text)]
+    for requirement in requirements:
+        if belongs(requirement, ''):
+            found, problem = check(requirement)
+            yield requirement.name, f'{found.removeprefix(requirement.name).strip() or "-"}{f", {problem}" if problem else ""}'
+    for extra in extras:
+        checked = dict.fromkeys(check(requirement) for requirement in requirements
+                                if belongs(requirement, extra) and not belongs(requirement, ''))    # extras overlap
         problems = [f'{found} {problem}' for found, problem in checked if problem]
-        target = f"-e '.[{extra}]'" if _setup_file() else f"'{NAME}[{extra}]'"
+        target = f"-e '.[{extra}]'" if (PROJECT / 'setup.py').is_file() else f"'{NAME}[{extra}]'"
         missing = f'missing: {", ".join(problems)}; pip install {target}'
         yield f'[{extra}]', missing if problems else ', '.join(found for found, _ in checked)
 
 
-def requirements_of_extras():
-    """{extra, or '' for what is needed always: [requirement]}, from setup.py in a clone (what is installed may be older), else
-    from what pip has installed; {} where there is neither."""
-    if _setup_file():
-        given = _setup_arguments(_setup_file())
-        return {'': given['install_requires'], **given['extras_require']}
-    try:
-        lines = metadata.requires(NAME) or []
-    except metadata.PackageNotFoundError:
-        return {}
-    found = {'': []}
-    for line in lines:
-        extra = re.search(r'''extra == ["']([\w.-]+)["']''', line)
-        found.setdefault(extra[1] if extra else '', []).append(line)
-    return found
-
-
-def _setup_file():
-    """The library's own setup.py, in a clone; None beside other packages, where one of that name would not be ours."""
-    path = PROJECT / 'setup.py'
-    return path if path.is_file() and f"name='{NAME}'" in path.read_text(encoding='utf-8') else None
-
-
-def _setup_arguments(path):
-    """The keywords with which a setup.py calls `setup`, which does nothing here."""
-    given, setup = {}, setuptools.setup
-    setuptools.setup = lambda **keywords: given.update(keywords)
-    try:
-        runpy.run_path(str(path))
-    finally:
-        setuptools.setup = setup
-    return given
-
-
-def applies(requirement):
-    """Whether it is for this version of Python; other conditions count as met."""
-    limit = re.search(r'''python_version\s*([<>=!]+)\s*["']([\d.]+)["']''', requirement)
-    return not limit or _compare(platform.python_version(), limit[1], limit[2])
+def belongs(requirement, extra):
+    """Whether it is needed, by this Python, for an extra ('': always)."""
+    return not requirement.marker or requirement.marker.evaluate({'extra': extra})
 
 
 def check(requirement):
-    """('name version' or 'name', '' or what is wrong with it) of a requirement like 'onnx<1.18; python_version < "3.13"'."""
-    wanted = requirement.partition(';')[0].strip().rstrip(')').replace('(', '')
-    name = re.match(r'[\w.-]+', wanted)[0]
+    """('name version' or 'name', '' or what is wrong with it)."""
+    name, wanted = requirement.name, str(requirement.specifier)
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        # The build for GPUs has another name.
-        version = paddle.__version__ if name == 'paddlepaddle' else None
+        version = _paddle_version() if name == 'paddlepaddle' else None
     if version is None:
-        return name, f'is not installed{f" (wanted {wanted[len(name):]})" if len(wanted) > len(name) else ""}'
-    limits = re.findall(r'([<>=!~]=?)\s*([\w.]+)', wanted[len(name):])
-    if all(_compare(version, sign, limit) for sign, limit in limits):
-        return f'{name} {version}', ''
-    return f'{name} {version}', f'does not fit (wanted {wanted[len(name):]})'
+        return name, f'is not installed{f" (wanted {wanted})" if wanted else ""}'
+    fits = requirement.specifier.contains(version, prereleases=True)
+    return f'{name} {version}', '' if fits else f'does not fit (wanted {wanted})'
 
 
-def _compare(version, sign, limit):
-    """Whether a version is <, <=, ==, !=, >= or > a limit, by their whole numbers; '1.17' == '1.17.0'."""
-    a, b = ([int(part) for part in re.match(r'[\d.]*', text)[0].split('.') if part] for text in (version, limit))
-    a, b = (numbers + [0] * (max(len(a), len(b)) - len(numbers)) for numbers in (a, b))
-    return {'<': a < b, '<=': a <= b, '==': a == b, '!=': a != b, '>': a > b}.get(sign, a >= b)
+def _paddle_version():
+    """The build for GPUs has another name."""
+    try:
+        import paddle
+    except ImportError:
+        return None
+    return paddle.__version__
 
 
-def settings():
-    plain = os.environ.get('PADDLE_MOBILE_BACKBONES_PLAIN') == '1'
-    yield 'settings', 'none: PADDLE_MOBILE_BACKBONES_PLAIN' if plain else 'those of image_classification/cpu/settings.py'
-    for name in (*VARIABLES, *HIDDEN):
-        value = os.environ.get(name)
+def process(tuned):
+    """What tune_cpu() did, and the variables that are set."""
+    for name, value in {**tuned, **{name: os.environ.get(name) for name in (*VARIABLES, *HIDDEN) if name not in tuned}}.items():
         if value is not None:
-            yield name, value if name in VARIABLES and re.fullmatch(r'[\w.,:+-]{0,40}', value) else 'is set'
+            yield name, value if name not in HIDDEN and re.fullmatch(r'[\w.,:;+ -]{0,100}', value) else 'is set'
 
 
 def report():
     """All lines. What cannot be found out says why, and the rest follows."""
-    for part in (versions, machine, networks, packages, settings):
+    tuned = settings.tune_cpu()
+    parts = {'versions': versions, 'machine': machine, 'networks': networks, 'packages': packages,
+             'settings': lambda: process(tuned)}
+    for part, lines in parts.items():
         found = []
         try:
-            found.extend(part())
+            found.extend(lines())
         except Exception as error:         # of a broken installation, which is what the report is about
             reason = ' '.join(str(error).split())[:200].replace(str(PROJECT), '...').replace(str(Path.home()), '~')
-            found.append((part.__name__, f'cannot be found out: {type(error).__name__}: {reason}'))
+            found.append((part, f'cannot be found out: {type(error).__name__}: {reason}'))
         width = max(13, *(len(name) for name, _ in found))
         yield from (f'{name:{width}s} {value}' for name, value in found)
         yield ''
 
 
 @exit_with_message
-def main():
+def main(argv=None):
     argparse.ArgumentParser(prog=f'{Path(sys.executable).name} -m image_classification',
-                            description='Print what a bug report should say of this installation.').parse_args()
+                            description='Print what a bug report should say of this installation.').parse_args(argv)
+    settings.quieten()
     for line in report():
         print(line)
 

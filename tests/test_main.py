@@ -4,6 +4,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy
 import paddle
@@ -13,10 +14,11 @@ import image_classification as ic
 from image_classification import __main__ as main
 
 
-def test_it_prints_versions_device_networks_and_extras():
-    done = subprocess.run([sys.executable, '-m', 'image_classification'], cwd=main.PROJECT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, '')
-    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line)
+def test_it_prints_versions_device_networks_and_extras(capsys):
+    main.main([])
+    out, err = capsys.readouterr()
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines() if line)
+    assert not err and lines['mallopt'] == main.settings.tune_cpu()['mallopt']
     assert lines['library'].startswith(f'paddle-mobile-backbones {ic.__version__}')
     assert lines['PaddlePaddle'].startswith(paddle.__version__) and lines['numpy'] == numpy.__version__
     assert lines['Python'].startswith(sys.version.split()[0]) and lines['device'] == paddle.get_device()
@@ -33,59 +35,52 @@ def test_a_reader_who_has_seen_enough_ends_it_quietly():
         assert process.stderr.read() == b'' and process.wait() == 141
 
 
-def test_every_extra_of_setup_py_is_there():
-    extras = main._setup_arguments(main.PROJECT / 'setup.py')['extras_require']
-    assert [f'[{name}]' for name in extras] == [name for name, _ in main.packages() if name[0] == '[']
-
-
 @pytest.fixture
-def one_extra(monkeypatch):
-    """one_extra(requirement, ...): what is said of an extra that requires them."""
-    def say(*requirements):
-        monkeypatch.setattr(main, 'requirements_of_extras', lambda: {'': ['numpy'], 'own': list(requirements)})
-        return dict(main.packages())['[own]']
+def installed(monkeypatch):
+    """installed(requirement, ..., extras=...): what `packages` says of a library that pip installed with these requirements."""
+    def say(*requirements, extras=('own',)):
+        monkeypatch.setattr(metadata, 'metadata', lambda name: SimpleNamespace(get_all=lambda key: extras))
+        monkeypatch.setattr(metadata, 'requires', lambda name: requirements)
+        return dict(main.packages())
     return say
 
 
-def test_what_is_missing_is_named_with_how_to_install_it(one_extra, monkeypatch):
-    assert one_extra('numpy', 'no-such-package>=2; python_version >= "3.8"') == (
-        "missing: no-such-package is not installed (wanted >=2); pip install -e '.[own]'")
-    monkeypatch.setattr(main, '_setup_file', lambda: None)
-    assert one_extra('no-such-package').endswith("pip install 'paddle-mobile-backbones[own]'")
+def test_what_is_missing_is_named_with_how_to_install_it(installed, monkeypatch, tmp_path):
+    missing = 'no-such-package>=2; python_version >= "3.8" and extra == "own"'
+    assert installed(missing)['[own]'] == "missing: no-such-package is not installed (wanted >=2); pip install -e '.[own]'"
+    monkeypatch.setattr(main, 'PROJECT', tmp_path)                 # no clone
+    assert installed(missing)['[own]'].endswith("pip install 'paddle-mobile-backbones[own]'")
 
 
-def test_a_version_that_does_not_fit_is_named(one_extra):
-    assert one_extra('numpy<1.0') == f"missing: numpy {numpy.__version__} does not fit (wanted <1.0); pip install -e '.[own]'"
-    assert one_extra('numpy>=1.0,<99', 'yacs') == f'numpy {numpy.__version__}, yacs {metadata.version("yacs")}'
+def test_a_version_that_does_not_fit_is_named(installed):
+    own = installed('numpy<1.0; extra == "own"', 'yacs')
+    assert own['[own]'] == f"missing: numpy {numpy.__version__} does not fit (wanted <1.0); pip install -e '.[own]'"
+    assert own['yacs'] == metadata.version('yacs')
+    assert installed('numpy>=1.0,<99; extra == "own"')['[own]'] == f'numpy {numpy.__version__}'
+    assert installed('numpy<1.0')['numpy'] == f'{numpy.__version__}, does not fit (wanted <1.0)'
 
 
-def test_what_is_for_another_python_is_not_missing(one_extra):
-    assert one_extra('numpy', 'no-such-package; python_version < "3.0"') == f'numpy {numpy.__version__}'
+def test_what_is_for_another_python_is_not_missing(installed):
+    assert installed('yacs; extra == "own"', 'no-such-package; python_version < "3.0" and extra == "own"')['[own]'].startswith('yacs ')
 
 
-@pytest.mark.parametrize('version, sign, limit, fits', [
-    ('1.17.0', '<', '1.18', True), ('1.18.0', '<', '1.18', False), ('1.9', '>=', '1.10', False), ('2.1', '==', '2.1.0', True),
-    ('2.1.1', '==', '2.1.0', False), ('3.0.0rc1', '>=', '3.0', True), ('3', '!=', '3.0', False), ('4', '>', '3.9', True),
-    ('1.18', '<=', '1.18', True)])
-def test_versions_are_compared_number_by_number(version, sign, limit, fits):
-    assert main._compare(version, sign, limit) is fits
+def test_each_extra_has_its_own_packages_once(installed):
+    found = installed('yacs; extra == "own"', 'yacs; extra == "own"', 'tqdm; extra == "other"', extras=['own', 'other'])
+    assert found == {'[own]': f'yacs {metadata.version("yacs")}', '[other]': f'tqdm {metadata.version("tqdm")}'}
 
 
-def test_installed_by_pip_the_extras_are_those_of_its_metadata(monkeypatch, tmp_path):
-    monkeypatch.setattr(main, 'PROJECT', tmp_path)
-    (tmp_path / 'setup.py').write_text('raise SystemExit("of another package")')
-    onnx = 'onnx<1.18; python_version < "3.13" and extra == "onnx"'
-    monkeypatch.setattr(metadata, 'requires', lambda name: ['yacs', 'tqdm>=4', onnx])
-    assert main.requirements_of_extras() == {'': ['yacs', 'tqdm>=4'], 'onnx': [onnx]}
-    assert main._commit() == ''
+def test_paddle_for_gpus_has_another_name(installed, monkeypatch):
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+    monkeypatch.setattr(metadata, 'version', version)
+    assert installed('paddlepaddle>=3.0') == {'paddlepaddle': paddle.__version__, '[own]': ''}
 
 
-def test_neither_installed_nor_in_a_clone_it_says_so(monkeypatch, tmp_path):
+def test_not_installed_it_says_so(monkeypatch):
     def requires(name):
         raise metadata.PackageNotFoundError(name)
-    monkeypatch.setattr(main, 'PROJECT', tmp_path)
-    monkeypatch.setattr(metadata, 'requires', requires)
-    assert dict(main.packages()) == {'packages': 'unknown: the library is neither installed nor in its clone'}
+    monkeypatch.setattr(metadata, 'metadata', requires)
+    assert dict(main.packages()) == {'packages': 'unknown: the library is not installed; in its clone: pip install -e .'}
 
 
 def test_what_may_be_private_is_not_shown(monkeypatch):
@@ -110,7 +105,7 @@ def test_what_cannot_be_found_out_says_why_and_the_rest_follows(monkeypatch):
     assert any(line.startswith('networks') for line in lines)
 
 
-def test_it_takes_no_arguments():
-    done = subprocess.run([sys.executable, '-m', 'image_classification', 'photo.jpg'], cwd=main.PROJECT, capture_output=True,
-                          text=True)
-    assert done.returncode == 2 and 'unrecognized arguments: photo.jpg' in done.stderr
+def test_it_takes_no_arguments(capsys):
+    with pytest.raises(SystemExit) as end:
+        main.main(['photo.jpg'])
+    assert end.value.code == 2 and 'unrecognized arguments: photo.jpg' in capsys.readouterr().err
