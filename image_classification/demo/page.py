@@ -1,16 +1,12 @@
 """The page itself, in gradio, and the application that serves it."""
 import os
 
-# Gradio reports nothing, and asks for no newer version of itself. It reads these when it is imported, or later.
-os.environ.update(GRADIO_ANALYTICS_ENABLED='False', GRADIO_SHARE='False', GRADIO_MCP_SERVER='False', GRADIO_SSR_MODE='False',
-                  GRADIO_ALLOWED_PATHS='', HF_HUB_OFFLINE='1', HF_HUB_DISABLE_TELEMETRY='1')
+from fastapi import FastAPI
 
-import gradio as gr  # noqa: E402
-from fastapi import FastAPI  # noqa: E402
-
-from image_classification.demo.candidates import RUNS  # noqa: E402
-from image_classification.demo.guard import Guard  # noqa: E402
-from image_classification.errors import UserError  # noqa: E402
+from image_classification.demo.candidates import RUNS
+from image_classification.demo.guard import Guard
+from image_classification.demo.private_gradio import gradio as gr
+from image_classification.errors import UserError
 
 TITLE = 'Mobile backbones'
 NONE = 'no second network'

@@ -26,6 +26,7 @@ def test_bad_flags_get_one_line(call_tool, trained, arguments, words):  # noqa: 
 
 def test_without_the_extra_it_says_how_to_install_it(call_tool, monkeypatch, trained):  # noqa: F811
     monkeypatch.setitem(sys.modules, 'gradio', None)
-    monkeypatch.delitem(sys.modules, 'image_classification.demo.page', raising=False)
+    for module in ('page', 'private_gradio'):
+        monkeypatch.delitem(sys.modules, f'image_classification.demo.{module}', raising=False)
     code, out, err = call_tool(load_tool('demo'), trained)
     assert code == 1 and "needs gradio, which is not installed" in err and "pip install -e '.[demo]'" in err

@@ -1,0 +1,9 @@
+"""Gradio, told to report nothing and to ask for no newer version: it reads these variables when it is imported."""
+import os
+
+os.environ.update(GRADIO_ANALYTICS_ENABLED='False', GRADIO_SHARE='False', GRADIO_MCP_SERVER='False', GRADIO_SSR_MODE='False',
+                  GRADIO_ALLOWED_PATHS='', HF_HUB_OFFLINE='1', HF_HUB_DISABLE_TELEMETRY='1')
+
+import gradio  # noqa: E402
+
+__all__ = ['gradio']
