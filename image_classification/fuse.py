@@ -6,8 +6,10 @@ it, may be missing:
 - `FORMS`, {class of a layer: function}. The function is called once for each such layer of a copy in evaluation mode, without
   gradients, and changes it in place: new values for its parameters and, for another `forward`, a subclass: `layer.__class__ =
   Form`. The outputs must stay the same but for rounding. A class is looked up exactly, so that a form is not changed again.
-- `products(network)` does the same for Paddle Inference where 1x1 convolutions are faster as matrix products.
+- `products(network)` does the same for Paddle Inference, to a network with the FORMS, where 1x1 convolutions are faster as matrix
+  products.
 - `ONEDNN = 'convolutions'`: Paddle Inference is faster where oneDNN computes the convolutions alone ('all': all that it can).
+- `COUNTED`, like FORMS: what the published network computes and ours does not, for counting multiply-accumulates alone.
 """
 import copy
 
@@ -42,20 +44,33 @@ def reparameterize(model, products=False):
 
     With `products`, moreover, the 1x1 convolutions are matrix products, if the family says so.
     """
-    model = copy.deepcopy(model)
-    model.eval()
-    network = network_of(model)
-    file = beside(network, 'reparameterize')
-    forms = getattr(file, 'FORMS', {})
-    for layer in model.sublayers(include_self=True):
+    model = _changed(model, 'FORMS')
+    for layer in model.sublayers():
         if isinstance(layer, nn.Dropout):
             _replace(model, layer, nn.Identity())                  # Paddle Inference would copy
+        if hasattr(layer, 'fix') and not getattr(layer, 'fixed', False):
+            layer.fix()
+    network = network_of(model)
+    make_products = getattr(beside(network, 'reparameterize'), 'products', None)
+    if products and make_products:
+        make_products(network)
+    return model
+
+
+def as_published(model):
+    """A copy for evaluation that computes all that the published network does, even where ours saves some of it."""
+    return _changed(model, 'COUNTED')
+
+
+@paddle.no_grad()
+def _changed(model, forms):
+    """A copy for evaluation whose layers are changed as a dictionary of the family's `reparameterize.py` says."""
+    model = copy.deepcopy(model)
+    model.eval()
+    forms = getattr(beside(network_of(model), 'reparameterize'), forms, {})
+    for layer in model.sublayers(include_self=True):
         if type(layer) in forms:
             forms[type(layer)](layer)
-        elif hasattr(layer, 'fix') and not getattr(layer, 'fixed', False):
-            layer.fix()
-    if products and hasattr(file, 'products'):
-        file.products(network)
     return model
 
 

@@ -1,5 +1,4 @@
 """Static export, verified: what appears in the target directory has run and agreed with the network."""
-import contextlib
 import json
 import tempfile
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from image_classification.deploy.static import on_cpu, onednn_of, to_static
 from image_classification.deploy.verify import Failure, keep_largest, verify
 from image_classification.errors import UserError
 from image_classification.files import new_directory
-from image_classification.cpu.tracing import for_paddle_inference
 from image_classification.layers import network_of
 from image_classification.weights import write_safetensors
 
@@ -116,11 +114,11 @@ def _write(order, directory, free, sizes):
     content = describe(order.cfg, order.preprocess, order.class_names, order.output, order.pixels, free)
     report = {}
     if 'paddle' in order.formats:
-        _trace(order, directory / PREFIX, order.shape(free), True)
+        _trace(order, directory / PREFIX, order.shape(free), products=True)
     if {'onnx', 'openvino', 'triton'}.intersection(order.formats):
         with tempfile.TemporaryDirectory() as scratch:
             program = Path(scratch) / PREFIX
-            _trace(order, program, order.shape(free), False)
+            _trace(order, program, order.shape(free), products=False)
             report = _write_onnx(order, program, directory, content)
     if {'pdmodel', 'lite'}.intersection(order.formats):
         _write_pdmodel(order, directory / PREFIX, order.shape(free))
@@ -138,12 +136,10 @@ def _write(order, directory, free, sizes):
     return content['differences']
 
 
-def _trace(order, prefix, shape, for_paddle):
+def _trace(order, prefix, shape, products):
     pixels = order.preprocess if order.pixels else None
-    products = for_paddle and onednn_of(order.model) == 'depthwise'
     try:
-        with for_paddle_inference() if products else contextlib.nullcontext():
-            paddle.jit.save(to_static(order.model, shape, order.softmax, pixels), str(prefix))
+        paddle.jit.save(to_static(order.model, shape, order.softmax, pixels, products), str(prefix))
     except OSError:                                                # no fault of the network's
         raise
     except Exception as error:                                     # tracing runs the network's code: anything can come

@@ -1,6 +1,7 @@
 """A network as a static graph. Tracing changes the layers that it meets, so it always gets a copy."""
 import contextlib
 import copy
+import functools
 
 import paddle
 import paddle.nn.functional as F
@@ -14,14 +15,13 @@ class Deployed(nn.Layer):
     """A copy of `network` on the CPU, in evaluation mode: (B, C, H, W) -> logits or, with `softmax`, probabilities
     (B, num_classes). With `pixels`, a `Preprocess`, it takes uint8 (B, H, W, C). To be built and used within `on_cpu`.
 
-    `fixed`: as `fuse.reparameterize` makes it. Not `fuse`: the engines fold batch norms themselves (MobileNetV3-small, EfficientViT-M0:
-    no difference), and in Paddle Inference without oneDNN the bias of a convolution costs more than the norm.
+    `make_copy` is a function that makes the copy.
     """
 
-    def __init__(self, network, softmax=False, pixels=None, fixed=False):
+    def __init__(self, network, softmax=False, pixels=None, make_copy=copy.deepcopy):
         super().__init__()
         self.pixels = Pixels(pixels) if pixels else nn.Identity()
-        self.network = reparameterize(network) if fixed else copy.deepcopy(network)
+        self.network = make_copy(network)
         self.softmax = softmax
         self.to(device='cpu')
         self.eval()
@@ -52,12 +52,18 @@ class Pixels(nn.Layer):
         return image * self.factors + self.offsets
 
 
-def to_static(network, shape, softmax=False, pixels=None):
-    """A traced, fixed copy of `network`, ready for `paddle.jit.save`. -1 in `shape` (B, C, H, W) leaves that dimension free."""
+def to_static(network, shape, softmax=False, pixels=None, products=False):
+    """A traced copy of `network`, ready for `paddle.jit.save`. -1 in `shape` (B, C, H, W) leaves that dimension free.
+
+    The copy is that of `fuse.reparameterize`, to which `products` goes. Not of `fuse`: the engines fold batch norms themselves
+    (MobileNetV3-small, EfficientViT-M0: no difference), and in Paddle Inference without oneDNN the bias of a convolution costs
+    more than the norm.
+    """
     if pixels:
         shape = [shape[0], *shape[2:], shape[1]]                   # (B, H, W, C)
     spec = paddle.static.InputSpec(shape, 'uint8' if pixels else 'float32', 'image')
-    return paddle.jit.to_static(Deployed(network, softmax, pixels, fixed=True), input_spec=[spec], full_graph=True)
+    make_copy = functools.partial(reparameterize, products=products)
+    return paddle.jit.to_static(Deployed(network, softmax, pixels, make_copy), input_spec=[spec], full_graph=True)
 
 
 def onednn_of(model):

@@ -1,10 +1,10 @@
 """Pieces that two or more families share. Knows no family."""
-from image_classification.cpu.conv_bn import conv_bn
-from image_classification.cpu.convolution import Conv2D
+from image_classification.cpu.convolution import Conv2D, conv_bn
+from image_classification.cpu.dynamic_relu import dynamic_relu
+from image_classification.cpu.heads import read_map, softmax_of_tokens
 from image_classification.layers.drop_path import DropPath
-from image_classification.layers.dynamic_relu import dynamic_relu
 from image_classification.layers.features import FeatureExtractor, network_of
-from image_classification.layers.heads import merge_heads, read_map, softmax_of_tokens, split_heads
+from image_classification.layers.heads import merge_heads, split_heads
 from image_classification.layers.inception import BasicConv2d, Branches
 from image_classification.layers.initializers import pytorch_uniform, set_parameter
 from image_classification.layers.network import Network, PlainNetwork, beside, check_size, levels_of

@@ -20,9 +20,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from image_classification.cpu.convolution import conv_bn
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, conv_bn, dynamic_relu, levels_of, merge_heads,
-                                         read_map, set_parameter, softmax_of_tokens, split_heads)
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, dynamic_relu, levels_of, merge_heads, read_map,
+                                         softmax_of_tokens, split_heads)
 
 INITIALIZERS = {'tn': nn.initializer.TruncatedNormal(std=0.02), 'kn': nn.initializer.KaimingNormal(),
                 'ku': nn.initializer.KaimingUniform(), 'xu': nn.initializer.XavierUniform()}
@@ -44,25 +45,13 @@ class Heads(nn.LayerList):
 
     def __init__(self, heads, in_features, out_features, init, bias, scale=1.0):
         super().__init__([linear(in_features, out_features, init, bias) for _ in range(heads)])
-        self.scale, self.fixed = scale, False
+        self.scale = scale
 
     def forward(self, tokens):
-        if self.fixed:
-            return split_heads(F.linear(tokens, self.weight, self.bias), len(self))
         out = split_heads(tokens, len(self)) @ paddle.stack([layer.weight for layer in self]).unsqueeze(0)
         if self[0].bias is not None:
             out = out + paddle.stack([layer.bias for layer in self]).unsqueeze(1)   # (heads, 1, d')
         return out if self.scale == 1 else out * self.scale
-
-    @paddle.no_grad()
-    def fix(self):
-        """All heads and the scale as one block-diagonal matrix, for `ic.fuse`: that costs less than to part the few tokens."""
-        rows = [F.pad(layer.weight * self.scale, [0, 0, i * layer.weight.shape[1], (len(self) - 1 - i) * layer.weight.shape[1]])
-                for i, layer in enumerate(self)]
-        bias = None if self[0].bias is None else paddle.concat([layer.bias * self.scale for layer in self])
-        self.register_buffer('weight', paddle.concat(rows), persistable=False)
-        self.register_buffer('bias', bias, persistable=False)
-        self.fixed = True
 
 
 class Stem(nn.Layer):
@@ -129,35 +118,14 @@ class DyReLU(nn.Layer):
         super().__init__()
         self.k, self.coefs = k, coefs
         self.slopes = [consts[0]] + [consts[1]] * (k - 1)          # of the untrained network
-        self.offset, self.fixed = consts[1], False
+        self.offset = consts[1]
         self.project = nn.Sequential(MLP(token_dim, 2 * k * channels, 1 / reduce, 0.0, init), nn.LayerNorm(2 * k * channels))
 
     def pieces(self, tokens):
         theta = self.project(tokens[:, 0])                         # (B, C * 2k): k slopes, k offsets, channel by channel
-        if self.fixed:
-            shape = [0, 0, 1, 1] if paddle.in_dynamic_mode() else [-1]
-            parts = [part.reshape(shape) for part in theta.chunk(2 * self.k, axis=1)]
-            return list(zip(parts[:self.k], parts[self.k:]))
         theta = theta.reshape([0, -1, 2 * self.k, 1, 1]).unbind(2)  # 2k times (B, C, 1, 1)
         return [(theta[j] * self.coefs[0] + self.slopes[j], theta[self.k + j] * self.coefs[1] + self.offset)
                 for j in range(self.k)]
-
-    @paddle.no_grad()
-    def fix(self):
-        """`coefs` and `consts` become part of the layer norm, and all first slopes stand before all second ones, and so on, for
-        `ic.fuse`. The norm allows both.
-        """
-        mlp, norm = self.project
-        layers = [(mlp.fc2, 'weight'), (mlp.fc2, 'bias'), (norm, 'weight'), (norm, 'bias')]
-        for layer, name in layers:
-            value = getattr(layer, name)                           # (..., C * 2k)
-            parts = value.reshape([-1, value.shape[-1] // (2 * self.k), 2 * self.k]).transpose([0, 2, 1])
-            if layer is norm:
-                parts = parts * paddle.to_tensor([self.coefs[0]] * self.k + [self.coefs[1]] * self.k, value.dtype).unsqueeze(1)
-            if layer is norm and name == 'bias':
-                parts = parts + paddle.to_tensor(self.slopes + [self.offset] * self.k, value.dtype).unsqueeze(1)
-            value.set_value(parts.reshape(value.shape))
-        self.fixed = True
 
     def forward(self, x, pieces):                                  # (B, C, H, W)
         return dynamic_relu(x, *zip(*pieces))
@@ -183,11 +151,9 @@ class BottleNeck(nn.Layer):
 
     def forward(self, x, tokens=None):
         pieces = [self.act.pieces(tokens)] if self.dynamic else []
-        x = self.act(conv_bn(x, self.in_pw.conv, self.in_pw_bn, chained=not self.dynamic), *pieces)
-        if self.dynamic and not self.act.fixed and not paddle.in_dynamic_mode():
-            pieces = [self.act.pieces(tokens)]                     # the published network's cost; engines merge the two
+        x = self.act(conv_bn(x, self.in_pw.conv, self.in_pw_bn), *pieces)
         x = self.act(self.dw(x, self.dw_bn), *pieces)
-        return conv_bn(x, self.out_pw.conv, self.out_pw_bn, chained=not self.dynamic)
+        return conv_bn(x, self.out_pw.conv, self.out_pw_bn)
 
 
 class Mobile(nn.Layer):
@@ -212,27 +178,29 @@ class Mobile(nn.Layer):
 class ToFormer_Bridge(nn.Layer):
     """Local to global: the tokens query the map, which is its own key and value: (B, C, H, W), (B, M, D) -> (B, M, D)."""
 
-    def __init__(self, token_dim, channels, heads, dropout, droppath, attn_dropout, qkv_bias, init):
+    def __init__(self, token_dim, channels, heads, dropout, drop_path, attn_dropout, qkv_bias, init):
         super().__init__()
         self.heads = heads
         self.input_norm = nn.LayerNorm(token_dim)
         self.heads_q_proj = Heads(heads, token_dim // heads, channels // heads, init, qkv_bias, (channels // heads) ** -0.5)
         self.output = linear(channels, token_dim, init)
         self.dropout = nn.Dropout(dropout)
-        self.droppath = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
         self.attn_dropout = nn.Dropout(attn_dropout)
 
     def forward(self, x, tokens):
         keys = x.reshape([0, self.heads, x.shape[1] // self.heads, -1])  # (B, heads, c, H*W), in place of a transposed map
         query = self.heads_q_proj(self.input_norm(tokens))         # (B, heads, M, c)
         attn = self.attn_dropout(F.softmax(query @ keys))          # (B, heads, M, H*W)
-        return tokens + self.droppath(self.dropout(self.output(merge_heads(read_map(attn, keys)))))
+        return tokens + self.drop_path(self.dropout(self.output(merge_heads(read_map(attn, keys)))))
 
 
 class ToMobile_Bridge(nn.Layer):
     """Global to local: the map queries the tokens: (B, C, H, W), (B, M, D) -> (B, C, H, W)."""
 
-    def __init__(self, token_dim, channels, heads, dropout, droppath, attn_dropout, qkv_bias, init):
+    softmax = staticmethod(softmax_of_tokens)
+
+    def __init__(self, token_dim, channels, heads, dropout, drop_path, attn_dropout, qkv_bias, init):
         super().__init__()
         self.heads = heads
         sizes = (heads, token_dim // heads, channels // heads, init, qkv_bias)
@@ -240,35 +208,21 @@ class ToMobile_Bridge(nn.Layer):
         self.heads_k_proj = Heads(*sizes, scale=(channels // heads) ** -0.5)
         self.heads_v_proj = Heads(*sizes)
         self.dropout = nn.Dropout(dropout)
-        self.droppath = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
         self.attn_dropout = nn.Dropout(attn_dropout)
-        self.fixed = False
 
     def keys_and_values(self, tokens):
         """(B, M, D) -> 2 x (B, heads, M, c)."""
         tokens = self.input_token_norm(tokens)
-        if self.fixed:
-            return split_heads(F.linear(tokens, self.weight, self.bias), 2 * self.heads).chunk(2, axis=1)
         return self.heads_k_proj(tokens), self.heads_v_proj(tokens)
-
-    @paddle.no_grad()
-    def fix(self):
-        """Keys and values by one matrix, for `ic.fuse`."""
-        parts = [self.heads_k_proj, self.heads_v_proj]
-        for part in parts:
-            part.fix()
-        self.register_buffer('weight', paddle.concat([part.weight for part in parts], axis=1), persistable=False)
-        bias = None if parts[0].bias is None else paddle.concat([part.bias for part in parts])
-        self.register_buffer('bias', bias, persistable=False)
-        self.fixed = True
 
     def forward(self, x, tokens):
         B, C, H, _ = x.shape
         keys, values = self.keys_and_values(tokens)
         query = x.reshape([0, self.heads, C // self.heads, -1])    # (B, heads, c, H*W)
-        attn = self.attn_dropout(softmax_of_tokens(keys @ query))  # (B, heads, M, H*W)
+        attn = self.attn_dropout(self.softmax(keys @ query))  # (B, heads, M, H*W)
         out = paddle.matmul(values, attn, transpose_x=True)        # (B, heads, c, H*W)
-        return (query + self.droppath(self.dropout(out))).reshape([0, C, H, -1])
+        return (query + self.drop_path(self.dropout(out))).reshape([0, C, H, -1])
 
 
 class Attention(nn.Layer):
@@ -277,23 +231,19 @@ class Attention(nn.Layer):
     def __init__(self, dim, heads, dropout, attn_dropout, qkv_bias, init):
         super().__init__()
         self.heads = heads
-        self.scale, self.fixed = (dim // heads) ** -0.5, False
+        self.scale = (dim // heads) ** -0.5
         self.qkv_proj = linear(dim, 3 * dim, init, qkv_bias)
         self.output = linear(dim, dim, init)
         self.dropout = nn.Dropout(dropout)
         self.attn_dropout = nn.Dropout(attn_dropout)
 
-    @paddle.no_grad()
-    def fix(self):
-        """The scale becomes part of the weights, for `ic.fuse`."""
-        for value in filter(lambda value: value is not None, (self.qkv_proj.weight, self.qkv_proj.bias)):
-            query, rest = value.split([value.shape[-1] // 3, -1], axis=-1)
-            value.set_value(paddle.concat([query * self.scale, rest], axis=-1))
-        self.scale, self.fixed = 1.0, True
+    def query_key_value(self, tokens):
+        """(B, M, D) -> 3 x (B, heads, M, d)."""
+        query, key, value = split_heads(self.qkv_proj(tokens), 3 * self.heads).chunk(3, axis=1)
+        return query * self.scale, key, value
 
     def forward(self, tokens):
-        query, key, value = split_heads(self.qkv_proj(tokens), 3 * self.heads).chunk(3, axis=1)
-        query = query if self.fixed else query * self.scale
+        query, key, value = self.query_key_value(tokens)
         attn = self.attn_dropout(F.softmax(paddle.matmul(query, key, transpose_y=True)))
         return self.dropout(self.output(merge_heads(attn @ value)))
 
@@ -301,30 +251,30 @@ class Attention(nn.Layer):
 class Former(nn.Layer):
     """The global path, a pre-norm transformer block: (B, M, D) -> (B, M, D)."""
 
-    def __init__(self, dim, heads, mlp_ratio, dropout, droppath, attn_dropout, mlp_dropout, qkv_bias, init):
+    def __init__(self, dim, heads, mlp_ratio, dropout, drop_path, attn_dropout, mlp_dropout, qkv_bias, init):
         super().__init__()
         self.attn = Attention(dim, heads, dropout, attn_dropout, qkv_bias, init)
         self.attn_ln = nn.LayerNorm(dim)
-        self.attn_droppath = DropPath(droppath)
+        self.attn_drop_path = DropPath(drop_path)
         self.mlp = MLP(dim, dim, mlp_ratio, mlp_dropout, init)
         self.mlp_ln = nn.LayerNorm(dim)
-        self.mlp_droppath = DropPath(droppath)
+        self.mlp_drop_path = DropPath(drop_path)
 
     def forward(self, tokens):
-        tokens = tokens + self.attn_droppath(self.attn(self.attn_ln(tokens)))
-        return tokens + self.mlp_droppath(self.mlp(self.mlp_ln(tokens)))
+        tokens = tokens + self.attn_drop_path(self.attn(self.attn_ln(tokens)))
+        return tokens + self.mlp_drop_path(self.mlp(self.mlp_ln(tokens)))
 
 
 class MFBlock(nn.Layer):
     """ToFormer bridge, Former, Mobile, ToMobile bridge: map and tokens -> map (B, C', H / stride, W / stride) and tokens."""
 
     def __init__(self, in_channels, hidden, out_channels, kernel, stride, padding, groups, init, token_dim, dyrelu, heads,
-                 mlp_ratio, dropout, droppath, attn_dropout, mlp_dropout, qkv_bias):
+                 mlp_ratio, dropout, drop_path, attn_dropout, mlp_dropout, qkv_bias):
         super().__init__()
-        bridge = (heads, dropout, droppath, attn_dropout, qkv_bias, init)
+        bridge = (heads, dropout, drop_path, attn_dropout, qkv_bias, init)
         self.mobile = Mobile(in_channels, hidden, out_channels, kernel, stride, padding, groups, init, token_dim, dyrelu)
         self.toformer_bridge = ToFormer_Bridge(token_dim, in_channels, *bridge)
-        self.former = Former(token_dim, heads, mlp_ratio, dropout, droppath, attn_dropout, mlp_dropout, qkv_bias, init)
+        self.former = Former(token_dim, heads, mlp_ratio, dropout, drop_path, attn_dropout, mlp_dropout, qkv_bias, init)
         self.tomobile_bridge = ToMobile_Bridge(token_dim, out_channels, *bridge)
 
     def forward(self, x, tokens):
@@ -355,21 +305,23 @@ class MobileFormer(Network):
         lite: (in, hidden, out, kernel, stride, padding, activation) of the lite bottleneck.
         blocks: one (in, hidden, out, kernel, stride, padding) per block.
         dyrelu: (k, coefs, consts, reduce), or None for no activation.
-        dropout, droppath, attn_dropout, mlp_dropout: probabilities, see `config.py`.
+        dropout, drop_path, attn_dropout, mlp_dropout: probabilities, see `config.py`.
     """
 
+    classifier_layers = ('head.fc2',)  # what a new number of classes replaces
+
     def __init__(self, num_classes, in_channels, tokens, stem, lite, blocks, channel_conv, hidden_feature, groups, heads,
-                 mlp_ratio, dyrelu, dropout=0.0, droppath=0.0, attn_dropout=0.0, mlp_dropout=0.0, qkv_bias=True, init='kn'):
+                 mlp_ratio, dyrelu, dropout=0.0, drop_path=0.0, attn_dropout=0.0, mlp_dropout=0.0, qkv_bias=True, init='kn'):
         super().__init__()
         token_dim, self.init = tokens[1], init
         self.tokens = self.create_parameter([1, *tokens])
         self.stem = Stem(in_channels, *stem, init)
         self.bneck_lite = BottleNeck(*lite[:6], groups, init, is_lite=True, act=lite[6])
         self.blocks = Stage(*[
-            MFBlock(*block, groups, init, token_dim, dyrelu, heads, mlp_ratio, dropout, droppath,
+            MFBlock(*block, groups, init, token_dim, dyrelu, heads, mlp_ratio, dropout, drop_path,
                     attn_dropout, mlp_dropout, qkv_bias) for block in blocks])
         last = blocks[-1][2]
-        self.end_toformer_bridge = ToFormer_Bridge(token_dim, last, heads, dropout, droppath, attn_dropout, True, init)
+        self.end_toformer_bridge = ToFormer_Bridge(token_dim, last, heads, dropout, drop_path, attn_dropout, True, init)
         self.channel_conv = nn.Sequential(PointWiseConv(last, channel_conv, groups, init), nn.BatchNorm2D(channel_conv),
                                           nn.ReLU())
         self.head = Classifier_Head(channel_conv, token_dim, hidden_feature, num_classes, dropout, init)
@@ -377,10 +329,6 @@ class MobileFormer(Network):
         widths = [stem[0], lite[2], *(block[2] for block in blocks)]
         self.levels, self.feature_strides = levels_of(steps)       # the last step at each stride
         self.feature_channels = [widths[i] for i in self.levels]
-        self.stem_channels, self.fixed = stem[0], False
-
-    classifier_layers = ('head.fc2',)  # what a new number of classes replaces
-    onednn = 'depthwise'
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms and biases."""
@@ -390,31 +338,11 @@ class MobileFormer(Network):
         """The last block: the classifier reads its map by two ways, pooled and through the tokens."""
         return self.blocks[len(self.blocks) - 1]                   # [-1] would make a new layer
 
-    @paddle.no_grad()
-    def fix(self):
-        """A stem of less than 16 channels gets more, which are zero, and the convolution that reads them no groups: engines
-        count channels by 16 and go another, slower way with fewer (26M at batch 8 in ONNX Runtime: 11.3 ms, so 9.8)."""
-        conv, reader, more = self.stem.conv, self.bneck_lite.in_pw.conv, max(0, 16 - self.stem_channels)
-        if more:
-            for layer, names in (conv, ['weight', 'bias']), (self.stem.bn, ['weight', 'bias', '_mean', '_variance']):
-                for name in names:
-                    value = getattr(layer, name)
-                    set_parameter(layer, name, F.pad(value, [0, more] + [0, 0] * (value.ndim - 1)))
-            parts = reader.weight.chunk(reader._groups)            # one below the other; each reads its own channels
-            width = parts[0].shape[1]
-            rows = [F.pad(part, [0, 0, i * width, self.stem_channels + more - (i + 1) * width, 0, 0, 0, 0])
-                    for i, part in enumerate(parts)]
-            set_parameter(reader, 'weight', paddle.concat(rows))
-            reader._groups = 1
-        self.fixed = True
-
     def _trunk(self, x):
         """Maps after the stem, the lite bottleneck and each block, and the tokens."""
         tokens = self.tokens.expand([x.shape[0], -1, -1])          # the batch stays symbolic under paddle.jit
         stem = self.stem(x)
         lite = self.bneck_lite(stem)
-        if self.fixed:
-            stem = stem[:, :self.stem_channels]
         states = self.blocks.outputs(range(len(self.blocks)), lite, tokens)
         return [stem, lite, *[x for x, _ in states]], states[-1][1]
 
@@ -457,7 +385,7 @@ def build_model(cfg):
         blocks=blocks, channel_conv=mf.CHANNEL_CONV.OUT_CHANNEL, hidden_feature=mf.HEAD.HIDDEN_FEATURE,
         groups=mf.POINTWISECONV_GROUPS, heads=mf.NUM_HEAD, mlp_ratio=mf.MLP_RATIO,
         dyrelu=(dyrelu.DYRELU_K, dyrelu.COEFS, dyrelu.CONSTS, dyrelu.REDUCE) if dyrelu.USE_DYRELU else None,
-        dropout=model.DROPOUT, droppath=model.DROPPATH, attn_dropout=model.ATTENTION_DROPOUT, mlp_dropout=model.MLP_DROPOUT,
+        dropout=model.DROPOUT, drop_path=model.DROPPATH, attn_dropout=model.ATTENTION_DROPOUT, mlp_dropout=model.MLP_DROPOUT,
         qkv_bias=mf.QKV_BIAS, init=mf.INIT)
 
 

@@ -20,8 +20,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, channel_shuffle, conv_bn, dynamic_relu, levels_of,
-                                         merge_heads, read_map, softmax_of_tokens, split_heads)
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, channel_shuffle, dynamic_relu, levels_of, merge_heads,
+                                         read_map, softmax_of_tokens, split_heads)
 
 
 def linear(in_features, out_features):
@@ -58,13 +58,6 @@ class ConvNorm(nn.Sequential):
         conv = conv2d(in_channels, out_channels, kernel, stride, groups)
         super().__init__(conv, nn.BatchNorm2D(out_channels), *after)
 
-    def forward(self, x):
-        conv, bn, *after = self
-        x = conv_bn(x, conv, bn)
-        for layer in after:
-            x = layer(x)
-        return x
-
 
 class HyperFunction(nn.Layer):
     """The slopes of a dynamic ReLU, from token 0: (B, T, D) -> 2 x (B, C, 1, 1)."""
@@ -86,7 +79,7 @@ class LocalToGlobal(nn.Layer):
     The scores show where each token looks; the network has no use for them.
     """
 
-    def __init__(self, channels, token_dim, heads, droppath):
+    def __init__(self, channels, token_dim, heads, drop_path):
         super().__init__()
         self.heads = heads
         self.scale = (channels // heads) ** -0.5
@@ -94,7 +87,7 @@ class LocalToGlobal(nn.Layer):
         self.q = linear(token_dim, channels)
         self.proj = linear(channels, token_dim)
         self.layer_norm = nn.LayerNorm(token_dim)
-        self.drop_path = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x, tokens):
         B, C, H, W = x.shape
@@ -109,7 +102,7 @@ class LocalToGlobal(nn.Layer):
 class GlobalBlock(nn.Layer):
     """A post-norm transformer block of the tokens, which are their own keys and values: (B, T, D) -> (B, T, D)."""
 
-    def __init__(self, token_dim, heads, mlp_ratio, droppath):
+    def __init__(self, token_dim, heads, mlp_ratio, drop_path):
         super().__init__()
         self.heads = heads
         self.scale = (token_dim // heads) ** -0.5
@@ -118,7 +111,7 @@ class GlobalBlock(nn.Layer):
         self.q = linear(token_dim, token_dim)
         self.channel_mlp = linear(token_dim, token_dim)
         self.layer_norm = nn.LayerNorm(token_dim)
-        self.drop_path = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens):
         keys = split_heads(tokens, self.heads)                     # (B, heads, T, d)
@@ -131,20 +124,22 @@ class GlobalBlock(nn.Layer):
 class GlobalToLocal(nn.Layer):
     """The map queries the tokens: (B, C, H, W), (B, T, D) -> (B, C, H, W)."""
 
-    def __init__(self, channels, token_dim, heads, droppath):
+    softmax = staticmethod(softmax_of_tokens)
+
+    def __init__(self, channels, token_dim, heads, drop_path):
         super().__init__()
         self.heads = heads
         self.scale = (channels // heads) ** -0.5
         self.k = linear(token_dim, channels)
         self.proj = linear(token_dim, channels)
-        self.drop_path = DropPath(droppath)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x, tokens):
         B, C, H, _ = x.shape
         query = x.reshape([0, self.heads, C // self.heads, -1])    # (B, heads, c, H*W)
         keys = split_heads(self.k(tokens), self.heads) * self.scale  # (B, heads, T, c)
         values = split_heads(self.proj(tokens), self.heads)        # (B, heads, T, c)
-        attn = softmax_of_tokens(keys @ query)                     # (B, heads, T, H*W)
+        attn = self.softmax(keys @ query)                          # (B, heads, T, H*W)
         out = paddle.matmul(values, attn, transpose_x=True)        # (B, heads, c, H*W)
         return (query + self.drop_path(out)).reshape([0, C, H, -1])
 
@@ -162,9 +157,7 @@ class LiteBlock(nn.Layer):
             conv2d(hidden, out_channels, groups=groups), nn.BatchNorm2D(out_channels))
 
     def forward(self, x, tokens):
-        depthwise, depthwise_bn, act, shuffle, pointwise, pointwise_bn = self.conv
-        out = shuffle(act(conv_bn(x, depthwise, depthwise_bn)))
-        out = conv_bn(out, pointwise, pointwise_bn)
+        out = self.conv(x)
         return (x + out if self.residual else out), tokens
 
 
@@ -174,12 +167,12 @@ class Bridged(nn.Layer):
     The tokens read the map and mix, `mobile(x, tokens)` of the subclass computes the new map, the map reads the tokens.
     """
 
-    def __init__(self, in_channels, out_channels, token_dim, bridge_heads, token_heads, mlp_ratio, droppath):
+    def __init__(self, in_channels, out_channels, token_dim, bridge_heads, token_heads, mlp_ratio, drop_path):
         super().__init__()
-        self.drop_path = DropPath(droppath)
-        self.local_global = LocalToGlobal(in_channels, token_dim, bridge_heads, droppath)
-        self.global_block = GlobalBlock(token_dim, token_heads, mlp_ratio, droppath)
-        self.global_local = GlobalToLocal(out_channels, token_dim, bridge_heads, droppath)
+        self.drop_path = DropPath(drop_path)
+        self.local_global = LocalToGlobal(in_channels, token_dim, bridge_heads, drop_path)
+        self.global_block = GlobalBlock(token_dim, token_heads, mlp_ratio, drop_path)
+        self.global_local = GlobalToLocal(out_channels, token_dim, bridge_heads, drop_path)
 
     def forward(self, x, tokens):
         tokens, _ = self.local_global(x, tokens)
@@ -190,8 +183,8 @@ class Bridged(nn.Layer):
 class Block(Bridged):
     """Stride 1: 1x1 up, depthwise, 1x1 down, with a residual where the width stays."""
 
-    def __init__(self, in_channels, out_channels, expansion, groups, reduction, droppath, token_dim, *former):
-        super().__init__(in_channels, out_channels, token_dim, *former, droppath)
+    def __init__(self, in_channels, out_channels, expansion, groups, reduction, drop_path, token_dim, *former):
+        super().__init__(in_channels, out_channels, token_dim, *former, drop_path)
         hidden = in_channels * expansion
         self.residual = in_channels == out_channels
         shuffle = [ChannelShuffle(groups)] if groups > 1 else []
@@ -211,8 +204,8 @@ class Block(Bridged):
 class DownBlock(Bridged):
     """Stride 2: depthwise up, 1x1 down; then the same at the new size, with a residual."""
 
-    def __init__(self, in_channels, out_channels, stride, expansions, groups, reduction, droppath, token_dim, *former):
-        super().__init__(in_channels, out_channels, token_dim, *former, droppath)
+    def __init__(self, in_channels, out_channels, stride, expansions, groups, reduction, drop_path, token_dim, *former):
+        super().__init__(in_channels, out_channels, token_dim, *former, drop_path)
         hidden1, hidden2 = in_channels * expansions[0], out_channels * expansions[1]
         shuffle1, shuffle2 = ([ChannelShuffle(in_channels)], [ChannelShuffle(out_channels)]) if groups > 1 else ([], [])
         self.conv1 = ConvNorm(in_channels, hidden1, 3, stride, in_channels, *shuffle1)
@@ -239,8 +232,7 @@ class Head(nn.Layer):
         self.classifier = nn.Sequential(nn.Dropout(dropout), linear(hidden, num_classes))
 
     def widen(self, x):
-        shuffle, conv, bn = self.conv
-        return F.relu6(conv_bn(shuffle(x), conv, bn))
+        return F.relu6(self.conv(x))
 
     def forward(self, x, tokens):
         pooled = F.hardswish(F.adaptive_avg_pool2d(x, 1)).flatten(1)  # (B, C')
@@ -256,15 +248,14 @@ class MobileFormerOfficial(Network):
         groups: of every 1x1 convolution.
         down_expansion, last_expansion, hidden_features, bridge_heads, token_heads, mlp_ratio, reduction: see `config.py`.
         dropout: in front of the classifier.
-        droppath: of the residuals of the last block and of both paths; it rises linearly from the first.
+        drop_path: of the residuals of the last block and of both paths; it rises linearly from the first.
     """
 
     key_style = 'official'
     classifier_layers = ('classifier.classifier.1',)  # what a new number of classes replaces
-    onednn = 'depthwise'
 
     def __init__(self, num_classes, in_channels, tokens, stem, blocks, groups=1, down_expansion=4, last_expansion=6,
-                 hidden_features=1280, bridge_heads=2, token_heads=4, mlp_ratio=2, reduction=4, dropout=0.0, droppath=0.0):
+                 hidden_features=1280, bridge_heads=2, token_heads=4, mlp_ratio=2, reduction=4, dropout=0.0, drop_path=0.0):
         super().__init__()
         count, token_dim = tokens
         former = (token_dim, bridge_heads, token_heads, mlp_ratio)
@@ -273,14 +264,14 @@ class MobileFormerOfficial(Network):
         widths = [stem, *(channels for channels, _, _ in blocks)]
         layers = [LiteBlock(stem, *blocks[0], groups)]
         for i, (channels, stride, expansion) in enumerate(blocks[1:], start=1):
-            drop = droppath * (i + 1) / len(blocks)
+            drop = drop_path * (i + 1) / len(blocks)
             if stride == 1:
                 layers.append(Block(widths[i], channels, expansion, groups, reduction, drop, *former))
             else:
                 expansions = (expansion, down_expansion)
                 layers.append(DownBlock(widths[i], channels, stride, expansions, groups, reduction, drop, *former))
         self.features = Stage(*layers)
-        self.local_global = LocalToGlobal(widths[-1], token_dim, bridge_heads, droppath)
+        self.local_global = LocalToGlobal(widths[-1], token_dim, bridge_heads, drop_path)
         self.classifier = Head(widths[-1], last_expansion, groups, token_dim, hidden_features, num_classes, dropout)
         self.levels, self.feature_strides = levels_of([2, *(stride for _, stride, _ in blocks)])  # last step at each stride
         self.feature_channels = [widths[i] for i in self.levels]
@@ -328,7 +319,7 @@ def build_model(cfg):
         blocks=list(zip(model.BLOCK.CHANNELS, model.BLOCK.STRIDES, model.BLOCK.EXPANSIONS)), groups=model.POINTWISE_GROUPS,
         down_expansion=model.DOWN_EXPANSION, last_expansion=model.LAST_EXPANSION, hidden_features=model.HIDDEN_FEATURES,
         bridge_heads=model.BRIDGE_HEADS, token_heads=model.TOKEN_HEADS, mlp_ratio=model.MLP_RATIO,
-        reduction=model.HYPER_REDUCTION, dropout=model.DROPOUT, droppath=model.DROPPATH)
+        reduction=model.HYPER_REDUCTION, dropout=model.DROPOUT, drop_path=model.DROPPATH)
 
 
 def _check(model):
