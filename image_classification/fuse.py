@@ -48,8 +48,6 @@ def reparameterize(model, products=False):
     for layer in model.sublayers():
         if isinstance(layer, nn.Dropout):
             _replace(model, layer, nn.Identity())                  # Paddle Inference would copy
-        if hasattr(layer, 'fix') and not getattr(layer, 'fixed', False):
-            layer.fix()
     network = network_of(model)
     make_products = getattr(beside(network, 'reparameterize'), 'products', None)
     if products and make_products:

@@ -1,5 +1,5 @@
 """Pieces that two or more families share. Knows no family."""
-from image_classification.cpu.convolution import Conv2D, conv_bn
+from image_classification.cpu.convolution import Conv2D
 from image_classification.cpu.dynamic_relu import dynamic_relu
 from image_classification.cpu.heads import read_map, softmax_of_tokens
 from image_classification.layers.drop_path import DropPath
@@ -14,6 +14,6 @@ from image_classification.layers.statistics import running_statistics
 from image_classification.layers.width import check_width, make_divisible
 
 __all__ = ['BasicConv2d', 'Branches', 'Conv2D', 'DropPath', 'FeatureExtractor', 'Network', 'PlainNetwork', 'Stage',
-           'beside', 'channel_shuffle', 'check_size', 'check_width', 'conv_bn', 'dynamic_relu', 'levels_of', 'make_divisible',
+           'beside', 'channel_shuffle', 'check_size', 'check_width', 'dynamic_relu', 'levels_of', 'make_divisible',
            'merge_heads', 'network_of', 'pytorch_uniform', 'read_map', 'running_statistics', 'set_checkpointing', 'set_parameter',
            'softmax_of_tokens', 'split_heads']

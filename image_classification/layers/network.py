@@ -18,16 +18,13 @@ class Network(nn.Layer):
       weights. Further publishers, and weights that differ by more than this, are in the family's `published.py`;
     - `explained_layer()`, the layer whose map explains a class, where it is not the last map; `class_logits(output)`, for a network
       whose output is something else than logits; `class_names` of a network that knows what its classes are;
-      `exclusive_classes`, whether their probabilities sum to 1;
-    - `onednn`, what Paddle Inference leaves to oneDNN where that was measured to be faster than 'all': 'convolutions', or of these
-      the 'depthwise' and other k x k ones, while the 1x1 become products.
+      `exclusive_classes`, whether their probabilities sum to 1.
     """
 
     classifier_layers = ()
     key_style = ''
     class_names = ()
     exclusive_classes = True
-    onednn = 'all'
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms, biases and layer scales: none."""

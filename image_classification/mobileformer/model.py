@@ -1,21 +1,18 @@
-"""Mobile-Former, https://arxiv.org/abs/2108.05895, as the seed's Paddle code and PaddleViT build it.
+"""Mobile-Former, https://arxiv.org/abs/2108.05895, as the original tutorial code and PaddleViT build it in Paddle.
 
 Parameter names are theirs, so that a .pdparams file made with either loads. The authors' own network, published later, differs
-in detail: see `mobileformer_official`. What the seed's code does differently from what it means, and what is done here:
+in detail: see `mobileformer_official`. Where the tutorial code does something else than it means:
 
-- *Its lite bottleneck has no activation* (it is called for dynamic ReLU only). Kept, since weights depend on it;
-  `MF.LITE_BNECK.ACT` puts one in for a training from scratch.
-- *Softmax in evaluation only.* Gone: `forward` returns logits always. Published accuracies are unaffected, losses are not.
-- *The Former's attention output passes the dropout of attention weights* (`ATTENTION_DROPOUT`) *and the drop-path rate is
-  passed where its own dropout is meant.* Mended: it passes `DROPOUT`, as in both bridges. Evaluation is unaffected.
-- *Initialized by Kaiming's rule*, also the linear layers, which makes the first losses large (6.3 where ten digits need 2.3)
-  and the start slow. Here by a truncated normal of 0.02, as PaddleViT does; `MF.INIT: kn` is the seed's choice.
-- *Spelled `STRIED`.* Here `STRIDE`; the configuration loader reads both.
-- *The Mobile sub-block pads its depthwise convolution by 1 whatever the kernel.* Here by half the kernel: the same for 3.
+- *Its lite bottleneck has no activation.* Kept, since weights depend on it; `MF.LITE_BNECK.ACT` puts one in.
+- *Softmax in evaluation only.* Gone: `forward` always returns logits. Published accuracies are unaffected, losses are not.
+- *The Former's attention output passes the dropout of attention weights* (`ATTENTION_DROPOUT`) *and takes the drop-path rate
+  for its own dropout.* Mended: it passes `DROPOUT`, as both bridges do. Evaluation is unaffected.
+- *Kaiming's initialization, also of linear layers*, makes the first losses large (6.3 where ten digits need 2.3) and the start
+  slow. Here a truncated normal of 0.02, as in PaddleViT; `MF.INIT: kn` is the tutorial's choice.
+- *The depthwise convolution of a Mobile sub-block is padded by 1 whatever the kernel.* Here by half the kernel.
 - *No residual in Mobile, one dynamic ReLU for both of its positions, convolutions with bias in front of batch norm.* Kept:
   they are the architecture that the weights belong to.
 """
-
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -116,9 +113,8 @@ class DyReLU(nn.Layer):
 
     def __init__(self, channels, token_dim, k, coefs, consts, reduce, init):
         super().__init__()
-        self.k, self.coefs = k, coefs
+        self.k, self.coefs, self.offset = k, coefs, consts[1]
         self.slopes = [consts[0]] + [consts[1]] * (k - 1)          # of the untrained network
-        self.offset = consts[1]
         self.project = nn.Sequential(MLP(token_dim, 2 * k * channels, 1 / reduce, 0.0, init), nn.LayerNorm(2 * k * channels))
 
     def pieces(self, tokens):
@@ -317,13 +313,12 @@ class MobileFormer(Network):
         self.tokens = self.create_parameter([1, *tokens])
         self.stem = Stem(in_channels, *stem, init)
         self.bneck_lite = BottleNeck(*lite[:6], groups, init, is_lite=True, act=lite[6])
-        self.blocks = Stage(*[
-            MFBlock(*block, groups, init, token_dim, dyrelu, heads, mlp_ratio, dropout, drop_path,
-                    attn_dropout, mlp_dropout, qkv_bias) for block in blocks])
+        self.blocks = Stage(*[MFBlock(*block, groups, init, token_dim, dyrelu, heads, mlp_ratio, dropout, drop_path,
+                                      attn_dropout, mlp_dropout, qkv_bias) for block in blocks])
         last = blocks[-1][2]
         self.end_toformer_bridge = ToFormer_Bridge(token_dim, last, heads, dropout, drop_path, attn_dropout, True, init)
-        self.channel_conv = nn.Sequential(PointWiseConv(last, channel_conv, groups, init), nn.BatchNorm2D(channel_conv),
-                                          nn.ReLU())
+        wide = PointWiseConv(last, channel_conv, groups, init)
+        self.channel_conv = nn.Sequential(wide, nn.BatchNorm2D(channel_conv), nn.ReLU())
         self.head = Classifier_Head(channel_conv, token_dim, hidden_feature, num_classes, dropout, init)
         steps = [stem[2], lite[4], *(block[4] for block in blocks)]
         widths = [stem[0], lite[2], *(block[2] for block in blocks)]
@@ -354,10 +349,9 @@ class MobileFormer(Network):
     def forward_features(self, x):
         """Last map (B, C, H/32, W/32) and tokens (B, M, D): the head takes both."""
         maps, tokens = self._trunk(x)
-        x = maps[-1]
-        tokens = self.end_toformer_bridge(x, tokens)
+        tokens = self.end_toformer_bridge(maps[-1], tokens)
         conv, bn, act = self.channel_conv
-        return act(conv_bn(x, conv.conv, bn)), tokens
+        return act(conv_bn(maps[-1], conv.conv, bn)), tokens
 
     def forward_head(self, features):
         return self.head(*features)

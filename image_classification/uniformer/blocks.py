@@ -3,7 +3,8 @@
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, DropPath, conv_bn, pytorch_uniform
+from image_classification.cpu.convolution import conv_bn
+from image_classification.layers import Conv2D, DropPath, pytorch_uniform
 
 
 def linear(in_features, out_features, bias=True):

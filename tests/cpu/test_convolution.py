@@ -7,9 +7,9 @@ from paddle import nn
 
 import image_classification as ic
 from image_classification.layers import Conv2D, Stage, set_checkpointing
-from image_classification.layers import conv_bn
 from image_classification.cpu import convolution
 from image_classification.cpu import depthwise
+from image_classification.cpu.convolution import as_product, conv_bn
 
 POINTWISE = [(6, 8, {'kernel_size': 1}), (6, 8, {'kernel_size': 1, 'groups': 2}), (6, 8, {'kernel_size': 1, 'stride': 2}),
              (6, 8, {'kernel_size': 1, 'padding': 1}), (6, 6, {'kernel_size': 1, 'groups': 6})]
@@ -127,6 +127,19 @@ def test_an_export_holds_plain_convolutions(conv):
     assert any('conv2d' in name for name in names) and not any('matmul' in name for name in names)
 
 
+@pytest.mark.parametrize('conv', POINTWISE[:2])
+@pytest.mark.parametrize('size', [(1, 1), (7, 9), (16, 15)])
+def test_a_convolution_as_a_product_is_one_in_an_export_too_and_the_norm_takes_its_bias(conv, size):
+    conv, bn = pair(conv, Conv2D)
+    model, x = nn.Sequential(conv, bn).eval(), images(3, 6, *size)
+    expected = model(x)
+    as_product(conv, bn)
+    static = paddle.jit.to_static(model, input_spec=[paddle.static.InputSpec([-1, 6, -1, -1], 'float32')], full_graph=True)
+    names = [op.name() for op in static.forward.concrete_program.main_program.global_block().ops]
+    assert 'pd_op.matmul' in names and not any('conv2d' in name for name in names) and conv.bias is None
+    assert_close([static(x)], [expected], 1e-5)
+
+
 @pytest.mark.parametrize('conv', [POINTWISE[0], CONVOLUTIONS[5]])
 @pytest.mark.parametrize('size', [7, 30])
 def test_hooks_run_in_the_fast_forms(conv, size):
@@ -173,20 +186,14 @@ def test_gradient_checkpoints_give_the_same_gradients():
 def test_networks_train_as_with_paddles_convolutions(name, monkeypatch, float64):
     """One step in float64: loss, and the gradient of every parameter."""
     results = []
-    for takes in (lambda x, conv: False, convolution.takes_forms):
-        monkeypatch.setattr(convolution, 'takes_forms', takes)
-        monkeypatch.setattr(conv_bn_module(), 'takes_forms', takes)
+    for takes in (lambda x, conv: False, convolution.has_fast_form):
+        monkeypatch.setattr(convolution, 'has_fast_form', takes)
         paddle.seed(0)
         model = ic.create_model(name, num_classes=5)
         backward(model(images(2, 3, 64, 64)))
         results.append({key: p.grad for key, p in model.named_parameters() if p.grad is not None})
     assert results[0].keys() == results[1].keys()
     assert_close(results[1].values(), results[0].values(), 1e-5)
-
-
-def conv_bn_module():
-    import sys
-    return sys.modules['image_classification.cpu.conv_bn']      # the package's attribute is the function
 
 
 @pytest.mark.parametrize('conv', CONVOLUTIONS)

@@ -10,7 +10,7 @@ from image_classification.cpu import build_operators
 from image_classification.layers import Conv2D, dynamic_relu
 from image_classification.cpu import operators
 
-from tests.layers.test_convolution import assert_close, backward, images
+from tests.cpu.test_convolution import assert_close, backward, images
 
 
 @pytest.fixture(scope='session')

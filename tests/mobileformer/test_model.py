@@ -6,6 +6,7 @@ import paddle.nn.functional as F
 import pytest
 
 import image_classification as ic
+from image_classification.cpu.convolution import Product
 from image_classification.fuse import reparameterize
 from image_classification.mobileformer import build_mformer, get_config
 from tests.golden import DATA, Recording
@@ -138,11 +139,13 @@ def test_the_recorded_configurations_are_ours():
         assert get_config(f'mobileformer_{variant}').MODEL.MF.BLOCK.STRIDES == block['STRIEDS']
 
 
+@pytest.mark.parametrize('products', [False, True])
 @pytest.mark.parametrize('variant', ['26m', '96m', '508m'])          # stems of 8, 12 and 24 channels
-def test_made_ready_for_an_export_it_gives_the_same_maps_and_logits(variant):
+def test_made_ready_for_an_export_it_gives_the_same_maps_and_logits(variant, products):
     model, x = ic.create_model(f'mobileformer_{variant}'), paddle.randn([2, 3, 64, 96])
     model.eval()
-    fixed = reparameterize(model)
-    assert fixed.stem.conv.weight.shape[0] >= 16
-    for expected, found in zip([*model.forward_intermediates(x), model(x)], [*fixed.forward_intermediates(x), fixed(x)]):
+    ready = reparameterize(model, products)
+    assert ready.stem.conv.weight.shape[0] >= 16
+    assert isinstance(ready.blocks[0].mobile.bneck.in_pw.conv, Product) == products
+    for expected, found in zip([*model.forward_intermediates(x), model(x)], [*ready.forward_intermediates(x), ready(x)]):
         np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=1e-4 * expected.std().item())

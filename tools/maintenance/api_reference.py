@@ -20,7 +20,7 @@ CHOSEN = {                                                         # module: its
     '': None, 'weights': ('from_torch', 'to_torch', 'read_weights', 'write_safetensors'), 'explain': None, 'deploy': None,
     'deploy.export': ('export_model',), 'deploy.engines': ('available', 'engines_of', 'open_engine'),
     'deploy.inference': ('create_predictor', 'run'), 'deploy.quantize': ('quantize_export',), 'datasets': None,
-    'layers': ('Network', 'PlainNetwork', 'Stage', 'levels_of', 'Conv2D', 'conv_bn', 'DropPath', 'FeatureExtractor'),
+    'layers': ('Network', 'PlainNetwork', 'Stage', 'levels_of', 'Conv2D', 'DropPath', 'FeatureExtractor'),
     **dict.fromkeys(ORDER)}
 SECTION = re.compile(r'(Args|Returns|Raises|Yields):(.*)')
 
