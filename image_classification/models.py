@@ -7,7 +7,7 @@ import warnings
 
 from yacs.config import CfgNode
 
-from image_classification.config import get_config, model_yamls
+from image_classification.config import get_config, keys_below, model_yamls
 from image_classification.errors import UserError
 from image_classification.layers import FeatureExtractor, set_checkpointing
 from image_classification.weights.catalogue import DEFAULT
@@ -47,7 +47,9 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
             `num_classes` differs from theirs, the classifier keeps its fresh weights, with a warning; if `in_chans` does,
             the first convolution's weights are adapted.
         features_only: give the list of feature maps instead of logits, see `FeatureExtractor`; `out_indices` choose levels.
-        overrides: keys of MODEL in lower case: num_classes, in_chans, drop_rate, drop_path, ...
+        overrides: keys of MODEL in lower case: num_classes, in_chans, drop_rate, drop_path, ..., and those of the family:
+            tokens=[3, 128] is MODEL.MF.TOKENS. Where a family has two of that name, the group's goes before it:
+            stem_kernels=5, block_kernels=[...].
     Returns:
         nn.Layer: (B, in_chans, H, W) float32, normalized -> logits (B, num_classes), or list of maps.
     Raises:
@@ -107,12 +109,26 @@ def published_network(name, weights='', check=None, advice='wanted those of all 
 
 
 def _key(word, model):
-    """The key of MODEL that a keyword means: drop_path -> DROPPATH."""
-    key = _KEYWORDS.get(word, word.upper())
-    plain = {name.replace('_', ''): name for name in model}
-    found = plain.get(key.replace('_', ''))
-    if found is None:
-        words = [name.lower() for name in model] + list(_KEYWORDS)
+    """The dotted key below MODEL that a keyword means: drop_path is DROPPATH, tokens is MF.TOKENS in a family that has it."""
+    keys = keys_below(model)
+    found = [key for key in keys if _plain(_KEYWORDS.get(word, word)) in _tails(key)]
+    found = [key for key in found if '.' not in key] or found
+    if len(found) > 1:
+        words = [next(tail for tail in _tails(key, '_') if sum(_plain(tail) in _tails(other) for other in keys) == 1).lower()
+                 for key in found]
+        raise UserError(f'create_model\'s keyword {word!r} may be MODEL.{" or MODEL.".join(found)}; write {" or ".join(words)}')
+    if not found:
+        words = [key.rpartition('.')[2].lower() for key in keys] + list(_KEYWORDS)
         close = difflib.get_close_matches(word, words, n=1, cutoff=0.0)[0]
         raise UserError(f'create_model has no keyword {word!r}; the nearest is {close!r}')
-    return found
+    return found[0]
+
+
+def _plain(word):
+    return word.upper().replace('_', '')
+
+
+def _tails(key, between=''):
+    """What a dotted key may be called, the shortest first: MF.STEM.KERNELS -> KERNELS, STEMKERNELS, MFSTEMKERNELS."""
+    parts = [part if between else _plain(part) for part in key.split('.')]
+    return [between.join(parts[-n:]) for n in range(1, len(parts) + 1)]

@@ -182,13 +182,13 @@ def _leaves(tree, prefix):
             yield f'{prefix}{key}'
 
 
-def _dotted(node, prefix=''):
-    """All dotted names below a node, groups included."""
+def keys_below(node, prefix=''):
+    """The dotted names of all keys below a node of a configuration, groups included."""
     names = []
     for key, value in node.items():
         names.append(prefix + key)
         if isinstance(value, CN):
-            names += _dotted(value, f'{prefix}{key}.')
+            names += keys_below(value, f'{prefix}{key}.')
     return names
 
 
@@ -197,7 +197,7 @@ def _merge(node, tree, source, prefix, cfg):
     for key, value in tree.items():
         name = f'{prefix}{key}'
         if key not in node:
-            raise UserError(f'{source}: unknown key {name}. {_nearest(name, _dotted(cfg))}')
+            raise UserError(f'{source}: unknown key {name}. {_nearest(name, keys_below(cfg))}')
         if not isinstance(node[key], CN):
             node[key] = _coerced(value, node[key], name, source)
         elif isinstance(value, dict):

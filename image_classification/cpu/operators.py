@@ -1,7 +1,7 @@
 """Optional operators in C++ for a CPU, float32: depthwise convolution and dynamic ReLU, with gradients.
 
 `python -m image_classification.cpu.build_operators` compiles them once, for this machine and this version of Paddle, into the cache
-(see `download.py`). Where they are there, eager mode takes them; PADDLE_MOBILE_BACKBONES_OPERATORS=0 switches them off. Nothing
+(see `download/`). Where they are there, eager mode takes them; PADDLE_MOBILE_BACKBONES_OPERATORS=0 switches them off. Nothing
 needs them, and no export sees them.
 """
 import hashlib

@@ -1,0 +1,67 @@
+"""The keywords of `create_model`: every key of every family has one."""
+import pytest
+
+import image_classification as ic
+from image_classification.config import families, get_config, keys_below, model_yamls
+from image_classification.models import create_model
+
+
+class Found(Exception):
+    """In place of a network, its configuration."""
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """configured(name, **keywords): MODEL of the network that `create_model` would build."""
+    def build(cfg):
+        raise Found(cfg)
+
+    def configure(name, **keywords):
+        with pytest.raises(Found) as caught:
+            create_model(name, **keywords)
+        return caught.value.args[0].MODEL
+    monkeypatch.setattr('image_classification.models.build_model', build)
+    return configure
+
+
+def other(value):
+    """A value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (list, tuple)):
+        return [*value, *value]
+    return f'{value}x' if isinstance(value, str) else value + 1
+
+
+def value_of(node, key):
+    for part in key.split('.'):
+        node = node[part]
+    return node
+
+
+@pytest.mark.parametrize('family', families())
+def test_every_key_of_a_family_has_a_keyword(family, configured):
+    name = next(name for name, path in model_yamls().items() if path.parent.name == family)
+    model = get_config(name).MODEL
+    keys = [key for key in keys_below(model)
+            if key not in ('TYPE', 'NAME') and not isinstance(value_of(model, key), dict)]
+    last_parts = [key.rpartition('.')[2] for key in keys]
+    words = {key: last if last_parts.count(last) == 1 or '.' not in key else '_'.join(key.split('.')[-2:])
+             for key, last in zip(keys, last_parts)}
+    found = configured(name, **{word.lower(): other(value_of(model, key)) for key, word in words.items()})
+    assert {key: value_of(found, key) for key in keys} == {key: other(value_of(model, key)) for key in keys}
+
+
+def test_networks_are_built_with_keys_below_a_group():
+    assert ic.create_model('mobileformer_26m', num_classes=2, tokens=[2, 64]).tokens.shape[-2:] == [2, 64]
+    assert ic.create_model('edgenext_xx_small', features_only=True, dims=[8, 16, 24, 32]).channels == (8, 16, 24, 32)
+
+
+def test_a_keyword_that_may_be_two_keys_is_answered_with_both_choices():
+    with pytest.raises(ic.UserError, match='STEM.KERNELS or MODEL.MF.BLOCK.KERNELS; write stem_kernels or block_kernels'):
+        create_model('mobileformer_26m', kernels=5)
+
+
+def test_an_unknown_keyword_is_answered_with_the_nearest():
+    with pytest.raises(ic.UserError, match="no keyword 'tokns'; the nearest is 'tokens'"):
+        create_model('mobileformer_26m', tokns=5)
