@@ -1,29 +1,31 @@
-"""Trainings in child processes that a test may kill. Forked, so that they need not import Paddle again."""
+"""Trainings in processes that a test may kill. Forked from the test's, so that they need not import Paddle again."""
 import os
 import signal
+import socket
 import sys
 import time
+from pathlib import Path
 
 import image_classification as ic
+from image_classification.engine import launch
+from image_classification.engine.processes.child_messages import ChildMessages
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.trainer import train_or_evaluate
-from image_classification.engine.processes.watchdog import Watchdog
 
 
-def begin(cfg, log, watched=False):
-    """Start `train_or_evaluate(cfg)` in a child, its output in the file `log`; returns its process number."""
+def fork(function, log, **environment):
+    """Call `function()` in a child, its output in the file `log`; returns its process number."""
     pid = os.fork()
     if pid:
         return pid
     code = 99
     try:
-        sys.stdout = sys.stderr = open(log, 'a', buffering=1, encoding='utf-8')
-        os.dup2(sys.stdout.fileno(), 2)
+        sys.stdout = sys.stderr = sys.__stderr__ = open(log, 'a', buffering=1, encoding='utf-8')
+        for number in (1, 2):
+            os.dup2(sys.stdout.fileno(), number)
+        os.environ.update(environment)
         signal.alarm(120)                                          # nothing outlives a test that has failed
-        group = Group()
-        if watched:
-            group = Group(watch=Watchdog(group, cfg.WATCHDOG_SECONDS, lambda reason, code: None))
-        train_or_evaluate(cfg, group)
+        function()
         code = 0
     except SystemExit as end:
         code = end.code
@@ -32,6 +34,36 @@ def begin(cfg, log, watched=False):
         code = error.exit_code
     finally:
         os._exit(code)
+
+
+def begin(cfg, log, watched=False):
+    """Start a training in a child, with a watchdog if `watched`."""
+    return fork(lambda: launch.work(cfg, ChildMessages()) if watched else train_or_evaluate(cfg, Group()), log)
+
+
+def begin_group(count, cfg, log):
+    """Start `count` processes of one training, as `python -m paddle.distributed.launch` starts them: [process number, ...]."""
+    endpoints = [f'127.0.0.1:{port}' for port in free_ports(count)]
+    common = {'PADDLE_TRAINERS_NUM': str(count), 'PADDLE_TRAINER_ENDPOINTS': ','.join(endpoints)}
+    return [fork(lambda: launch.work(cfg, ChildMessages()), f'{log}{rank}', **common, PADDLE_TRAINER_ID=str(rank),
+                 PADDLE_CURRENT_ENDPOINT=endpoint) for rank, endpoint in enumerate(endpoints)]
+
+
+def in_processes(count, cfg):
+    """Train or evaluate in several processes. Returns the directory of the run; None where it is one of before."""
+    before = set(Path(cfg.SAVE).glob('*'))
+    log = Path(cfg.SAVE).with_name(f'log of {len(before)}, ')
+    codes = [end(pid, 0) for pid in begin_group(count, cfg, log)]
+    assert codes == [0] * count, [Path(f'{log}{rank}').read_text() for rank in range(count)]
+    return next(iter(set(Path(cfg.SAVE).glob('*')) - before), None)
+
+
+def free_ports(count):
+    servers = [socket.create_server(('127.0.0.1', 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in servers]
+    for server in servers:
+        server.close()
+    return ports
 
 
 def end(pid, number=signal.SIGKILL, after=0.0):

@@ -7,7 +7,7 @@ import pytest
 from image_classification.engine import trainer
 from image_classification.engine.best import BestCheckpoints, best_names, repair_best
 from image_classification.checkpoint import read_checkpoint
-from tests.engine.test_launch import flags, only_run, rows, start  # noqa: F401  (flags is a fixture)
+from tests.engine.faults import in_processes
 from tests.engine.test_trainer import message, metrics, train
 
 
@@ -108,11 +108,10 @@ def test_a_resumed_training_goes_on_counting_and_one_that_has_ended_stays_ended(
     assert len(metrics(directory, 'eval')) == 5
 
 
-def test_two_processes_end_together(flags):  # noqa: F811
-    flags[flags.index('-epochs') + 1] = 5
-    done = start('main_multi_gpu.py', '-ngpus', 2, '-early_stop', 2, *flags, 'TRAIN.BASE_LR', '1e-9', 'TRAIN.WARMUP_EPOCHS', 0)
-    assert done.returncode == 0 and 'stopped early' in done.stdout, done.stderr
-    assert [row['epoch'] for row in rows(only_run(flags), 'eval')] == [1, 2, 3]
+def test_two_processes_end_together(tiny):
+    run = in_processes(2, tiny(TRAIN__NUM_EPOCHS=5, TRAIN__EARLY_STOP=2, TRAIN__BASE_LR=1e-9, TRAIN__END_LR=1e-9))
+    assert 'stopped early' in (run / 'log.txt').read_text()
+    assert [row['epoch'] for row in metrics(run, 'eval')] == [1, 2, 3]
 
 
 @pytest.mark.parametrize('options, words', [({'KEEP_BEST': 0}, 'KEEP_BEST is 0'),

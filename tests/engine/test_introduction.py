@@ -10,7 +10,7 @@ from tests.engine.test_trainer import train
 def test_the_log_begins_with_the_model_the_data_the_rate_and_the_place(tiny):
     directory = train(tiny(TRAIN__MAX_STEPS=1, TRAIN__ACCUM_ITER=2, TRAIN__LINEAR_SCALED_LR=16, SEED=7))
     lines = [line[20:] for line in (directory / 'log.txt').read_text().splitlines()]
-    assert lines[:4] == ['mobileformer_26m, 2,181,374 parameters, 4.9 M MACs at 32 px, 2 classes; on 1 x cpu',
+    assert lines[:4] == ['mobilenet_v1_x0_25, 213,586 parameters, 0.8 M MACs at 32 px, 2 classes; on 1 x cpu',
                          'folder: 24 images to train, 10 to test; seed 7',
                          'total batch 8, learning rate 0.0005 at its peak', f'writes to {directory}']
     assert 'waiting ' in lines[4] and lines[4].endswith(' left')

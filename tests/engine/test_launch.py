@@ -1,4 +1,4 @@
-"""The two launchers as a user starts them. Two CPU processes talk over gloo."""
+"""The two launchers, as a user starts them and as a program calls them. Several CPU processes talk over gloo."""
 import json
 import multiprocessing
 import os
@@ -6,13 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from image_classification.engine import launch
 from image_classification.engine.processes import distributed
 from image_classification.errors import UserError
+from tests.engine.faults import free_ports
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGE = PROJECT / 'image_classification'
@@ -26,7 +25,7 @@ def start(script, *flags, launcher=(), cwd=PROJECT):
 
 @pytest.fixture
 def flags(colours, tmp_path):
-    return ['-cfg', 'mobileformer_26m', '-dataset', 'folder', '-data_path', colours, '-num_classes', 2, '-image_size', 32,
+    return ['-cfg', 'mobilenet_v1_x0_25', '-dataset', 'folder', '-data_path', colours, '-num_classes', 2, '-image_size', 32,
             '-batch_size', 4, '-num_workers', 0, '-epochs', 1, '-log_freq', 1, '-output', tmp_path / 'out',
             '-opts', 'EXPORT', 'False', 'TRAIN.COLOR_JITTER', '0', 'DATA.CROP_PCT', '1.0']
 
@@ -40,22 +39,12 @@ def rows(run, kind):
     return [row for row in map(json.loads, (run / 'metrics.jsonl').read_text().splitlines()) if row['kind'] == kind]
 
 
-def test_one_device_trains_and_prints_where_everything_is(flags):
-    done = start('main_single_gpu.py', *flags)
+def test_one_device_trains_and_prints_where_everything_is_also_from_inside_the_package(flags):
+    done = start('main_single_gpu.py', *flags, cwd=PACKAGE)        # beside modules with names of Python's own
     assert done.returncode == 0, done.stderr
     for word in ('top-1', 'checkpoint', 'log', 'classify', 'images/s'):
         assert word in done.stdout
     assert len(rows(only_run(flags), 'train')) == 6
-
-
-def test_a_user_error_is_one_line_without_traceback_and_exit_code_1(flags):
-    done = start('main_single_gpu.py', *flags, 'TRAIN.BASE_RL', '1')
-    assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith('error: ')
-    assert 'TRAIN.BASE_LR' in done.stderr and 'Traceback' not in done.stderr
-
-
-def test_the_launcher_runs_from_inside_the_package(flags):
-    assert start('main_single_gpu.py', '-h', cwd=PACKAGE).returncode == 0
 
 
 def test_two_processes_train_on_all_images_and_count_each_test_image_once(flags):
@@ -66,28 +55,20 @@ def test_two_processes_train_on_all_images_and_count_each_test_image_once(flags)
     assert done.stdout.count('top-1') == 2                         # the evaluation and the summary, by one process only
 
 
-def test_two_processes_give_the_same_weights_every_time(flags):
-    first = start('main_multi_gpu.py', '-ngpus', 2, *flags)
-    a = only_run(flags)
-    flags[flags.index('-output') + 1] = a.parent.with_name('again')
-    second = start('main_multi_gpu.py', '-ngpus', 2, *flags)
-    assert first.returncode == second.returncode == 0
-    a, b = load_file(a / 'last.safetensors'), load_file(only_run(flags) / 'last.safetensors')
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-
-
 def test_runs_under_paddles_own_launcher(flags, tmp_path):
-    launcher = ('-m', 'paddle.distributed.launch', '--nproc_per_node', '2', '--log_dir', str(tmp_path / 'logs'))
+    port, = free_ports(1)                                          # and the next one; without it, 6070
+    launcher = ('-m', 'paddle.distributed.launch', '--nproc_per_node', '2', '--start_port', str(port),
+                '--log_dir', str(tmp_path / 'logs'))
     done = start('main_multi_gpu.py', *flags, launcher=launcher)
     assert done.returncode == 0, done.stderr
     assert rows(only_run(flags), 'eval')[0]['images'] == 10
 
 
-def test_a_user_error_in_a_child_process_is_told_once_more_by_its_parent(flags):
-    flags[flags.index('-batch_size') + 1] = 100
-    done = start('main_multi_gpu.py', '-ngpus', 2, *flags)
-    assert done.returncode == 1 and '-batch_size 12 or less' in done.stderr and 'Traceback' not in done.stderr
+def test_a_user_error_is_one_line_and_exit_code_1(flags, capsys):
+    with pytest.raises(SystemExit) as caught:
+        launch.single([*map(str, flags), 'TRAIN.BASE_RL', '1'])
+    line, = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 1 and line.startswith('error: ') and 'TRAIN.BASE_LR' in line
 
 
 def test_one_process_needs_no_child_but_for_a_supervisor(flags, monkeypatch):
