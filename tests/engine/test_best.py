@@ -82,10 +82,10 @@ def test_after_a_resume_the_best_of_before_still_counts_and_a_damaged_one_does_n
     accuracies(60.0, 50.0)
     directory = train(tiny(KEEP_BEST=2))
     accuracies(55.0)
-    train(tiny(KEEP_BEST=2, TRAIN__NUM_EPOCHS=3, MODEL__RESUME='auto'))
+    train(tiny(KEEP_BEST=2, TRAIN__NUM_EPOCHS=3, RESUME='auto'))
     assert kept(directory, 2) == [(1, 60.0), (3, 55.0)]
     os.truncate(directory / 'best.safetensors', 1000)
-    train(tiny(KEEP_BEST=2, TRAIN__NUM_EPOCHS=4, MODEL__RESUME='auto'))
+    train(tiny(KEEP_BEST=2, TRAIN__NUM_EPOCHS=4, RESUME='auto'))
     assert kept(directory, 2) == [(3, 55.0), (4, 55.0)] and (directory / 'damaged-best.safetensors').exists()
 
 
@@ -102,9 +102,9 @@ def test_a_resumed_training_goes_on_counting_and_one_that_has_ended_stays_ended(
     directory = train(tiny(TRAIN__EARLY_STOP=3, TRAIN__NUM_EPOCHS=3))
     accuracies(50.0)
     for _ in (1, 2):
-        train(tiny(TRAIN__EARLY_STOP=3, TRAIN__NUM_EPOCHS=9, MODEL__RESUME='auto'))
+        train(tiny(TRAIN__EARLY_STOP=3, TRAIN__NUM_EPOCHS=9, RESUME='auto'))
         assert [row['epoch'] for row in metrics(directory, 'eval')] == [1, 2, 3, 4]
-    train(tiny(TRAIN__EARLY_STOP=4, TRAIN__NUM_EPOCHS=9, MODEL__RESUME='auto'))
+    train(tiny(TRAIN__EARLY_STOP=4, TRAIN__NUM_EPOCHS=9, RESUME='auto'))
     assert len(metrics(directory, 'eval')) == 5
 
 

@@ -115,7 +115,7 @@ def test_evaluation_by_batches_is_that_of_all_images(tiny):
 
 def test_three_processes_evaluate_as_one_does(tiny):
     weights = train(tiny(TRAIN__MAX_STEPS=3)) / 'last.safetensors'
-    options = {'EVAL': True, 'PER_CLASS': True, 'MODEL__PRETRAINED': str(weights), 'DATA__BATCH_SIZE_EVAL': 7}
+    options = {'EVAL': True, 'PER_CLASS': True, 'PRETRAINED': str(weights), 'DATA__BATCH_SIZE_EVAL': 7}
     one, three = train(tiny(**options)), in_processes(3, tiny(**options))
     assert (one / 'per_class.csv').read_bytes() == (three / 'per_class.csv').read_bytes()
     a, b = (metrics(directory, 'eval')[0] for directory in (one, three))
@@ -128,7 +128,7 @@ def test_two_processes_resumed_in_the_middle_of_an_epoch_are_bit_for_bit_those_t
     whole = in_processes(2, tiny(**options))
     after_2_of_3_steps = whole / 'early.safetensors'               # of another name, so that the run is another one
     after_2_of_3_steps.write_bytes((whole / 'last-3.safetensors').read_bytes())    # those behind it are of steps 3, 4 and 6
-    resumed = in_processes(2, tiny(**options, MODEL__RESUME=str(after_2_of_3_steps)))
+    resumed = in_processes(2, tiny(**options, RESUME=str(after_2_of_3_steps)))
     assert_same_file(whole / 'last.safetensors', resumed / 'last.safetensors')
     assert metrics(whole, 'train')[2:] == metrics(resumed, 'train') and len(metrics(resumed, 'train')) == 4
     assert metrics(whole, 'eval') == metrics(resumed, 'eval')
@@ -137,6 +137,6 @@ def test_two_processes_resumed_in_the_middle_of_an_epoch_are_bit_for_bit_those_t
 def test_two_processes_stopped_by_a_limit_of_steps_go_on_bit_for_bit(tiny):
     whole = in_processes(2, tiny(**EVERYTHING))
     stopped = in_processes(2, tiny(**EVERYTHING, TRAIN__MAX_STEPS=2))                 # of 3 in an epoch
-    resumed = in_processes(2, tiny(**EVERYTHING, MODEL__RESUME=str(stopped / 'last.safetensors')))
+    resumed = in_processes(2, tiny(**EVERYTHING, RESUME=str(stopped / 'last.safetensors')))
     assert resumed is None                                         # the same run goes on
     assert_same_file(whole / 'last.safetensors', stopped / 'last.safetensors')

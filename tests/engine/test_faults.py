@@ -42,7 +42,7 @@ def flip(path, place):
 # Killed
 
 def kill_and_resume(tiny, whole, tmp_path, kills, workers):
-    draw, cfg, step = random.Random(kills), tiny(**FULL, MODEL__RESUME='auto', DATA__NUM_WORKERS=workers), 0
+    draw, cfg, step = random.Random(kills), tiny(**FULL, RESUME='auto', DATA__NUM_WORKERS=workers), 0
     finished = 0
     for n in range(kills):
         # A run that was complete before the signal came starts from nothing: that all of them are is no test.
@@ -96,7 +96,7 @@ def test_there_is_a_complete_checkpoint_at_every_moment_of_saving(tiny, tmp_path
         monkeypatch.setattr(os, name, call)
     for name in ('link', 'replace'):
         spy(name)
-    train(tiny(TRAIN__MAX_STEPS=3, MODEL__RESUME='auto', EXPORT=False))
+    train(tiny(TRAIN__MAX_STEPS=3, RESUME='auto', EXPORT=False))
     assert len(moments) >= 6 and moments == sorted(moments) and {2, 3} == set(moments)
 
 
@@ -114,7 +114,7 @@ def test_a_flipped_byte_is_found_wherever_it_is(tiny, place):
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tiny, tmp_path, whole, damage):
     directory = train(tiny(**FULL, TRAIN__MAX_STEPS=4))
     damage(directory / 'last.safetensors')
-    train(tiny(**FULL, MODEL__RESUME='auto'))
+    train(tiny(**FULL, RESUME='auto'))
     log = (directory / 'log.txt').read_text()
     assert 'last-1.safetensors after 3 steps' in log
     if damage is not os.unlink:
@@ -126,7 +126,7 @@ def test_where_every_checkpoint_is_damaged_nothing_starts_over_silently(tiny):
     directory = train(tiny(**FULL, TRAIN__MAX_STEPS=4))
     for path in directory.glob('last*.safetensors'):
         flip(path, 0.9)
-    assert 'none of the 2 checkpoints can be read' in message(tiny(**FULL, MODEL__RESUME='auto'))
+    assert 'none of the 2 checkpoints can be read' in message(tiny(**FULL, RESUME='auto'))
     assert len(list(directory.parent.iterdir())) == 1
 
 
@@ -140,9 +140,9 @@ def test_as_many_checkpoints_stay_as_are_wanted(tiny):
 
 def test_a_directory_of_a_run_means_its_newest_checkpoint(tiny):
     directory = train(tiny(TRAIN__MAX_STEPS=2))
-    train(tiny(TRAIN__MAX_STEPS=3, MODEL__RESUME=str(directory)))
+    train(tiny(TRAIN__MAX_STEPS=3, RESUME=str(directory)))
     assert read_checkpoint(directory / 'last.safetensors').progress.step == 3
-    assert 'no checkpoint in' in message(tiny(MODEL__RESUME=str(directory.parent)))
+    assert 'no checkpoint in' in message(tiny(RESUME=str(directory.parent)))
 
 
 # No space
@@ -153,7 +153,7 @@ def test_a_full_disk_ends_the_run_with_a_message_and_leaves_the_last_good_checkp
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))   # as a disk with so much room
     try:
-        text = message(tiny(MODEL__RESUME='auto'))
+        text = message(tiny(RESUME='auto'))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert 'cannot write' in text and 'Free some space' in text
@@ -172,7 +172,7 @@ def test_a_log_that_cannot_be_written_is_one_message_too(tiny, tmp_path):
 
 @pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_the_step_at_hand_and_the_resumed_run_is_the_same(tiny, whole, tmp_path, number, code):
-    cfg = tiny(**{**FULL, 'SAVE_STEPS': 0}, MODEL__RESUME='auto')
+    cfg = tiny(**{**FULL, 'SAVE_STEPS': 0}, RESUME='auto')
     pid = begin(cfg, tmp_path / 'log')
     wait_for(lambda: 'step 2' in (tmp_path / 'log').read_text() if (tmp_path / 'log').exists() else False)
     assert end(pid, number) == code

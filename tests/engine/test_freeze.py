@@ -28,7 +28,7 @@ def begun(tiny_in, tmp_path_factory):
                                      {'MODEL__GRAD_CHECKPOINTING': True, 'MODEL__DROPPATH': 0.5},
                                      {'TRAIN__MODEL_EMA': True, 'TRAIN__ACCUM_ITER': 2, 'TRAIN__GRAD_CLIP': 1.0}])
 def test_with_the_backbone_frozen_the_classifier_alone_changes(tiny, begun, options):
-    directory = train(tiny(TRAIN__FREEZE=['backbone'], MODEL__PRETRAINED=str(begun), TRAIN__NUM_EPOCHS=1, **options))
+    directory = train(tiny(TRAIN__FREEZE=['backbone'], PRETRAINED=str(begun), TRAIN__NUM_EPOCHS=1, **options))
     assert changed(begun, directory / 'last.safetensors') == set(HEAD)
     before = load_file(begun)
     ema = {name[4:]: value for name, value in load_file(directory / 'last.safetensors').items() if name.startswith('ema.')}
@@ -38,7 +38,7 @@ def test_with_the_backbone_frozen_the_classifier_alone_changes(tiny, begun, opti
 
 
 def test_a_prefix_freezes_its_layers_and_no_others(tiny, begun):
-    directory = train(tiny(TRAIN__FREEZE=['conv_stem', 'blocks.0'], MODEL__PRETRAINED=str(begun), TRAIN__NUM_EPOCHS=1))
+    directory = train(tiny(TRAIN__FREEZE=['conv_stem', 'blocks.0'], PRETRAINED=str(begun), TRAIN__NUM_EPOCHS=1))
     names = changed(begun, directory / 'last.safetensors')
     assert not [name for name in names if name.startswith(('model.conv_stem.', 'model.blocks.0.'))]
     assert 'model.bn1._mean' in names and len(names) > 100
@@ -62,21 +62,21 @@ def test_a_name_ends_at_a_dot():
 
 
 def test_after_freeze_epochs_everything_learns_and_a_resumed_run_is_the_same(tiny, begun):
-    options = {'TRAIN__FREEZE': ['backbone'], 'TRAIN__FREEZE_EPOCHS': 1, 'MODEL__PRETRAINED': str(begun),
+    options = {'TRAIN__FREEZE': ['backbone'], 'TRAIN__FREEZE_EPOCHS': 1, 'PRETRAINED': str(begun),
                'TRAIN__MODEL_EMA': True}
     whole = train(tiny(**options))
     assert changed(begun, whole / 'last-1.safetensors') == set(HEAD)   # after the first epoch
     assert len(changed(begun, whole / 'last.safetensors')) > 100
     for steps in (2, 8):                                           # in the frozen epoch, and in the other one
         stopped = train(tiny(**options, TRAIN__MAX_STEPS=steps))
-        train(tiny(**options, MODEL__RESUME=str(stopped)))
+        train(tiny(**options, RESUME=str(stopped)))
         assert_same_file(whole / 'last.safetensors', stopped / 'last.safetensors')
         assert metrics(whole, 'train') == metrics(stopped, 'train')
 
 
 @pytest.mark.parametrize('epochs', [0, 1])
 def test_two_processes_freeze_alike(tiny, begun, epochs):
-    run = in_processes(2, tiny(TRAIN__FREEZE=['backbone'], TRAIN__FREEZE_EPOCHS=epochs, MODEL__PRETRAINED=str(begun)))
+    run = in_processes(2, tiny(TRAIN__FREEZE=['backbone'], TRAIN__FREEZE_EPOCHS=epochs, PRETRAINED=str(begun)))
     names = changed(begun, run / 'last.safetensors')
     assert names == set(HEAD) if not epochs else len(names) > 100
     assert changed(begun, run / 'last-1.safetensors') == set(HEAD)

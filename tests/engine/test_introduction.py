@@ -25,10 +25,10 @@ def test_the_log_begins_with_what_the_launcher_says(tiny):
 
 def test_a_resumed_run_says_what_has_changed_and_keeps_both_configurations(tiny):
     directory = train(tiny(TRAIN__MAX_STEPS=1))
-    train(tiny(TRAIN__MAX_STEPS=2, TRAIN__BASE_LR=0.5, MODEL__RESUME='auto'))
+    train(tiny(TRAIN__MAX_STEPS=2, TRAIN__BASE_LR=0.5, RESUME='auto'))
     log = (directory / 'log.txt').read_text()
     assert 'changed since the checkpoint: TRAIN.MAX_STEPS 1 -> 2, TRAIN.BASE_LR 0.001 -> 0.5' in log
     rates = [ic.get_config(directory / name).TRAIN.BASE_LR for name in ('config.yaml', 'config-2.yaml')]
     assert rates == [0.001, 0.5]
-    train(tiny(TRAIN__MAX_STEPS=2, TRAIN__BASE_LR=0.5, MODEL__RESUME='auto'))
+    train(tiny(TRAIN__MAX_STEPS=2, TRAIN__BASE_LR=0.5, RESUME='auto'))
     assert not (directory / 'config-3.yaml').exists()

@@ -44,7 +44,7 @@ def test_a_resumed_run_is_bit_for_bit_the_one_that_was_not_stopped(tiny, weights
         options = {**options, 'TRAIN__DISTILL__TEACHER': 'mobilenet_v1_x0_25', 'TRAIN__DISTILL__WEIGHTS': str(weights)}
     options = {**options, 'TRAIN__MIXUP_ALPHA': 0.5}
     whole = train(tiny(**options, SAVE=str(weights.parent / 'whole')))
-    parts = [tiny(**options, SAVE=str(weights.parent / 'parts'), TRAIN__MAX_STEPS=steps, MODEL__RESUME='auto')
+    parts = [tiny(**options, SAVE=str(weights.parent / 'parts'), TRAIN__MAX_STEPS=steps, RESUME='auto')
              for steps in (5, 0)]
     stopped = [train(cfg) for cfg in parts][-1]
     a, b = (load_file(directory / 'last.safetensors') for directory in (whole, stopped))

@@ -47,7 +47,7 @@ def test_evaluation_writes_the_table_and_it_agrees_with_the_accuracy(tiny):
     train_or_evaluate(cfg, Group())
     directory, = Path(cfg.SAVE).iterdir()
     assert (directory / 'curves.png').is_file()
-    cfg = tiny(EVAL=True, PER_CLASS=True, MODEL__PRETRAINED=str(directory / 'best.safetensors'))
+    cfg = tiny(EVAL=True, PER_CLASS=True, PRETRAINED=str(directory / 'best.safetensors'))
     metrics = train_or_evaluate(cfg, Group())
     evaluated, = [path for path in directory.parent.iterdir() if path.name.startswith('eval')]
     rows = list(csv.DictReader(open(evaluated / 'per_class.csv', encoding='utf-8')))

@@ -64,7 +64,7 @@ def test_runs_of_the_same_second_get_directories_of_their_own(tmp_path, monkeypa
 
 
 def test_auto_means_the_newest_run_of_this_model(tmp_path):
-    cfg = ic.get_config('mobileformer_52m', {'SAVE': str(tmp_path), 'MODEL.RESUME': 'auto'})
+    cfg = ic.get_config('mobileformer_52m', {'SAVE': str(tmp_path), 'RESUME': 'auto'})
     other = tmp_path / 'train-mobileformer_26m-20240101-000000'
     other.mkdir()
     (other / 'last.safetensors').write_bytes(b'')

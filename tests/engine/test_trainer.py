@@ -65,7 +65,7 @@ def test_it_learns(tiny):
 def test_a_resumed_run_is_bit_for_bit_the_one_that_was_not_stopped(tiny, options):
     whole = train(tiny(**options))
     stopped = train(tiny(**options, TRAIN__MAX_STEPS=2))           # in the middle of the first epoch
-    assert train(tiny(**options, MODEL__RESUME='auto')) is None    # goes on in its own directory
+    assert train(tiny(**options, RESUME='auto')) is None    # goes on in its own directory
     assert_same_file(whole / 'last.safetensors', stopped / 'last.safetensors')
     assert metrics(whole, 'train') == metrics(stopped, 'train')
     assert metrics(whole, 'eval')[-1] == metrics(stopped, 'eval')[-1]
@@ -80,17 +80,17 @@ def test_resuming_from_an_earlier_checkpoint_leaves_the_later_part_alone(tiny):
     first = train(tiny())
     before = (first / 'last.safetensors').read_bytes()
     (first / 'best.safetensors').rename(first / 'early.safetensors')
-    second = train(tiny(TRAIN__NUM_EPOCHS=3, MODEL__RESUME=str(first / 'early.safetensors')))
+    second = train(tiny(TRAIN__NUM_EPOCHS=3, RESUME=str(first / 'early.safetensors')))
     assert second is not None and (first / 'last.safetensors').read_bytes() == before
 
 
 def test_auto_without_a_run_starts_one(tiny):
-    assert train(tiny(MODEL__RESUME='auto', TRAIN__MAX_STEPS=1)) is not None
+    assert train(tiny(RESUME='auto', TRAIN__MAX_STEPS=1)) is not None
 
 
 def test_another_batch_size_goes_on_at_the_start_of_the_epoch(tiny):
     directory = train(tiny(TRAIN__MAX_STEPS=3))
-    train(tiny(MODEL__RESUME='auto', DATA__BATCH_SIZE=8))
+    train(tiny(RESUME='auto', DATA__BATCH_SIZE=8))
     assert 'goes on at the start of epoch 1' in (directory / 'log.txt').read_text()
 
 
@@ -116,7 +116,7 @@ def test_the_checkpoint_of_an_averaged_training_gives_the_average(tiny):
 def test_eval_repeats_the_accuracy_of_the_training(tiny):
     directory = train(tiny(TRAIN__MODEL_EMA=True))
     best = max(row['top1'] for row in metrics(directory, 'eval'))
-    for key in ('MODEL__RESUME', 'MODEL__PRETRAINED'):
+    for key in ('RESUME', 'PRETRAINED'):
         assert train_or_evaluate(tiny(EVAL=True, **{key: str(directory / 'best.safetensors')}), Group())['top1'] == best
 
 
@@ -160,9 +160,9 @@ def test_unreadable_training_images_are_named_in_the_log(tiny, colours, tmp_path
 @pytest.mark.parametrize('overrides, words', [
     ({'DATA__BATCH_SIZE': 100}, 'batch_size 24 or less'), ({'TRAIN__ACCUM_ITER': 7}, 'ACCUM_ITER is 7'),
     ({'EVAL': True}, '-pretrained'),
-    ({'MODEL__RESUME': 'nowhere.safetensors'}, 'no checkpoint at nowhere'), ({'DATA__DATA_PATH': '/nowhere'}, '/nowhere'),
+    ({'RESUME': 'nowhere.safetensors'}, 'no checkpoint at nowhere'), ({'DATA__DATA_PATH': '/nowhere'}, '/nowhere'),
     ({'MODEL__NUM_CLASSES': 3}, '-num_classes 2'), ({'SAVE_FREQ': 0}, 'SAVE_FREQ is 0'), ({'AMP_DTYPE': 'half'}, 'AMP_DTYPE'),
-    ({'MODEL__PRETRAINED': 'nowhere.pdparams'}, 'no weights at nowhere')])
+    ({'PRETRAINED': 'nowhere.pdparams'}, 'no weights at nowhere')])
 def test_bad_input_gets_one_clear_message_and_leaves_no_run(tiny, overrides, words):
     cfg = tiny(**overrides)
     assert words in message(cfg)
@@ -172,13 +172,13 @@ def test_bad_input_gets_one_clear_message_and_leaves_no_run(tiny, overrides, wor
 def test_a_checkpoint_of_another_model_is_refused(tiny):
     directory = train(tiny(TRAIN__MAX_STEPS=1))
     last = str(directory / 'last.safetensors')
-    assert 'MODEL.WIDTH' in message(tiny(MODEL__RESUME=last, MODEL__WIDTH=0.5))
-    assert 'OPTIMIZER' in message(tiny(MODEL__RESUME=last, TRAIN__OPTIMIZER__NAME='SGD'))
+    assert 'MODEL.WIDTH' in message(tiny(RESUME=last, MODEL__WIDTH=0.5))
+    assert 'OPTIMIZER' in message(tiny(RESUME=last, TRAIN__OPTIMIZER__NAME='SGD'))
 
 
 def test_a_training_that_is_complete_says_so(tiny):
     directory = train(tiny(TRAIN__NUM_EPOCHS=1))
-    assert 'epochs behind it' in message(tiny(TRAIN__NUM_EPOCHS=1, MODEL__RESUME=str(directory / 'best.safetensors')))
+    assert 'epochs behind it' in message(tiny(TRAIN__NUM_EPOCHS=1, RESUME=str(directory / 'best.safetensors')))
 
 
 def test_a_run_never_writes_into_the_directory_of_another(tiny):
@@ -192,8 +192,8 @@ def test_an_output_that_is_a_file_is_refused(tiny, tmp_path):
 
 def test_a_limit_of_steps_holds_for_the_resumed_run_too(tiny):
     directory = train(tiny(TRAIN__MAX_STEPS=2))
-    train(tiny(TRAIN__MAX_STEPS=2, MODEL__RESUME='auto'))
-    train(tiny(TRAIN__MAX_STEPS=3, MODEL__RESUME='auto'))
+    train(tiny(TRAIN__MAX_STEPS=2, RESUME='auto'))
+    train(tiny(TRAIN__MAX_STEPS=3, RESUME='auto'))
     assert [row['step'] for row in metrics(directory, 'train')] == [2, 3]
 
 

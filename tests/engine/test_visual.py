@@ -25,7 +25,7 @@ def scalars(directory):
 def test_tensorboard_gets_what_the_metrics_have_and_a_resumed_run_goes_on_there(tiny):
     options = {'VISUAL': 'tensorboard', 'TRAIN__NUM_EPOCHS': 1}
     directory = train(tiny(**options, TRAIN__MAX_STEPS=3))
-    train(tiny(**options, MODEL__RESUME='auto'))
+    train(tiny(**options, RESUME='auto'))
     found = scalars(directory)
     assert set(found) == {'train/loss', 'train/lr', 'train/images_per_second', 'train/waiting', 'eval/loss', 'eval/top1',
                           'eval/top5'}
