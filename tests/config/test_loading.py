@@ -1,5 +1,7 @@
 """Names and files of configurations: how they are found, merged and checked."""
 import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -143,3 +145,10 @@ def test_a_line_of_every_yaml_says_how_it_differs():
     long = [path.name for path in [*CONFIGS.rglob('*.yaml'), *Path(ic.__file__).parent.rglob('*.yaml')]
             if len(path.read_text().splitlines()) > 25]
     assert not long, long
+
+
+def test_reading_a_configuration_imports_neither_paddle_nor_the_code_for_downloads():
+    program = ('import sys; from image_classification.config import get_config; get_config("mobileformer_26m.yaml"); '
+               'print(*(name for name in sys.modules if name in ("paddle", "image_classification.download")))')
+    result = subprocess.run([sys.executable, '-c', program], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ''
