@@ -2,6 +2,16 @@
 
 `get_dataset` gives samples that are ready for the network, `get_dataloader` batches of them, `Mixup` mixes a batch, and
 `Preprocess` is the evaluation transform on its own, for prediction and export.
+
+The way of a training image, each step a call with what it needs:
+
+    sampler      the indices of a batch, the copy of each image, the side in pixels
+    base         ImageDataset.pixels(index, epoch, copy, size) makes one sample, by the next four steps
+    files        open(index): the header of a file is read (images, opencv), or the image is there already (arrays)
+    augment      box(whole size, generator): a random part
+    images       part(box, size): that part is decoded, at a half, a quarter or an eighth where that is enough (or opencv)
+    augment      transform(part, generator, size): resized, mirrored, a policy, 8-bit pixels; and the holes to erase
+    loader       worker processes stack the samples of a batch; the loader normalizes and erases it
 """
 from image_classification.datasets import arrays, files, opencv
 from image_classification.datasets.loader import get_dataloader

@@ -15,9 +15,9 @@ from image_classification.errors import UserError
 class ImageDataset(paddle.io.Dataset):
     """dataset[index] -> (image (C, H, W) float32, normalized; label int64).
 
-    With `is_train`, a random part of an image is transformed at random, drawn from (SEED, epoch, index, copy): the same in every
-    process. A kind of data set defines `image(index)` and `path(index)`; it overrides `open(index)` where it reads a part of an
-    image faster than the whole.
+    With `is_train`, a random part of an image is transformed at random, drawn from (SEED, epoch, index, copy): the same in
+    every process. A kind of data set defines `image(index)` and `path(index)`; it overrides `open(index)` where it reads a part
+    of an image faster than the whole.
 
     Args:
         source: what errors call the data set.

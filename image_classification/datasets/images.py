@@ -100,7 +100,7 @@ class PlainJpeg:
         """PIL image of what is in `box` (left, top, right, bottom); closes the file.
 
         It is decoded at 1/2, 1/4 or 1/8 of its width and height where so at least `size` pixels are left on each side: libjpeg
-        does that in less time than the whole takes, and shrinks well. The box is rounded to pixels of that image.
+        does so in less time than it decodes the whole, and shrinks well. The box is rounded to the pixels of that image.
         """
         shrink = reduction(box, size)
         with _named_errors(self.file), self.image as image:

@@ -1,8 +1,8 @@
-"""Parts of JPEG files for training by OpenCV, which resizes several times as fast as Pillow: DATA.BACKEND opencv.
+"""DATA.BACKEND opencv: OpenCV decodes and resizes parts of JPEG files for training, several times as fast as Pillow resizes.
 
-Both decode by libjpeg-turbo, to the same numbers. Where Pillow smooths by as much as it shrinks, OpenCV takes the nearest 2 x 2
-(bilinear), 4 x 4 (bicubic) or 8 x 8 pixels (lanczos). The decoder has halved the part as often as it could; where more than a
-half is left to do nevertheless, areas are averaged.
+Both decode by libjpeg-turbo, to the same numbers. They resize differently: the more Pillow shrinks, the more it averages;
+OpenCV always takes the nearest 2 x 2 (bilinear), 4 x 4 (bicubic) or 8 x 8 (lanczos). The decoder halves the part as often as it
+can; where it must still shrink to less than a half, OpenCV averages areas.
 """
 import io
 
@@ -30,7 +30,7 @@ def package():
 
 
 def open_to_crop(file, channels, interpolation):
-    """The `OpenCVJpeg` of an ordinary JPEG file in RGB. `images.open_to_crop` opens the others, and reports the unreadable ones."""
+    """The `OpenCVJpeg` of an ordinary JPEG file in RGB. `images.open_to_crop` opens the others, and reports unreadable ones."""
     if channels == 3 and interpolation in _FILTERS:
         try:
             with open(file, 'rb') as stream:
@@ -75,8 +75,8 @@ def look_up(pixels, tables):
 
 
 def _size(data):
-    """(width, height) of the bytes of an ordinary JPEG file in RGB, in a twentieth of the time that Pillow needs to tell; None
-    where there is EXIF data or anything out of the ordinary, down to IndexError."""
+    """(width, height) of an ordinary JPEG file in RGB, given its bytes, in a twentieth of Pillow's time. None where there is
+    EXIF data or anything else out of the ordinary; IndexError where the header is cut off."""
     place = 2
     while data[place] == 0xff and data[place + 1] in _HARMLESS:
         place += 2 + int.from_bytes(data[place + 2:place + 4], 'big')

@@ -112,8 +112,8 @@ def write_pictures(root):
 def digest(root, is_train=True, channels=3, rank=0, world_size=1, **keys):
     """A hash of the first batches of two epochs, images and labels, and of the names of the damaged files."""
     cfg = get_config(None, {
-        'DATA.DATASET': 'folder', 'DATA.DATA_PATH': str(root), 'DATA.IMAGE_SIZE': 32, 'DATA.CROP_PCT': 0.875, 'DATA.BATCH_SIZE': 8,
-        'DATA.NUM_WORKERS': 0, 'MODEL.NUM_CLASSES': 2, 'TRAIN.COLOR_JITTER': 0.0, **keys})
+        'DATA.DATASET': 'folder', 'DATA.DATA_PATH': str(root), 'DATA.IMAGE_SIZE': 32, 'DATA.CROP_PCT': 0.875,
+        'DATA.BATCH_SIZE': 8, 'DATA.NUM_WORKERS': 0, 'MODEL.NUM_CLASSES': 2, 'TRAIN.COLOR_JITTER': 0.0, **keys})
     loader = get_dataloader(cfg, get_dataset(cfg, is_train, channels), is_train, rank, world_size)
     found = hashlib.sha256()
     for epoch in range(2):
