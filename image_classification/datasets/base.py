@@ -67,10 +67,13 @@ class ImageDataset(paddle.io.Dataset):
             return to_pixels(self.preprocess.crop(self.image(index))), [], self.labels[index]
         rng = np.random.default_rng([self.seed, epoch, index] + [copy] * (copy > 0))
         size = size or self.transform.size
-        whole = self.open(index)
-        part = whole.part(self.transform.box(whole.size, rng), size)
-        pixels, holes = self.transform(part, rng, size)
+        pixels, holes = self.transform(self._random_part(index, rng, size), rng, size)
         return pixels, holes, self.labels[index]
+
+    def _random_part(self, index, rng, size):
+        # Apart from the above, so that the whole image's memory is free again when the part is transformed.
+        whole = self.open(index)
+        return whole.part(self.transform.box(whole.size, rng), size)
 
     def open(self, index):
         """The image to take a part of: an object with `size`, (width, height), and `part(box, size)`, which gives the part as a

@@ -255,6 +255,7 @@ def test_images_of_different_shapes_are_an_error(load, within, workers):
 @pytest.mark.parametrize('shared', [True, False])
 def test_a_killed_worker_is_an_error_and_does_not_hang(load, within, monkeypatch, shared):
     monkeypatch.setattr(loader, '_has_shared_memory', lambda size: shared)
+    monkeypatch.setattr('paddle.io.dataloader.dataloader_iter.MP_STATUS_CHECK_INTERVAL', 0.5, raising=False)    # not 5 s
     # Paddle's signal handler raises its SystemError wherever the main process is at that moment, so maybe in this test.
     with within(60), pytest.raises((UserError, SystemError), match='(?i)killed'):
         labels(load(Numbers(64, deadly=[40]), False, 'DATA.NUM_WORKERS', 2))

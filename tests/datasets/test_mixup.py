@@ -165,8 +165,8 @@ def test_only_the_mode_batch_has_one_share_for_all_images(mode, equal):
 @pytest.mark.parametrize('mode', ['pair', 'elem'])
 def test_each_image_of_a_mode_is_mixed_with_the_asked_probability(mode):
     own = batch()[0]
-    mixed = np.mean([(mix(seed, mixup_alpha=1.0, prob=0.4, mode=mode)[0] != own).any((1, 2, 3)) for seed in range(400)])
-    assert abs(mixed - 0.4) < 0.06
+    mixed = np.mean([(mix(seed, mixup_alpha=1.0, prob=0.4, mode=mode)[0] != own).any((1, 2, 3)) for seed in range(200)])
+    assert abs(mixed - 0.4) < 0.08
 
 
 def test_minmax_bounds_the_sides_of_every_rectangle():

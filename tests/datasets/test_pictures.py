@@ -1,7 +1,6 @@
 """What the names of pictures on a command line mean."""
 import io
 import os
-import subprocess
 import sys
 import threading
 
@@ -109,18 +108,14 @@ def test_a_pipe_is_a_list_that_comes_once(tmp_path):
     writer.join()
 
 
-def test_each_line_of_standard_input_is_given_when_it_comes():
-    code = '''
-import sys
-from image_classification.datasets.pictures import find_pictures
-for name in find_pictures(['-'], are_lists=True):
-    print(name, flush=True)
-'''
-    with subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def test_each_line_of_standard_input_is_given_when_it_comes(monkeypatch, within):
+    source, sink = os.pipe()
+    with open(source) as stdin, open(sink, 'w') as lines, within(20):
+        monkeypatch.setattr(sys, 'stdin', stdin)
+        found = iter(find_pictures(['-'], are_lists=True))
         for name in ('a.jpg', 'b.jpg'):
-            process.stdin.write(f'{name}\n')
-            process.stdin.flush()
-            assert process.stdout.readline() == f'{name}\n'
+            print(name, file=lines, flush=True)
+            assert next(found) == name
 
 
 def test_standard_input_can_be_read_once():
