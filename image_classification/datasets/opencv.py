@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from image_classification.datasets import images
-from image_classification.errors import UserError
+from image_classification.errors import missing_package
 
 _FILTERS = {'nearest': 'INTER_NEAREST', 'bilinear': 'INTER_LINEAR', 'bicubic': 'INTER_CUBIC', 'lanczos': 'INTER_LANCZOS4'}
 # Of a JPEG file, the segments that may stand in front of its size, and those that tell it.
@@ -23,8 +23,7 @@ def package():
     try:
         import cv2
     except ImportError:
-        raise UserError("DATA.BACKEND is opencv, but the package is not installed; pip install -e '.[opencv]', or set it to "
-                        'pillow') from None
+        raise missing_package('DATA.BACKEND is opencv (another is pillow), but the package cv2', 'opencv') from None
     cv2.setNumThreads(0)                   # each process that loads images has a core to itself
     return cv2
 

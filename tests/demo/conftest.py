@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.deploy.conftest import checkpoint, exported, network, pictures, trained  # noqa: F401  (fixtures)
-from tests.tools.conftest import TOOLS
+from tests.tools.conftest import TOOLS, checkpoint, exported, network, pictures, run_tool, trained  # noqa: F401  (fixtures)
 
 SWITCHES = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
             '--disable-background-networking', '--disable-component-update', '--disable-dev-shm-usage',
@@ -113,7 +112,7 @@ class Page:
 
 @pytest.fixture(scope='session')
 def page(trained, checkpoint, exported, tmp_path_factory):  # noqa: F811
-    page = Page([trained, checkpoint, exported[0]], tmp_path_factory.mktemp('page'))
+    page = Page([trained, checkpoint, exported[1]], tmp_path_factory.mktemp('page'))
     yield page
     page.process.kill()
     page.process.wait()

@@ -1,4 +1,6 @@
-"""The page as a visitor sees it, in Chromium without a window. SCREENSHOTS=DIRECTORY keeps what it looked like."""
+"""The page as a visitor sees it, in Chromium without a window. SCREENSHOTS=DIRECTORY keeps what it looked like.
+
+All of it: python -m pytest -m 'slow or not slow' tests/demo/test_page.py"""
 import base64
 import json
 import re
@@ -115,12 +117,14 @@ def test_a_clicked_class_gets_its_heat_map(screen):
     assert screen.all('#left_heat img')[0].get_attribute('src') != first
 
 
+@pytest.mark.slow
 def test_a_picture_is_pasted(screen):
     screen.copy(picture(0))
     screen.click('#picture button[aria-label="Paste from clipboard"]')
     assert screen.bars('left')[0][0] == 'red, warm'
 
 
+@pytest.mark.slow
 def test_the_camera_takes_a_picture(screen):
     screen.click('#picture button[aria-label="Capture from camera"]')
     screen.click('#picture .wrap')
@@ -130,6 +134,7 @@ def test_the_camera_takes_a_picture(screen):
     screen.keep('camera')
 
 
+@pytest.mark.slow
 def test_what_is_no_picture_is_refused_with_a_reason_and_the_page_goes_on(screen, tmp_path):
     (tmp_path / 'text.png').write_text('no picture')
     screen.send(tmp_path / 'text.png')
@@ -139,6 +144,7 @@ def test_what_is_no_picture_is_refused_with_a_reason_and_the_page_goes_on(screen
     assert screen.bars('left')[0][0] == 'bläu'
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_removed_takes_its_answer_with_it(screen):
     screen.drop(picture(0))
     screen.heat('left', 'red, warm')

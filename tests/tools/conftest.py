@@ -1,27 +1,47 @@
+import contextlib
 import importlib
-import subprocess
+import io
+import os
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import paddle
 import pytest
 
-from tests.deploy.conftest import checkpoint, network, pictures  # noqa: F401
+import image_classification as ic
+from image_classification.checkpoint import Progress
+from image_classification.engine.checkpoint import save_checkpoint
+from tests.deploy.conftest import CLASSES, SIZE, NoAverage, pictures, trained  # noqa: F401
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-
-
-@pytest.fixture(scope='session')
-def run_tool():
-    """run_tool('predict.py', *arguments, cwd=..., timeout=seconds, stdin=file): the finished process; its output is text."""
-    def run(name, *arguments, cwd=None, timeout=120, stdin=None):
-        command = [sys.executable, str(TOOLS / name), *map(str, arguments)]
-        return subprocess.run(command, cwd=cwd, capture_output=True, encoding='utf-8', timeout=timeout, stdin=stdin)
-    return run
 
 
 def load_tool(name):
     """The module tools/<name>.py."""
     return importlib.import_module(name)
+
+
+@pytest.fixture(scope='session')
+def run_tool():
+    """run_tool('predict.py', *arguments, cwd=..., stdin=bytes): what a process with this command would end as, its output as
+    text; it runs in this process."""
+    def run(name, *arguments, cwd=None, stdin=b''):
+        arguments, code = list(map(str, arguments)), 0
+        out, err = (io.TextIOWrapper(io.BytesIO(), 'utf-8', 'surrogateescape', write_through=True) for _ in range(2))
+        given, place = sys.stdin, os.getcwd()
+        try:
+            sys.stdin = io.TextIOWrapper(io.BytesIO(stdin))
+            os.chdir(cwd or place)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                load_tool(name.removesuffix('.py')).main(arguments)
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            sys.stdin = given
+            os.chdir(place)
+        return CompletedProcess([name, *arguments], code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+    return run
 
 
 @pytest.fixture
@@ -37,8 +57,36 @@ def call_tool(capfdbinary):
     return run
 
 
+def save(network, path):
+    """The checkpoint of a training that has just begun."""
+    optimizer = paddle.optimizer.SGD(parameters=network.parameters())
+    save_checkpoint(path, network.config, CLASSES, Progress(epoch=1), network, NoAverage(), optimizer,
+                    paddle.amp.GradScaler(enable=False))
+    return path
+
+
+def settled(name):
+    """A network of 5 classes whose running statistics fit its weights; otherwise it would magnify rounding."""
+    paddle.seed(0)
+    model = ic.create_model(ic.get_config(name, {'MODEL.NUM_CLASSES': len(CLASSES), 'DATA.IMAGE_SIZE': SIZE}))
+    with paddle.no_grad():
+        for _ in range(30):
+            model(paddle.randn([8, 3, SIZE, SIZE]))
+    return model
+
+
 @pytest.fixture(scope='session')
-def exported(run_tool, checkpoint):  # noqa: F811
+def network():
+    return settled('mobilenet_v3_small_x0_5')
+
+
+@pytest.fixture(scope='session')
+def checkpoint(network, tmp_path_factory):
+    return save(network, tmp_path_factory.mktemp('run') / 'best.safetensors')
+
+
+@pytest.fixture(scope='session')
+def exported(run_tool, checkpoint):
     """(finished process of an export with default arguments, the directory that it wrote)"""
     done = run_tool('export.py', checkpoint)
     assert done.returncode == 0, done.stderr

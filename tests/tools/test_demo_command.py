@@ -3,11 +3,10 @@ import sys
 import pytest
 
 from tests.demo.conftest import Page, picture
-from tests.deploy.conftest import trained  # noqa: F401  (fixture)
 from tests.tools.conftest import load_tool
 
 
-def test_it_serves_until_sigterm_and_then_leaves_nothing(trained, tmp_path):  # noqa: F811
+def test_it_serves_until_sigterm_and_then_leaves_nothing(trained, tmp_path):
     page = Page([trained], tmp_path)
     assert page.upload(picture())[0] == 200 and len(list(page.folder.iterdir())) == 1
     assert page.stop() == (0, 'stopped\n') and page.errors() == ''
@@ -18,13 +17,13 @@ def test_it_serves_until_sigterm_and_then_leaves_nothing(trained, tmp_path):  # 
     (['nothing'], 'nothing is no file, no directory and no model'), (['trained', '--port', 99999], 'port 99999'),
     (['trained', '--max-pixels', 0], 'max_pixels is 0'), (['trained', '--keep-minutes', 0], 'keep-minutes is 0'),
     (['trained', '--max-store-mb', -1], 'max-store-mb is -1')])
-def test_bad_flags_get_one_line(call_tool, trained, arguments, words):  # noqa: F811
+def test_bad_flags_get_one_line(call_tool, trained, arguments, words):
     arguments = [trained if argument == 'trained' else argument for argument in arguments]
     code, out, err = call_tool(load_tool('demo'), *arguments)
     assert (code, out) == (1, '') and words in err and len(err.splitlines()) == 1
 
 
-def test_without_the_extra_it_says_how_to_install_it(call_tool, monkeypatch, trained):  # noqa: F811
+def test_without_the_extra_it_says_how_to_install_it(call_tool, monkeypatch, trained):
     monkeypatch.setitem(sys.modules, 'gradio', None)
     for module in ('page', 'private_gradio'):
         monkeypatch.delitem(sys.modules, f'image_classification.demo.{module}', raising=False)

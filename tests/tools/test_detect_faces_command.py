@@ -50,7 +50,7 @@ def recorded(name):
     return np.load(DATA / f'blazeface_front_real_{name}.npz')['detections'] * ([128] * 16 + [1])
 
 
-def test_json_has_the_recorded_faces_run_as_a_program(run_tool, weights, photos, tmp_path):
+def test_json_has_the_recorded_faces(run_tool, weights, photos, tmp_path):
     done = run_tool('detect_faces.py', 'photos', '--weights', weights, '--output', 'found', '--format', 'json', cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, '')
     one, three, none = json.loads(done.stdout)

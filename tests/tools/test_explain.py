@@ -10,8 +10,7 @@ import image_classification as ic
 from image_classification.explain import explain_class
 from image_classification.explain.inputs import preprocess_of, seen_box
 from image_classification.weights import write_safetensors
-from tests.deploy.conftest import trained  # noqa: F401
-from tests.tools.conftest import load_tool
+from tests.tools.conftest import load_tool, save, settled
 
 
 @pytest.fixture(scope='module')
@@ -28,9 +27,15 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_every_picture_gets_its_heat_and_attention_as_a_program(checkpoint, pictures, run_tool, tmp_path):
+@pytest.fixture(scope='module')
+def attentive(tmp_path_factory):
+    """The checkpoint of a network with attention."""
+    return save(settled('mobileformer_26m'), tmp_path_factory.mktemp('attentive') / 'best.safetensors')
+
+
+def test_every_picture_gets_its_heat_and_attention(attentive, pictures, run_tool, tmp_path):
     files = [pictures / 'picture 3.png', pictures / 'picture 4.png']
-    done = run_tool('explain.py', checkpoint, *files, '--attention', '--layer', 'blocks.7', cwd=tmp_path)
+    done = run_tool('explain.py', attentive, *files, '--attention', '--layer', 'blocks.7', cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, '')
     sheets = ['cam', 'map-to-tokens', 'tokens-to-map', 'tokens']
     assert names(tmp_path / 'explained') == [f'picture {i}-{sheet}.png' for i in (3, 4) for sheet in sheets]
@@ -82,10 +87,10 @@ def test_what_cannot_be_done_gets_one_line(call, trained, colours, tmp_path, mon
     assert (code, out) == (1, '') and words in err and len(err.splitlines()) == 1
 
 
-def test_a_pixel_that_the_network_does_not_see_is_said(call, checkpoint, pictures, tmp_path):
-    code, out, err = call(checkpoint, pictures / 'picture 3.png', '--attention', '--pixel', '0,20', '--output', tmp_path)
+def test_a_pixel_that_the_network_does_not_see_is_said(call, attentive, pictures, tmp_path):
+    code, out, err = call(attentive, pictures / 'picture 3.png', '--attention', '--pixel', '0,20', '--output', tmp_path)
     assert code == 1 and '--pixel is 0,20; the network sees x from 11 to 48 and y from 3 to 39' in err
-    assert call(checkpoint, pictures / 'picture 3.png', '--attention', '--pixel', '11,3', '--output', tmp_path)[0] == 0
+    assert call(attentive, pictures / 'picture 3.png', '--attention', '--pixel', '11,3', '--output', tmp_path)[0] == 0
 
 
 def test_an_export_is_refused_with_what_to_take_instead(call, pictures, tmp_path):

@@ -1,4 +1,3 @@
-import argparse
 import re
 import shlex
 
@@ -8,7 +7,7 @@ import image_classification as ic
 from image_classification.deploy.predictor import Predictor
 from image_classification.weights import to_torch, write_safetensors
 from tests.deploy.conftest import CLASSES
-from tools.export import load_network_of
+from tests.tools.conftest import load_tool
 
 
 @pytest.fixture
@@ -47,10 +46,10 @@ def test_the_command_that_it_prints_classifies_an_image(exported, pictures, run_
 
 
 def test_a_model_by_name_is_exported_with_its_weights_to_where_one_says(weights, tmp_path, run_tool):
-    done = run_tool('export.py', '--model', 'mobileformer_26m', '--num-classes', 5, '--weights', weights, '--softmax',
+    done = run_tool('export.py', '--model', 'mobilenet_v3_small_x0_5', '--num-classes', 5, '--weights', weights, '--softmax',
                     '--image-size', 64, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / 'export' / 'mobileformer_26m' / 'inference.json').is_file()
+    assert (tmp_path / 'export' / 'mobilenet_v3_small_x0_5' / 'inference.json').is_file()
 
 
 def test_several_formats_and_preprocessing_inside_are_reported(run_tool, tmp_path):
@@ -107,7 +106,7 @@ def test_weights_without_an_auxiliary_head_are_exported_all_the_same(tmp_path):
     state = {key: value for key, value in to_torch(model, 'timm').items() if not key.startswith('AuxLogits.')}
     write_safetensors(tmp_path / 'timm.safetensors', state, {})
     weights = str(tmp_path / 'timm.safetensors')
-    args = argparse.Namespace(checkpoint=None, model='inception_v3', weights=weights, num_classes=None)
+    tool = load_tool('export')
     with pytest.warns(UserWarning, match='lack AuxLogits'):
-        loaded, _, _ = load_network_of(args)
+        loaded, _, _ = tool.load(tool.parse(['--model', 'inception_v3', '--weights', weights]))
     assert (loaded.fc.weight == model.fc.weight).all()

@@ -3,7 +3,6 @@ from functools import partial
 import pytest
 
 from image_classification.deploy.predictor import Predictor
-from tests.deploy.conftest import trained  # noqa: F401  (fixture)
 from tests.tools.conftest import load_tool
 
 
@@ -12,7 +11,7 @@ def call(call_tool, colours):
     return partial(call_tool, load_tool('quantize'))
 
 
-def test_a_checkpoint_becomes_an_8_bit_export_with_a_table(call, trained, colours, tmp_path):  # noqa: F811
+def test_a_checkpoint_becomes_an_8_bit_export_with_a_table(call, trained, colours, tmp_path):
     target = tmp_path / 'int8'
     code, out, err = call(trained, '--data-path', colours, '--output', target, '--bf16', '--threads', 1)
     assert code == 0, err
@@ -23,7 +22,7 @@ def test_a_checkpoint_becomes_an_8_bit_export_with_a_table(call, trained, colour
     assert Predictor(target).predict(next((colours / 'val' / 'red, warm').iterdir())).argmax() == 1
 
 
-def test_pictures_of_a_folder_calibrate_instead_of_the_training_part(call, trained, colours, tmp_path):  # noqa: F811
+def test_pictures_of_a_folder_calibrate_instead_of_the_training_part(call, trained, colours, tmp_path):
     arguments = [trained, '--data-path', colours, '--output', tmp_path / 'int8', '--images', 4, '--calibration-images', 5]
     assert call(*arguments, '--calibrate', colours / 'val')[0] == 0
     description = (tmp_path / 'int8' / 'inference.yaml').read_text(encoding='utf-8')
@@ -34,12 +33,12 @@ def test_pictures_of_a_folder_calibrate_instead_of_the_training_part(call, train
     (['--dataset', 'mnist5k'], "MODEL.NUM_CLASSES is 2"), (['--images', -1], '--images is -1'),
     (['--calibration-images', 0], '--calibration-images is 0'), (['--exclude', 'x'], "is called 'x'"),
     (['--min-agreement', 1.01], 'Nothing was written'), (['--calibrate', '/dev'], 'has no images in it')])
-def test_bad_flags_get_one_line_and_write_nothing(call, trained, colours, tmp_path, flags, words):  # noqa: F811
+def test_bad_flags_get_one_line_and_write_nothing(call, trained, colours, tmp_path, flags, words):
     code, out, err = call(trained, '--data-path', colours, '--output', tmp_path / 'int8', *flags)
     assert (code, out) == (1, '') and words in err and not list(tmp_path.iterdir())
 
 
-def test_a_data_set_of_other_classes_is_refused(call, trained, tmp_path, pictures, colours):  # noqa: F811
+def test_a_data_set_of_other_classes_is_refused(call, trained, tmp_path, pictures, colours):
     for part in ('train', 'val'):
         for name in ('cat', 'dog'):
             (tmp_path / 'data' / part / name).mkdir(parents=True)
