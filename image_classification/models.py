@@ -79,14 +79,21 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
     return FeatureExtractor(model, out_indices) if features_only else model
 
 
-def is_network_name(name, weights=''):
-    """Whether a command line means a network by this name: not where a file or directory is called so. Raises UserError where
-    it does not, but names `weights` for it."""
-    if name in list_models() and not os.path.exists(name):
-        return True
+def network_by_name(text, weights=''):
+    """(name, weights) where a command line means a network by its name, as NAME or NAME=WEIGHTS; None where it means a file or
+    a directory, also one that is called like a network. `weights` are those of a flag.
+
+    Raises:
+        UserError: `weights` without a name, or beside others.
+    """
+    name, _, given = text.partition('=')
+    if name in list_models() and not os.path.exists(text):
+        if given and weights:
+            raise UserError(f'{text} and --weights {weights} both name weights; wanted one of them')
+        return name, given or weights
     if weights:
-        raise UserError(f'--weights are for a network by its name; {name} is none. See image_classification.list_models()')
-    return False
+        raise UserError(f'--weights needs a model name; {text!r} is not one. See image_classification.list_models()')
+    return None
 
 
 def published_network(name, weights='', check=None, advice='wanted those of all its classes; for another number give the '

@@ -15,6 +15,7 @@ import image_classification as ic
 from image_classification.deploy.complexity import count_parameters
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
+from image_classification.models import network_by_name
 from image_classification.weights import read_weights, to_torch, write_safetensors
 from image_classification.weights.loading import checksum
 from image_classification.weights.catalogue import PREPROCESSING, is_address
@@ -26,9 +27,10 @@ ENDINGS = ('.safetensors', '.pdparams')
 def parse(argv):
     parser = argparse.ArgumentParser(description='Write weights of any known publisher as .safetensors or .pdparams, with a '
                                                  'note of where they come from.')
-    parser.add_argument('source', metavar='IN', help='a file, an address, or a tag of --model (default: the first)')
+    parser.add_argument('source', metavar='IN', help='NAME=WEIGHTS: the network, and a file, an address or a tag of its '
+                                                     'weights (default: the first)')
     parser.add_argument('output', metavar='OUT', type=Path, help='file to write, .safetensors or .pdparams')
-    parser.add_argument('--model', required=True, help='name or yaml of the network')
+    parser.add_argument('--model', help='in place of NAME=, the name or yaml of the network')
     parser.add_argument('--num-classes', type=int, help='number of classes of the weights, where it is not 1000')
     parser.add_argument('--style', default='', help="whose key names to write, e.g. timm; by default this library's")
     parser.add_argument('--verify', action='store_true', help='print parameters, a digest, and statistics of the logits')
@@ -71,6 +73,11 @@ def describe(model, state):
 @exit_with_message
 def main(argv=None):
     args = parse(argv)
+    named = None if args.model else network_by_name(args.source)
+    if named:
+        args.model, args.source = named[0], named[1] or 'default'
+    if not args.model:
+        raise UserError(f'{args.source} names no network; wanted NAME=WEIGHTS, or --model NAME')
     if args.output.suffix not in ENDINGS:
         raise UserError(f'{args.output} ends in {args.output.suffix or "nothing"!r}; wanted {" or ".join(ENDINGS)}')
     if args.output.exists():

@@ -3,6 +3,7 @@ import command_setup  # noqa: F401  (first: before Paddle is imported)
 
 import argparse
 
+from image_classification.deploy.by_name import FORMS
 from image_classification.deploy.predictor import ENGINES
 from image_classification.errors import UserError, exit_with_message, missing_package
 
@@ -14,8 +15,7 @@ def parse(argv):
     parser = argparse.ArgumentParser(description='A page in the browser: drop a picture, see classes, latency and heat map, '
                                                  'compare two networks.')
     parser.add_argument('networks', nargs='+', metavar='NETWORK',
-                        help='a checkpoint (.safetensors), the directory of an export, MODEL=FILE for a file of weights, or a '
-                             "model's name for its published weights, which are fetched unless they are on this machine")
+                        help=f'{FORMS}; weights are fetched unless they are on this machine')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 is every one of this machine; '
                                                             'default: 127.0.0.1, which only this machine reaches')
     parser.add_argument('--port', type=int, default=7860, help='0 takes a free one; default: 7860')

@@ -13,13 +13,14 @@ from tqdm import tqdm
 from image_classification.checkpoint import load_network
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture
+from image_classification.deploy.by_name import NAMED
 from image_classification.errors import UserError, exit_with_message
 from image_classification.explain import attention_maps, explain_class
 from image_classification.explain.cam import finer_layer
 from image_classification.explain.inputs import preprocess_of, seen_box
 from image_classification.explain.sheets import attention_sheets, cam_sheet
 from image_classification.files import unused, write_atomically
-from image_classification.models import is_network_name, published_network
+from image_classification.models import network_by_name, published_network
 from image_classification.progress import progress_bar
 from image_classification.weights.catalogue import is_address
 
@@ -31,7 +32,7 @@ EXPORT_ENDINGS = ('.onnx', '.pdmodel', '.pdiparams', '.json', '.xml', '.nb')
 
 def parse(argv):
     parser = argparse.ArgumentParser(description='Draw where a network looks: Grad-CAM of a class, and its attention.')
-    parser.add_argument('model', help='a checkpoint (.safetensors), or the name of a network with published weights')
+    parser.add_argument('model', help=f'a checkpoint (.safetensors), {NAMED}')
     parser.add_argument('images', nargs='+', metavar='picture',
                         help='files, folders, quoted patterns, addresses, ...: see tools/predict.py -h')
     parser.add_argument('--class', dest='classes', action='append', default=[], metavar='CLASS',
@@ -51,8 +52,9 @@ def open_model(name, weights):
     if (path / 'inference.yaml').exists() or path.name == 'inference.yaml' or path.suffix in EXPORT_ENDINGS:
         raise UserError(f'{name} is an export, which runs without gradients and without layers to look into; wanted the '
                         'checkpoint that it was made from, e.g. best.safetensors beside it')
-    if is_network_name(name, weights):
-        model, class_names = published_network(name, weights), []
+    named = network_by_name(name, weights)
+    if named:
+        model, class_names = published_network(*named), []
     else:
         model, class_names = load_network(path)
     return model, list(model.class_names) or names_to_show(class_names, model.config.MODEL.NUM_CLASSES)

@@ -13,17 +13,18 @@ from image_classification.deploy.export import FORMATS, export_model
 from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.errors import UserError, exit_with_message
 from image_classification.layers import FeatureExtractor
-from image_classification.models import build_model
+from image_classification.models import build_model, network_by_name
 from image_classification.weights.pretrained import load_whole
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(description='Write a network for Paddle Inference, ONNX Runtime or OpenVINO, with '
                                                  'inference.yaml, and verify that it agrees with the network in each of them.')
-    parser.add_argument('checkpoint', nargs='?', help='what a training wrote, e.g. output/<run>/best.safetensors')
-    parser.add_argument('--model', help='instead of a checkpoint, a model by name')
-    parser.add_argument('--weights', help='weights for --model: a tag, default (its first tag), an address or a file')
-    parser.add_argument('--num-classes', type=int, help='number of classes of --model')
+    parser.add_argument('model', nargs='?', help='a checkpoint, e.g. output/<run>/best.safetensors, the NAME of a network, or '
+                                                 'NAME=WEIGHTS: a tag, default (its first tag), an address or a file')
+    parser.add_argument('--model', dest='name', help='a NAME, too')
+    parser.add_argument('--weights', help='of a network by its name, in place of =WEIGHTS')
+    parser.add_argument('--num-classes', type=int, help='of a network by its name')
     parser.add_argument('--output', help='directory to write; by default export beside the checkpoint, or export/<name>; '
                                          'with --features, _features is added')
     parser.add_argument('--format', default='paddle', metavar='FORMAT[,FORMAT]',
@@ -58,20 +59,22 @@ def level(word):
 
 def load_network_of(args):
     """(network, class names, default directory), whatever --features says."""
-    if bool(args.checkpoint) == bool(args.model):
-        raise UserError('wanted either a checkpoint or --model NAME')
-    if args.checkpoint:
-        if args.weights or args.num_classes is not None:
-            raise UserError('--weights and --num-classes belong to --model; a checkpoint has its own')
-        return *load_network(args.checkpoint), Path(args.checkpoint).parent / 'export'
-    overrides = {'PRETRAINED': args.weights or ''}
+    if bool(args.model) == bool(args.name):
+        raise UserError('wanted either a checkpoint or the name of a network')
+    named = (args.name, args.weights) if args.name else network_by_name(args.model, args.weights)
+    if not named:
+        if args.num_classes is not None:
+            raise UserError('--num-classes is for a network by its name; a checkpoint has its own')
+        return *load_network(args.model), Path(args.model).parent / 'export'
+    name, weights = named
+    overrides = {'PRETRAINED': weights or ''}
     if args.num_classes is not None:
         overrides['MODEL.NUM_CLASSES'] = args.num_classes
-    model = build_model(get_config(args.model, overrides))
-    if args.weights:
-        load_whole(model, args.weights, 'give the --num-classes of the weights')
+    model = build_model(get_config(name, overrides))
+    if weights:
+        load_whole(model, weights, 'give the --num-classes of the weights')
     else:
-        print('warning: no --weights given, the exported network is untrained', file=sys.stderr)
+        print('warning: no weights given, the exported network is untrained', file=sys.stderr)
     return model, None, Path('export') / model.config.MODEL.NAME
 
 

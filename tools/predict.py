@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from image_classification.datasets.files import IMAGE_ENDINGS
 from image_classification.datasets.pictures import find_pictures, open_picture
-from image_classification.deploy.predictor import ENGINES, Predictor
+from image_classification.deploy.by_name import FORMS, open_predictor
+from image_classification.deploy.predictor import ENGINES
 from image_classification.drawing.contact_sheet import ContactSheet, thumbnail
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
-from image_classification.models import is_network_name, published_network
 from image_classification.progress import progress_bar
 
 PROGRESS_FROM = 50                                                 # images
@@ -38,8 +38,7 @@ pictures:
 def parse(argv):
     parser = argparse.ArgumentParser(description='Classify pictures with a checkpoint or an export.', epilog=PICTURES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('model', help='a checkpoint (.safetensors), the directory of an export, or the name of a network with '
-                                      'published weights')
+    parser.add_argument('model', help=FORMS)
     parser.add_argument('images', nargs='+', metavar='picture', help='see below')
     parser.add_argument('--list', action='store_true', help='the pictures given are lists of pictures')
     parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of README')
@@ -117,22 +116,6 @@ class Json:
 
     def tail(self):
         return '\n]\n'
-
-
-def open_predictor(args):
-    """The Predictor of a file, a directory, or a network by its name."""
-    name = args.model
-    if not is_network_name(name, args.weights):
-        return Predictor(name, args.engine, args.batch_size)
-    if args.engine not in ('auto', 'paddle'):
-        raise UserError(f'the network {name} runs in paddle; for {args.engine}, export it first: tools/export.py {name}')
-    return Predictor.of_network(published_network(name, args.weights, _check_classes), batch_size=args.batch_size)
-
-
-def _check_classes(network):
-    if not network.classifier_layers:
-        raise UserError(f'{network.config.MODEL.NAME} finds things and names no classes; wanted a classifier. For faces: '
-                        'tools/detect_faces.py')
 
 
 class Picture:
@@ -227,7 +210,7 @@ def check(args):
 def main(argv=None):
     args = parse(argv)
     check(args)
-    predictor = open_predictor(args)
+    predictor = open_predictor(args.model, args.weights, args.engine, args.batch_size)
     pictures = find_pictures(args.images, args.list)
     count, unreadable = run(predictor, pictures, args)
     if not count:

@@ -13,10 +13,12 @@ from image_classification.config import get_config
 from image_classification.datasets import DATASETS, get_dataset
 from image_classification.datasets.files import IMAGE_ENDINGS
 from image_classification.datasets.imagenet_names import names_to_show
+from image_classification.deploy.by_name import NAMED
 from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
 from image_classification.deploy.quantize import METHODS, OPERATORS, quantize_export
 from image_classification.errors import UserError, exit_with_message
+from image_classification.models import network_by_name, published_network
 
 HEAD = '| engine | precision | top-1 | agreement | MiB | ms, batch 1 | ms, batch 8 |\n|---|---|---|---|---|---|---|'
 
@@ -24,7 +26,8 @@ HEAD = '| engine | precision | top-1 | agreement | MiB | ms, batch 1 | ms, batch
 def parse(argv):
     parser = argparse.ArgumentParser(description='Static 8-bit quantisation by ONNX Runtime, compared with the float network '
                                                  'on labelled images before anything is written.')
-    parser.add_argument('model', help='an export with inference.onnx, or a checkpoint (.safetensors)')
+    parser.add_argument('model', help=f'an export with inference.onnx, a checkpoint (.safetensors), {NAMED}')
+    parser.add_argument('--weights', help='of a network by its name, in place of =WEIGHTS')
     parser.add_argument('--dataset', choices=DATASETS, default='folder', help='labelled images: its evaluation part is '
                                                                               'compared with; default: folder')
     parser.add_argument('--data-path', default='', help='where the data set is')
@@ -100,11 +103,12 @@ def report(result):
 @exit_with_message
 def main(argv=None):
     args = parse(argv)
-    model = Path(args.model)
+    named = network_by_name(args.model, args.weights)
+    model = Path('export', named[0]) if named else Path(args.model)
     target = Path(args.output) if args.output else model.with_name(f'{model.stem}_int8')
     with tempfile.TemporaryDirectory() as scratch:
-        if model.suffix == '.safetensors':
-            network, class_names = load_network(model)
+        if named or model.suffix == '.safetensors':
+            network, class_names = (published_network(*named), None) if named else load_network(model)
             export_model(network, f'{scratch}/export', class_names, 'onnx')
             model = Path(scratch) / 'export'
         calibration, images, labels = load_data(args, Predictor(model, 'onnxruntime'))

@@ -10,7 +10,7 @@ from image_classification.checkpoint import read_checkpoint
 from image_classification.config import get_config
 from image_classification.errors import UserError, exit_with_message
 from image_classification.ic_resnet import inherit_weights, search_dilations, write_pattern
-from image_classification.models import build_model
+from image_classification.models import build_model, network_by_name
 from image_classification.weights import load_state, read_weights, write_safetensors
 
 HINT = 'Train a supernet: main_single_gpu.py -cfg ic_resnet50 ... -opts MODEL.IC.SUPERNET_DILATION 4.'
@@ -20,9 +20,9 @@ SIZES = {'MODEL.NUM_CLASSES': 'fc.weight', 'MODEL.IN_CHANNELS': 'conv1.weight'} 
 def parse(argv):
     parser = argparse.ArgumentParser(description='Choose the dilations of each 3x3 convolution of an IC-ResNet by efficient '
                                                  'dilation optimization (EDO), from the weights of a supernet.')
-    parser.add_argument('checkpoint', help='of an IC-ResNet trained with -opts MODEL.IC.SUPERNET_DILATION 4; or, with --model, '
-                                           'its weights alone: .safetensors or .pdparams')
-    parser.add_argument('--model', help='the model whose supernet the weights are, e.g. ic_resnet50')
+    parser.add_argument('checkpoint', help='of an IC-ResNet trained with -opts MODEL.IC.SUPERNET_DILATION 4; or NAME=FILE, '
+                                           'e.g. ic_resnet50=weights.safetensors, for its weights alone')
+    parser.add_argument('--model', help='in place of NAME=')
     parser.add_argument('--output', help='.json file for the pattern; default: pattern.json beside the checkpoint')
     parser.add_argument('--max-dilation', type=int, default=0, help='largest dilation to choose; default: that of the supernet')
     parser.add_argument('--inherit', metavar='FILE', help='.safetensors file for the weights that the found network inherits')
@@ -96,6 +96,9 @@ def training_command(args, cfg, pattern):
 @exit_with_message
 def main(argv=None):
     args = parse(argv)
+    named = network_by_name(args.checkpoint)
+    if named and named[1]:
+        args.model, args.checkpoint = named
     output = Path(args.output) if args.output else Path(args.checkpoint).with_name('pattern.json')
     inherit = Path(args.inherit) if args.inherit else None
     check_names(output, inherit)

@@ -4,7 +4,8 @@ import command_setup  # noqa: F401  (first: before Paddle is imported)
 import argparse
 from dataclasses import fields
 
-from image_classification.deploy.predictor import ENGINES, Predictor
+from image_classification.deploy.by_name import FORMS, open_predictor
+from image_classification.deploy.predictor import ENGINES
 from image_classification.errors import exit_with_message, missing_package
 
 HELP = {
@@ -22,7 +23,8 @@ HELP = {
 
 def parse(settings, argv):
     parser = argparse.ArgumentParser(description='Classify images over HTTP: POST /predict, GET /health, GET /metrics.')
-    parser.add_argument('model', help='the directory of an export, or a checkpoint (.safetensors)')
+    parser.add_argument('model', help=FORMS)
+    parser.add_argument('--weights', help='of a network by its name, in place of =WEIGHTS')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 is every one of this machine; '
                                                             'default: 127.0.0.1, which only this machine reaches')
     parser.add_argument('--port', type=int, default=8000, help='0 takes a free one; default: 8000')
@@ -43,7 +45,7 @@ def main(argv=None):
         raise missing_package(f'the server needs {error.name}, which', 'serve') from None
     args = parse(Settings, argv)
     settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
-    predictor = Predictor(args.model, args.engine, threads=args.threads)
+    predictor = open_predictor(args.model, args.weights, args.engine, threads=args.threads)
     server = Server(predictor, settings, args.host, args.port)
     print(f'{predictor.name} ({predictor.engine}) at {server.address}; Ctrl-C or SIGTERM stops', flush=True)
     server.run()

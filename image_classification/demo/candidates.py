@@ -6,11 +6,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from image_classification.config import model_yamls
-from image_classification.deploy.predictor import Predictor
+from image_classification.deploy.by_name import FORMS, open_predictor
 from image_classification.errors import UserError
 from image_classification.explain import explain_class, overlay
-from image_classification.models import published_network
+from image_classification.models import network_by_name
 
 RUNS = 3                                                           # of the network, of which the median is the latency
 _PICTURE_SIDE = 384                                                # pixels, at least, of a heat map: legible on a screen
@@ -81,8 +80,8 @@ def open_candidates(names, engine='auto', threads=None):
     """{label: Candidate} of what the command line names, in its order.
 
     Args:
-        names: each a checkpoint, the directory of an export, MODEL=FILE for a file of weights, or a model's name for its
-            published weights, which are fetched unless they are on this machine.
+        names: each a checkpoint, the directory of an export, NAME or NAME=WEIGHTS, which are fetched unless they are on this
+            machine.
         engine, threads: of exports, as Predictor.
     Raises:
         UserError: a name that is none of these, or a file that cannot be read.
@@ -99,19 +98,6 @@ def open_candidates(names, engine='auto', threads=None):
 
 
 def _open(name, engine, threads):
-    model, _, weights = name.partition('=')
-    if Path(name).is_dir():
-        return Predictor(name, engine, threads=threads)
-    if Path(name).is_file():
-        return Predictor(name)
-    if model not in model_yamls():
-        raise UserError(f'{name} is no file, no directory and no model; wanted a checkpoint (.safetensors), the directory of '
-                        "an export, MODEL=FILE for a file of weights, or a model's name for its published weights")
-    return Predictor.of_network(published_network(model, weights, _check_classes,
-                                                  'give the page the checkpoint of a training instead'))
-
-
-def _check_classes(network):
-    if not network.classifier_layers:
-        raise UserError(f'{network.config.MODEL.NAME} finds things and names no classes; wanted a classifier. For faces: '
-                        'tools/detect_faces.py')
+    if not Path(name).exists() and not network_by_name(name):
+        raise UserError(f'{name} is no file, no directory and no model; wanted {FORMS}')
+    return open_predictor(name, engine=engine if Path(name).is_dir() else 'auto', threads=threads)

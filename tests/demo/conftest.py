@@ -52,7 +52,8 @@ class Page:
         self.place, self.log, self.temporary = place, place / 'addresses', place / 'temporary'
         self.temporary.mkdir()
         (place / 'sitecustomize.py').write_text(HOOK.format(log=str(self.log)))
-        environment = {**os.environ, 'TMPDIR': str(self.temporary), 'PYTHONPATH': os.pathsep.join([str(place), os.environ['PYTHONPATH']])}
+        path = os.pathsep.join([str(place), os.environ['PYTHONPATH']])
+        environment = {**os.environ, 'TMPDIR': str(self.temporary), 'PYTHONPATH': path}
         command = [sys.executable, str(TOOLS / 'demo.py'), *map(str, networks), '--port', '0', '--max-upload-mb', '1',
                    '--max-pixels', '3000000']
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=(place / 'stderr').open('w'), text=True,

@@ -88,7 +88,7 @@ def test_all_levels_are_given_where_none_are_named(run_tool, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, words', [
-    ([], 'wanted either a checkpoint or --model NAME'),
+    ([], 'wanted either a checkpoint or the name of a network'),
     (['missing.safetensors'], 'no checkpoint at missing.safetensors'),
     (['--model', 'mobileformer_27m'], 'Did you mean mobileformer_'),
     (['--features', 'best.safetensors'], "--features has 'best.safetensors'; wanted numbers of levels"),

@@ -167,7 +167,7 @@ def test_a_network_by_its_name_needs_weights_and_classes(call, pictures, argumen
 
 def test_weights_are_for_names_only(call, checkpoint, pictures):
     code, out, err = call(checkpoint, pictures, '--weights', 'official')
-    assert code == 1 and '--weights are for a network by its name' in err
+    assert code == 1 and '--weights needs a model name' in err
 
 
 def test_an_address_is_fetched_and_classified_like_the_file(call, server, url, checkpoint, pictures):
