@@ -6,8 +6,8 @@ it, may be missing:
 - `FORMS`, {class of a layer: function}. The function is called once for each such layer of a copy in evaluation mode, without
   gradients, and changes it in place: new values for its parameters and, for another `forward`, a subclass: `layer.__class__ =
   Form`. The outputs must stay the same but for rounding. A class is looked up exactly, so that a form is not changed again.
-- `products(network)` does the same for Paddle Inference, to a network with the FORMS, where 1x1 convolutions are faster as matrix
-  products.
+- `products(network)` does the same for Paddle Inference, to a network with the FORMS, where 1x1 convolutions are faster as
+  matrix products.
 - `ONEDNN = 'convolutions'`: Paddle Inference is faster where oneDNN computes the convolutions alone ('all': all that it can).
 - `COUNTED`, like FORMS: what the published network computes and ours does not, for counting multiply-accumulates alone.
 """

@@ -23,8 +23,8 @@ class Conv2D(nn.Conv2D):
 
 
 def conv_bn(x, conv, bn):
-    """`bn(conv(x))` for a convolution with a bias: (B, C, H, W) -> (B, C', H', W'), value and gradients alike, running statistics
-    included. Without a bias there is nothing to save: call the two layers.
+    """`bn(conv(x))` for a convolution with a bias: (B, C, H, W) -> (B, C', H', W'), value and gradients alike, running
+    statistics included. Without a bias there is nothing to save: call the two layers.
 
     On a CPU, Paddle adds a convolution's bias as [1, C, 1, 1], which costs several times the convolution itself
     (16 -> 96 channels at 56 x 56: 49 ms with, 15 ms without, forward and backward). A batch norm makes it superfluous:
@@ -81,8 +81,8 @@ class Product(Conv2D):
 
 @paddle.no_grad()
 def as_product(conv, bn=None):
-    """Make a 1x1 convolution of stride 1 a `Product`, in a network for evaluation. `bn`, the batch norm behind it, takes over its
-    bias if it has one."""
+    """Make a 1x1 convolution of stride 1 a `Product`, in a network for evaluation. `bn`, the batch norm behind it, takes over
+    its bias if it has one."""
     if conv.bias is not None:
         bn.bias.set_value(_shifted_bias(conv, bn))
         conv.bias = None

@@ -67,8 +67,8 @@ def to_static(network, shape, softmax=False, pixels=None, products=False):
 
 
 def onednn_of(model):
-    """What oneDNN should compute in Paddle Inference, as the network's family says in `reparameterize.py`: 'all' that it can, or
-    the 'convolutions' alone."""
+    """What oneDNN should compute in Paddle Inference, as the network's family says in `reparameterize.py`: 'all' that it can,
+    or the 'convolutions' alone."""
     return getattr(beside(network_of(model), 'reparameterize'), 'ONEDNN', 'all')
 
 

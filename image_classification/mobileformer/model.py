@@ -10,8 +10,7 @@ in detail: see `mobileformer_official`. Where the tutorial code does something e
 - *Kaiming's initialization, also of linear layers*, makes the first losses large (6.3 where ten digits need 2.3) and the start
   slow. Here a truncated normal of 0.02, as in PaddleViT; `MF.INIT: kn` is the tutorial's choice.
 - *The depthwise convolution of a Mobile sub-block is padded by 1 whatever the kernel.* Here by half the kernel.
-- *No residual in Mobile, one dynamic ReLU for both of its positions, convolutions with bias in front of batch norm.* Kept:
-  they are the architecture that the weights belong to.
+- *No residual in Mobile, one dynamic ReLU for both of its positions, convolutions with bias in front of batch norm.* Kept.
 """
 import paddle
 import paddle.nn.functional as F

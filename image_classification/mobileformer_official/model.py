@@ -20,8 +20,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, channel_shuffle, dynamic_relu, levels_of, merge_heads,
-                                         read_map, softmax_of_tokens, split_heads)
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, channel_shuffle, dynamic_relu, levels_of,
+                                         merge_heads, read_map, softmax_of_tokens, split_heads)
 
 
 def linear(in_features, out_features):
