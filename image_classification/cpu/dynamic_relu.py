@@ -4,7 +4,7 @@ import functools
 import paddle
 import paddle.nn.functional as F
 
-from image_classification.cpu import operators
+from image_classification.cpu import operators, paddle_internals
 
 
 def dynamic_relu(x, slopes, offsets=None):
@@ -30,7 +30,7 @@ def _of_planes(x, slopes, offsets):
     (MobileFormer-26M at batch 8: 203 ms, of which 155 in three blocks). And a batch norm is one pass in most engines; the older
     program format has it for constants only.
     """
-    pir = paddle.framework.in_pir_mode()
+    pir = not paddle_internals.traces_older_program()
     shape = [-1] if pir else [1, -1, 1, 1]
     given = [None if values is None else [value if len(value.shape) == len(shape) == 1 else value.reshape(shape)
                                           for value in values] for values in (slopes, offsets)]

@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import paddle
-from paddle.utils.cpp_extension import extension_utils
 
+from image_classification.cpu import paddle_internals
 from image_classification.download import cache_directory
 
 SOURCE = Path(__file__).with_name('cpp') / 'operators.cc'
@@ -54,7 +54,7 @@ def loaded():
             return False
         if digest(library) != digest_path(library).read_text(encoding='utf-8').strip():
             raise OSError('it is not what was built')
-        return set(NAMES) <= set(extension_utils.load_op_meta_info_and_register_op(str(library)))
+        return set(NAMES) <= paddle_internals.load_operators(library)
     except (OSError, RuntimeError, ValueError) as error:
         warnings.warn(f'the operators in {library} cannot be loaded ({error}), so slower code runs in their place; build them '
                       'again: python -m image_classification.cpu.build_operators')
@@ -63,9 +63,9 @@ def loaded():
 
 def depthwise(x, weight, stride, padding):
     """(B, C, H, W), (C, 1, k_h, k_w) -> (B, C, H', W'), any kernel, stride and padding, both float32."""
-    return paddle._C_ops._run_custom_op(NAMES[0], x, weight, *stride, *padding)[0]
+    return paddle_internals.run_operator(NAMES[0], x, weight, *stride, *padding)[0]
 
 
 def dynamic_relu(x, lines):
     """(B, C, H, W), (B, C, 4): a1, b1, a2, b2 -> max(a1 x + b1, a2 x + b2), both float32."""
-    return paddle._C_ops._run_custom_op(NAMES[1], x, lines)[0]
+    return paddle_internals.run_operator(NAMES[1], x, lines)[0]

@@ -3,7 +3,7 @@ from contextlib import contextmanager
 
 import paddle
 
-from image_classification.engine.flat import coalesce
+from image_classification.cpu.paddle_internals import coalesce
 
 
 class ModelEma:

@@ -1,14 +1,8 @@
 """Many small tensors as one array: hundreds of calls of an optimizer or of a moving average become a handful."""
 import numpy as np
 import paddle
-from paddle import _C_ops
 
-
-def coalesce(tensors):
-    """(their values one after another as one 1-D tensor, views of it in the tensors' shapes), by a single call, which no public
-    function offers."""
-    views, flat = _C_ops.coalesce_tensor(tensors, tensors[0].dtype, True, False, False, 0.0, False, -1, -1, [], [])
-    return flat, views
+from image_classification.cpu.paddle_internals import coalesce, create_state, gradient_of, share_memory
 
 
 class FlatOptimizer:
@@ -37,7 +31,7 @@ class FlatOptimizer:
     @paddle.no_grad()
     def gather(self):
         """The gradients as a few long arrays: what `step` will take, unless they are cleared before."""
-        gradients = {parameter.name: parameter._grad_ivar() for parameter in self.parameters if not parameter.stop_gradient}
+        gradients = {parameter.name: gradient_of(parameter) for parameter in self.parameters if not parameter.stop_gradient}
         trained = [parameter for parameter in self.parameters if gradients.get(parameter.name) is not None]
         names = [parameter.name for parameter in trained]
         if trained and names != self.trained:                      # the first step, or others learn now
@@ -108,7 +102,7 @@ class FlatOptimizer:
         self.optimizer.set_state_dict(state)
         # Paddle takes a state for all of its parameters or none; those that begin to learn now have none yet.
         begun = [flat for flat, members in self.groups if members[0].name in known]
-        self.optimizer._create_accumulators(paddle.static.default_main_program().global_block(), begun)
+        create_state(self.optimizer, begun)
 
 
 def _is_count(key):
@@ -127,9 +121,9 @@ def _flat_parameter(members):
     """A parameter of one axis, of which the members become views."""
     array, views = coalesce(members)
     flat = paddle.create_parameter(array.shape, array.dtype, default_initializer=paddle.nn.initializer.Constant(0.0))
-    array._share_buffer_to(flat)
+    share_memory(array, flat)
     for view, parameter in zip(views, members):
-        view._share_buffer_to(parameter)
+        share_memory(view, parameter)
     flat.optimize_attr['learning_rate'] = members[0].optimize_attr['learning_rate']
     return flat
 

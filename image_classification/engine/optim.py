@@ -3,6 +3,7 @@ import paddle
 from paddle.nn import ClipGradByGlobalNorm, ClipGradByValue
 from paddle.nn.clip import ClipGradBase
 
+from image_classification.cpu.paddle_internals import can_share_memory
 from image_classification.engine.flat import FlatOptimizer
 from image_classification.engine.freeze import is_below
 from image_classification.engine.layer_decay import rate_ratios
@@ -33,7 +34,7 @@ def build_optimizer(cfg, model):
     parameters = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
     global_names = {parameter.name for name, parameter in model.named_parameters() if name in decayed}
     # Hundreds of small arrays cost a CPU more than their numbers; a GPU does not wait for them, and wants them aligned.
-    plain = gpu_count() or isinstance(clip, ClipByUnit)            # which looks at each array by itself
+    plain = gpu_count() or not can_share_memory() or isinstance(clip, ClipByUnit)   # which looks at each array by itself
     return make(parameters, global_names) if plain else FlatOptimizer(make, parameters, global_names)
 
 

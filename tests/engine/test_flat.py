@@ -5,7 +5,8 @@ import pytest
 
 import image_classification as ic
 from image_classification.engine.ema import ModelEma
-from image_classification.engine.flat import FlatOptimizer, coalesce, to_arrays
+from image_classification.cpu.paddle_internals import coalesce
+from image_classification.engine.flat import FlatOptimizer, to_arrays
 from image_classification.engine.optim import build_optimizer
 
 

@@ -1,8 +1,7 @@
 """Paddle-Lite: the older program format, a check of its operators, and the command that makes the file for a phone."""
 from pathlib import Path
 
-from paddle.base import core
-
+from image_classification.cpu.paddle_internals import operators_of_older_program
 from image_classification.deploy.export_directory import OLDER_PROGRAM, PREFIX, WEIGHTS
 from image_classification.errors import UserError
 
@@ -18,20 +17,13 @@ def documented():
     return {name: kind for kind, names in lines for name in names.split()}
 
 
-def operators_of(program):
-    """The kinds of operators in a .pdmodel file, sorted."""
-    program = core.ProgramDesc(Path(program).read_bytes())
-    blocks = [program.block(i) for i in range(program.num_blocks())]
-    return sorted({block.op(i).type() for block in blocks for i in range(block.op_size())})
-
-
 def write_guide(directory, name, allow_unsupported=False):
     """Write GUIDE into an export directory; what inference.yaml says of Paddle-Lite.
 
     Raises:
         UserError: the program has operators that Paddle-Lite does not document for ARM, unless that is allowed.
     """
-    known, found = documented(), operators_of(directory / OLDER_PROGRAM)
+    known, found = documented(), operators_of_older_program((directory / OLDER_PROGRAM).read_bytes())
     unsupported = [operator for operator in found if operator not in known]
     if unsupported and not allow_unsupported:
         raise UserError(f'{name} uses {", ".join(unsupported)}, which Paddle-Lite does not document for ARM (see {LIST.name}); '

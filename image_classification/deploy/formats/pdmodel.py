@@ -6,10 +6,10 @@ import sys
 
 import paddle
 import paddle.nn.functional as F
-from paddle.base.framework import Variable
-from paddle.base.layer_helper import LayerHelper
+from paddle.static import Variable
 
 from image_classification.config import config_from_text
+from image_classification.cpu.paddle_internals import append_to_older_program
 from image_classification.cpu.settings import tune_cpu
 from image_classification.datasets import Preprocess
 from image_classification.deploy.static import to_static
@@ -55,11 +55,7 @@ def mend_operators():
 
 
 def _append(kind, inputs, **attributes):
-    """Add an operator to the program that is being traced; its output."""
-    helper = LayerHelper(kind)
-    output = helper.create_variable_for_type_inference(next(iter(inputs.values())).dtype)
-    helper.append_op(type=kind, inputs=inputs, outputs={'Out': output}, attrs=attributes)
-    return output
+    return append_to_older_program(kind, inputs, attributes)
 
 
 def _unary(kind):

@@ -1,0 +1,103 @@
+"""Every private function of Paddle that the library calls. Beside each stands what is done in a Paddle that lacks it."""
+import paddle
+
+from image_classification.errors import UserError
+
+
+def traces_older_program():
+    """Whether a program of the older format is being traced. A Paddle that does not say has one format only."""
+    in_newer = getattr(paddle.framework, 'in_pir_mode', None)
+    return bool(in_newer) and not paddle.in_dynamic_mode() and not in_newer()
+
+
+def load_operators(library):
+    """Names of the operators in a library that was compiled for this Paddle; none where it cannot load or run them.
+
+    Raises:
+        OSError, RuntimeError, ValueError: it is no library.
+    """
+    from paddle.utils.cpp_extension import extension_utils
+    load = getattr(extension_utils, 'load_op_meta_info_and_register_op', None)
+    return set(load(str(library))) if load and hasattr(paddle._C_ops, '_run_custom_op') else set()
+
+
+def run_operator(name, *arguments):
+    """The outputs of an operator that `load_operators` has named."""
+    return paddle._C_ops._run_custom_op(name, *arguments)
+
+
+@paddle.no_grad()
+def coalesce(tensors):
+    """(their values one after another as one 1-D tensor, views of it in the tensors' shapes).
+
+    In one call or, where that is missing, in one for each tensor, which takes a CPU longer than their numbers.
+    """
+    together = getattr(paddle._C_ops, 'coalesce_tensor', None)
+    if together:
+        views, flat = together(tensors, tensors[0].dtype, True, False, False, 0.0, False, -1, -1, [], [])
+        return flat, views
+    flat, views, start = paddle.concat([tensor.flatten() for tensor in tensors]), [], 0
+    for tensor in tensors:
+        strides = [1]
+        for length in reversed(tensor.shape[1:]):
+            strides.insert(0, strides[0] * length)
+        views.append(paddle.as_strided(flat, tensor.shape, strides[:tensor.ndim], start * flat.element_size()))
+        start += tensor.size
+    return flat, views
+
+
+def can_share_memory():
+    """Whether `share_memory`, and all else that an optimizer of a few long parameters needs, is there."""
+    return hasattr(paddle.Tensor, '_share_buffer_to') and hasattr(paddle.optimizer.Optimizer, '_create_accumulators')
+
+
+def share_memory(tensor, with_tensor):
+    """`with_tensor` holds from now on what `tensor` holds."""
+    tensor._share_buffer_to(with_tensor)
+
+
+def create_state(optimizer, parameters):
+    """Make the optimizer's accumulators for these parameters now, instead of in its first step."""
+    optimizer._create_accumulators(paddle.static.default_main_program().global_block(), parameters)
+
+
+def gradient_of(parameter):
+    """Its gradient, or None."""
+    grad = getattr(parameter, '_grad_ivar', None)
+    return grad() if grad else parameter.grad
+
+
+def all_finite(tensors):
+    """Whether all their numbers are finite: one call for all or, where that is missing, one for each."""
+    check = getattr(paddle._C_ops, 'check_finite_and_unscale_', None)
+    if check:
+        return not check(tensors, paddle.ones([1]))[1].item()      # a scale of 1 leaves every bit as it is
+    return all(tensor.isfinite().all().item() for tensor in tensors)
+
+
+def operators_of_older_program(content):
+    """The kinds of operators in the bytes of a .pdmodel file, sorted."""
+    try:
+        from paddle.base.core import ProgramDesc
+    except ImportError as error:
+        raise _no_older_format() from error
+    program = ProgramDesc(content)
+    blocks = [program.block(i) for i in range(program.num_blocks())]
+    return sorted({block.op(i).type() for block in blocks for i in range(block.op_size())})
+
+
+def append_to_older_program(kind, inputs, attributes):
+    """Add an operator to the program of the older format that is being traced; its output."""
+    try:
+        from paddle.base.layer_helper import LayerHelper
+    except ImportError as error:
+        raise _no_older_format() from error
+    helper = LayerHelper(kind)
+    output = helper.create_variable_for_type_inference(next(iter(inputs.values())).dtype)
+    helper.append_op(type=kind, inputs=inputs, outputs={'Out': output}, attrs=attributes)
+    return output
+
+
+def _no_older_format():
+    return UserError(f'Paddle {paddle.__version__} has no programs of the older format .pdmodel, which Paddle-Lite reads; wanted '
+                     'Paddle 3.3, or another format')
