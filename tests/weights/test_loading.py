@@ -17,7 +17,7 @@ from tests.torch_writer import Name, legacy_file, zip_file
 
 @pytest.fixture(scope='module')
 def model():
-    return ic.create_model('mobileformer_26m', num_classes=3)
+    return fresh()
 
 
 @pytest.fixture
@@ -26,8 +26,10 @@ def file(model, tmp_path):
     return tmp_path / 'model.pdparams'
 
 
-def fresh(**overrides):
-    return ic.create_model('mobileformer_26m', num_classes=3, **overrides)
+def fresh(num_classes=3, **overrides):
+    """A Mobile-Former of one block."""
+    return ic.create_model('mobileformer_26m', num_classes=num_classes, block_in_channels=[12], block_hidden_channels=[36],
+                           block_out_channels=[96], block_kernels=[3], block_strides=[2], block_paddings=[1], **overrides)
 
 
 def assert_equal(a, b):
@@ -91,7 +93,7 @@ def test_what_does_not_fit_is_listed_and_nothing_is_changed(model, tmp_path):
 
 
 def test_another_number_of_classes_is_refused_unless_a_new_classifier_is_wanted(file):
-    other = ic.create_model('mobileformer_26m', num_classes=5)
+    other = fresh(num_classes=5)
     assert 'head.fc2.weight (1024, 3), wanted (1024, 5)' in message(ic.load_weights, other, file)
     assert ic.load_weights(other, file, new_classifier=True) == ['head.fc2.weight', 'head.fc2.bias']
 

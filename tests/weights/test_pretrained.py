@@ -9,7 +9,7 @@ import yaml
 
 import image_classification as ic
 from image_classification.datasets import Preprocess, get_dataset
-from image_classification.deploy.export import export_model
+from image_classification.deploy.description import describe
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.trainer import train_or_evaluate
 from image_classification.weights import to_torch, write_safetensors
@@ -53,13 +53,12 @@ def test_a_tag_is_fetched_checked_and_loaded(published, network, server, pretrai
     assert [path for path, _ in server.asked] == [f'/{folder}/model.safetensors']
 
 
-def test_the_preprocessing_follows_the_weights_into_configuration_and_export(published, tmp_path):
-    model = ic.create_model(published, pretrained='first')
-    assert {key: model.config.DATA[key] for key in PREPROCESSING} == PREPROCESSING
-    export_model(model, tmp_path / 'export')
-    description = yaml.safe_load((tmp_path / 'export' / 'inference.yaml').read_text())
+def test_the_preprocessing_follows_the_weights_into_configuration_and_export(published):
+    cfg = ic.create_model(published, pretrained='first').config
+    assert {key: cfg.DATA[key] for key in PREPROCESSING} == PREPROCESSING
+    description = describe(cfg, Preprocess.from_config(cfg), [], {}, pixels=False, free=True)
     stored = description['preprocessing']
-    assert Preprocess.from_dict(stored) == Preprocess.from_config(model.config) and stored['color_order'] == 'BGR'
+    assert Preprocess.from_dict(stored) == Preprocess.from_config(cfg) and stored['color_order'] == 'BGR'
     assert (description['weights']['tag'], description['weights']['licence']) == ('first', 'MIT')
 
 

@@ -197,7 +197,7 @@ def test_a_flipped_bit_is_an_error_or_changes_nothing_but_numbers(read, name):
     whole, rng = (FILES / name).read_bytes(), random.Random(0)
     expected = {key: value for key, value in read(whole).items() if key != 'args'}
     errors = 0
-    for _ in range(400):
+    for _ in range(200):
         data = bytearray(whole)
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
         try:
@@ -207,7 +207,7 @@ def test_a_flipped_bit_is_an_error_or_changes_nothing_but_numbers(read, name):
         else:
             if name == 'zip.pth':                                  # has checksums; the older format has none
                 np.testing.assert_equal({key: got[key] for key in expected}, expected)
-    assert errors > 150
+    assert errors > 75
 
 
 def test_a_flipped_bit_of_a_tensor_is_found_in_an_archive(refusal):
