@@ -1,5 +1,5 @@
 """What a training does when it is killed, stopped, given a full disk, or images that break it. One process; for several see
-test_supervisor.py."""
+processes/test_supervisor.py."""
 import json
 import os
 import random
@@ -22,14 +22,10 @@ from tests.engine.test_trainer import assert_same_file, message, metrics, train
 FULL = {'TRAIN__MODEL_EMA': True, 'TRAIN__ACCUM_ITER': 2, 'SAVE_STEPS': 1, 'REPORT_FREQ': 2}
 
 
-@pytest.fixture
-def whole(tiny, tmp_path):
+@pytest.fixture(scope='module')
+def whole(tiny_in, tmp_path_factory):
     """The directory of a training that nothing has stopped."""
-    return train(tiny(**FULL, SAVE=str(tmp_path / 'whole')))
-
-
-def checkpoint_of(cfg):
-    return find_checkpoint(cfg)
+    return train(tiny_in(tmp_path_factory.mktemp('whole'), **FULL))
 
 
 def flip(path, place):
@@ -46,8 +42,8 @@ def kill_and_resume(tiny, whole, tmp_path, kills, workers):
     finished = 0
     for n in range(kills):
         # A run that was complete before the signal came starts from nothing: that all of them are is no test.
-        finished += end(begin(cfg, tmp_path / 'log'), after=draw.uniform(0.0, 1.5)) == 0
-        found = checkpoint_of(cfg)
+        finished += end(begin(cfg, tmp_path / 'log'), after=draw.uniform(0.0, 1.2)) == 0
+        found = find_checkpoint(cfg)
         assert not step or found.progress.step >= step, f'kill {n} has lost what was saved'
         step = found.progress.step if found else 0
         if found and step == 6:
@@ -55,7 +51,7 @@ def kill_and_resume(tiny, whole, tmp_path, kills, workers):
             step = 0
     assert finished < kills
     assert end(begin(cfg, tmp_path / 'log'), number=0) == 0, (tmp_path / 'log').read_text()
-    resumed = checkpoint_of(cfg).path.parent
+    resumed = find_checkpoint(cfg).path.parent
     assert_same_file(whole / 'last.safetensors', resumed / 'last.safetensors')
     assert metrics(whole, 'train') == metrics(resumed, 'train') and metrics(whole, 'eval') == metrics(resumed, 'eval')
     assert not list(resumed.glob('.*.tmp'))
@@ -103,11 +99,12 @@ def test_there_is_a_complete_checkpoint_at_every_moment_of_saving(tiny, tmp_path
 # Damaged
 
 @pytest.mark.parametrize('place', [0.0, 0.02, 0.5, 0.999])
-def test_a_flipped_byte_is_found_wherever_it_is(tiny, place):
-    directory = train(tiny(TRAIN__MAX_STEPS=1))
-    flip(directory / 'last.safetensors', place)
+def test_a_flipped_byte_is_found_wherever_it_is(whole, tmp_path, place):
+    path = tmp_path / 'last.safetensors'
+    shutil.copy(whole / path.name, path)
+    flip(path, place)
     with pytest.raises(ic.UserError, match=r'last\.safetensors'):
-        read_checkpoint(directory / 'last.safetensors')
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize('damage', [lambda path: flip(path, 0.7), lambda path: os.truncate(path, 1000), os.unlink])
@@ -176,7 +173,7 @@ def test_a_signal_saves_the_step_at_hand_and_the_resumed_run_is_the_same(tiny, w
     pid = begin(cfg, tmp_path / 'log')
     wait_for(lambda: 'step 2' in (tmp_path / 'log').read_text() if (tmp_path / 'log').exists() else False)
     assert end(pid, number) == code
-    stopped = checkpoint_of(cfg)
+    stopped = find_checkpoint(cfg)
     assert f'stopped after step {stopped.progress.step}' in (tmp_path / 'log').read_text()
     assert end(begin(cfg, tmp_path / 'log'), number=0) == 0
     resumed = stopped.path.parent

@@ -1,3 +1,4 @@
+import functools
 import math
 
 import numpy as np
@@ -10,16 +11,21 @@ from image_classification.engine.layer_decay import rate_ratios
 from image_classification.engine.optim import build_optimizer
 
 FAMILIES = sorted({path.parent.name: name for name, path in model_yamls().items()}.values())  # one network of each
+# A plain stack, down-samplings apart, attention in windows, tokens, auxiliary heads.
+KINDS = ['mobilenet_v1_x0_25', 'edgenext_xx_small', 'efficientvit_m0', 'mobileformer_26m', 'googlenet']
 
 
-def ratios(name, **overrides):
-    model = ic.create_model(name, **overrides)
-    cfg = model.config
-    return {parameter: round(math.log2(1 / ratio)) for parameter, ratio in rate_ratios(model, 0.5, cfg.DATA.IMAGE_SIZE).items()}
+@functools.lru_cache
+def ratios(name):
+    """{parameter: steps of the rate between it and the classifier}, names of all parameters."""
+    model = ic.create_model(name)
+    found = rate_ratios(model, 0.5, model.config.DATA.IMAGE_SIZE)
+    return ({parameter: round(math.log2(1 / ratio)) for parameter, ratio in found.items()},
+            {parameter for parameter, _ in model.named_parameters()})
 
 
 def test_stem_blocks_and_classifier_are_one_step_apart_each():
-    depths = ratios('mobilenet_v3_small_x1_0')
+    depths, _ = ratios('mobilenet_v3_small_x1_0')
     assert {depths[f'features.{i}.{rest}'] for i, rest in ((0, '0.weight'), (0, '1.weight'), (0, '1.bias'))} == {14}
     assert [depths['features.1.block.0.0.weight'], depths['features.11.block.3.0.weight'], depths['features.12.0.weight']] == [
         13, 3, 2]
@@ -27,26 +33,27 @@ def test_stem_blocks_and_classifier_are_one_step_apart_each():
 
 
 def test_down_samplings_that_are_registered_first_have_the_depth_where_they_run():
-    depths = ratios('edgenext_xx_small')
+    depths, _ = ratios('edgenext_xx_small')
     assert depths['stages.0.0.dwconv.weight'] > depths['downsample_layers.1.0.weight'] > depths['stages.1.0.dwconv.weight']
 
 
 def test_tokens_belong_to_the_first_block_and_weights_without_a_call_to_their_place():
-    depths = ratios('mobileformer_26m')
+    depths, _ = ratios('mobileformer_26m')
     assert depths['tokens'] == depths['stem.conv.weight'] == max(depths.values())
     assert depths['channel_conv.0.conv.weight'] == 1
 
 
 @pytest.mark.parametrize('name, head', [('googlenet', 'aux1'), ('inception_v3', 'AuxLogits')])
 def test_auxiliary_heads_learn_at_the_full_rate(name, head):
-    depths = ratios(name)
+    depths, _ = ratios(name)
     assert {depth for parameter, depth in depths.items() if parameter.startswith((f'{head}.', 'fc.'))} == {0}
 
 
-@pytest.mark.parametrize('name', FAMILIES)
-def test_every_family_has_a_depth_for_every_parameter_without_a_gap(name):
-    depths = ratios(name)
-    assert set(depths) == {parameter for parameter, _ in ic.create_model(name).named_parameters()}
+@pytest.mark.parametrize('name', [*KINDS, *(pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES)])
+def test_there_is_a_depth_for_every_parameter_without_a_gap(name):
+    """Of all families: python -m pytest -m slow tests/engine/test_layer_decay.py"""
+    depths, parameters = ratios(name)
+    assert set(depths) == parameters
     assert set(depths.values()) == set(range(max(depths.values()) + 1)) and max(depths.values()) >= 10
 
 

@@ -25,8 +25,11 @@ def kinds(model):
     return {type(layer) for layer in model.sublayers() if isinstance(layer, norms)}
 
 
-@pytest.mark.parametrize('name', FAMILIES)
-def test_every_batch_norm_of_every_family_is_converted_with_its_name_and_weights(name, monkeypatch):
+# Batch norms in sequences, of one axis, and in layers of their own; then all families.
+@pytest.mark.parametrize('name', ['mobilenet_v1_x0_25', 'efficientvit_m0', 'mobileformer_26m',
+                                  *(pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES)])
+def test_every_batch_norm_is_converted_with_its_name_and_weights(name, monkeypatch):
+    """Of all families: python -m pytest -m slow tests/engine/test_sync_batch_norm.py"""
     before, model, _ = convert(name, monkeypatch)
     after = model.state_dict()
     assert after.keys() == before.keys() and kinds(model) <= {paddle.nn.SyncBatchNorm}

@@ -1,158 +1,185 @@
-"""Several processes on the CPU, as a user starts them, of which one dies, hangs, or is asked to stop."""
+"""Several processes on the CPU, of which one dies, hangs, or is asked to stop.
+
+The supervisor is a process of its own, forked from the test's; it starts the training processes as for a user, in new Pythons.
+"""
 import os
 import re
 import signal
-import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.engine.faults import wait_for
-from tests.engine.test_launch import PACKAGE, PROJECT, flags, only_run, rows, start  # noqa: F401  (flags is a fixture)
+from image_classification.engine import launch
+from image_classification.engine.processes import supervisor
+from image_classification.engine.processes.child_messages import ChildMessages
+from image_classification.errors import TemporaryError, UserError
+from tests.engine.faults import begin_group, end, fork, free_ports, wait_for
+from tests.engine.test_launch import PACKAGE, rows
 from tests.engine.test_trainer import assert_same_file
 
-TWO = ('-ngpus', 2)
+FULL = {'SAVE_STEPS': 1, 'TRAIN__MODEL_EMA': True, 'REPORT_FREQ': 1, 'WATCHDOG_SECONDS': 5.0}
 
 
 class Training:
     """main_multi_gpu.py at work. Its processes are known by a mark in their environment, whoever has started them."""
 
-    def __init__(self, flags, tmp_path, *options, launcher=(), name='output.txt'):
-        self.output = tmp_path / name
-        self.mark = f'TEST_OUTPUT={self.output}'
-        environment = {key: value for key, value in os.environ.items() if not key.startswith('PADDLE_')}
-        environment['TEST_OUTPUT'] = str(self.output)
-        command = [sys.executable, *launcher, PACKAGE / 'main_multi_gpu.py', *options, *flags]
-        self.process = subprocess.Popen(list(map(str, command)), cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL,
-                                        stdout=self.output.open('w'), stderr=subprocess.STDOUT)
+    def __init__(self, cfg, directory, *options, name='output.txt', command=None):
+        self.output = directory / name
+        self.mark = {'TEST_OUTPUT': str(self.output)}
+        file = self.output.with_suffix('.yaml')
+        file.write_text(cfg.dump(), encoding='utf-8')
+        arguments = [*map(str, options), '-cfg', str(file)]
+        if command is None:
+            self.pid = fork(lambda: launch.multi(arguments), self.output, **self.mark)
+        else:
+            command = [sys.executable, *map(str, command), str(PACKAGE / 'main_multi_gpu.py'), *arguments]
+            self.pid = fork(lambda: os.execv(sys.executable, command), self.output, **self.mark)
 
     def text(self):
-        return self.output.read_text(errors='replace')
+        return self.output.read_text(errors='replace') if self.output.exists() else ''
 
     def wait_for(self, words, seconds=90):
-        def there():
-            assert self.process.poll() is None or words in self.text(), self.text()
-            return words in self.text()
-        wait_for(there, seconds)
+        wait_for(lambda: words in self.text(), seconds)
 
     def workers(self):
         """Numbers of the training processes, those of the first started first."""
         return sorted(pid for pid in self.alive() if b'spawn_main' in Path(f'/proc/{pid}/cmdline').read_bytes())
 
     def alive(self):
-        """Numbers of all processes that are left of it."""
-        found = []
+        """Numbers of all processes that are left of it, except for the forked one."""
+        found, mark = [], 'TEST_OUTPUT={TEST_OUTPUT}'.format(**self.mark).encode()
         for path in Path('/proc').glob('[0-9]*/environ'):
             try:
-                if self.mark.encode() in path.read_bytes().split(b'\0'):
+                if mark in path.read_bytes().split(b'\0'):
                     found.append(int(path.parent.name))
             except OSError:
                 continue
         return found
 
-    def end(self, seconds=90):
-        """(exit code, last line)."""
-        code = self.process.wait(seconds)
+    def end(self, number=0):
+        """(exit code, last line) once the forked process, which gets signal `number` (0: none), has ended."""
+        code, self.pid = end(self.pid, number), None
         return code, [line for line in self.text().splitlines() if line.strip()][-1]
 
 
 @pytest.fixture
-def training(flags, tmp_path):  # noqa: F811
-    """training(options): a run that is ended with the test."""
+def training(tmp_path):
+    """training(cfg, options): a Training that is ended with the test."""
     made = []
 
-    def make(*options, **more):
-        made.append(Training(flags, tmp_path, *options, **more))
+    def make(cfg, *options, **more):
+        made.append(Training(cfg, tmp_path, *options, **more))
         return made[-1]
-    flags += ['SAVE_STEPS', '1', 'TRAIN.MODEL_EMA', 'True', 'WATCHDOG_SECONDS', '5']
     yield make
     for one in made:
-        for pid in one.alive():
+        for pid in [*one.alive(), *filter(None, [one.pid])]:
             os.kill(pid, signal.SIGKILL)
-        one.process.wait()
+        if one.pid:
+            os.waitpid(one.pid, 0)
 
 
-@pytest.fixture
-def epochs(flags):  # noqa: F811
-    """epochs(n) sets -epochs."""
-    def change(count):
-        flags[flags.index('-epochs') + 1] = count
-    return change
-
-
-def test_a_killed_process_is_started_again_and_the_run_ends_as_if_nothing_had_happened(training, flags, epochs):  # noqa: F811
-    epochs(4)
-    one = training(*TWO, '-max_restarts', 1)
+def test_a_killed_process_is_started_again_and_a_signal_to_the_parent_saves_and_nothing_is_lost(training, tiny, tmp_path):
+    options = {**FULL, 'TRAIN__NUM_EPOCHS': 8, 'VALIDATE_FREQ': 4}
+    one = training(tiny(**options), '-ngpus', 2, '-max_restarts', 1)
     one.wait_for('step 4 ')
     os.kill(one.workers()[1], signal.SIGKILL)
-    code, _ = one.end()
-    assert code == 0, one.text()
+    one.wait_for('resumed from')
     assert re.search(r'process \d was killed by SIGKILL; did memory run out\?; start 2 of 2', one.text())
-    assert 'resumed from' in one.text()
-    killed = only_run(flags)
-    flags[flags.index('-output') + 1] = killed.parent.with_name('whole')
-    assert start('main_multi_gpu.py', *TWO, *flags).returncode == 0
-    assert_same_file(only_run(flags) / 'last.safetensors', killed / 'last.safetensors')
-    assert [row['loss'] for row in rows(killed, 'train')] == [row['loss'] for row in rows(only_run(flags), 'train')]
+    count = one.text().count(' step ')
+    wait_for(lambda: one.text().count(' step ') > count + 1)
+    assert one.end(signal.SIGTERM)[0] == 143, one.text()
+    step = int(re.search(r'stopped after step (\d+)', one.text())[1])
+    assert 4 < step < 24 and not one.workers()
+    logs = [tmp_path / 'resumed', tmp_path / 'whole']
+    for log, cfg in zip(logs, (tiny(**options, RESUME='auto'), tiny(**options, SAVE=str(tmp_path / 'whole run')))):
+        assert [end(pid, 0) for pid in begin_group(2, cfg, log)] == [0, 0], Path(f'{log}0').read_text()
+    assert f'after {step} steps' in Path(f'{logs[0]}0').read_text()
+    resumed, whole = (next((tmp_path / name).glob('train-*')) for name in ('output', 'whole run'))
+    assert_same_file(resumed / 'last.safetensors', whole / 'last.safetensors')
+    assert [row['loss'] for row in rows(resumed, 'train')] == [row['loss'] for row in rows(whole, 'train')]
 
 
-@pytest.mark.parametrize('number, words', [(signal.SIGKILL, r'process 1 was killed by SIGKILL'),
-                                           (signal.SIGSTOP, r'process \d (has not answered|has made no progress) for 5 s')])
-def test_when_a_process_dies_or_hangs_all_end_with_the_reason_on_the_last_line(training, epochs, number, words):
-    epochs(1000)
-    one = training(*TWO)
+def test_when_a_process_hangs_all_end_with_the_reason_on_the_last_line(training, tiny):
+    one = training(tiny(**FULL, TRAIN__NUM_EPOCHS=1000), '-ngpus', 2)
     one.wait_for('step 2 ')
     pids = one.workers()
-    os.kill(pids[1], number)
-    begun = time.monotonic()
+    os.kill(pids[1], signal.SIGSTOP)
     code, line = one.end()
+    words = r'process \d (has not answered|has made no progress) for 5 s'
     assert code == 75 and line.startswith('error: a training process failed: ') and re.search(words, line), one.text()
-    assert time.monotonic() - begun < 40
     wait_for(lambda: not set(pids) & set(one.alive()), 5)
 
 
-def test_a_signal_to_the_parent_saves_and_the_resumed_run_goes_on_from_there(training, flags, epochs):  # noqa: F811
-    epochs(1000)
-    one = training(*TWO)
+def test_processes_whose_parent_is_killed_end_too(training, tiny):
+    one = training(tiny(**FULL, TRAIN__NUM_EPOCHS=1000), '-ngpus', 2)
     one.wait_for('step 2 ')
-    one.process.send_signal(signal.SIGTERM)
-    assert one.end()[0] == 143, one.text()
-    assert (step := int(re.search(r'stopped after step (\d+)', one.text())[1])) >= 2 and not one.workers()
-    again = training(*TWO, '-resume', 'auto', name='again.txt')
-    again.wait_for(f'step {step + 1} ')
-    assert f'after {step} steps' in again.text()
-
-
-def test_processes_whose_parent_is_killed_end_too(training, epochs):
-    epochs(1000)
-    one = training(*TWO)
-    one.wait_for('step 2 ')
-    one.process.kill()
+    one.end(signal.SIGKILL)
     wait_for(lambda: not one.workers(), 20)
 
 
-def test_a_user_error_is_not_tried_again(training, flags):  # noqa: F811
-    flags[flags.index('-batch_size') + 1] = 100
-    one = training(*TWO, '-max_restarts', 3)
+def test_a_user_error_is_told_once_more_by_the_parent_and_not_tried_again(training, tiny):
+    one = training(tiny(DATA__BATCH_SIZE=100), '-ngpus', 2, '-max_restarts', 3)
     code, line = one.end()
-    assert code == 1 and '-batch_size 12 or less' in line and 'start 2' not in one.text()
+    assert code == 1 and '-batch_size 12 or less' in line and 'start 2' not in one.text() and 'Traceback' not in one.text()
 
 
-def test_two_machines_train_together_and_start_again_together(training, flags, epochs, tmp_path):  # noqa: F811
-    epochs(4)
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        master = f'127.0.0.1:{free.getsockname()[1]}'
-    nodes = []
+# Without trainings: what the supervisor makes of how its processes end.
+
+def ends(*codes):
+    """A stand-in for one start of processes: the n-th start ends with the n-th (exit code, reason)."""
+    left, seen = list(codes), []
+
+    def attempt(function, cfg, messages, count):
+        seen.append(cfg)
+        messages.send_run_directory('/a run')
+        return left.pop(0)
+    return attempt, seen
+
+
+@pytest.mark.parametrize('codes, starts, error', [
+    ([(0, '')], 1, None), ([(75, 'killed'), (0, '')], 2, None), ([(75, 'killed')] * 3, 3, TemporaryError),
+    ([(1, 'no data')], 1, UserError), ([(75, 'killed'), (1, 'no data')], 2, UserError), ([(143, '')], 1, SystemExit)])
+def test_it_starts_again_after_failures_that_may_pass_and_only_so_many_times(monkeypatch, codes, starts, error):
+    attempt, seen = ends(*codes)
+    monkeypatch.setattr(supervisor, '_attempt', attempt)
+    monkeypatch.setenv('PYTHONWARNINGS', '')
+    run = lambda: supervisor.supervise(None, 'new', 2, 2, lambda cfg, directory: f'on in {directory}')  # noqa: E731
+    if error:
+        with pytest.raises(error):
+            run()
+    else:
+        run()
+    assert seen == ['new', *['on in /a run'] * (starts - 1)]
+
+
+@pytest.mark.parametrize('failed, told, expected', [
+    ([(1, -signal.SIGKILL)], [], (75, 'process 1 was killed by SIGKILL; did memory run out?')),
+    ([(0, -signal.SIGABRT)], [], (75, 'process 0 ended with code -6')),     # Paddle, when another one is lost
+    ([(0, 75), (1, 1)], [(75, 'process 1 is gone'), (1, 'no data')], (1, 'no data')),
+    ([(0, 3)], [], (3, 'process 0 ended with code 3'))])
+def test_one_reason_is_told_that_of_a_kill_or_of_the_user_before_others(monkeypatch, tmp_path, failed, told, expected):
+    messages = ChildMessages(tmp_path)
+    for rank, (code, reason) in enumerate(told):
+        messages.send_failure(rank, reason, code)
+    monkeypatch.setattr(supervisor, '_start', lambda *args: ([], None))
+    monkeypatch.setattr(supervisor, '_wait', lambda processes: failed)
+    assert supervisor._attempt(None, None, messages, 2) == expected
+
+
+@pytest.mark.slow
+def test_two_machines_train_together_and_start_again_together(training, tiny, tmp_path):
+    """python -m pytest -m slow tests/engine/processes"""
+    cfg, nodes = tiny(**FULL, TRAIN__NUM_EPOCHS=4), []
+    master = f'127.0.0.1:{free_ports(1)[0]}'
     for n in (0, 1):
         launcher = ('-m', 'paddle.distributed.launch', '--nnodes', 2, '--nproc_per_node', 1, '--master', master, '--rank', n,
                     '--log_dir', tmp_path / f'node{n}')
-        nodes.append(training('-max_restarts', 1, launcher=launcher, name=f'node{n}.txt'))
+        nodes.append(training(cfg, '-max_restarts', 1, command=launcher, name=f'node{n}.txt'))
     log = tmp_path / 'node0' / 'workerlog.0'
     wait_for(lambda: log.exists() and 'step 4 ' in log.read_text(), 90)
     os.kill(nodes[1].workers()[-1], signal.SIGKILL)
     assert [node.end()[0] for node in nodes] == [0, 0], log.read_text()
-    assert 'start 2 of 2' in log.read_text() and rows(only_run(flags), 'eval')[-1]['images'] == 10
-    assert [row['step'] for row in rows(only_run(flags), 'train')] == list(range(1, 13))
+    run, = Path(cfg.SAVE).iterdir()
+    assert 'start 2 of 2' in log.read_text() and rows(run, 'eval')[-1]['images'] == 10
+    assert [row['step'] for row in rows(run, 'train')] == list(range(1, 13))
