@@ -108,14 +108,14 @@ def test_when_a_process_hangs_all_end_with_the_reason_on_the_last_line(training,
     code, line = one.end()
     words = r'process \d (has not answered|has made no progress) for 5 s'
     assert code == 75 and line.startswith('error: a training process failed: ') and re.search(words, line), one.text()
-    wait_for(lambda: not set(pids) & set(one.alive()), 5)
+    wait_for(lambda: not set(pids) & set(one.alive()), 20)
 
 
 def test_processes_whose_parent_is_killed_end_too(training, tiny):
     one = training(tiny(**FULL, TRAIN__NUM_EPOCHS=1000), '-ngpus', 2)
     one.wait_for('step 2 ')
     one.end(signal.SIGKILL)
-    wait_for(lambda: not one.workers(), 20)
+    wait_for(lambda: not one.workers(), 60)
 
 
 def test_a_user_error_is_told_once_more_by_the_parent_and_not_tried_again(training, tiny):
