@@ -18,13 +18,13 @@ def conv2d(in_channels, out_channels, kernel=1, stride=1, padding=0, groups=1):
     return Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, weight_attr=uniform, bias_attr=uniform)
 
 
-def layer_scale(layer, shape, value):
+def gamma(layer, shape, value):
     """A parameter gamma of `layer` that starts as `value`; None for 0, no layer scale."""
     return layer.create_parameter(shape, default_initializer=nn.initializer.Constant(value)) if value else None
 
 
-def scaled(branch, gamma):
-    return branch if gamma is None else gamma * branch
+def scaled(branch, factor):
+    return branch if factor is None else factor * branch
 
 
 def drop_path_rates(rate, depths):
@@ -74,12 +74,12 @@ class Attention(nn.Layer):
 
 
 class CBlock(nn.Layer):
-    """Local block: (B, C, H, W) -> (B, C, H, W). `init_scale`: initial layer scale, 0 for none."""
+    """Local block: (B, C, H, W) -> (B, C, H, W). `layer_scale`: initial layer scale, 0 for none."""
 
-    def __init__(self, dim, mlp_ratio, dropout, drop_path, init_scale=0.0):
+    def __init__(self, dim, mlp_ratio, dropout, drop_path, layer_scale=0.0):
         super().__init__()
-        self.gamma_1 = layer_scale(self, [1, dim, 1, 1], init_scale)
-        self.gamma_2 = layer_scale(self, [1, dim, 1, 1], init_scale)
+        self.gamma_1 = gamma(self, [1, dim, 1, 1], layer_scale)
+        self.gamma_2 = gamma(self, [1, dim, 1, 1], layer_scale)
         self.pos_embed = conv2d(dim, dim, 3, padding=1, groups=dim)
         self.norm1 = nn.BatchNorm2D(dim)
         self.conv1 = conv2d(dim, dim)
@@ -96,12 +96,12 @@ class CBlock(nn.Layer):
 
 
 class SABlock(nn.Layer):
-    """Global block: (B, C, H, W) -> (B, C, H, W). `init_scale`: initial layer scale, 0 for none."""
+    """Global block: (B, C, H, W) -> (B, C, H, W). `layer_scale`: initial layer scale, 0 for none."""
 
-    def __init__(self, dim, heads, mlp_ratio, qkv_bias, qk_scale, attn_dropout, dropout, drop_path, init_scale):
+    def __init__(self, dim, heads, mlp_ratio, qkv_bias, qk_scale, attn_dropout, dropout, drop_path, layer_scale):
         super().__init__()
-        self.gamma_1 = layer_scale(self, [dim], init_scale)
-        self.gamma_2 = layer_scale(self, [dim], init_scale)
+        self.gamma_1 = gamma(self, [dim], layer_scale)
+        self.gamma_2 = gamma(self, [dim], layer_scale)
         self.pos_embed = conv2d(dim, dim, 3, padding=1, groups=dim)
         self.norm1 = nn.LayerNorm(dim, epsilon=1e-6)
         self.attn = Attention(dim, heads, qkv_bias, qk_scale, attn_dropout, dropout)

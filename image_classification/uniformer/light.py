@@ -18,8 +18,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.layers import Network, Stage, check_size
-from image_classification.uniformer.blocks import (CBlock, HeadEmbedding, PatchEmbed, SABlock, drop_path_rates,
-                                                   layer_scale, linear, scaled)
+from image_classification.uniformer.blocks import (CBlock, HeadEmbedding, PatchEmbed, SABlock, drop_path_rates, gamma,
+                                                   linear, scaled)
 
 
 def reorder(tokens, order):                                        # (B, N, C), (B, N)
@@ -39,10 +39,10 @@ class EvoSABlock(SABlock):
     first ones. `trade_off`: weight of its own attention in the new scores. The other arguments are SABlock's.
     """
 
-    def __init__(self, keep_ratio, trade_off, dim, *others, init_scale):
-        super().__init__(dim, *others, init_scale)
+    def __init__(self, keep_ratio, trade_off, dim, *others, layer_scale):
+        super().__init__(dim, *others, layer_scale)
         self.keep_ratio, self.trade_off = keep_ratio, trade_off
-        self.gamma_3 = layer_scale(self, [dim], init_scale) if keep_ratio < 1.0 else None
+        self.gamma_3 = gamma(self, [dim], layer_scale) if keep_ratio < 1.0 else None
 
     def forward(self, cls_token, x, scores):
         x = x + self.pos_embed(x)
@@ -90,11 +90,11 @@ class UniFormerLight(Network):
 
     Args:
         keep_ratio, trade_off: see `EvoSABlock`; the first block of stage 3 keeps all tokens.
-        init_scale: initial layer scale of all blocks, 0: none. The others are UniFormer's.
+        layer_scale: initial layer scale of all blocks, 0: none. The others are UniFormer's.
     """
 
     def __init__(self, num_classes=1000, in_channels=3, depths=(2, 5, 8, 2), dims=(56, 112, 224, 448), head_dim=28,
-                 mlp_ratio=3.0, qkv_bias=True, qk_scale=0.0, conv_stem=True, init_scale=0.0, dropout=0.0, drop_path=0.0,
+                 mlp_ratio=3.0, qkv_bias=True, qk_scale=0.0, conv_stem=True, layer_scale=0.0, dropout=0.0, drop_path=0.0,
                  attn_dropout=0.0, keep_ratio=0.5, trade_off=0.5):
         super().__init__()
         self.least = 29 if conv_stem else 32                       # smallest side of an image: 8 pixels behind the stem
@@ -105,12 +105,12 @@ class UniFormerLight(Network):
         self.pos_drop = nn.Dropout(dropout)
         rates = drop_path_rates(drop_path, depths)
         self.blocks1, self.blocks2 = (
-            Stage(*(CBlock(dim, mlp_ratio, dropout, rate, init_scale) for rate in stage))
+            Stage(*(CBlock(dim, mlp_ratio, dropout, rate, layer_scale) for rate in stage))
             for dim, stage in zip(dims[:2], rates[:2]))
         keep = [[1.0] + [keep_ratio] * (depths[2] - 1), [keep_ratio] * depths[3]]
         self.blocks3, self.blocks4 = (
             Stage(*[EvoSABlock(ratio, trade_off, dim, dim // head_dim, mlp_ratio, qkv_bias, qk_scale, attn_dropout,
-                                     dropout, rate, init_scale=init_scale) for ratio, rate in zip(ratios, stage)])
+                                     dropout, rate, layer_scale=layer_scale) for ratio, rate in zip(ratios, stage)])
             for dim, ratios, stage in zip(dims[2:], keep, rates[2:]))
         self.norm = nn.BatchNorm2D(dims[3])
         self.norm_cls = nn.LayerNorm(dims[3], epsilon=1e-5)

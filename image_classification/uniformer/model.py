@@ -32,12 +32,12 @@ class UniFormer(Network):
         depths, dims: blocks and channels of the four stages. head_dim: channels per attention head.
         qk_scale: factor of the attention scores, 0: 1 / sqrt(head_dim).
         conv_stem: embed overlapping patches, also between stages.
-        init_scale: initial layer scale of the global blocks, 0: none.
+        layer_scale: initial layer scale of the global blocks, 0: none.
         dropout, drop_path, attn_dropout: probabilities, see `config.py`.
     """
 
     def __init__(self, num_classes=1000, in_channels=3, depths=(3, 4, 8, 3), dims=(64, 128, 320, 512), head_dim=64,
-                 mlp_ratio=4.0, qkv_bias=True, qk_scale=0.0, conv_stem=False, init_scale=0.0, dropout=0.0, drop_path=0.0,
+                 mlp_ratio=4.0, qkv_bias=True, qk_scale=0.0, conv_stem=False, layer_scale=0.0, dropout=0.0, drop_path=0.0,
                  attn_dropout=0.0):
         super().__init__()
         self.least = 1 if conv_stem else 32                        # smallest side of an image
@@ -53,7 +53,7 @@ class UniFormer(Network):
                                       for dim, stage in zip(dims[:2], rates[:2]))
         self.blocks3, self.blocks4 = (
             Stage(*(SABlock(dim, dim // head_dim, mlp_ratio, qkv_bias, qk_scale, attn_dropout, dropout, rate,
-                                    init_scale) for rate in stage)) for dim, stage in zip(dims[2:], rates[2:]))
+                                    layer_scale) for rate in stage)) for dim, stage in zip(dims[2:], rates[2:]))
         self.norm = nn.BatchNorm2D(dims[3])
         self.head = linear(dims[3], num_classes)
         self.feature_channels, self.feature_strides = list(dims), [4, 8, 16, 32]
@@ -88,7 +88,7 @@ def build_model(cfg):
     values = {'num_classes': model.NUM_CLASSES, 'in_channels': model.IN_CHANNELS, 'depths': uniformer.DEPTHS,
               'dims': uniformer.DIMS, 'head_dim': uniformer.HEAD_DIM, 'mlp_ratio': uniformer.MLP_RATIO,
               'qkv_bias': uniformer.QKV_BIAS, 'qk_scale': uniformer.QK_SCALE, 'conv_stem': uniformer.CONV_STEM,
-              'init_scale': uniformer.LAYER_SCALE, 'dropout': model.DROPOUT, 'drop_path': model.DROPPATH,
+              'layer_scale': uniformer.LAYER_SCALE, 'dropout': model.DROPOUT, 'drop_path': model.DROPPATH,
               'attn_dropout': model.ATTENTION_DROPOUT}
     if not uniformer.LIGHT.ENABLED:
         return UniFormer(**values)

@@ -9,7 +9,6 @@ from paddle import nn
 import image_classification as ic
 from image_classification.blazeface.model import BACK, BlazeBlock, convolution
 from image_classification.deploy.complexity import count_macs, count_parameters
-from image_classification.deploy.static import to_static
 from image_classification.weights import from_torch
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -100,17 +99,6 @@ def test_has_neither_head_nor_classifier(name):
     for question in (lambda: model.reset_classifier(5), lambda: model.forward_head(None)):
         with pytest.raises(ic.UserError, match='BlazeFace has no classifier|BlazeFace makes no logits'):
             question()
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_its_export_with_a_free_batch_and_size_agrees_at_batches_1_and_3(name, tmp_path):
-    model = ic.create_model(name).eval()
-    paddle.jit.save(to_static(model, [-1, 3, -1, -1]), str(tmp_path / 'inference'))
-    exported = paddle.jit.load(str(tmp_path / 'inference'))
-    for batch, height, width in ((1, 128, 128), (3, 128, 128), (1, 96, 160)):
-        x = paddle.rand((batch, 3, height, width))
-        for found, wanted in zip(exported(x), model(x)):
-            np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=1e-5)
 
 
 def test_the_back_network_bears_the_published_names():

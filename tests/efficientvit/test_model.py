@@ -10,6 +10,7 @@ from image_classification.efficientvit import EfficientViT, from_classifier
 from image_classification.efficientvit.model import CascadedGroupAttention, LocalWindowAttention, distances
 from image_classification.weights import from_torch, load_state
 from tests.golden import Recording
+from tests.networks import empty, outline
 
 PARAMETERS = {'m0': 2_349_436, 'm1': 2_980_560, 'm2': 4_187_554, 'm3': 6_900_722, 'm4': 8_804_228, 'm5': 12_473_772,
               'm0_det': 2_155_680, 'm4_det': 8_418_856, 'm0_yolo': 2_155_680, 'm5_yolo': 12_088_532}
@@ -18,23 +19,25 @@ MACS = {'m1': 167.05, 'm2': 201.04, 'm4': 299.31, 'm5': 521.58, 'm5_yolo': 1766.
 
 @pytest.mark.parametrize('variant', PARAMETERS)
 def test_has_the_recorded_number_of_parameters(variant):
-    assert count_parameters(ic.create_model(f'efficientvit_{variant}')) == PARAMETERS[variant]
+    assert count_parameters(outline(f'efficientvit_{variant}')) == PARAMETERS[variant]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('variant', MACS)
 def test_costs_the_recorded_macs_without_a_recording_at_hand(variant):
-    assert count_macs(ic.create_model(f'efficientvit_{variant}'), 224) == pytest.approx(1e6 * MACS[variant], rel=0.005)
+    """PYTHONPATH=. python -m pytest -m slow tests/efficientvit; tests/test_golden.py has those with a recording."""
+    assert count_macs(empty(f'efficientvit_{variant}'), 224) == pytest.approx(1e6 * MACS[variant], rel=0.005)
 
 
 @pytest.mark.parametrize('size', range(6))
 def test_both_detector_backbones_differ_by_their_strides_only(size):
-    authors, seed = (ic.create_model(f'efficientvit_m{size}_{kind}') for kind in ('det', 'yolo'))
+    authors, seed = (outline(f'efficientvit_m{size}_{kind}') for kind in ('det', 'yolo'))
     assert (authors.feature_strides, seed.feature_strides) == ([16, 32, 64], [8, 16, 32])
     assert {n: p.shape for n, p in authors.state_dict().items()} == {n: p.shape for n, p in seed.state_dict().items()}
 
 
 def test_a_yolo_neck_gets_three_maps_at_640_pixels():
-    model = ic.create_model('efficientvit_m0_yolo').eval()
+    model = empty('efficientvit_m0_yolo')
     with paddle.no_grad():
         maps = model(paddle.rand((1, 3, 640, 640)))
     assert [m.shape for m in maps] == [[1, 64, 80, 80], [1, 128, 40, 40], [1, 192, 20, 20]]
@@ -107,7 +110,8 @@ def test_a_map_that_the_window_does_not_divide_is_padded_below_and_right(height,
         for column in range(0, width, 7):
             alone = layer.attn(padded[:, :, row:row + 7, column:column + 7])
             found = layer(x)[:, :, row:row + 7, column:column + 7]
-            np.testing.assert_allclose(found.numpy(), alone[:, :, :found.shape[2], :found.shape[3]].numpy(), rtol=1e-4)
+            wanted = alone[:, :, :found.shape[2], :found.shape[3]].numpy()
+            np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize('height, width', [(1, 1), (33, 50), (300, 100)])
@@ -118,14 +122,8 @@ def test_takes_any_size(height, width):
 
 
 def test_no_attention_bias_takes_weight_decay():
-    model = ic.create_model('efficientvit_m5')
+    model = outline('efficientvit_m5')
     assert len(model.no_weight_decay()) == 8 and model.no_weight_decay() <= set(model.state_dict())
-
-
-def test_each_parameter_of_a_backbone_gets_a_gradient():
-    model = ic.create_model('efficientvit_m0_yolo', drop_path=0.1)
-    sum(m.sum() for m in model(paddle.rand((2, 3, 64, 64)))).backward()
-    assert all(p.grad is not None for p in model.parameters() if not p.stop_gradient)
 
 
 def test_gradients_of_attention_biases_are_those_of_finite_differences(float64):
@@ -171,8 +169,8 @@ def test_all_batch_norms_are_folded_whatever_the_dropout():
 
 
 def test_a_backbone_starts_from_a_classifiers_weights():
-    state = from_torch(ic.create_model('efficientvit_m3'), Recording('efficientvit_m3').torch_state())
-    model = ic.create_model('efficientvit_m3_det')
+    state = from_torch(empty('efficientvit_m3'), Recording('efficientvit_m3').torch_state())
+    model = empty('efficientvit_m3_det')
     fitted = from_classifier(model, state)
     load_state(model, fitted, 'the classifier')
     same = [name for name in fitted if fitted[name] is state[name]]

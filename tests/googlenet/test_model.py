@@ -3,6 +3,8 @@ import paddle
 import pytest
 
 import image_classification as ic
+from image_classification.layers import FeatureExtractor
+from tests.networks import empty, outline
 
 
 def trainable(model):
@@ -10,8 +12,10 @@ def trainable(model):
 
 
 def test_the_auxiliary_heads_hold_6_4_of_13_million_parameters():
-    assert sum(p.size for p in trainable(ic.create_model('googlenet')).values()) == 13_004_888
-    assert sum(p.size for p in trainable(ic.create_model('googlenet', aux_logits=False)).values()) == 6_624_904
+    assert sum(p.size for p in trainable(outline('googlenet')).values()) == 13_004_888
+    with paddle.LazyGuard():
+        bare = ic.create_model('googlenet', aux_logits=False)
+    assert sum(p.size for p in trainable(bare).values()) == 6_624_904
 
 
 def test_auxiliary_logits_are_given_in_training_only():
@@ -20,12 +24,6 @@ def test_auxiliary_logits_are_given_in_training_only():
     assert [out.shape for out in model.train()(x)] == [[2, 4], [2, 4], [2, 4]]
     assert model.eval()(x).shape == [2, 4]
     assert ic.create_model('googlenet', num_classes=4, aux_logits=False).train()(x).shape == [2, 4]
-
-
-def test_each_parameter_gets_a_gradient_auxiliary_heads_included():
-    model = ic.create_model('googlenet', num_classes=4)
-    sum(out.square().sum() for out in model(paddle.rand((2, 3, 64, 64)))).backward()
-    assert all(p.grad is not None for p in trainable(model).values())
 
 
 def test_a_new_number_of_classes_reaches_all_three_heads():
@@ -38,7 +36,7 @@ def test_a_new_number_of_classes_reaches_all_three_heads():
 
 @pytest.mark.parametrize('size', [(15, 15), (33, 50), (96, 64)])
 def test_maps_have_the_promised_channels_and_about_the_promised_strides(size):
-    model = ic.create_model('googlenet', features_only=True).eval()
+    model = FeatureExtractor(empty('googlenet'))
     maps = model(paddle.rand((1, 3, *size)))
     for map_, channels, stride in zip(maps, model.channels, model.strides):
         assert map_.shape[1] == channels
@@ -48,7 +46,7 @@ def test_maps_have_the_promised_channels_and_about_the_promised_strides(size):
 
 def test_a_picture_that_is_too_small_is_refused():
     with pytest.raises(ic.UserError, match='at least 15 x 15 pixels, found 14 x 64'):
-        ic.create_model('googlenet')(paddle.rand((1, 3, 14, 64)))
+        empty('googlenet')(paddle.rand((1, 3, 14, 64)))
 
 
 def test_dropout_acts_in_front_of_all_three_classifiers():

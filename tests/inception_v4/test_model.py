@@ -2,25 +2,26 @@ import paddle
 import pytest
 
 import image_classification as ic
+from tests.networks import empty, outline
 
 
 def small(**overrides):
-    return ic.create_model('inception_v4', depths=[1, 1, 1], num_classes=4, **overrides)
+    return empty('inception_v4', depths=[1, 1, 1], num_classes=4, **overrides)
 
 
 def test_has_the_published_number_of_parameters():
-    assert sum(p.size for p in ic.create_model('inception_v4').parameters() if not p.stop_gradient) == 42_679_816
+    assert sum(p.size for p in outline('inception_v4').parameters() if not p.stop_gradient) == 42_679_816
 
 
 def test_299_pixels_give_the_papers_map_sizes():
-    features = ic.create_model('inception_v4', features_only=True).eval()
+    features = small(features_only=True)
     maps = features(paddle.rand((1, 3, 299, 299)))
     assert [map_.shape[1:] for map_ in maps] == [[64, 147, 147], [192, 71, 71], [384, 35, 35], [1024, 17, 17], [1536, 8, 8]]
     assert (features.channels, features.strides) == ((64, 192, 384, 1024, 1536), (2, 4, 8, 16, 32))
 
 
 def test_maps_are_the_last_at_each_stride_for_other_depths_too():
-    features = ic.create_model('inception_v4', depths=[2, 1, 0], features_only=True).eval()
+    features = empty('inception_v4', depths=[2, 1, 0], features_only=True)
     assert [map_.shape[1] for map_ in features(paddle.rand((1, 3, 75, 75)))] == list(features.channels)
 
 

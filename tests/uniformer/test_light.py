@@ -6,13 +6,14 @@ import image_classification as ic
 from image_classification.uniformer import UniFormerLight
 from image_classification.uniformer.light import EvoSABlock, pool_scores
 from tests.golden import Recording
+from tests.networks import outline
 
 TINY = {'num_classes': 5, 'depths': (1, 1, 3, 2), 'dims': (8, 16, 32, 64), 'head_dim': 16}
 
 
 def block(keep_ratio=0.5, trade_off=0.5):
     """An EvoSABlock of 8 channels and two heads, fully random, in evaluation."""
-    layer = EvoSABlock(keep_ratio, trade_off, 8, 2, 3.0, True, 0.0, 0.0, 0.0, 0.0, init_scale=0.0).eval()
+    layer = EvoSABlock(keep_ratio, trade_off, 8, 2, 3.0, True, 0.0, 0.0, 0.0, 0.0, layer_scale=0.0).eval()
     for parameter in layer.parameters():
         parameter.set_value(paddle.randn(parameter.shape))
     return layer
@@ -24,14 +25,14 @@ def tokens_of(x):                                                  # (B, C, H, W
 
 @pytest.mark.parametrize('variant, count', [('xxs', 10_215_280), ('xs', 16_509_264)])
 def test_has_the_recorded_number_of_parameters(variant, count):
-    model = ic.create_model(f'uniformer_{variant}')
+    model = outline(f'uniformer_{variant}')
     assert sum(p.size for p in model.parameters() if not p.stop_gradient) == count
 
 
 def test_has_the_published_names_in_their_order():
     keys = [key.replace('running_mean', '_mean').replace('running_var', '_variance')
             for key, *_ in Recording('uniformer_xxs').meta['keys'] if not key.endswith('num_batches_tracked')]
-    assert list(ic.create_model('uniformer_xxs').state_dict()) == keys
+    assert list(outline('uniformer_xxs').state_dict()) == keys
 
 
 def test_pruned_tokens_get_the_same_addition_and_the_better_half_their_own():
@@ -97,7 +98,7 @@ def test_an_image_is_classified_the_same_whatever_its_batch_mates():
 
 
 @pytest.mark.parametrize('option', [{}, {'keep_ratio': 1.0}, {'keep_ratio': 0.3}, {'conv_stem': False}, {'qkv_bias': False},
-                                    {'init_scale': 0.1}, {'dropout': 0.1, 'drop_path': 0.1, 'attn_dropout': 0.1}])
+                                    {'layer_scale': 0.1}, {'dropout': 0.1, 'drop_path': 0.1, 'attn_dropout': 0.1}])
 def test_every_option_trains_every_parameter(option):
     model = UniFormerLight(**TINY, **option)
     logits, cls_logits = model(paddle.rand((4, 3, 64, 64)))
@@ -106,7 +107,7 @@ def test_every_option_trains_every_parameter(option):
 
 
 def test_layer_scale_is_in_all_blocks_and_three_times_where_tokens_are_pruned():
-    gammas = [name for name, _ in UniFormerLight(init_scale=1e-6, **TINY).named_parameters() if 'gamma' in name]
+    gammas = [name for name, _ in UniFormerLight(layer_scale=1e-6, **TINY).named_parameters() if 'gamma' in name]
     counts = {block: sum(name.startswith(f'{block}.') for name in gammas) for block in ('blocks1.0', 'blocks3.0', 'blocks3.1')}
     assert counts == {'blocks1.0': 2, 'blocks3.0': 2, 'blocks3.1': 3}
 
