@@ -13,6 +13,7 @@ import image_classification as ic
 from image_classification.weights import to_torch, write_safetensors
 
 from tests.test_readme import COMMANDS, PROJECT
+from tests.tools.conftest import run_tool, trained  # noqa: F401  (fixtures)
 
 RUN, PICTURES, NETWORK = 'output/RUN/best.safetensors', 'DIR', 'mobilenet_v3_small_x1_0'
 
@@ -36,47 +37,61 @@ def run(command, folder, **replaced):
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory):
+def main_job(tmp_path_factory):
     """A folder in which the main job was run for one step, and its best checkpoint."""
     folder = tmp_path_factory.mktemp('project')
     job = commands('mnist5k', 'venv')[0].split(' && ')[-1].replace('.venv/bin/python', 'python', 1)
     run(f'{job} -opts TRAIN.MAX_STEPS 1 EXPORT False', folder)
-    (folder / 'holiday').mkdir()
-    for name in ('photo.jpg', 'holiday/beach.png'):
-        pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / name)
     return folder, str(next(folder.glob('output/*/best.safetensors')))
 
 
-def test_a_checkpoint_is_evaluated(trained):
-    folder, checkpoint = trained
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with the pictures that README names."""
+    (tmp_path / 'holiday').mkdir()
+    for name in ('photo.jpg', 'holiday/beach.png'):
+        pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def use(run_tool):  # noqa: F811
+    """use(command, folder, **replaced): what a command of a tool prints, with the checkpoint of a small network."""
+    def call(command, folder, **replaced):
+        python, tool, *words = shlex.split(command)
+        done = run_tool(tool.removeprefix('tools/'), *(replaced.get(word, word) for word in words), cwd=folder)
+        assert python == 'python' and done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+    return call
+
+
+def test_a_checkpoint_is_evaluated(main_job):
+    folder, checkpoint = main_job
     assert 'top-1' in run(commands('-eval')[0], folder, **{RUN: checkpoint})
 
 
-def test_a_training_is_resumed(trained):
-    folder, _ = trained
+def test_a_training_is_resumed(main_job):
+    folder, _ = main_job
     run(commands('-resume auto')[0] + ' -opts TRAIN.MAX_STEPS 2 EXPORT False', folder)
 
 
-def test_pictures_are_classified(trained):
-    folder, checkpoint = trained
-    printed = run(commands('tools/predict.py output/RUN', 'photo.jpg')[0], folder, **{RUN: checkpoint})
+def test_pictures_are_classified(use, trained, photos):  # noqa: F811
+    printed = use(commands('tools/predict.py output/RUN', 'photo.jpg')[0], photos, **{RUN: trained})
     assert 'photo.jpg' in printed and 'beach.png' in printed
 
 
-def test_pictures_are_explained(trained):
-    folder, checkpoint = trained
-    run(commands('tools/explain.py', '--output why')[0], folder, **{RUN: checkpoint})
-    assert len(list((folder / 'why').glob('*.png'))) == 2
+def test_pictures_are_explained(use, trained, photos):  # noqa: F811
+    use(commands('tools/explain.py', '--output why')[0], photos, **{RUN: trained})
+    assert len(list((photos / 'why').glob('*.png'))) == 2
 
 
 @pytest.mark.parametrize('command', commands('tools/export.py output/RUN')[:2])
-def test_a_checkpoint_is_exported(trained, command, tmp_path):
+def test_a_checkpoint_is_exported(use, trained, command, tmp_path):  # noqa: F811
     if 'onnx' in command:
         pytest.importorskip('paddle2onnx')
-    folder, checkpoint = trained
     target = command.split('--output ')[1]
-    run(command, folder, **{RUN: checkpoint, target: str(tmp_path / target)})
+    use(command, tmp_path, **{RUN: trained, target: tmp_path / target})
     assert (tmp_path / target / 'inference.yaml').is_file()
 
 
@@ -84,7 +99,8 @@ def test_a_checkpoint_is_exported(trained, command, tmp_path):
 def test_a_folder_is_fine_tuned(command, colours, tmp_path):
     model = ic.create_model(NETWORK)
     write_safetensors(tmp_path / 'weights.safetensors', to_torch(model), {})
-    short = {'default': str(tmp_path / 'weights.safetensors'), PICTURES: str(colours), '5': '2', '64': '4', '20': '1', '30': '1'}
+    short = {'default': str(tmp_path / 'weights.safetensors'), PICTURES: str(colours),
+             '5': '2', '64': '4', '20': '1', '30': '1'}
     more = '' if '-opts' in command else ' -opts'
     run(f'{command}{more} DATA.IMAGE_SIZE 32 DATA.NUM_WORKERS 0 TRAIN.MAX_STEPS 2 EXPORT False', tmp_path, **short)
     assert list(tmp_path.glob('output/*/best.safetensors'))
