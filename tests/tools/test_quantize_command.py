@@ -13,7 +13,8 @@ def call(call_tool, colours):
 
 def test_a_checkpoint_becomes_an_8_bit_export_with_a_table(call, trained, colours, tmp_path):
     target = tmp_path / 'int8'
-    code, out, err = call(trained, '--data-path', colours, '--output', target, '--bf16', '--threads', 1)
+    # One of the ten pictures is nearly a tie; processors round 8-bit sums differently.
+    code, out, err = call(trained, '--data-path', colours, '--output', target, '--bf16', '--threads', 1, '--min-agreement', 0.9)
     assert code == 0, err
     lines = out.splitlines()
     assert [line.split(' | ')[1] for line in lines[:4:2]] == ['precision', 'float32'] and lines[3].startswith('| onnxruntime | int8 |')
