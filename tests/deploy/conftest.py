@@ -1,3 +1,6 @@
+import contextlib
+from importlib import import_module
+
 import numpy as np
 import paddle
 import pytest
@@ -5,6 +8,8 @@ from PIL import Image
 
 import image_classification as ic
 from image_classification.datasets import get_dataset
+from image_classification.deploy import export, verify
+from image_classification.deploy.child import reason, run_child
 from image_classification.deploy.export import export_model
 from image_classification.checkpoint import Progress
 from image_classification.engine.checkpoint import save_checkpoint
@@ -18,32 +23,70 @@ class NoAverage:
         return {}
 
 
-@pytest.fixture(scope='session')
-def network():
-    """MobileFormer-26M for 5 classes whose running statistics fit its weights; otherwise it would magnify rounding."""
+def _run_here(module, *arguments, **environment):
+    """As `run_child`, but in this process."""
+    if module == 'formats.pdmodel':                                # Paddle chooses its kind of programs once per process
+        return run_child(module, *arguments, **environment)
+    try:
+        import_module(f'image_classification.deploy.{module}').main(*arguments)
+    except (Exception, SystemExit) as error:
+        return reason(f'{type(error).__name__}: {error}')
+
+
+@contextlib.contextmanager
+def children_in_process():
+    """Exports start no further Python, which takes most of their time. The tests of these programs themselves do without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify, 'run_child', _run_here)
+        patch.setattr(export, 'run_child', _run_here)
+        yield
+
+
+@pytest.fixture
+def quick():
+    """Exports of this test are made in its process."""
+    with children_in_process():
+        yield
+
+
+def with_statistics(name):
+    """A network for 5 classes whose running statistics fit its weights; otherwise it would magnify rounding."""
     paddle.seed(0)
-    cfg = ic.get_config('mobileformer_26m', {'MODEL.NUM_CLASSES': 5, 'DATA.IMAGE_SIZE': SIZE})
-    model = ic.create_model(cfg)
+    model = ic.create_model(ic.get_config(name, {'MODEL.NUM_CLASSES': 5, 'DATA.IMAGE_SIZE': SIZE}))
     with paddle.no_grad():
         for _ in range(30):
             model(paddle.randn([8, 3, SIZE, SIZE]))
     return model
 
 
-@pytest.fixture(scope='session')
-def checkpoint(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp('run') / 'best.safetensors'
-    optimizer = paddle.optimizer.SGD(parameters=network.parameters())
-    scaler = paddle.amp.GradScaler(enable=False)
-    save_checkpoint(path, network.config, CLASSES, Progress(epoch=1), network, NoAverage(), optimizer, scaler)
+def save(model, classes, path):
+    optimizer = paddle.optimizer.SGD(parameters=model.parameters())
+    save_checkpoint(path, model.config, classes, Progress(epoch=1), model, NoAverage(), optimizer,
+                    paddle.amp.GradScaler(enable=False))
     return path
 
 
 @pytest.fixture(scope='session')
-def exported(network, tmp_path_factory):
-    """(directory of an export of `network` that gives logits, what `export_model` returned)"""
-    directory = tmp_path_factory.mktemp('exports') / 'deep' / 'export'
-    return directory, export_model(network, directory, CLASSES)
+def small():
+    """The network that is exported fastest."""
+    return with_statistics('mobilenet_v1_x0_25')
+
+
+@pytest.fixture(scope='session')
+def small_checkpoint(small, tmp_path_factory):
+    return save(small, CLASSES, tmp_path_factory.mktemp('small') / 'best.safetensors')
+
+
+@pytest.fixture(scope='session')
+def small_exports(small, tmp_path_factory):
+    """{name: directory} of exports of `small`: 'paddle', for Paddle Inference alone; 'float32', for every engine; 'uint8' too,
+    with preprocessing and softmax inside, but without class names."""
+    root = tmp_path_factory.mktemp('small')
+    with children_in_process():
+        export_model(small, root / 'paddle', CLASSES)
+        export_model(small, root / 'float32', CLASSES, 'paddle,onnx,openvino')
+        export_model(small, root / 'uint8', format=['paddle', 'onnx', 'openvino'], softmax=True, pixels=True)
+    return {path.name: path for path in root.iterdir()}
 
 
 @pytest.fixture(scope='session')
@@ -86,8 +129,4 @@ def trained(colours, tmp_path_factory):
         across = features.T @ np.linalg.solve(similar + ridge, 8.0 * labels - 4)
         model.fc.weight.set_value(np.stack([-across, across], 1).astype(np.float32))
         model.fc.bias.set_value(np.float32([1, -1]) * np.float32(across @ centre))
-    optimizer = paddle.optimizer.SGD(parameters=model.parameters())
-    path = tmp_path_factory.mktemp('trained') / 'best.safetensors'
-    save_checkpoint(path, cfg, dataset.classes, Progress(epoch=1), model, NoAverage(), optimizer,
-                    paddle.amp.GradScaler(enable=False))
-    return path
+    return save(model, dataset.classes, tmp_path_factory.mktemp('trained') / 'best.safetensors')

@@ -1,18 +1,16 @@
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import paddle
 import pytest
 
-from image_classification.deploy import engines
-from image_classification.deploy.engines import open_engine
+from image_classification.deploy import engines, inference
+from image_classification.deploy.engines import open_engine, paddle_inference
+from image_classification.deploy.engines.eager import Eager
+from image_classification.deploy.static import Deployed
 from image_classification.errors import UserError
 
 from .conftest import SIZE
-
-
-@pytest.fixture
-def images():
-    return np.random.default_rng(3).standard_normal((2, 3, SIZE, SIZE), np.float32)
 
 
 def touch(directory, *names):
@@ -75,29 +73,60 @@ def test_damaged_files_are_named(tmp_path, files):
 
 @pytest.mark.parametrize('bad', [np.zeros((1, 3, SIZE, SIZE)), np.zeros((3, SIZE, SIZE), np.float32),
                                  np.zeros((1, 3, SIZE, SIZE), np.uint8)])
-def test_images_of_another_kind_are_refused(exported, bad):
-    with pytest.raises(UserError, match='do not fit .*; wanted NCHW of float32'):
-        open_engine(exported[0], 'paddle_inference').run(bad)
+def test_images_of_another_kind_are_refused(small, small_exports, bad):
+    directory = small_exports['paddle']
+    with pytest.raises(UserError, match=f'do not fit {directory}; wanted NCHW of float32'):
+        open_engine(directory).run(bad)
+    with pytest.raises(UserError, match='do not fit mobilenet_v1_x0_25; wanted NCHW of float32'):
+        Eager(small).run(bad)
 
 
-def test_several_threads_may_run_one_engine(exported, images):
-    engine = open_engine(exported[0], 'paddle_inference')
-    batches = [images + i for i in range(8)]
-    expected, found = [engine.run(batch)[0] for batch in batches], {}
+@pytest.mark.parametrize('engine', ['paddle', *engines.ENGINES])
+def test_each_engine_gives_the_networks_logits_to_several_threads_at_any_batch_and_size(small, small_exports, engine):
+    rng, shapes = np.random.default_rng(3), [(1, 3, SIZE, SIZE), (5, 3, 96, 160), (2, 3, SIZE, 96)]
+    batches = [rng.standard_normal(shape, np.float32) for shape in shapes]
+    with paddle.no_grad():
+        expected = [Deployed(small)(paddle.to_tensor(batch)).numpy() for batch in batches]
+    small.eval()
+    opened = Eager(small) if engine == 'paddle' else open_engine(small_exports['float32'], engine)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(opened.run, 8 * batches))
+    small.train()
+    for [output], wanted in zip(found, 8 * expected):
+        np.testing.assert_allclose(output, wanted, atol=1e-4 * wanted.std(), rtol=0)
+    names = ['fetch_name_0'] if engine == 'paddle_inference' else ['logits']
+    assert (opened.name, opened.outputs, opened.input) == (engine, names, {'dtype': 'float32', 'layout': 'NCHW'})
 
-    def work(first):
-        for _ in range(3):
-            for i in range(first, 8, 4):
-                found[i] = engine.run(batches[i])[0]
-    threads = [threading.Thread(target=work, args=[i]) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(np.allclose(found[i], expected[i], atol=1e-5) for i in range(8))
 
-
-def test_an_engine_says_its_outputs_and_takes_a_number_of_threads(exported, images):
-    one, two = (open_engine(exported[0], 'paddle_inference', threads=threads) for threads in (1, 2))
-    assert one.name == 'paddle_inference' and one.outputs == ['fetch_name_0']
+@pytest.mark.parametrize('engine', engines.ENGINES)
+def test_an_engine_takes_a_number_of_threads(small_exports, engine):
+    images = np.ones((2, 3, SIZE, SIZE), np.float32)
+    one, two = (open_engine(small_exports['float32'], engine, threads=threads) for threads in (1, 2))
     np.testing.assert_allclose(one.run(images)[0], two.run(images)[0], atol=1e-5)
+
+
+def test_onnx_runtime_has_no_bfloat16(small_exports):
+    with pytest.raises(UserError, match='onnxruntime does not compute in bfloat16 on a CPU; wanted openvino or paddle_inference'):
+        open_engine(small_exports['float32'], 'onnxruntime', bf16=True)
+
+
+@pytest.mark.parametrize('onednn', [False, True, 'convolutions', None])
+def test_paddle_inference_runs_with_all_that_onednn_has_with_convolutions_and_without(small, small_exports, onednn):
+    images = np.random.default_rng(7).standard_normal((2, 3, 96, SIZE), np.float32)
+    with paddle.no_grad():
+        expected = Deployed(small)(paddle.to_tensor(images)).numpy()
+    [found] = inference.run(inference.create_predictor(small_exports['paddle'], onednn), images)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * expected.std(), rtol=0)
+
+
+def test_a_paddle_without_the_passes_of_convolutions_gives_onednn_all_operators(small_exports, monkeypatch):
+    images = np.ones([1, 3, SIZE, SIZE], np.float32)
+    expected = inference.run(inference.create_predictor(small_exports['paddle'], True), images)
+    monkeypatch.setattr(paddle_inference, '_ONLY_CONVOLUTIONS', ['of_another_version_pass'])
+    found = inference.run(inference.create_predictor(small_exports['paddle'], 'convolutions'), images)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_paddle_inference_says_which_files_it_lacks(tmp_path):
+    with pytest.raises(UserError, match='no whole export for Paddle Inference; export the model again'):
+        inference.create_predictor(tmp_path)

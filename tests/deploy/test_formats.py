@@ -26,19 +26,15 @@ pytest.importorskip('openvino')
 OTHERS = ('onnxruntime', 'openvino')
 
 
-@pytest.fixture(scope='module')
-def both(network, tmp_path_factory):
-    """`network` in three formats at once."""
-    directory = tmp_path_factory.mktemp('formats') / 'export'
-    export_model(network, directory, CLASSES, format='paddle,onnx,openvino')
-    return directory
+@pytest.fixture
+def both(small_exports):
+    """`small` in three formats at once."""
+    return small_exports['float32']
 
 
-@pytest.fixture(scope='module')
-def with_pixels(network, tmp_path_factory):
-    directory = tmp_path_factory.mktemp('pixels') / 'export'
-    export_model(network, directory, CLASSES, format=['paddle', 'onnx', 'openvino'], softmax=True, pixels=True)
-    return directory
+@pytest.fixture
+def with_pixels(small_exports):
+    return small_exports['uint8']
 
 
 def description(directory):
@@ -49,14 +45,6 @@ def eager(model, images, softmax=False):
     with paddle.no_grad():
         outputs = Deployed(model, softmax)(paddle.to_tensor(images))
     return [output.numpy() for output in (outputs if isinstance(outputs, list) else [outputs])]
-
-
-@pytest.mark.parametrize('engine', OTHERS)
-@pytest.mark.parametrize('shape', [(1, 3, SIZE, SIZE), (5, 3, 96, 160)])
-def test_each_engine_gives_the_networks_logits_at_any_batch_and_size(network, both, engine, shape):
-    images = np.random.default_rng(7).standard_normal(shape, np.float32)
-    [expected], [found] = eager(network, images), open_engine(both, engine).run(images)
-    np.testing.assert_allclose(found, expected, atol=1e-4 * expected.std(), rtol=0)
 
 
 def test_the_directory_has_the_files_of_all_formats(both):
@@ -99,19 +87,16 @@ def test_the_onnx_graph_is_standard_and_names_its_free_dimensions(both):
 
 def test_the_onnx_graph_is_folded(both):
     nodes = description(both)['onnx']['nodes']
-    graph = onnx.load(both / 'inference.onnx').graph
-    kinds, weights = [node.op_type for node in graph.node], {value.name for value in graph.initializer}
+    kinds = [node.op_type for node in onnx.load(both / 'inference.onnx').graph.node]
     assert nodes['folded'] == len(kinds) < nodes['converted'] / 2
-    assert not {'Identity', 'Constant', 'Dropout'}.intersection(kinds)
-    # Those of dynamic ReLUs, whose factors are computed, stay.
-    assert not any(node.op_type == 'BatchNormalization' and node.input[1] in weights for node in graph.node)
+    assert not {'Identity', 'Constant', 'Dropout', 'BatchNormalization'}.intersection(kinds)
 
 
 @pytest.mark.parametrize('engine', ('paddle_inference', *OTHERS))
-def test_with_preprocessing_inside_it_takes_pixels(network, with_pixels, engine):
+def test_with_preprocessing_inside_it_takes_pixels(small, with_pixels, engine):
     pixels = np.random.default_rng(7).integers(0, 256, (2, 96, SIZE, 3), np.uint8)
-    preprocess = Preprocess.from_config(network.config)
-    [expected] = eager(network, np.stack([preprocess.to_input(Image.fromarray(image)) for image in pixels]), softmax=True)
+    preprocess = Preprocess.from_config(small.config)
+    [expected] = eager(small, np.stack([preprocess.to_input(Image.fromarray(image)) for image in pixels]), softmax=True)
     opened = open_engine(with_pixels, engine)
     assert opened.input == {'dtype': 'uint8', 'layout': 'NHWC'}
     np.testing.assert_allclose(opened.run(pixels)[0], expected, atol=1e-4 * expected.std(), rtol=0)
@@ -120,30 +105,24 @@ def test_with_preprocessing_inside_it_takes_pixels(network, with_pixels, engine)
 
 
 @pytest.mark.parametrize('overrides', [{'MODEL.IN_CHANNELS': 1}, {'MODEL.IN_CHANNELS': 4, 'DATA.COLOR_ORDER': 'BGR'}])
-def test_other_channels_and_orders_of_colours_are_preprocessed_inside_too(tmp_path, overrides):
+def test_other_channels_and_orders_of_colours_are_preprocessed_inside_too(quick, tmp_path, overrides):
     channels = overrides['MODEL.IN_CHANNELS']
     mean, std = ([0.1 * (i + 1) for i in range(channels)] for _ in range(2))
-    cfg = ic.get_config('mobilenet_v3_small_x0_5', {
+    cfg = ic.get_config('mobilenet_v1_x0_25', {
         'DATA.IMAGE_SIZE': 32, 'MODEL.NUM_CLASSES': 5, 'DATA.IMAGENET_MEAN': mean, 'DATA.IMAGENET_STD': std, **overrides})
     export_model(ic.create_model(cfg), tmp_path / 'export', format='onnx', pixels=True)   # which compares with the network
     assert open_engine(tmp_path / 'export').run(np.ones((2, 40, 32, channels), np.uint8))[0].shape == (2, 5)
 
 
-@pytest.mark.parametrize('engine', OTHERS)
-def test_feature_maps_keep_their_order_and_get_names(tmp_path, engine):
-    model = ic.create_model('mobilenet_v3_small_x0_5', features_only=True, out_indices=(1, 2, -1))
+def test_feature_maps_keep_their_order_and_get_names(quick, tmp_path):
+    model = ic.create_model('mobilenet_v1_x0_25', features_only=True, out_indices=(1, 2, -1))
     export_model(model, tmp_path / 'export', format='onnx,openvino', image_size=64)
     images = np.random.default_rng(7).standard_normal((2, 3, 64, 96), np.float32)
-    opened = open_engine(tmp_path / 'export', engine)
-    assert opened.outputs == ['map_0', 'map_1', 'map_2']
-    for found, wanted in zip(opened.run(images), eager(model, images)):
-        np.testing.assert_allclose(found, wanted, atol=1e-4 * wanted.std(), rtol=0)
-
-
-def test_a_detectors_tensors_are_written_as_onnx(tmp_path):
-    export_model(ic.create_model('blazeface_front'), tmp_path / 'export', format='onnx')
-    assert [output.shape for output in open_engine(tmp_path / 'export').run(np.zeros((2, 3, 128, 128), np.float32))] == [
-        (2, 896, 16), (2, 896, 1)]
+    for engine in OTHERS:
+        opened = open_engine(tmp_path / 'export', engine)
+        assert opened.outputs == ['map_0', 'map_1', 'map_2']
+        for found, wanted in zip(opened.run(images), eager(model, images)):
+            np.testing.assert_allclose(found, wanted, atol=1e-4 * wanted.std(), rtol=0)
 
 
 def test_nothing_is_installed_or_downloaded(tmp_path, monkeypatch):
@@ -160,7 +139,7 @@ open({str(tmp_path / "started.txt")!r}, 'a').write('.')
 ''')
     (tmp_path / 'pip.py').write_text('raise SystemExit("pip was called")')
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
-    export_model(ic.create_model('mobilenet_v3_small_x0_5'), tmp_path / 'export', format='onnx,openvino', image_size=64)
+    export_model(ic.create_model('mobilenet_v1_x0_25'), tmp_path / 'export', format='onnx,openvino', image_size=64)
     assert len((tmp_path / 'started.txt').read_text()) == 2        # the writer and the engines
     found = (tmp_path / 'report.txt').read_text() if (tmp_path / 'report.txt').exists() else ''
     assert not [line for line in found.splitlines() if 'pip' in line or 'socket' in line]   # others: Paddle asks for the CPU
@@ -174,17 +153,5 @@ open({str(tmp_path / "started.txt")!r}, 'a').write('.')
 def test_a_missing_package_is_named_before_anything_is_written(tmp_path, monkeypatch, format, missing, words):
     monkeypatch.setattr(onnx_format, 'find_spec', lambda name: name != missing)
     with pytest.raises(UserError, match=words):
-        export_model(ic.create_model('mobilenet_v3_small_x0_5'), tmp_path / 'export', format=format)
-    assert not any(tmp_path.iterdir())
-
-
-def test_an_onnx_file_that_differs_leaves_nothing_behind(tmp_path):
-    class Bent(type(ic.create_model('mobilenet_v3_small_x0_5'))):
-        def forward(self, x):
-            logits = super().forward(x)
-            return logits if paddle.in_dynamic_mode() else logits * 1.01
-    model = ic.create_model('mobilenet_v3_small_x0_5')
-    model.__class__ = Bent
-    with pytest.raises(UserError, match='differs from the network by .*, ONNX Runtime'):
-        export_model(model, tmp_path / 'export', format='onnx', image_size=64)
+        export_model(ic.create_model('mobilenet_v1_x0_25'), tmp_path / 'export', format=format)
     assert not any(tmp_path.iterdir())

@@ -1,17 +1,21 @@
 import pytest
-import yaml
 
 import image_classification as ic
 from image_classification.cpu.paddle_internals import operators_of_older_program
-from image_classification.deploy.formats import lite
+from image_classification.deploy import export
 from image_classification.deploy.export import export_model
+from image_classification.deploy.export_directory import ExportDirectory
+from image_classification.deploy.formats import lite
 from image_classification.errors import UserError
+
+from .conftest import children_in_process
 
 
 @pytest.fixture(scope='module')
 def for_lite(tmp_path_factory):
     directory = tmp_path_factory.mktemp('lite') / 'export'
-    export_model(ic.create_model('mobilenet_v3_small_x0_5'), directory, format='lite', image_size=64)
+    with children_in_process():
+        export_model(ic.create_model('mobilenet_v3_small_x0_5'), directory, format='lite', image_size=64)
     return directory
 
 
@@ -26,7 +30,7 @@ def test_the_directory_holds_the_older_format_and_the_exact_command(for_lite):
     command = ('paddle_lite_opt --model_file=inference.pdmodel --param_file=inference.pdiparams '
                '--optimize_out_type=naive_buffer --optimize_out=inference --valid_targets=arm')
     assert command in (for_lite / 'README.txt').read_text().splitlines()
-    content = yaml.safe_load((for_lite / 'inference.yaml').read_text())['lite']
+    content = ExportDirectory(for_lite).read()['lite']
     assert content == {'command': command, 'extra_operators': content['extra_operators'], 'unsupported_operators': []}
 
 
@@ -47,7 +51,9 @@ def test_an_operator_that_is_not_documented_is_an_error_unless_allowed(for_lite,
 
 
 @pytest.mark.parametrize('name', ['mobileformer_26m', 'edgenext_xx_small'])
-def test_networks_with_attention_have_documented_operators_only(name, tmp_path):
-    """No einsum, no unbind; at 32 pixels the last map has one pixel, which oneDNN once read wrongly."""
+def test_networks_with_attention_have_documented_operators_only(name, tmp_path, monkeypatch):
+    """No einsum, no unbind. Whether the export is right, `test_all_exports` finds out for every network."""
+    monkeypatch.setattr(export, 'verify', lambda *_: {'paddle_inference': {'outputs': ['logits'], 'differences': {}}})
     export_model(ic.create_model(name), tmp_path / 'export', format='lite', image_size=32)
-    assert not yaml.safe_load((tmp_path / 'export' / 'inference.yaml').read_text())['lite']['unsupported_operators']
+    content = ExportDirectory(tmp_path / 'export').read()
+    assert content['lite']['unsupported_operators'] == [] and content['input']['free_size']

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 from image_classification.datasets import get_dataset
 from image_classification.deploy import quantize
 from image_classification.deploy.export import export_model
-from image_classification.deploy.formats.onnx_int8 import quantize_onnx
+from image_classification.deploy.formats.onnx_int8 import OPERATORS, quantize_onnx
 from image_classification.deploy.layer_losses import layer_losses
 from image_classification.deploy.predictor import Predictor
 from image_classification.deploy.quantize import quantize_export
@@ -15,12 +15,15 @@ from image_classification.checkpoint import load_network
 from image_classification.errors import UserError
 from image_classification.files import new_directory
 
+from .conftest import children_in_process
+
 
 @pytest.fixture(scope='module')
 def source(trained, tmp_path_factory):
     """An ONNX export of the trained network."""
-    directory = tmp_path_factory.mktemp('float') / 'export'
-    export_model(*load_network(trained)[:1], directory, load_network(trained)[1], 'onnx')
+    directory, (network, class_names) = tmp_path_factory.mktemp('float') / 'export', load_network(trained)
+    with children_in_process():
+        export_model(network, directory, class_names, 'onnx')
     return directory
 
 
@@ -36,14 +39,14 @@ def data(trained):
 def result(source, data, tmp_path_factory):
     """(directory of the quantised export, what `quantize_export` returned)"""
     target = tmp_path_factory.mktemp('int8') / 'deep' / 'export'
-    return target, quantize_export(source, target, *data, threads=1)
+    return target, quantize_export(source, target, *data, threads=1, min_agreement=0.9)
 
 
 def test_a_quantised_export_answers_nearly_as_before_and_is_much_smaller(source, result, data):
     before, after = Predictor(source, 'onnxruntime'), Predictor(result[0])
     assert after.engine == 'onnxruntime' and after.class_names == before.class_names
     found, expected = after.predict(data[1]), before.predict(data[1])
-    assert (found.argmax(1) == expected.argmax(1)).all() and 0 < np.abs(found - expected).mean() < 0.1
+    assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.9 and 0 < np.abs(found - expected).mean() < 0.2
     sizes = [(directory / 'inference.onnx').stat().st_size for directory in (source, result[0])]
     assert sizes[1] < 0.45 * sizes[0]
 
@@ -75,15 +78,25 @@ def weights_of(path):
     return {node.name: makers.get(node.input[1]) == 'DequantizeLinear' for node in graph.node if node.op_type == 'Conv'}
 
 
-def test_excluded_nodes_stay_float(source, result, data, tmp_path):
+@pytest.fixture(scope='module')
+def batch(source, data):
+    """One batch of inputs to calibrate with."""
+    predictor = Predictor(source, 'onnxruntime')
+    return np.stack([predictor.prepare(picture) for picture in data[0]])
+
+
+def test_excluded_nodes_stay_float(source, result, batch, tmp_path):
+    def quantize(exclude):
+        return quantize_onnx(source / 'inference.onnx', tmp_path / 'x.onnx', [batch], OPERATORS, exclude, 'minmax')
     assert set(weights_of(result[0] / 'inference.onnx').values()) == {True}
-    quantize_export(source, tmp_path / 'a', *data, exclude=['Conv.1*'])
-    assert {name for name, rounded in weights_of(tmp_path / 'a' / 'inference.onnx').items() if not rounded} == {
-        name for name in weights_of(source / 'inference.onnx') if name.startswith('Conv.1')}
+    kept = quantize(['Conv.1*'])
+    float_ones = {name for name, rounded in weights_of(tmp_path / 'x.onnx').items() if not rounded}
+    assert float_ones == {name for name in weights_of(source / 'inference.onnx') if name.startswith('Conv.1')}
+    assert not float_ones.intersection(kept)
     with pytest.raises(UserError, match="no Conv, Gemm, MatMul, Relu, Clip is called 'Conv.999'; wanted one of Conv.0, "):
-        quantize_export(source, tmp_path / 'b', *data, exclude=['Conv.999'])
+        quantize(['Conv.999'])
     with pytest.raises(UserError, match='no Conv, Gemm, MatMul, Relu, Clip with weights to quantise that is not excluded'):
-        quantize_export(source, tmp_path / 'b', *data, exclude=['*'])
+        quantize(['*'])
 
 
 def test_a_network_that_quantisation_ruins_is_an_error_and_nothing_is_written(source, data, tmp_path):
@@ -96,16 +109,15 @@ def test_a_network_that_quantisation_ruins_is_an_error_and_nothing_is_written(so
 
 @pytest.mark.parametrize('method', ['percentile', 'entropy'])
 def test_other_ways_to_find_ranges_work(source, data, tmp_path, method):
-    rows = quantize_export(source, tmp_path / method, *data, method=method)['rows']
-    assert rows[1]['agreement'] >= 0.95
+    rows = quantize_export(source, tmp_path / method, *data, method=method, min_agreement=0.9)['rows']
+    assert rows[1]['agreement'] >= 0.9
 
 
-@pytest.mark.parametrize('arguments', [{'softmax': True}, {'pixels': True}])
-def test_exports_with_softmax_or_preprocessing_are_quantised_too(trained, data, tmp_path, arguments):
+def test_an_export_with_softmax_and_preprocessing_is_quantised_too(trained, data, quick, tmp_path):
     network, names = load_network(trained)
-    export_model(network, tmp_path / 'float', names, 'onnx', **arguments)
-    rows = quantize_export(tmp_path / 'float', tmp_path / 'int8', *data)['rows']
-    assert rows[1]['agreement'] >= 0.95
+    export_model(network, tmp_path / 'float', names, 'onnx', softmax=True, pixels=True)
+    rows = quantize_export(tmp_path / 'float', tmp_path / 'int8', *data, min_agreement=0.9)['rows']
+    assert rows[1]['agreement'] >= 0.9
     np.testing.assert_allclose(Predictor(tmp_path / 'int8').predict(data[1]).sum(1), 1, rtol=1e-5)
 
 
@@ -143,9 +155,10 @@ def test_layers_come_with_the_largest_loss_first(result, source):
     assert [loss for _, loss in layers] == sorted(loss for _, loss in layers) and layers[0][1] > 5
 
 
-def test_what_cannot_be_quantised_is_refused(source, result, data, tmp_path, exported, monkeypatch):
+def test_what_cannot_be_quantised_is_refused(source, result, data, tmp_path, monkeypatch):
+    (tmp_path / 'paddle').mkdir()
     with pytest.raises(UserError, match='has no inference.onnx; wanted an export by tools/export.py --format onnx'):
-        quantize_export(exported[0], tmp_path / 'x', *data)
+        quantize_export(tmp_path / 'paddle', tmp_path / 'x', *data)
     with pytest.raises(UserError, match='is quantised already'):
         quantize_export(result[0], tmp_path / 'x', *data)
     with pytest.raises(UserError, match='0 images to calibrate with, 10 images and 10 labels'):
@@ -155,9 +168,9 @@ def test_what_cannot_be_quantised_is_refused(source, result, data, tmp_path, exp
     with pytest.raises(UserError, match='exists and is not empty; an export never overwrites'):
         quantize_export(source, result[0], *data)
     monkeypatch.setattr(quantize, 'find_spec', lambda name: None)
-    with pytest.raises(UserError, match=r'quantisation needs onnx, onnxruntime, ml_dtypes, which is not installed: pip install'):
+    with pytest.raises(UserError, match=r'quantisation needs onnx, onnxruntime, ml_dtypes, which is not installed. .*\[onnx\]'):
         quantize_export(source, tmp_path / 'x', *data)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ['paddle']
 
 
 def test_a_new_directory_appears_at_the_end_or_not_at_all(tmp_path):

@@ -7,7 +7,6 @@ from google.protobuf import text_format
 
 from image_classification.deploy.export import export_model
 from image_classification.deploy.formats.triton import write_repository
-from image_classification.checkpoint import load_network
 from image_classification.errors import UserError
 
 from .conftest import CLASSES
@@ -29,27 +28,25 @@ def parse(model_config):
     return lambda directory: text_format.Parse((directory / 'config.pbtxt').read_text(encoding='utf-8'), model_config.ModelConfig())
 
 
-@pytest.fixture(scope='module')
-def source(network, tmp_path_factory):
-    directory = tmp_path_factory.mktemp('onnx') / 'export'
-    export_model(network, directory, CLASSES, 'onnx')
-    return directory
+@pytest.fixture
+def source(small_exports):
+    return small_exports['float32']
 
 
 def test_a_repository_has_the_layout_that_triton_documents(source, tmp_path):
-    assert write_repository(source, tmp_path / 'models') == 'mobileformer_26m'
+    assert write_repository(source, tmp_path / 'models') == 'mobilenet_v1_x0_25'
     found = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / 'models').rglob('*') if path.is_file())
-    assert found == [f'models/mobileformer_26m/{name}' for name in ('1/model.onnx', 'config.pbtxt', 'labels.txt')]
-    model = tmp_path / 'models' / 'mobileformer_26m'
+    assert found == [f'models/mobilenet_v1_x0_25/{name}' for name in ('1/model.onnx', 'config.pbtxt', 'labels.txt')]
+    model = tmp_path / 'models' / 'mobilenet_v1_x0_25'
     assert (model / '1' / 'model.onnx').read_bytes() == (source / 'inference.onnx').read_bytes()
     assert (model / 'labels.txt').read_text(encoding='utf-8').splitlines() == CLASSES
 
 
 def test_its_configuration_says_what_the_onnx_file_says(source, parse, model_config, tmp_path):
     write_repository(source, tmp_path / 'models', max_batch=8)
-    config = parse(tmp_path / 'models' / 'mobileformer_26m')
+    config = parse(tmp_path / 'models' / 'mobilenet_v1_x0_25')
     graph = onnx.load(str(source / 'inference.onnx')).graph
-    assert (config.name, config.backend, config.max_batch_size) == ('mobileformer_26m', 'onnxruntime', 8)
+    assert (config.name, config.backend, config.max_batch_size) == ('mobilenet_v1_x0_25', 'onnxruntime', 8)
     assert config.HasField('dynamic_batching') and config.dynamic_batching.max_queue_delay_microseconds == 2000
     [given], [output] = config.input, config.output
     assert given.name == graph.input[0].name and given.data_type == model_config.TYPE_FP32
@@ -57,25 +54,22 @@ def test_its_configuration_says_what_the_onnx_file_says(source, parse, model_con
     assert output.name == graph.output[0].name and list(output.dims) == [5] and output.label_filename == 'labels.txt'
 
 
-def test_pixels_as_input_and_several_outputs_are_described(trained, parse, model_config, tmp_path):
-    network, _ = load_network(trained)
-    export_model(network, tmp_path / 'pixels', None, 'onnx', pixels=True)
-    write_repository(tmp_path / 'pixels', tmp_path / 'models')
-    config = parse(tmp_path / 'models' / 'shufflenet_v2_x0_5')
+def test_pixels_as_input_and_classes_without_names_are_described(small_exports, parse, model_config, tmp_path):
+    write_repository(small_exports['uint8'], tmp_path / 'models')
+    config = parse(tmp_path / 'models' / 'mobilenet_v1_x0_25')
     assert config.input[0].data_type == model_config.TYPE_UINT8 and config.input[0].dims[-1] == 3
-    assert config.output[0].label_filename == '' and not (tmp_path / 'models' / 'shufflenet_v2_x0_5' / 'labels.txt').exists()
+    assert config.output[0].label_filename == '' and not (tmp_path / 'models' / 'mobilenet_v1_x0_25' / 'labels.txt').exists()
 
 
-def test_the_format_triton_writes_it_beside_the_onnx_file(trained, parse, tmp_path):
-    network, names = load_network(trained)
-    export_model(network, tmp_path / 'export', names, 'triton')
+def test_the_format_triton_writes_it_beside_the_onnx_file(small, quick, parse, tmp_path):
+    export_model(small, tmp_path / 'export', CLASSES, 'triton')
     assert {path.name for path in (tmp_path / 'export').iterdir()} == {'inference.onnx', 'inference.yaml', 'triton'}
-    assert list(parse(tmp_path / 'export' / 'triton' / 'shufflenet_v2_x0_5').output[0].dims) == [2]
+    assert list(parse(tmp_path / 'export' / 'triton' / 'mobilenet_v1_x0_25').output[0].dims) == [5]
 
 
-def test_what_is_no_onnx_export_is_refused(exported, source, tmp_path):
+def test_what_is_no_onnx_export_is_refused(small_exports, source, tmp_path):
     with pytest.raises(UserError, match='has no inference.onnx; wanted an export by tools/export.py --format onnx'):
-        write_repository(exported[0], tmp_path / 'models')
+        write_repository(small_exports['paddle'], tmp_path / 'models')
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full' / 'file').touch()
     with pytest.raises(UserError, match='exists and is not empty'):

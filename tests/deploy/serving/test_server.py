@@ -47,8 +47,8 @@ def test_a_form_gets_what_the_body_alone_gets_and_may_say_top_k(serve, colours):
     assert client.predict(*form(picture((0, 255, 1)), field='anything'), query='?top_k=2') == expected
 
 
-def test_a_real_network_answers_as_its_predictor_does(serve, exported, pictures):
-    predictor = Predictor(exported[0])
+def test_a_real_network_answers_as_its_predictor_does(serve, small_exports, pictures):
+    predictor = Predictor(small_exports['paddle'])
     client = serve(predictor)
     files = sorted(pictures.iterdir())
     with ThreadPoolExecutor(4) as pool:
