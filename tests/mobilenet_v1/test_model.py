@@ -4,17 +4,21 @@ import pytest
 import image_classification as ic
 from image_classification.deploy.complexity import count_macs, count_parameters
 from image_classification.mobilenet_v1 import MobileNetV1
+from tests.networks import empty, outline
 
 # Counted by hand from table 1 of the paper for the widths that have no recording.
 PARAMETERS = {'x0_25': 470_072, 'x0_5': 1_331_592, 'x0_75': 2_585_560, 'x1_0': 4_231_976, 'x1_25': 6_270_840}
-MILLION_MACS = {'x0_25': 41, 'x0_5': 149, 'x0_75': 325, 'x1_0': 569, 'x1_25': 880}
+MILLION_MACS = {'x0_25': 41, 'x1_25': 880}
 
 
 @pytest.mark.parametrize('variant', PARAMETERS)
-def test_has_the_published_parameters_and_macs(variant):
-    model = ic.create_model(f'mobilenet_v1_{variant}')
-    assert count_parameters(model) == PARAMETERS[variant]
-    assert count_macs(model, 224) / 1e6 == pytest.approx(MILLION_MACS[variant], abs=1)
+def test_has_the_published_parameters(variant):
+    assert count_parameters(outline(f'mobilenet_v1_{variant}')) == PARAMETERS[variant]
+
+
+@pytest.mark.parametrize('variant', MILLION_MACS)
+def test_costs_the_published_macs(variant):
+    assert count_macs(empty(f'mobilenet_v1_{variant}'), 224) / 1e6 == pytest.approx(MILLION_MACS[variant], abs=1)
 
 
 def test_maps_are_the_ends_of_the_five_stages():

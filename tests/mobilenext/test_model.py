@@ -5,23 +5,24 @@ import pytest
 import image_classification as ic
 from image_classification.deploy.complexity import count_macs, count_parameters
 from image_classification.mobilenext.model import SGBlock
+from tests.networks import empty, outline
 
 PARAMETERS = {'x0_35': 1_913_976, 'x0_5': 2_152_304, 'x0_75': 2_766_168, 'x1_0': 3_535_416, 'x1_4': 6_126_168}
-MACS = {'x0_35': 75.14e6, 'x0_75': 207.93e6, 'x1_4': 588.32e6}
+MACS = {'x0_35': 75.14e6, 'x1_4': 588.32e6}
 
 
 @pytest.mark.parametrize('variant', PARAMETERS)
 def test_has_the_published_number_of_parameters(variant):
-    assert count_parameters(ic.create_model(f'mobilenext_{variant}')) == PARAMETERS[variant]
+    assert count_parameters(outline(f'mobilenext_{variant}')) == PARAMETERS[variant]
 
 
 @pytest.mark.parametrize('variant', MACS)
 def test_costs_the_published_macs(variant):
-    assert count_macs(ic.create_model(f'mobilenext_{variant}'), 224) == pytest.approx(MACS[variant], rel=0.005)
+    assert count_macs(empty(f'mobilenext_{variant}'), 224) == pytest.approx(MACS[variant], rel=0.005)
 
 
 def test_the_last_block_only_widens():
-    widths = [ic.create_model(f'mobilenext_{variant}').feature_channels[-1] for variant in PARAMETERS]
+    widths = [outline(f'mobilenext_{variant}').feature_channels[-1] for variant in PARAMETERS]
     assert widths == [1280, 1280, 1280, 1280, 1792]
 
 
@@ -43,7 +44,7 @@ def test_half_identity_has_the_same_parameters_and_other_outputs():
 
 
 def test_only_repeated_blocks_have_shortcuts():
-    blocks = list(ic.create_model('mobilenext_x1_0').features)[1:]
+    blocks = list(outline('mobilenext_x1_0').features)[1:]
     assert [i + 1 for i, block in enumerate(blocks) if block.shortcut] == [4, 5, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19]
 
 
@@ -56,7 +57,7 @@ def test_drop_path_rises_linearly_where_a_shortcut_is():
 
 @pytest.mark.parametrize('height, width', [(224, 224), (97, 130), (32, 1)])
 def test_takes_any_size_and_gives_a_map_per_stride(height, width):
-    model = ic.create_model('mobilenext_x0_5', features_only=True).eval()
+    model = empty('mobilenext_x0_5', features_only=True)
     assert (model.channels, model.strides) == ((16, 72, 96, 192, 1280), (2, 4, 8, 16, 32))
     maps = model(paddle.rand((1, 3, height, width)))
     assert [list(m.shape) for m in maps] == [[1, c, -(-height // s), -(-width // s)]

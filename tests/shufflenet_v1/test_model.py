@@ -7,20 +7,21 @@ import image_classification as ic
 from image_classification.datasets.preprocess import Preprocess
 from image_classification.deploy.complexity import count_macs, count_parameters
 from image_classification.shufflenet_v1.model import Unit, megvii_shuffle
+from tests.networks import empty, outline
 
 PARAMETERS = {'g3_x0_5': 717_324, 'g3_x1_0': 1_864_728, 'g3_x1_5': 3_441_168, 'g3_x2_0': 5_449_776,
               'g8_x0_5': 1_010_448, 'g8_x1_0': 2_433_768, 'g8_x1_5': 4_268_952, 'g8_x2_0': 6_521_232}
-MACS = {'g3_x1_5': 292.44e6, 'g3_x2_0': 524.05e6, 'g8_x0_5': 40.47e6, 'g8_x1_5': 290.19e6, 'g8_x2_0': 521.94e6}
+MACS = {'g3_x2_0': 524.05e6, 'g8_x0_5': 40.47e6}
 
 
 @pytest.mark.parametrize('variant', PARAMETERS)
 def test_has_the_published_number_of_parameters(variant):
-    assert count_parameters(ic.create_model(f'shufflenet_v1_{variant}')) == PARAMETERS[variant]
+    assert count_parameters(outline(f'shufflenet_v1_{variant}')) == PARAMETERS[variant]
 
 
 @pytest.mark.parametrize('variant', MACS)
 def test_costs_the_published_macs(variant):
-    assert count_macs(ic.create_model(f'shufflenet_v1_{variant}'), 224) == pytest.approx(MACS[variant], rel=0.005)
+    assert count_macs(empty(f'shufflenet_v1_{variant}'), 224) == pytest.approx(MACS[variant], rel=0.005)
 
 
 def test_the_shuffle_is_megviis_not_the_papers():
@@ -29,7 +30,7 @@ def test_the_shuffle_is_megviis_not_the_papers():
 
 
 def test_only_the_first_pointwise_convolution_of_stage_2_has_no_groups():
-    units = list(ic.create_model('shufflenet_v1_g3_x0_5').features)
+    units = list(outline('shufflenet_v1_g3_x0_5').features)
     assert [unit.branch_main_1[0]._groups for unit in units] == [1] + [3] * 15
     assert all(unit.branch_main_2[0]._groups == 3 for unit in units)
 
