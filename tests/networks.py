@@ -15,7 +15,7 @@ def outline(name):
 
 
 def empty(name, **overrides):
-    """A network in evaluation mode whose parameters are all 0: drawing them takes longer than a small picture's forward pass."""
+    """A network in evaluation mode, its parameters all 0: drawing them takes longer than a small picture's forward pass."""
     with paddle.LazyGuard():
         model = ic.create_model(name, **overrides).eval()
     for parameter in model.parameters():

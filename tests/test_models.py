@@ -26,8 +26,8 @@ CHECKPOINTED = ['mobilenet_v3_small_x0_5', 'mobileformer_26m', 'mobileformer_off
 
 
 # One block of each kind does.
-SHORT = {'inception_v2': {'DEPTHS': [1, 1, 1]}, 'inception_v4': {'DEPTHS': [1, 1, 1]}, 'inception_resnet_v2': {'DEPTHS': [1, 1, 1]},
-         'xception': {'XCEPTION.MIDDLE_BLOCKS': 1}}
+SHORT = {'inception_v2': {'DEPTHS': [1, 1, 1]}, 'inception_v4': {'DEPTHS': [1, 1, 1]},
+         'inception_resnet_v2': {'DEPTHS': [1, 1, 1]}, 'xception': {'XCEPTION.MIDDLE_BLOCKS': 1}}
 
 
 def side(name):
