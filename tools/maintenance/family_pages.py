@@ -9,7 +9,6 @@ of docs/deploy.md and docs/benchmark.md, so that each figure is written down onc
 import re
 from pathlib import Path
 
-
 from image_classification import get_config, list_models
 from image_classification.files import write_atomically
 
@@ -32,6 +31,16 @@ def families():
     for name in list_models():
         found.setdefault(get_config(name).MODEL.TYPE.lower(), []).append(name)
     return found
+
+
+def without_page():
+    """Families that nobody has described yet: a network works without a page."""
+    return [family for family in families() if not (DOCS / 'families' / f'{family}.md').is_file()]
+
+
+def described():
+    """`families` without those that have no page."""
+    return {family: names for family, names in families().items() if family not in without_page()}
 
 
 def rows_of(text, name):
@@ -106,7 +115,7 @@ def summary(prefix, language=ENGLISH):
     readme = read(PROJECT / 'README.md')
     heads, to, every = language
     text = f'| {" | ".join(heads)} |\n{"|---" * len(heads)}|\n'
-    for family, names in families().items():
+    for family, names in described().items():
         title = read(DOCS / 'families' / f'{family}.md').splitlines()[0].lstrip('# ')
         cells = [rows_of(readme, name)[0] for name in names]
         sizes = sorted(int(row[1].replace(',', '')) / 1e6 for row in cells)
@@ -136,7 +145,7 @@ def between(text, kind, content):
 def documents():
     """{path: text as it should be} of all documents with parts from here."""
     found = {}
-    for family, names in families().items():
+    for family, names in described().items():
         path = DOCS / 'families' / f'{family}.md'
         found[path] = between(read(path), 'page', '\n'.join((variants(names), weights(names), measured(names))))
     for path, *how in ((DOCS / 'README.md', ''), (PROJECT / 'README.md', 'docs/'),
@@ -151,6 +160,8 @@ def main(argv=None):
         if text != read(path):
             write_atomically(path, lambda temporary, text=text: temporary.write_text(text, encoding='utf-8'))
             print(path.relative_to(PROJECT))
+    for family in without_page():
+        print(f'no page yet: docs/families/{family}.md')
 
 
 if __name__ == '__main__':
