@@ -33,14 +33,13 @@ def families():
     return found
 
 
-def without_page():
-    """Families that nobody has described yet: a network works without a page."""
-    return [family for family in families() if not (DOCS / 'families' / f'{family}.md').is_file()]
+def has_page(family):
+    return (DOCS / 'families' / f'{family}.md').is_file()
 
 
 def described():
-    """`families` without those that have no page."""
-    return {family: names for family, names in families().items() if family not in without_page()}
+    """`families` without those that nobody has described yet: a network works without a page."""
+    return {family: names for family, names in families().items() if has_page(family)}
 
 
 def rows_of(text, name):
@@ -160,8 +159,9 @@ def main(argv=None):
         if text != read(path):
             write_atomically(path, lambda temporary, text=text: temporary.write_text(text, encoding='utf-8'))
             print(path.relative_to(PROJECT))
-    for family in without_page():
-        print(f'no page yet: docs/families/{family}.md')
+    for family in families():
+        if not has_page(family):
+            print(f'no page yet: docs/families/{family}.md')
 
 
 if __name__ == '__main__':
