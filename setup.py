@@ -1,7 +1,7 @@
 """The distribution `paddle-mobile-backbones`: pip install -e '.[test]'"""
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 ONNX = [                                  # there is no paddle2onnx for Python 3.13 yet, which then runs .onnx but writes none
     'paddle2onnx==2.1.0; python_version < "3.13"', 'onnx<1.18; python_version < "3.13"', 'onnxruntime>=1.20',
@@ -23,7 +23,7 @@ setup(
     long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     python_requires='>=3.10',
-    packages=find_packages(include=['image_classification', 'image_classification.*']),
+    packages=find_namespace_packages(include=['image_classification', 'image_classification.*']),
     package_data={'image_classification': ['*/*.yaml', 'datasets/imagenet_classes.*', 'deploy/formats/*.txt', 'cpu/cpp/*.cc']},
     install_requires=[
         # 3.3.1 is the newest that was tested. For a GPU, install the GPU build first and this library with --no-deps (README).

@@ -1,6 +1,5 @@
 """The command line of both trainers: PaddleViT's flags, and -opts for every key."""
 import argparse
-from pathlib import Path
 
 import yaml
 

@@ -43,7 +43,6 @@ def paddle_clas(job):
 
 
 def paddle_vit(job):
-    sys.path.insert(0, job['directory'])
     from config import get_config
     from mobileformer import build_mobileformer
     return build_mobileformer(get_config(str(Path(job['directory'], 'configs', f'{job["name"]}.yaml'))))

@@ -1,6 +1,7 @@
 """A process for each contender, which waits while another computes: memory, settings and crashes are its own."""
 import json
 import math
+import os
 import re
 import statistics
 import subprocess
@@ -75,6 +76,9 @@ class Runner:
         command = [peer_python if torch else sys.executable, HERE / ('torch_side.py' if torch else 'paddle_side.py'),
                    json.dumps(contender.job)]
         environment = {**environment, 'OMP_NUM_THREADS': str(contender.job['threads'])}
+        if contender.job['who'] == 'PaddleViT':                    # its files import each other as top-level modules
+            ways = [contender.job['directory'], environment.get('PYTHONPATH', '')]
+            environment['PYTHONPATH'] = os.pathsep.join(filter(None, ways))
         if contender.who in PADDLE:
             environment['PADDLE_MOBILE_BACKBONES_PLAIN'] = '0' if contender.job['settings'] else '1'
         try:
