@@ -22,6 +22,7 @@ CHOSEN = {                                                         # module: its
     'deploy.inference': ('create_predictor', 'run'), 'deploy.quantize': ('quantize_export',), 'datasets': None,
     'layers': ('Network', 'PlainNetwork', 'Stage', 'levels_of', 'Conv2D', 'DropPath', 'FeatureExtractor'),
     **dict.fromkeys(ORDER)}
+LAZY = {'weights': 'weights.loading'}    # package: the module whose functions it gives when they are first used
 SECTION = re.compile(r'(Args|Returns|Raises|Yields):(.*)')
 
 
@@ -45,6 +46,7 @@ def find(module, name):
     """The definition of a module's name, followed through imports; None for what is no function or class."""
     if not module:
         return find(lazy_names()[name], name)
+    module = LAZY.get(module, module)
     for node in ast.walk(tree_of(module)):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
             return node
