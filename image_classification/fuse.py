@@ -8,7 +8,7 @@ it, may be missing:
   Form`. The outputs must stay the same but for rounding. A class is looked up exactly, so that a form is not changed again.
 - `products(network)` does the same for Paddle Inference, to a network with the FORMS, where 1x1 convolutions are faster as
   matrix products.
-- `ONEDNN = 'convolutions'`: Paddle Inference is faster where oneDNN computes the convolutions alone ('all': all that it can).
+- `ONEDNN`, {class of a network: 'convolutions'}, where Paddle Inference is faster if oneDNN computes the convolutions alone.
 - `COUNTED`, like FORMS: what the published network computes and ours does not, for counting multiply-accumulates alone.
 """
 import copy

@@ -10,6 +10,7 @@ import pytest
 import image_classification as ic
 from image_classification.config import argument_parser
 import model_table
+from tests.networks import outline
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / 'README.md').read_text(encoding='utf-8')
@@ -57,7 +58,16 @@ ROWS = README.split(model_table.HEAD)[1].split('\n\n')[0].splitlines(keepends=Tr
 
 
 @pytest.mark.parametrize('row', ROWS, ids=lambda row: row.split()[1])
+def test_a_row_of_the_table_is_true_but_for_the_multiply_adds(row):
+    """These are traced, which takes seconds: below, and for a variant of each family in test_golden.py."""
+    _, name, _, macs, *_ = row.split('|')
+    assert row == model_table.line(outline(name.strip()), macs.strip())
+
+
+@pytest.mark.parametrize('row', [pytest.param(row, marks=[] if 'mobilenet_v3_small_x0_5' in row else pytest.mark.slow) for row in ROWS],
+                         ids=lambda row: row.split()[1])
 def test_a_row_of_the_table_is_the_one_that_its_tool_prints(row):
+    """All rows: python -m pytest -m slow tests/test_readme.py"""
     assert row == model_table.row(row.split()[1])
 
 

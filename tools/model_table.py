@@ -13,10 +13,15 @@ HEAD = '| model | parameters | MACs | input | published top-1 | source | weights
 def row(name):
     """One line of the table: what is published is from the model's yaml, the rest is counted."""
     model = create_model(name)
+    return line(model, f'{count_macs(model, model.config.DATA.IMAGE_SIZE) / 1e6:.1f} M')
+
+
+def line(model, macs):
+    """The same for a network whose multiply-adds are known; its parameters need no values."""
     size, published = model.config.DATA.IMAGE_SIZE, model.config.PUBLISHED
     top1 = f'{published.TOP1:g} %' if published.TOP1 else '-'
-    tags = ', '.join(entry['TAG'] for entry in model.config.PUBLISHED.WEIGHTS)
-    return (f'| {name} | {count_parameters(model):,} | {count_macs(model, size) / 1e6:.1f} M | {size} x {size} | {top1} | '
+    tags = ', '.join(entry['TAG'] for entry in published.WEIGHTS)
+    return (f'| {model.config.MODEL.NAME} | {count_parameters(model):,} | {macs} | {size} x {size} | {top1} | '
             f'{published.SOURCE or "-"} | {tags or "-"} |\n')
 
 

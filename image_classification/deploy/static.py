@@ -69,7 +69,8 @@ def to_static(network, shape, softmax=False, pixels=None, products=False):
 def onednn_of(model):
     """What oneDNN should compute in Paddle Inference, as the network's family says in `reparameterize.py`: 'all' that it can,
     or the 'convolutions' alone."""
-    return getattr(beside(network_of(model), 'reparameterize'), 'ONEDNN', 'all')
+    network = network_of(model)
+    return getattr(beside(network, 'reparameterize'), 'ONEDNN', {}).get(type(network), 'all')
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """What EfficientViT says to engines, see `image_classification/fuse.py`."""
-from image_classification.efficientvit.model import CascadedGroupAttention
+from image_classification.efficientvit.model import CascadedGroupAttention, EfficientViT
 
-ONEDNN = 'convolutions'
+ONEDNN = {EfficientViT: 'convolutions'}
 
 
 class Gathered(CascadedGroupAttention):

@@ -7,7 +7,7 @@ from image_classification.cpu.heads import softmax_by_rows
 from image_classification.layers import set_parameter, split_heads
 from image_classification.mobileformer.model import Attention, DyReLU, Heads, MobileFormer, ToMobile_Bridge
 
-ONEDNN = 'convolutions'
+ONEDNN = {MobileFormer: 'convolutions'}
 _CHANNELS = 16                                                     # engines count channels by 16
 
 

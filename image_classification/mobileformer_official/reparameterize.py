@@ -1,9 +1,9 @@
 """What engines like better than Mobile-Former's own layers; see `image_classification/fuse.py`."""
 from image_classification.cpu.convolution import Conv2D, as_product, is_pointwise
 from image_classification.cpu.heads import softmax_by_rows
-from image_classification.mobileformer_official.model import GlobalToLocal
+from image_classification.mobileformer_official.model import GlobalToLocal, MobileFormerOfficial
 
-ONEDNN = 'convolutions'
+ONEDNN = {MobileFormerOfficial: 'convolutions'}
 
 
 def products(network):
