@@ -54,7 +54,7 @@ def test_every_command_of_a_tool_has_known_flags(tool, capsys):
             assert re.search(rf'{flag}\b', known), command
 
 
-ROWS = README.split(model_table.HEAD)[1].split('\n\n')[0].splitlines(keepends=True)
+ROWS = [f'{row}\n' for row in README.split(model_table.HEAD)[1].split('\n\n')[0].splitlines()]
 
 
 @pytest.mark.parametrize('row', ROWS, ids=lambda row: row.split()[1])

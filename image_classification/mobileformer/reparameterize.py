@@ -59,7 +59,7 @@ def scale_weights(attention):
     for value in filter(lambda value: value is not None, (attention.qkv_proj.weight, attention.qkv_proj.bias)):
         query, rest = value.split([value.shape[-1] // 3, -1], axis=-1)
         value.set_value(paddle.concat([query * attention.scale, rest], axis=-1))
-    attention.__class__ = ScaledWeights
+    attention.scale, attention.__class__ = 1.0, ScaledWeights
 
 
 class PieceByPiece(DyReLU):

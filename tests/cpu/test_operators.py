@@ -106,6 +106,7 @@ def test_networks_train_as_without_operators(name, built, monkeypatch):
     assert (found - wanted).norm() < 1e-3 * wanted.norm()
 
 
+@pytest.mark.slow
 def test_an_export_holds_no_operator_of_ours(taken):
     model = ic.create_model('mobileformer_26m').eval()
     spec = paddle.static.InputSpec([-1, 3, 64, 64], 'float32')

@@ -272,7 +272,8 @@ def peak_memory(trained, colours, folder, count):
     return int(done.stderr.split()[-1])
 
 
-@pytest.mark.parametrize('count', [600, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('count', [600, 10_000])
 def test_memory_does_not_grow_with_the_number_of_pictures(trained, colours, tmp_path, count):
     """All 10,000: python -m pytest -m slow tests/tools/test_predict_command.py"""
     less, more = (peak_memory(trained, colours, tmp_path, number) for number in (200, count))
