@@ -80,7 +80,8 @@ def test_first_steps_runs_with_weights_that_someone_has_brought(execute, uploade
 
 def test_train_on_your_own_folder_runs(execute):
     """With less training than a reader's; test_fine_tuning_helps has all of it."""
-    texts, pictures = execute(changed('train_on_your_own_folder', ('-epochs 15', '-epochs 1'), ('-epochs 3', '-epochs 1')))
+    texts, pictures = execute(changed('train_on_your_own_folder', ('-epochs 15', '-epochs 1'), ('-epochs 3', '-epochs 1'),
+                                      ('TRAIN.HFLIP 0.0', 'TRAIN.HFLIP 0.0 TRAIN.MAX_STEPS 20')))
     assert 'start afresh' in texts['tune-run'] and 'most often taken for' in texts['tune-run']
     assert pictures == 6
 
