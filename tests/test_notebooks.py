@@ -78,6 +78,7 @@ def test_first_steps_runs_with_weights_that_someone_has_brought(execute, uploade
     assert pictures == 4 + 1                                       # that of the weights: the bars of the five best classes
 
 
+@pytest.mark.slow
 def test_train_on_your_own_folder_runs(execute):
     """With less training than a reader's; test_fine_tuning_helps has all of it."""
     texts, pictures = execute(changed('train_on_your_own_folder', ('-epochs 15', '-epochs 1'), ('-epochs 3', '-epochs 1'),

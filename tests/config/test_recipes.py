@@ -166,7 +166,7 @@ def test_a_network_takes_the_size_of_its_fashion_mnist_experiment(name):
 
 @pytest.mark.parametrize('name, size, options', [
     ('mobilenet_v3_small_x1_0', 32, {}), ('shufflenet_v2_x1_5', 32, {'TRAIN.IMAGE_SIZE': 24}),
-    ('edgenext_xx_small', 64, {'TRAIN.MULTI_SCALE': [32, 64]}), ('efficientvit_m0', 64, {}),
+    ('edgenext_xx_small', 64, {'TRAIN.MULTI_SCALE': [32, 64]}), pytest.param('efficientvit_m0', 64, {}, marks=pytest.mark.slow),
     *(pytest.param(name, size, {}, marks=pytest.mark.slow) for name, size in (
         ('mobilenet_v1_x1_0', 32), ('shufflenet_v1_g3_x0_5', 32), ('uniformer_xxs', 32), ('googlenet', 32),
         ('inception_v3', 75)))])

@@ -1,4 +1,7 @@
-"""The optional operators in C++, against the plain code. They are compiled once for all of these tests."""
+"""The optional operators in C++, against the plain code. Compiling them takes half a minute, so these tests are slow ones:
+
+    python -m pytest -m slow tests/cpu/test_operators.py
+"""
 import shutil
 
 import numpy as np
@@ -46,6 +49,7 @@ SHAPES = [  # kernel, stride, padding, size
     ([3, 1], [2, 1], [1, 0], (9, 8)), ([1, 3], [1, 2], [0, 1], (9, 8))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kernel, stride, padding, size', SHAPES)
 def test_depthwise_convolutions_equal_the_plain_ones(kernel, stride, padding, size, built, monkeypatch):
     results = []
@@ -59,6 +63,7 @@ def test_depthwise_convolutions_equal_the_plain_ones(kernel, stride, padding, si
     assert_close(*results, 2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('with_offsets', [True, False])
 @pytest.mark.parametrize('size', [(1, 1), (7, 7), (9, 31)])
 def test_a_dynamic_relu_equals_the_plain_one(with_offsets, size, built, monkeypatch):
@@ -74,6 +79,7 @@ def test_a_dynamic_relu_equals_the_plain_one(with_offsets, size, built, monkeypa
     assert_close(*results, 2e-5)
 
 
+@pytest.mark.slow
 def test_views_that_are_not_contiguous_are_taken(built, monkeypatch):
     results = []
     for loaded in (True, False):
@@ -86,11 +92,13 @@ def test_views_that_are_not_contiguous_are_taken(built, monkeypatch):
     assert_close(*results, 2e-5)
 
 
+@pytest.mark.slow
 def test_float64_takes_the_plain_code(taken, float64):
     conv = Conv2D(4, 4, 3, padding=1, groups=4)
     assert conv(images(2, 4, 9, 9)).dtype == paddle.float64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['mobileformer_26m', 'mobileformer_official_26m', 'mobilenet_v3_small_x0_5'])
 def test_networks_train_as_without_operators(name, built, monkeypatch):
     results = []

@@ -392,6 +392,7 @@ def test_an_export_of_feature_maps_leaves_out_the_layers_behind_them(extractor, 
     assert (exported_maps / 'inference.pdiparams').stat().st_size < whole / 2
 
 
+@pytest.mark.slow
 def test_a_detectors_tensors_are_exported_in_any_format(tmp_path):
     formats = ['paddle'] if onnx_format.missing('onnx') else ['paddle', 'onnx']
     model = ic.create_model('blazeface_front')

@@ -123,6 +123,7 @@ def test_an_export_teaches(trained, exported):
     np.testing.assert_allclose(teacher(exported)(paddle.to_tensor(IMAGES)).numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_export_that_ends_in_probabilities_teaches_the_same(trained, tmp_path):
     export_model(trained[0], tmp_path / 'export', CLASSES, softmax=True)
     found = teacher(tmp_path / 'export')(paddle.to_tensor(IMAGES)).numpy()
@@ -130,6 +131,7 @@ def test_an_export_that_ends_in_probabilities_teaches_the_same(trained, tmp_path
     np.testing.assert_allclose(softmax(found), softmax(expected), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_export_for_paddle_lite_teaches_too(trained, tmp_path):
     export_model(trained[0], tmp_path / 'export', CLASSES, format='pdmodel')
     expected = trained[0](paddle.to_tensor(IMAGES)).numpy()

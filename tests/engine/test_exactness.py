@@ -134,6 +134,7 @@ def test_two_processes_resumed_in_the_middle_of_an_epoch_are_bit_for_bit_those_t
     assert metrics(whole, 'eval') == metrics(resumed, 'eval')
 
 
+@pytest.mark.slow
 def test_two_processes_stopped_by_a_limit_of_steps_go_on_bit_for_bit(tiny):
     whole = in_processes(2, tiny(**EVERYTHING))
     stopped = in_processes(2, tiny(**EVERYTHING, TRAIN__MAX_STEPS=2))                 # of 3 in an epoch

@@ -34,6 +34,7 @@ def timed(run_tool, tmp_path_factory):
     return done.stdout, json.loads((folder / 'new' / 'times.json').read_text()), (folder / 'times.md').read_text()
 
 
+@pytest.mark.slow
 def test_prints_a_row_for_each_thing_timed_and_a_column_for_each_contender(timed):
     found = rows(timed[0])
     assert [(row['model'], row['px'], row['what'], row['batch']) for row in found] == [
