@@ -70,8 +70,8 @@ def test_feature_maps_of_a_checkpoint_are_exported_beside_it_and_listed(checkpoi
     assert done.returncode == 0, done.stderr
     assert (checkpoint.parent / 'export_features' / 'inference.json').is_file()
     assert re.findall(r'^output \d: .*', done.stdout, re.M) == [
-        'output 0: fetch_name_0 [-1, 12, 16, 16], stride 4', 'output 1: fetch_name_1 [-1, 24, 8, 8], stride 8',
-        'output 2: fetch_name_2 [-1, 96, 2, 2], stride 32']
+        'output 0: fetch_name_0 [-1, 8, 16, 16], stride 4', 'output 1: fetch_name_1 [-1, 16, 8, 8], stride 8',
+        'output 2: fetch_name_2 [-1, 48, 2, 2], stride 32']
     assert 'classify an image' not in done.stdout
 
 
