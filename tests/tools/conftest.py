@@ -12,7 +12,7 @@ import pytest
 import image_classification as ic
 from image_classification.checkpoint import Progress
 from image_classification.engine.checkpoint import save_checkpoint
-from tests.deploy.conftest import CLASSES, SIZE, NoAverage, pictures, trained  # noqa: F401
+from tests.deploy.conftest import CLASSES, SIZE, NoAverage, children_in_process, pictures, trained  # noqa: F401
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -20,6 +20,13 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 def load_tool(name):
     """The module tools/<name>.py."""
     return importlib.import_module(name)
+
+
+@pytest.fixture(autouse=True)
+def quick_exports():
+    """What a tool exports within the test's process, it verifies there, too."""
+    with children_in_process():
+        yield
 
 
 @pytest.fixture(scope='session')
@@ -88,6 +95,7 @@ def checkpoint(network, tmp_path_factory):
 @pytest.fixture(scope='session')
 def exported(run_tool, checkpoint):
     """(finished process of an export with default arguments, the directory that it wrote)"""
-    done = run_tool('export.py', checkpoint)
+    with children_in_process():
+        done = run_tool('export.py', checkpoint)
     assert done.returncode == 0, done.stderr
     return done, checkpoint.parent / 'export'
