@@ -1,7 +1,8 @@
-"""Trainings in processes that a test may kill. Forked from the test's, so that they need not import Paddle again."""
+"""Trainings in processes that a test may kill. Most are forked from the test's, so that they need not import Paddle again."""
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -41,6 +42,26 @@ def begin(cfg, log, watched=False):
     return fork(lambda: launch.work(cfg, ChildMessages()) if watched else train_or_evaluate(cfg, Group()), log)
 
 
+FRESH = """
+import sys
+from pathlib import Path
+from image_classification.config import config_from_text
+from image_classification.engine import trainer
+from image_classification.engine.processes.distributed import Group
+{before}
+trainer.train_or_evaluate(config_from_text(Path(sys.argv[1]).read_text(), sys.argv[1]), Group())
+"""
+
+
+def begin_fresh(cfg, log, before=''):
+    """The same in a new Python, for signals: where a server has run in the test's process, a fork of it may end by SIGSEGV when
+    a signal comes. `before`: code to run before the training."""
+    file = Path(f'{log}.yaml')
+    file.write_text(cfg.dump())
+    with open(log, 'a') as output:
+        return subprocess.Popen([sys.executable, '-c', FRESH.format(before=before), str(file)], stdout=output, stderr=output).pid
+
+
 def begin_group(count, cfg, log):
     """Start `count` processes of one training, as `python -m paddle.distributed.launch` starts them: [process number, ...]."""
     endpoints = [f'127.0.0.1:{port}' for port in free_ports(count)]
@@ -74,7 +95,7 @@ def end(pid, number=signal.SIGKILL, after=0.0):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def wait_for(condition, seconds=40):
+def wait_for(condition, seconds=90):
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, 'it did not come'

@@ -16,7 +16,7 @@ from image_classification.engine.run_log import RunLog
 from image_classification.engine import trainer
 from image_classification.checkpoint import read_checkpoint
 from image_classification.engine.run_directory import find_checkpoint
-from tests.engine.faults import begin, end, wait_for
+from tests.engine.faults import begin, begin_fresh, end, wait_for
 from tests.engine.test_trainer import assert_same_file, message, metrics, train
 
 FULL = {'TRAIN__MODEL_EMA': True, 'TRAIN__ACCUM_ITER': 2, 'SAVE_STEPS': 1, 'REPORT_FREQ': 2}
@@ -170,20 +170,20 @@ def test_a_log_that_cannot_be_written_is_one_message_too(tiny, tmp_path):
 @pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_the_step_at_hand_and_the_resumed_run_is_the_same(tiny, whole, tmp_path, number, code):
     cfg = tiny(**{**FULL, 'SAVE_STEPS': 0}, RESUME='auto')
-    pid = begin(cfg, tmp_path / 'log')
+    pid = begin_fresh(cfg, tmp_path / 'log')
     wait_for(lambda: 'step 2' in (tmp_path / 'log').read_text() if (tmp_path / 'log').exists() else False)
     assert end(pid, number) == code
     stopped = find_checkpoint(cfg)
     assert f'stopped after step {stopped.progress.step}' in (tmp_path / 'log').read_text()
-    assert end(begin(cfg, tmp_path / 'log'), number=0) == 0
+    assert end(begin_fresh(cfg, tmp_path / 'log'), number=0) == 0
     resumed = stopped.path.parent
     assert_same_file(whole / 'last.safetensors', resumed / 'last.safetensors')
     assert metrics(whole, 'train') == metrics(resumed, 'train') and metrics(whole, 'eval') == metrics(resumed, 'eval')
 
 
-def test_a_second_signal_ends_at_once(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, 'evaluate', lambda *args: time.sleep(60))
-    pid = begin(tiny(VALIDATE_FREQ=1), tmp_path / 'log')
+def test_a_second_signal_ends_at_once(tiny, tmp_path):
+    sleeps = 'import time; trainer.evaluate = lambda *args: time.sleep(60)'
+    pid = begin_fresh(tiny(VALIDATE_FREQ=1), tmp_path / 'log', sleeps)
     wait_for(lambda: 'step 6' in (tmp_path / 'log').read_text() if (tmp_path / 'log').exists() else False)
     os.kill(pid, signal.SIGTERM)
     time.sleep(0.1)
