@@ -215,7 +215,7 @@ class ToMobile_Bridge(nn.Layer):
         B, C, H, _ = x.shape
         keys, values = self.keys_and_values(tokens)
         query = x.reshape([0, self.heads, C // self.heads, -1])    # (B, heads, c, H*W)
-        attn = self.attn_dropout(self.softmax(keys @ query))  # (B, heads, M, H*W)
+        attn = self.attn_dropout(self.softmax(keys @ query))       # (B, heads, M, H*W)
         out = paddle.matmul(values, attn, transpose_x=True)        # (B, heads, c, H*W)
         return (query + self.drop_path(self.dropout(out))).reshape([0, C, H, -1])
 

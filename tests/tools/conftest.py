@@ -6,13 +6,9 @@ import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 
-import paddle
 import pytest
 
-import image_classification as ic
-from image_classification.checkpoint import Progress
-from image_classification.engine.checkpoint import save_checkpoint
-from tests.deploy.conftest import CLASSES, SIZE, NoAverage, children_in_process, pictures, trained  # noqa: F401
+from tests.deploy.conftest import CLASSES, children_in_process, pictures, save, trained, with_statistics  # noqa: F401
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -64,32 +60,14 @@ def call_tool(capfdbinary):
     return run
 
 
-def save(network, path):
-    """The checkpoint of a training that has just begun."""
-    optimizer = paddle.optimizer.SGD(parameters=network.parameters())
-    save_checkpoint(path, network.config, CLASSES, Progress(epoch=1), network, NoAverage(), optimizer,
-                    paddle.amp.GradScaler(enable=False))
-    return path
-
-
-def settled(name):
-    """A network of 5 classes whose running statistics fit its weights; otherwise it would magnify rounding."""
-    paddle.seed(0)
-    model = ic.create_model(ic.get_config(name, {'MODEL.NUM_CLASSES': len(CLASSES), 'DATA.IMAGE_SIZE': SIZE}))
-    with paddle.no_grad():
-        for _ in range(30):
-            model(paddle.randn([8, 3, SIZE, SIZE]))
-    return model
-
-
 @pytest.fixture(scope='session')
 def network():
-    return settled('mobilenet_v3_small_x0_5')
+    return with_statistics('mobilenet_v3_small_x0_5')
 
 
 @pytest.fixture(scope='session')
 def checkpoint(network, tmp_path_factory):
-    return save(network, tmp_path_factory.mktemp('run') / 'best.safetensors')
+    return save(network, CLASSES, tmp_path_factory.mktemp('run') / 'best.safetensors')
 
 
 @pytest.fixture(scope='session')

@@ -10,7 +10,8 @@ import image_classification as ic
 from image_classification.explain import explain_class
 from image_classification.explain.inputs import preprocess_of, seen_box
 from image_classification.weights import write_safetensors
-from tests.tools.conftest import load_tool, save, settled
+from tests.deploy.conftest import CLASSES, save, with_statistics
+from tests.tools.conftest import load_tool
 
 
 @pytest.fixture(scope='module')
@@ -30,7 +31,7 @@ def names(folder):
 @pytest.fixture(scope='module')
 def attentive(tmp_path_factory):
     """The checkpoint of a network with attention."""
-    return save(settled('mobileformer_26m'), tmp_path_factory.mktemp('attentive') / 'best.safetensors')
+    return save(with_statistics('mobileformer_26m'), CLASSES, tmp_path_factory.mktemp('attentive') / 'best.safetensors')
 
 
 def test_every_picture_gets_its_heat_and_attention(attentive, pictures, run_tool, tmp_path):
