@@ -46,17 +46,17 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def load_data(args, predictor):
+def load_data(args, class_names, channels):
     """(pictures to calibrate with, pictures to compare with, their labels), read when they are asked for."""
     for name, value in (('--calibration-images', args.calibration_images), ('--images', args.images + 1)):
         if value < 1:
             raise UserError(f'{name} is {getattr(args, name[2:].replace("-", "_"))}; wanted at least 1')
     config = get_config(None, {'DATA.DATASET': args.dataset, 'DATA.DATA_PATH': args.data_path,
-                               'MODEL.NUM_CLASSES': len(predictor.class_names)})
-    test = get_dataset(config, False, predictor.preprocess.channels)
+                               'MODEL.NUM_CLASSES': len(class_names)})
+    test = get_dataset(config, False, channels)
     # Without names of its own, the network has numbers or ImageNet's names: then nothing tells whether they fit.
-    if predictor.class_names not in (names_to_show([], len(predictor.class_names)), test.classes):
-        a, b = next(pair for pair in zip(predictor.class_names, [*test.classes, 'nothing']) if pair[0] != pair[1])
+    if class_names not in (names_to_show([], len(class_names)), test.classes):
+        a, b = next(pair for pair in zip(class_names, [*test.classes, 'nothing']) if pair[0] != pair[1])
         raise UserError(f'the network\'s classes are not those of the data set: {a!r} here, {b!r} there; wanted the data set '
                         'that the network was trained for')
     chosen = EvenlyDrawn(test, args.images)
@@ -66,7 +66,7 @@ def load_data(args, predictor):
             raise UserError(f'{args.calibrate} has no images in it; wanted files of {", ".join(IMAGE_ENDINGS)}')
         calibration = [files[i] for i in _evenly(len(files), args.calibration_images)]
     else:
-        calibration = EvenlyDrawn(get_dataset(config, True, predictor.preprocess.channels), args.calibration_images)
+        calibration = EvenlyDrawn(get_dataset(config, True, channels), args.calibration_images)
     return calibration, chosen, chosen.labels
 
 
@@ -109,11 +109,15 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as scratch:
         if named or model.suffix == '.safetensors':
             network, class_names = (published_network(*named), None) if named else load_network(model)
-            export_model(network, f'{scratch}/export', class_names, 'onnx')
+            known = Predictor.of_network(network, class_names or ())
+            data = load_data(args, known.class_names, known.preprocess.channels)     # before the export, which takes its time
             model = Path(scratch) / 'export'
-        calibration, images, labels = load_data(args, Predictor(model, 'onnxruntime'))
-        result = quantize_export(model, target, calibration, images, labels, args.operators.split(','), args.exclude,
-                                 args.method, args.min_agreement, args.threads, args.bf16)
+            export_model(network, model, class_names, 'onnx')
+        else:
+            known = Predictor(model, 'onnxruntime')
+            data = load_data(args, known.class_names, known.preprocess.channels)
+        result = quantize_export(model, target, *data, args.operators.split(','), args.exclude, args.method, args.min_agreement,
+                                 args.threads, args.bf16)
     print(report(result))
     print(f'written: {target}; serve or predict as any export: python tools/predict.py {shlex.quote(str(target))} IMAGE')
 

@@ -1,7 +1,31 @@
 """Every private function of Paddle that the library calls. Beside each stands what is done in a Paddle that lacks it."""
+import contextlib
+import functools
+
 import paddle
 
 from image_classification.errors import UserError
+
+
+@contextlib.contextmanager
+def translated_once():
+    """What is traced meanwhile has each of its methods translated into static code once, not once for each of its layers.
+
+    Paddle keeps translations by bound method, which is gone after the call. A Paddle that keeps them elsewhere takes its time.
+    """
+    try:
+        from paddle.jit.dy2static import convert_call_func
+        from paddle.jit.dy2static.program_translator import FunctionCache
+        convert, functions_of = FunctionCache.convert_with_cache, convert_call_func.get_module_functions
+    except (ImportError, AttributeError):
+        yield
+        return
+    FunctionCache.convert_with_cache = lambda self, function: convert(self, getattr(function, '__func__', function))
+    convert_call_func.get_module_functions = functools.cache(functions_of)
+    try:
+        yield
+    finally:
+        FunctionCache.convert_with_cache, convert_call_func.get_module_functions = convert, functions_of
 
 
 def traces_older_program():

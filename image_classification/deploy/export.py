@@ -11,7 +11,7 @@ from image_classification.deploy.child import reason, run_child
 from image_classification.deploy.description import describe, examine, output_names
 from image_classification.deploy.export_directory import ONNX, OPENVINO, PREFIX, ExportDirectory
 from image_classification.deploy.formats import lite, onnx_format, triton
-from image_classification.deploy.static import on_cpu, onednn_of, to_static
+from image_classification.deploy.static import on_cpu, onednn_of, save_static
 from image_classification.deploy.verify import Failure, keep_largest, verify
 from image_classification.errors import UserError
 from image_classification.files import new_directory
@@ -139,7 +139,7 @@ def _write(order, directory, free, sizes):
 def _trace(order, prefix, shape, products):
     pixels = order.preprocess if order.pixels else None
     try:
-        paddle.jit.save(to_static(order.model, shape, order.softmax, pixels, products), str(prefix))
+        save_static(prefix, order.model, shape, order.softmax, pixels, products)
     except OSError:                                                # no fault of the network's
         raise
     except Exception as error:                                     # tracing runs the network's code: anything can come

@@ -7,6 +7,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from image_classification.cpu.paddle_internals import translated_once
 from image_classification.fuse import reparameterize
 from image_classification.layers import beside, network_of
 
@@ -50,6 +51,12 @@ class Pixels(nn.Layer):
         if self.order:
             image = paddle.concat([image[:, i:i + 1] for i in self.order], axis=1)
         return image * self.factors + self.offsets
+
+
+def save_static(path, *arguments, **options):
+    """Write what `to_static` makes of the other arguments: path.json or path.pdmodel, and path.pdiparams."""
+    with translated_once():
+        paddle.jit.save(to_static(*arguments, **options), str(path))
 
 
 def to_static(network, shape, softmax=False, pixels=None, products=False):

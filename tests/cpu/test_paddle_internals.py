@@ -3,6 +3,7 @@ import sys
 
 import paddle
 import pytest
+from paddle.jit.dy2static import program_translator
 from paddle.utils.cpp_extension import extension_utils
 
 import image_classification as ic
@@ -63,6 +64,29 @@ def test_a_paddle_that_does_not_say_which_program_it_traces_has_the_newer_format
     assert not paddle_internals.traces_older_program()
     monkeypatch.delattr(paddle.framework, 'in_pir_mode')
     assert not paddle_internals.traces_older_program()
+
+
+class Twice(paddle.nn.Layer):
+    """Its method is translated when it is traced: it depends on a size."""
+
+    def forward(self, x):
+        return x + x if x.shape[0] > 1 else 2 * x
+
+
+@pytest.mark.parametrize('lacks', [False, True])
+def test_a_method_is_translated_once_for_all_layers_of_its_class(lacks, monkeypatch, tmp_path):
+    if lacks:
+        monkeypatch.delattr(program_translator, 'FunctionCache')
+    else:
+        translated, translate = [], program_translator.FunctionCache._convert
+        monkeypatch.setattr(program_translator.FunctionCache, '_convert',
+                            lambda cache, method: translated.append(method) or translate(cache, method))
+    with paddle_internals.translated_once():
+        model = paddle.nn.Sequential(Twice(), Twice(), Twice())
+        spec = paddle.static.InputSpec([-1, 2], 'float32')
+        paddle.jit.save(paddle.jit.to_static(model, input_spec=[spec], full_graph=True), str(tmp_path / 'traced'))
+    assert lacks or translated.count(Twice.forward) == 1
+    assert (paddle.jit.load(str(tmp_path / 'traced'))(paddle.ones([3, 2])) == 8).all()
 
 
 @pytest.mark.parametrize('module, call', [

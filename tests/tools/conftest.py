@@ -25,39 +25,37 @@ def quick_exports():
         yield
 
 
+def run_module(module, arguments, cwd=None, stdin=b''):
+    """What a process that runs this tool would end as, its output as text; it runs in this process."""
+    arguments, code = list(map(str, arguments)), 0
+    out, err = (io.TextIOWrapper(io.BytesIO(), 'utf-8', 'surrogateescape', write_through=True) for _ in range(2))
+    given, place = sys.stdin, os.getcwd()
+    try:
+        sys.stdin = io.TextIOWrapper(io.BytesIO(stdin))
+        os.chdir(cwd or place)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = module.main(arguments) or 0
+    except SystemExit as end:
+        code = end.code or 0
+    finally:
+        sys.stdin = given
+        os.chdir(place)
+    return CompletedProcess([module.__name__, *arguments], code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+
+
 @pytest.fixture(scope='session')
 def run_tool():
-    """run_tool('predict.py', *arguments, cwd=..., stdin=bytes): what a process with this command would end as, its output as
-    text; it runs in this process."""
-    def run(name, *arguments, cwd=None, stdin=b''):
-        arguments, code = list(map(str, arguments)), 0
-        out, err = (io.TextIOWrapper(io.BytesIO(), 'utf-8', 'surrogateescape', write_through=True) for _ in range(2))
-        given, place = sys.stdin, os.getcwd()
-        try:
-            sys.stdin = io.TextIOWrapper(io.BytesIO(stdin))
-            os.chdir(cwd or place)
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                load_tool(name.removesuffix('.py')).main(arguments)
-        except SystemExit as end:
-            code = end.code or 0
-        finally:
-            sys.stdin = given
-            os.chdir(place)
-        return CompletedProcess([name, *arguments], code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
-    return run
+    """run_tool('predict.py', *arguments, cwd=..., stdin=bytes): how the process ended."""
+    return lambda name, *arguments, **given: run_module(load_tool(name.removesuffix('.py')), arguments, **given)
 
 
-@pytest.fixture
-def call_tool(capfdbinary):
+@pytest.fixture(scope='session')
+def call_tool():
     """call_tool(module, *arguments): (exit code, standard output, standard error) of a tool within this process."""
-    def run(module, *arguments):
-        try:
-            code = module.main(list(map(str, arguments))) or 0
-        except SystemExit as end:
-            code = end.code
-        out, err = capfdbinary.readouterr()
-        return code, out.decode(), err.decode()
-    return run
+    def call(module, *arguments):
+        done = run_module(module, arguments)
+        return done.returncode, done.stdout, done.stderr
+    return call
 
 
 @pytest.fixture(scope='session')

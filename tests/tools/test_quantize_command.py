@@ -2,13 +2,25 @@ from functools import partial
 
 import pytest
 
+from image_classification.checkpoint import load_network
+from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
-from tests.tools.conftest import load_tool
+from tests.tools.conftest import children_in_process, load_tool
 
 
 @pytest.fixture
-def call(call_tool, colours):
+def call(call_tool):
     return partial(call_tool, load_tool('quantize'))
+
+
+@pytest.fixture(scope='module')
+def exported(trained, tmp_path_factory):
+    """`trained` as an ONNX file."""
+    directory = tmp_path_factory.mktemp('quantize') / 'export'
+    network, class_names = load_network(trained)
+    with children_in_process():
+        export_model(network, directory, class_names, 'onnx')
+    return directory
 
 
 def test_a_checkpoint_becomes_an_8_bit_export_with_a_table(call, trained, colours, tmp_path):
@@ -23,8 +35,8 @@ def test_a_checkpoint_becomes_an_8_bit_export_with_a_table(call, trained, colour
     assert Predictor(target).predict(next((colours / 'val' / 'red, warm').iterdir())).argmax() == 1
 
 
-def test_pictures_of_a_folder_calibrate_instead_of_the_training_part(call, trained, colours, tmp_path):
-    arguments = [trained, '--data-path', colours, '--output', tmp_path / 'int8', '--images', 4, '--calibration-images', 5]
+def test_pictures_of_a_folder_calibrate_instead_of_the_training_part(call, exported, colours, tmp_path):
+    arguments = [exported, '--data-path', colours, '--output', tmp_path / 'int8', '--images', 4, '--calibration-images', 5]
     assert call(*arguments, '--calibrate', colours / 'val')[0] == 0
     description = (tmp_path / 'int8' / 'inference.yaml').read_text(encoding='utf-8')
     assert 'calibration_images: 5' in description and 'compared_images: 4' in description
@@ -34,8 +46,8 @@ def test_pictures_of_a_folder_calibrate_instead_of_the_training_part(call, train
     (['--dataset', 'mnist5k'], "MODEL.NUM_CLASSES is 2"), (['--images', -1], '--images is -1'),
     (['--calibration-images', 0], '--calibration-images is 0'), (['--exclude', 'x'], "is called 'x'"),
     (['--min-agreement', 1.01], 'Nothing was written'), (['--calibrate', '/dev'], 'has no images in it')])
-def test_bad_flags_get_one_line_and_write_nothing(call, trained, colours, tmp_path, flags, words):
-    code, out, err = call(trained, '--data-path', colours, '--output', tmp_path / 'int8', *flags)
+def test_bad_flags_get_one_line_and_write_nothing(call, exported, colours, tmp_path, flags, words):
+    code, out, err = call(exported, '--data-path', colours, '--output', tmp_path / 'int8', *flags)
     assert (code, out) == (1, '') and words in err and not list(tmp_path.iterdir())
 
 

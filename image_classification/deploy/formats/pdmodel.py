@@ -12,7 +12,7 @@ from image_classification.config import config_from_text
 from image_classification.cpu.paddle_internals import append_to_older_program
 from image_classification.cpu.settings import tune_cpu
 from image_classification.datasets import Preprocess
-from image_classification.deploy.static import to_static
+from image_classification.deploy.static import save_static
 from image_classification.layers import FeatureExtractor
 from image_classification.models import build_model
 from image_classification.weights import load_state, read_safetensors
@@ -30,7 +30,7 @@ def main(arguments):
         model = FeatureExtractor(model, given['levels'])
     pixels = Preprocess.from_dict(given['pixels']) if given['pixels'] else None
     mend_operators()
-    paddle.jit.save(to_static(model, given['shape'], given['softmax'], pixels), given['prefix'])
+    save_static(given['prefix'], model, given['shape'], given['softmax'], pixels)
 
 
 def mend_operators():
