@@ -1,6 +1,5 @@
 """Every private function of Paddle that the library calls. Beside each stands what is done in a Paddle that lacks it."""
 import contextlib
-import functools
 
 import paddle
 
@@ -11,21 +10,34 @@ from image_classification.errors import UserError
 def translated_once():
     """What is traced meanwhile has each of its methods translated into static code once, not once for each of its layers.
 
-    Paddle keeps translations by bound method, which is gone after the call. A Paddle that keeps them elsewhere takes its time.
+    Paddle keeps translations by bound method, which is gone after the call, and searches its own functions for every function
+    that it calls. A Paddle that does it elsewhere takes its time.
     """
     try:
         from paddle.jit.dy2static import convert_call_func
         from paddle.jit.dy2static.program_translator import FunctionCache
-        convert, functions_of = FunctionCache.convert_with_cache, convert_call_func.get_module_functions
+        convert, is_left_alone = FunctionCache.convert_with_cache, convert_call_func.is_unsupported
     except (ImportError, AttributeError):
         yield
         return
-    FunctionCache.convert_with_cache = lambda self, function: convert(self, getattr(function, '__func__', function))
-    convert_call_func.get_module_functions = functools.cache(functions_of)
+    known = {}
+
+    def is_known_to_be_left_alone(function):
+        written = _as_written(function.forward if isinstance(function, paddle.nn.Layer) else function)
+        if written not in known:
+            known[written] = is_left_alone(function)
+        return known[written]
+    FunctionCache.convert_with_cache = lambda self, function: convert(self, _as_written(function))
+    convert_call_func.is_unsupported = is_known_to_be_left_alone
     try:
         yield
     finally:
-        FunctionCache.convert_with_cache, convert_call_func.get_module_functions = convert, functions_of
+        FunctionCache.convert_with_cache, convert_call_func.is_unsupported = convert, is_left_alone
+
+
+def _as_written(function):
+    """The function of a class that a bound method calls."""
+    return getattr(function, '__func__', function)
 
 
 def traces_older_program():

@@ -3,6 +3,7 @@ from math import prod
 
 import paddle
 
+from image_classification.cpu.paddle_internals import translated_once
 from image_classification.deploy.static import Deployed, on_cpu
 from image_classification.fuse import as_published
 
@@ -25,7 +26,7 @@ def count_macs(model, image_size):
     config = getattr(model, 'config', None)
     channels = config.MODEL.IN_CHANNELS if config else 3
     spec = paddle.static.InputSpec([1, channels, image_size, image_size], 'float32', 'image')
-    with on_cpu():
+    with on_cpu(), translated_once():
         traced = paddle.jit.to_static(_Counted(model, make_copy=as_published), input_spec=[spec], full_graph=True)
         program = traced.forward.concrete_program.main_program
     return _macs_of_block(program.global_block())

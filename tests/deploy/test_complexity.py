@@ -2,8 +2,8 @@ import paddle
 import pytest
 from paddle import nn
 
-import image_classification as ic
 from image_classification.deploy.complexity import count_macs, count_parameters
+from tests.networks import shallow
 
 
 class Computing(nn.Layer):
@@ -51,7 +51,7 @@ def test_an_operator_without_a_formula_is_no_silent_zero():
 
 
 def test_the_cost_is_that_of_the_channels_the_network_takes():
-    grey, colour = (ic.create_model('mobileformer_26m', in_chans=channels) for channels in (1, 3))
+    grey, colour = (shallow('mobileformer_26m', MODEL__IN_CHANNELS=channels) for channels in (1, 3))
     assert count_macs(colour, 64) - count_macs(grey, 64) == 2 * 8 * 9 * 32 * 32
 
 
@@ -60,7 +60,7 @@ def test_parameters_are_the_trainable_ones():
 
 
 def test_counting_changes_nothing():
-    model = ic.create_model('mobileformer_26m', num_classes=2)
+    model = shallow('mobileformer_26m')
     model.head.eval()
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     flags = [layer.training for layer in model.sublayers(include_self=True)]

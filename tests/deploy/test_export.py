@@ -13,6 +13,7 @@ from image_classification.deploy.export import export_model
 from image_classification.deploy.formats import onnx_format
 from image_classification.deploy.static import Deployed
 from image_classification.errors import UserError
+from tests.networks import shallow
 
 from .conftest import CLASSES, SIZE, children_in_process
 
@@ -110,11 +111,7 @@ def mobileformer(tmp_path_factory):
     wrongly.)"""
     pytest.importorskip('onnx', reason="pip install -e '.[test]'")
     paddle.seed(0)
-    blocks = {'IN_CHANNELS': [12, 12, 24], 'HIDDEN_CHANNELS': [36, 72, 72], 'OUT_CHANNELS': [12, 24, 24], 'KERNELS': [3, 3, 3],
-              'STRIDES': [1, 2, 1], 'PADDINGS': [1, 1, 1]}
-    model = ic.create_model(ic.get_config('mobileformer_26m', {
-        'MODEL.NUM_CLASSES': 5, 'DATA.IMAGE_SIZE': 8, **{f'MODEL.MF.BLOCK.{key}': value for key, value in blocks.items()},
-        'MODEL.MF.CHANNEL_CONV.IN_CHANNEL': 24, 'MODEL.MF.CHANNEL_CONV.OUT_CHANNEL': 144, 'MODEL.MF.HEAD.IN_CHANNEL': 144}))
+    model = shallow('mobileformer_26m', DATA__IMAGE_SIZE=8)
     directory = tmp_path_factory.mktemp('mobileformer') / 'export'
     with children_in_process():
         export_model(model, directory, format='paddle,onnx')

@@ -7,6 +7,7 @@ from image_classification.deploy.export import export_model
 from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.deploy.formats import lite
 from image_classification.errors import UserError
+from tests.networks import shallow
 
 from .conftest import children_in_process
 
@@ -54,6 +55,6 @@ def test_an_operator_that_is_not_documented_is_an_error_unless_allowed(for_lite,
 def test_networks_with_attention_have_documented_operators_only(name, tmp_path, monkeypatch):
     """No einsum, no unbind. Whether the export is right, `test_all_exports` finds out for every network."""
     monkeypatch.setattr(export, 'verify', lambda *_: {'paddle_inference': {'outputs': ['logits'], 'differences': {}}})
-    export_model(ic.create_model(name), tmp_path / 'export', format='lite', image_size=32)
+    export_model(shallow(name), tmp_path / 'export', format='lite', image_size=32)
     content = ExportDirectory(tmp_path / 'export').read()
     assert content['lite']['unsupported_operators'] == [] and content['input']['free_size']
