@@ -19,6 +19,12 @@ os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(Path(__file__).pare
 os.environ['PADDLE_MOBILE_BACKBONES_OPERATORS'] = '0'              # the plain code, whatever is compiled on this machine
 
 
+def pytest_collection_finish():
+    """What all tests import stays: from here on, collections of garbage pass it over."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope='module', autouse=True)
 def free_memory():
     """Between two files, give back to the system what the process keeps for its next networks: thousands of tests add up."""

@@ -42,21 +42,27 @@ def model_yamls():
     return {path.stem: path for path in sorted(PACKAGE.glob('*/*.yaml'))}
 
 
+def _yaml_of(model):
+    """The path of a model's yaml; None where there is none."""
+    if Path(model).name == model:
+        return next((path for path in (directory / f'{model}.yaml' for directory in PACKAGE.iterdir()) if path.is_file()), None)
+
+
 def find_config(name, beside=None):
     """The file that `name` means. A plain word is a model, whose yaml is in its family's directory. What ends in .yaml, or has
     directories, is a file: from `beside` or the working directory, or below configs/; only where none is, the model's."""
     name = os.fspath(name)
-    models = model_yamls()
-    is_file = name.endswith(('.yaml', '.yml')) or Path(name).name != name
-    if name in models and not is_file:
-        return models[name]
+    stem = name.removesuffix('.yaml')
+    models_own = _yaml_of(stem)
+    if models_own and stem == name:
+        return models_own
     below_configs = name[len('configs/'):] if name.startswith('configs/') else name
     for path in [*([Path(beside) / name] if beside else []), Path(name), CONFIGS / below_configs]:
         if path.is_file():
             return path
-    stem = name.removesuffix('.yaml')
-    if stem in models:
-        return models[stem]
+    if models_own:
+        return models_own
+    models = model_yamls()
     close = difflib.get_close_matches(Path(stem).name, models, n=3)
     hint = f' Did you mean {" or ".join(close)}?' if close else ''
     raise UserError(f'no configuration {name!r}: neither a file, nor below {CONFIGS}, nor one of the '

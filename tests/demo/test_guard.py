@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from image_classification.demo.page import NONE
-
 from tests.deploy.serving.conftest import until
 from tests.deploy.serving.test_server import bomb
 
@@ -19,6 +17,7 @@ from .conftest import encoded, picture
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = 'what no visitor may read'
+NONE = 'no second network'                                        # as the page says
 
 
 @pytest.fixture(scope='module')

@@ -6,6 +6,7 @@ A page keeps its own words; between two marks stand the variants, their weights 
 README's table (tools/model_table.py prints it), from the yaml of the variants and of configs/fashion_mnist, and from the tables
 of docs/deploy.md and docs/benchmark.md, so that each figure is written down once.
 """
+import functools
 import re
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def read(path):
     return path.read_text(encoding='utf-8')
 
 
+@functools.cache
 def families():
     """{family: its variants, sorted}; families in the order of the documents, new ones last."""
     found = {family: [] for family in ORDER}
