@@ -12,6 +12,7 @@ from PIL import Image
 import image_classification as ic
 
 from tests.download_server import server, url  # noqa: F401  (fixtures)
+from tests.networks import FEWER_BLOCKS
 
 ic.tune_cpu()
 # What tests start imports this clone, whatever else is installed.
@@ -67,5 +68,5 @@ def tiny(colours, tmp_path):
                   'TRAIN.WARMUP_EPOCHS': 0, 'TRAIN.COLOR_JITTER': 0, 'TRAIN.CROP_SCALE': [0.5, 1], 'REPORT_FREQ': 2,
                   'EXPORT': False, 'SAVE': str(tmp_path / 'output')}
         values.update({key.replace('__', '.'): value for key, value in overrides.items()})
-        return ic.get_config('mobileformer_26m', values)
+        return ic.get_config('mobileformer_26m', {**FEWER_BLOCKS['mobileformer_26m'], **values})
     return make

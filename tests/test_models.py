@@ -21,10 +21,8 @@ SMALLEST += [next(name for name in ALL if TYPES[name] == family)
              for family in dict.fromkeys(TYPES.values()) if family not in {TYPES[name] for name in SMALLEST}]
 CLASSIFIERS = [name for name in SMALLEST if not name.endswith(('_yolo', '_det')) and not name.startswith('blazeface')]
 SHALLOW = ('googlenet', 'inception_v3', 'xception')                # each block is an attribute of its own
-# Of those that tests/deploy does not export.
-TRACED = ['mobilenet_v1_x0_25', 'mobilenet_v3_small_x0_5', 'mobilenext_x0_35', 'shufflenet_v1_g3_x0_5',
-          'googlenet', 'inception_v3', 'xception', 'ic_resnet50', 'edgenext_xx_small_bn_hs',
-          'mobileformer_official_26m']
+# Of those that tests/deploy does not export, and that are more than convolutions one after another.
+TRACED = ['shufflenet_v1_g3_x0_5', 'googlenet', 'edgenext_xx_small_bn_hs', 'mobileformer_official_26m']
 # Blocks that hand on one map, a map with tokens, and a map with tokens and scores.
 CHECKPOINTED = ['mobilenet_v3_small_x0_5', 'mobileformer_26m', 'mobileformer_official_26m', 'uniformer_xxs']
 

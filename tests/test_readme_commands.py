@@ -1,21 +1,22 @@
 """README's recipes run as they are written, but for the pictures, the weights and the length of a training."""
-import os
 import re
 import shlex
-import subprocess
-import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import image_classification as ic
+from image_classification.engine import launch
 from image_classification.weights import to_torch, write_safetensors
 
 from tests.test_readme import COMMANDS, PROJECT
-from tests.tools.conftest import run_tool, trained  # noqa: F401  (fixtures)
+from tests.deploy.conftest import quick  # noqa: F401  (fixture)
+from tests.tools.conftest import run_module, run_tool, trained  # noqa: F401  (fixtures)
 
 RUN, PICTURES, NETWORK = 'output/RUN/best.safetensors', 'DIR', 'mobilenet_v3_small_x1_0'
+QUICK = 'EXPORT False DATA.IMAGE_SIZE 32'
 
 
 def commands(*words):
@@ -26,12 +27,14 @@ def commands(*words):
 
 
 def run(command, folder, **replaced):
-    """Run a command in `folder`, this project's files by their full paths; what it printed."""
-    command = re.sub(r'(?<![\w/.])(tools|configs|image_classification)/', rf'{PROJECT}/\1/', command)
-    words = shlex.split(command.replace('python ', f'{shlex.quote(sys.executable)} ', 1))
-    words = [replaced.get(word, word) for word in words]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, 'PADDLE_MOBILE_BACKBONES_OFFLINE': '1', 'CUDA_VISIBLE_DEVICES': ''})
+    """Run a command of main_single_gpu.py in `folder`, this project's files by their full paths; what it printed."""
+    command = re.sub(r'(?<![\w/.])(configs)/', rf'{PROJECT}/\1/', command)
+    python, launcher, *words = shlex.split(command)
+    assert python == 'python' and launcher == 'image_classification/main_single_gpu.py'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PADDLE_MOBILE_BACKBONES_OFFLINE', '1')
+        done = run_module(SimpleNamespace(main=launch.single, __name__=launcher), [replaced.get(word, word) for word in words],
+                          cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -41,7 +44,7 @@ def main_job(tmp_path_factory):
     """A folder in which the main job was run for one step, and its best checkpoint."""
     folder = tmp_path_factory.mktemp('project')
     job = commands('mnist5k', 'venv')[0].split(' && ')[-1].replace('.venv/bin/python', 'python', 1)
-    run(f'{job} -opts TRAIN.MAX_STEPS 1 EXPORT False', folder)
+    run(f'{job} -opts TRAIN.MAX_STEPS 1 {QUICK}', folder)
     return folder, str(next(folder.glob('output/*/best.safetensors')))
 
 
@@ -68,12 +71,12 @@ def use(run_tool):  # noqa: F811
 
 def test_a_checkpoint_is_evaluated(main_job):
     folder, checkpoint = main_job
-    assert 'top-1' in run(commands('-eval')[0], folder, **{RUN: checkpoint})
+    assert 'top-1' in run(f'{commands("-eval")[0]} -opts {QUICK}', folder, **{RUN: checkpoint})
 
 
 def test_a_training_is_resumed(main_job):
     folder, _ = main_job
-    run(commands('-resume auto')[0] + ' -opts TRAIN.MAX_STEPS 2 EXPORT False', folder)
+    run(commands('-resume auto')[0] + f' -opts TRAIN.MAX_STEPS 2 {QUICK}', folder)
 
 
 def test_pictures_are_classified(use, trained, photos):  # noqa: F811
@@ -87,7 +90,7 @@ def test_pictures_are_explained(use, trained, photos):  # noqa: F811
 
 
 @pytest.mark.parametrize('command', commands('tools/export.py output/RUN')[:2])
-def test_a_checkpoint_is_exported(use, trained, command, tmp_path):  # noqa: F811
+def test_a_checkpoint_is_exported(use, quick, trained, command, tmp_path):  # noqa: F811
     if 'onnx' in command:
         pytest.importorskip('paddle2onnx')
     target = command.split('--output ')[1]

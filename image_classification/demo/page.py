@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from image_classification.demo.candidates import RUNS
 from image_classification.demo.guard import Guard
 from image_classification.demo.private_gradio import gradio as gr
+from image_classification.demo.private_gradio import look_less_often
 from image_classification.errors import UserError
 
 TITLE = 'Mobile backbones'
@@ -29,6 +30,7 @@ def build_app(candidates, pictures, settings):
     os.environ['GRADIO_TEMP_DIR'] = str(pictures.folder)
     page = _Page(candidates, pictures).blocks()
     page.queue(max_size=_WAITING, default_concurrency_limit=1)     # one picture at a time: latencies mean something
+    look_less_often(page)
     page.state_session_capacity = _SESSIONS
     fonts, monospaced = _FONTS
     app = gr.mount_gradio_app(

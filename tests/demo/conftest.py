@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.conftest import TOOLS, checkpoint, exported, network, pictures, run_tool, trained  # noqa: F401  (fixtures)
+from tests.tools.conftest import TOOLS, checkpoint, exported, network, pictures, run_tool, small, trained  # noqa: F401  (fixtures)
 
 SWITCHES = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
             '--disable-background-networking', '--disable-component-update', '--disable-dev-shm-usage',
@@ -111,7 +111,7 @@ class Page:
         return self.process.returncode, out
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='package')
 def page(trained, checkpoint, exported, tmp_path_factory):  # noqa: F811
     page = Page([trained, checkpoint, exported[1]], tmp_path_factory.mktemp('page'))
     yield page
@@ -119,7 +119,7 @@ def page(trained, checkpoint, exported, tmp_path_factory):  # noqa: F811
     page.process.wait()
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='package')
 def browser():
     """Chromium without a window, which notes its requests."""
     chromium, driver = shutil.which('chromium') or shutil.which('google-chrome'), shutil.which('chromedriver')

@@ -57,7 +57,7 @@ def test_what_the_network_sees_is_shown_in_colour_and_large_enough():
 
 def test_networks_of_one_name_are_numbered_and_tell_no_path(trained, exported):
     candidates = open_candidates([str(trained), str(exported[1]), str(trained)], engine='paddle_inference')
-    assert list(candidates) == ['shufflenet_v2_x0_5 (paddle)', 'mobilenet_v3_small_x0_5 (paddle_inference)',
+    assert list(candidates) == ['shufflenet_v2_x0_5 (paddle)', 'mobilenet_v1_x0_25 (paddle_inference)',
                                 'shufflenet_v2_x0_5 (paddle) 2']
 
 

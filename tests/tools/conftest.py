@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.deploy.conftest import CLASSES, children_in_process, pictures, save, trained, with_statistics  # noqa: F401
+from tests.deploy.conftest import CLASSES, children_in_process, pictures, save, small, small_exports, trained  # noqa: F401
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -59,8 +59,8 @@ def call_tool():
 
 
 @pytest.fixture(scope='session')
-def network():
-    return with_statistics('mobilenet_v3_small_x0_5')
+def network(small):  # noqa: F811
+    return small
 
 
 @pytest.fixture(scope='session')

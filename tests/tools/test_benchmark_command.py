@@ -1,4 +1,5 @@
-"""tools/benchmark.py as a program. What it runs here is tiny, and no time decides anything."""
+"""tools/benchmark.py as a program. What it runs here is tiny, and no time decides anything. Two engines beside a peer, which takes
+half a minute: python -m pytest -m slow tests/tools/test_benchmark_command.py"""
 import json
 import os
 import shutil
@@ -43,6 +44,7 @@ def test_prints_a_row_for_each_thing_timed_and_a_column_for_each_contender(timed
     assert found[1]['Paddle Inference'] == '-' and '±' in found[0]['Paddle Inference']
 
 
+@pytest.mark.slow
 def test_a_peers_cell_has_the_ratios_to_the_eager_network_and_to_the_fastest_other(timed):
     [forward, step] = timed[1]['results']
     ratios = forward['ratios']['paddle.vision']
@@ -52,24 +54,28 @@ def test_a_peers_cell_has_the_ratios_to_the_eager_network_and_to_the_fastest_oth
     assert step['ratios'] == {'paddle.vision': {'eager': times['paddle.vision'] / times['eager']}}
 
 
+@pytest.mark.slow
 def test_contenders_compute_in_turn(timed):
     forward = timed[1]['results'][0]
     assert forward['order'] == ['eager', 'Paddle Inference', 'paddle.vision'] * 2
     assert all(len(contender['milliseconds']) == 2 for contender in forward['contenders'])
 
 
+@pytest.mark.slow
 def test_the_figures_come_with_versions_machine_and_settings(timed):
     content = timed[1]
     assert content['machine']['processor'] and content['machine']['paddle'] and content['settings']['threads'] == 1
     assert all('paddle' in contender['versions'] for contender in content['results'][0]['contenders'])
 
 
+@pytest.mark.slow
 def test_the_markdown_file_has_what_is_printed_with_the_peak_memory(timed):
     assert timed[2] == timed[0]
     peaks = rows(timed[0], 1)
     assert 50 < int(peaks[0]['eager']) < 5000 and peaks[1]['Paddle Inference'] == '-'
 
 
+@pytest.mark.slow
 def test_tables_of_earlier_runs_are_printed_together(timed, run_tool, tmp_path):
     for name, model in (('a', 'zz'), ('b', 'aa')):
         results = [{**result, 'model': model} for result in timed[1]['results']]

@@ -46,21 +46,21 @@ def test_the_command_that_it_prints_classifies_an_image(exported, pictures, run_
 
 
 def test_a_model_by_name_is_exported_with_its_weights_to_where_one_says(weights, tmp_path, run_tool):
-    done = run_tool('export.py', '--model', 'mobilenet_v3_small_x0_5', '--num-classes', 5, '--weights', weights, '--softmax',
+    done = run_tool('export.py', '--model', 'mobilenet_v1_x0_25', '--num-classes', 5, '--weights', weights, '--softmax',
                     '--image-size', 64, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / 'export' / 'mobilenet_v3_small_x0_5' / 'inference.json').is_file()
+    assert (tmp_path / 'export' / 'mobilenet_v1_x0_25' / 'inference.json').is_file()
 
 
 def test_several_formats_and_preprocessing_inside_are_reported(run_tool, tmp_path):
     pytest.importorskip('paddle2onnx')
-    done = run_tool('export.py', '--model', 'mobilenet_v3_small_x0_5', '--image-size', 64, '--format', 'lite,onnx',
+    done = run_tool('export.py', '--model', 'mobilenet_v1_x0_25', '--image-size', 64, '--format', 'lite,onnx',
                     '--preprocess', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r'^ONNX opset 17: \d+ nodes, \d+ when folded$', done.stdout, re.M)
     assert re.findall(r'^(\w+): \d\.\de-\d\d at batch 1, \d\.\de-\d\d at batch 3$', done.stdout, re.M) == [
         'paddle_inference', 'onnxruntime']
-    directory = tmp_path / 'export' / 'mobilenet_v3_small_x0_5'
+    directory = tmp_path / 'export' / 'mobilenet_v1_x0_25'
     assert f'for Paddle-Lite: cd {directory.relative_to(tmp_path)} && paddle_lite_opt ' in done.stdout
     assert 'input: uint8 NHWC, 64 x 64 pixels, but others work, too' in done.stdout
 
@@ -70,8 +70,8 @@ def test_feature_maps_of_a_checkpoint_are_exported_beside_it_and_listed(checkpoi
     assert done.returncode == 0, done.stderr
     assert (checkpoint.parent / 'export_features' / 'inference.json').is_file()
     assert re.findall(r'^output \d: .*', done.stdout, re.M) == [
-        'output 0: fetch_name_0 [-1, 8, 16, 16], stride 4', 'output 1: fetch_name_1 [-1, 16, 8, 8], stride 8',
-        'output 2: fetch_name_2 [-1, 48, 2, 2], stride 32']
+        'output 0: fetch_name_0 [-1, 32, 16, 16], stride 4', 'output 1: fetch_name_1 [-1, 64, 8, 8], stride 8',
+        'output 2: fetch_name_2 [-1, 256, 2, 2], stride 32']
     assert 'classify an image' not in done.stdout
 
 

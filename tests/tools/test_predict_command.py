@@ -14,9 +14,7 @@ from PIL import Image
 from image_classification import create_model
 from image_classification.datasets.imagenet_names import imagenet_classes
 from image_classification.drawing.contact_sheet import GAP, SIDE
-from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
-from image_classification.checkpoint import load_network
 from image_classification.weights import write_safetensors
 from tests.deploy.conftest import CLASSES
 from tests.download_server import status, whole
@@ -34,14 +32,11 @@ def call(predict, call_tool):
     return partial(call_tool, predict)
 
 
-@pytest.fixture(scope='module')
-def everywhere(trained, tmp_path_factory):
-    """An export of `trained` for every engine."""
+@pytest.fixture
+def everywhere(small_exports):
+    """The network of `checkpoint`, exported for every engine."""
     pytest.importorskip('paddle2onnx')                             # not there yet for Python 3.13
-    directory = tmp_path_factory.mktemp('everywhere') / 'export'
-    network, class_names = load_network(trained)
-    export_model(network, directory, class_names, 'paddle,onnx,openvino')
-    return directory
+    return small_exports['float32']
 
 
 def numbers(files):
@@ -120,15 +115,15 @@ def test_bad_flags_get_one_line(call, checkpoint, pictures, arguments, words):
 def test_the_throughput_is_said_at_the_end(call, exported, pictures):
     code, out, err = call(exported[1], pictures, '--batch-size', 5)
     assert code == 0
-    speed = r'12 images in \d+\.\d\d s, \d+\.\d images/s \(mobilenet_v3_small_x0_5, paddle_inference, batches of 5\)\n'
+    speed = r'12 images in \d+\.\d\d s, \d+\.\d images/s \(mobilenet_v1_x0_25, paddle_inference, batches of 5\)\n'
     assert re.fullmatch(speed, err)
 
 
 @pytest.mark.parametrize('engine', ['paddle_inference', 'onnxruntime', 'openvino'])
-def test_every_engine_is_chosen_by_a_flag_and_says_the_same(call, everywhere, trained, pictures, engine):
+def test_every_engine_is_chosen_by_a_flag_and_says_the_same(call, everywhere, checkpoint, pictures, engine):
     code, out, err = call(everywhere, pictures, '--engine', engine, '--format', 'json')
-    expected = json.loads(call(trained, pictures, '--format', 'json')[1])
-    assert code == 0 and f'(shufflenet_v2_x0_5, {engine}, ' in err
+    expected = json.loads(call(checkpoint, pictures, '--format', 'json')[1])
+    assert code == 0 and f'(mobilenet_v1_x0_25, {engine}, ' in err
     for item, wanted in zip(json.loads(out), expected, strict=True):
         assert item['file'] == wanted['file']
         assert [p['class'] for p in item['predictions']] == [p['class'] for p in wanted['predictions']]

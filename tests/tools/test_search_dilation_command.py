@@ -111,7 +111,7 @@ def test_bad_arguments_get_one_line_and_write_nothing(arguments, words, run, run
 
 
 def test_a_checkpoint_of_another_network_is_refused(checkpoint, run_tool):
-    assert 'is of mobilenet_v3_small_x0_5; wanted an IC-ResNet. Train a supernet' in failure(
+    assert 'is of mobilenet_v1_x0_25; wanted an IC-ResNet. Train a supernet' in failure(
         run_tool('search_dilation.py', checkpoint))
 
 

@@ -17,7 +17,7 @@ def server(exported):
     command = [sys.executable, str(TOOLS / 'serve.py'), str(exported[1]), '--port', '0', '--max-upload-mb', '0.5']
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     line = process.stdout.readline()
-    address = re.fullmatch(r'mobilenet_v3_small_x0_5 \(\w+\) at http://(127\.0\.0\.1:\d+); Ctrl-C or SIGTERM stops\n', line)
+    address = re.fullmatch(r'mobilenet_v1_x0_25 \(\w+\) at http://(127\.0\.0\.1:\d+); Ctrl-C or SIGTERM stops\n', line)
     assert address, line + process.stderr.read()
     yield process, address[1]
     process.kill()
