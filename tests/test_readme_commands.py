@@ -11,12 +11,14 @@ import image_classification as ic
 from image_classification.engine import launch
 from image_classification.weights import to_torch, write_safetensors
 
+from tests.networks import FEWER_BLOCKS
 from tests.test_readme import COMMANDS, PROJECT
 from tests.deploy.conftest import quick  # noqa: F401  (fixture)
 from tests.tools.conftest import run_module, run_tool, trained  # noqa: F401  (fixtures)
 
 RUN, PICTURES, NETWORK = 'output/RUN/best.safetensors', 'DIR', 'mobilenet_v3_small_x1_0'
-QUICK = 'EXPORT False DATA.IMAGE_SIZE 32'
+QUICK = ' '.join(shlex.quote(f'{word}') for word in (
+    'EXPORT', False, 'DATA.IMAGE_SIZE', 32, *(word for pair in FEWER_BLOCKS['mobileformer_26m'].items() for word in pair)))
 
 
 def commands(*words):

@@ -23,7 +23,9 @@ def open_visual(kind, directory, step):
     package = importlib.import_module(PACKAGES[kind])
     if kind == 'visualdl':
         return Visual(package.LogWriter(logdir=str(directory / kind)))
-    return Visual(package.SummaryWriter(str(directory / kind), purge_step=step + 1 if step else None, flush_secs=10))
+    # The name has the second in which the file is begun; the step tells two that are begun in the same one apart.
+    return Visual(package.SummaryWriter(str(directory / kind), purge_step=step + 1 if step else None, flush_secs=10,
+                                        filename_suffix=f'.{step}' if step else ''))
 
 
 class NoVisual:

@@ -1,4 +1,4 @@
-"""Curves for TensorBoard. VisualDL's writer has the same three calls; see the closing note for what was run with it."""
+"""Curves for TensorBoard. VisualDL's writer has the same three calls."""
 import struct
 
 import pytest
