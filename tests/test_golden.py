@@ -13,7 +13,7 @@ ACTIVATIONS = {('mobilenet_v1', 'bn1'): paddle.nn.functional.relu6}  # what the 
 
 
 # Of families with operators of their own; the others' multiply-adds, and how they round in float32, are for the long run.
-LIGHT = {'seed_mobileformer_26m', 'edgenext_xx_small', 'efficientvit_m0', 'mobilenet_v3_small', 'shufflenet_v2_x0_5'}
+LIGHT = {'edgenext_xx_small', 'efficientvit_m0', 'mobilenet_v3_small', 'shufflenet_v2_x0_5'}
 # A second variant of a family shows the same code.
 FURTHER = {'edgenext_xx_small_bn_hs', 'edgenext_small', 'efficientvit_m0_downstream', 'efficientvit_m0_seed', 'efficientvit_m3',
            'mobile_former_96m', 'mobile_former_294m', 'mobilenext_100', 'seed_mobileformer_151m', 'seed_mobileformer_294m',

@@ -69,8 +69,14 @@ def test_every_yaml_bears_its_models_name(name):
     assert ic.get_config(name).MODEL.NAME == name
 
 
-@pytest.mark.parametrize('name', [name for name in ALL if name not in SMALLEST])
+# Of each family one more; the rest, which has the same blocks, in the long run.
+OTHERS = [name for name in ALL if name not in SMALLEST]
+ONE_MORE = {TYPES[name]: name for name in OTHERS}.values()
+
+
+@pytest.mark.parametrize('name', [name if name in ONE_MORE else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS])
 def test_every_other_variant_gives_the_announced_maps(name):
+    """All: python -m pytest -m slow tests/test_models.py"""
     network = empty(name)
     with paddle.no_grad():
         maps = network.forward_intermediates(paddle.zeros([1, 3, side(name), side(name)]))

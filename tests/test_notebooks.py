@@ -1,4 +1,5 @@
-"""The notebooks run from top to bottom, offline, in a copy of the repository as someone has uploaded it."""
+"""The notebooks run from top to bottom, offline, in a copy of the repository as someone has uploaded it. The first one does so
+in every run of the tests, all of them in half an hour: python -m pytest -m slow tests/test_notebooks.py"""
 import contextlib
 import copy
 import importlib.util
@@ -87,6 +88,7 @@ def test_train_on_your_own_folder_runs(execute):
     assert pictures == 6
 
 
+@pytest.mark.slow
 def test_mobileformer_block_by_block_runs_and_each_block_is_its_formula(execute):
     """With ten steps of training; test_mobileformer_learns has all of it. Its cells compare, and raise."""
     texts, pictures = execute(changed('mobileformer_block_by_block', ('EXPORT False', 'EXPORT False TRAIN.MAX_STEPS 10')))

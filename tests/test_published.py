@@ -106,7 +106,12 @@ def written(request):
     return ic.create_model(request.param)
 
 
-@pytest.fixture(scope='module', params=KNOWN)
+# Of a family whose names one variant shows, the others are for the long run: python -m pytest -m slow tests/test_published.py
+FIRST = {ic.get_config(name).MODEL.TYPE: name for name in reversed(KNOWN)}.values()
+SHOWN = [name if name in FIRST or name in WRITTEN else pytest.param(name, marks=pytest.mark.slow) for name in KNOWN]
+
+
+@pytest.fixture(scope='module', params=SHOWN)
 def variant(request):
     """(name, network), built once for the tests of a variant."""
     return request.param, empty(request.param)

@@ -51,7 +51,8 @@ def test_an_operator_that_is_not_documented_is_an_error_unless_allowed(for_lite,
     assert 'Not documented for ARM: hard_swish.' in (tmp_path / 'README.txt').read_text()
 
 
-@pytest.mark.parametrize('name', ['mobileformer_26m', pytest.param('edgenext_xx_small', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['mobileformer_26m', 'edgenext_xx_small'])
 def test_networks_with_attention_have_documented_operators_only(name, tmp_path, monkeypatch):
     """No einsum, no unbind. Whether the export is right, `test_all_exports` finds out for every network."""
     monkeypatch.setattr(export, 'verify', lambda *_: {'paddle_inference': {'outputs': ['logits'], 'differences': {}}})

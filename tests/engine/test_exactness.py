@@ -40,7 +40,7 @@ def assert_close(a, b, limit):
     assert differences[worst] < limit, worst
 
 
-@pytest.mark.parametrize('optimizer', ['SGD', 'AdamW'])
+@pytest.mark.parametrize('optimizer', ['SGD', pytest.param('AdamW', marks=pytest.mark.slow)])
 def test_accumulating_two_batches_is_one_of_twice_the_size_after_20_steps(without_batch_norm, optimizer):
     options = {'TRAIN__OPTIMIZER__NAME': optimizer, 'TRAIN__BASE_LR': 0.01 if optimizer == 'SGD' else 1e-4}
     two = train(without_batch_norm(**options, DATA__BATCH_SIZE=4, TRAIN__ACCUM_ITER=2))

@@ -102,12 +102,12 @@ def test_a_killed_process_is_started_again_and_a_signal_to_the_parent_saves_and_
 
 
 def test_when_a_process_hangs_all_end_with_the_reason_on_the_last_line(training, tiny):
-    one = training(tiny(**FULL, TRAIN__NUM_EPOCHS=1000), '-ngpus', 2)
+    one = training(tiny(**{**FULL, 'WATCHDOG_SECONDS': 3.0}, TRAIN__NUM_EPOCHS=1000), '-ngpus', 2)
     one.wait_for('step 2 ')
     pids = one.workers()
     os.kill(pids[1], signal.SIGSTOP)
     code, line = one.end()
-    words = r'process \d (has not answered|has made no progress) for 5 s'
+    words = r'process \d (has not answered|has made no progress) for 3 s'
     assert code == 75 and line.startswith('error: a training process failed: ') and re.search(words, line), one.text()
     wait_for(lambda: not set(pids) & set(one.alive()), 20)
 
@@ -119,7 +119,9 @@ def test_processes_whose_parent_is_killed_end_too(training, tiny):
     wait_for(lambda: not one.workers(), 60)
 
 
+@pytest.mark.slow
 def test_a_user_error_is_told_once_more_by_the_parent_and_not_tried_again(training, tiny):
+    """python -m pytest -m slow tests/engine/processes; what the supervisor makes of it is below."""
     one = training(tiny(DATA__BATCH_SIZE=100), '-ngpus', 2, '-max_restarts', 3)
     code, line = one.end()
     assert code == 1 and '-batch_size 12 or less' in line and 'start 2' not in one.text() and 'Traceback' not in one.text()
