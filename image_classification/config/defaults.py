@@ -76,6 +76,7 @@ _C.TRAIN.OPTIMIZER.NESTEROV = False       # SGD
 _C.TRAIN.MODEL_EMA = False                # keep a moving average of the weights; it is what is evaluated and exported
 _C.TRAIN.MODEL_EMA_DECAY = 0.9999
 _C.TRAIN.MODEL_EMA_WARMUP = True          # with a smaller decay at first, (1 + step) / (10 + step); False: the same throughout
+_C.TRAIN.PRECISE_BN = True                # before evaluations, take batch norms' statistics anew where running ones lag behind
 _C.TRAIN.SYNC_BN = False                  # batch norm over the images of all processes; GPU only, the log says so on a CPU
 _C.TRAIN.LOSS = 'ce'                      # ce: cross entropy; bce: binary cross entropy of each class
 _C.TRAIN.BCE_SUM = False                  # bce: sum over the classes instead of the mean

@@ -76,8 +76,8 @@ class Loader:
         """Batches per epoch of this process."""
         return len(self.sampler)
 
-    def epoch(self, epoch, start=0):
-        """Yield the batches of an epoch, from number `start` on; the images of those before are not read.
+    def epoch(self, epoch, start=0, stop=None):
+        """Yield the batches of an epoch, from number `start` to before `stop` or to the last; the images of others are not read.
 
         Raises:
             UserError: an image to evaluate cannot be read, or more than DATA.MAX_BAD_IMAGES to train with.
@@ -86,10 +86,10 @@ class Loader:
         """
         batches = _Batches(self.dataset, epoch, self.sampler.epoch(epoch), self.max_bad)
         read = self._with_workers if self.num_workers else self._in_this_process
-        for images, labels, holes, bad, stop in read(batches, range(start, len(self))):
+        for images, labels, holes, bad, failure in read(batches, range(len(self))[start:stop]):
             self._note(bad)
-            if stop:
-                message, is_user_error = stop
+            if failure:
+                message, is_user_error = failure
                 raise UserError(message) if is_user_error else RuntimeError(f'loading a batch failed:\n{message}')
             yield self._normalized(images, holes), labels
 

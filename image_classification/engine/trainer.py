@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 
 from image_classification.checkpoint import Progress
+from image_classification.engine.batch_norm import batches_to_average, lags_behind, learning_norms, renew_statistics
 from image_classification.engine.best import BestCheckpoints, repair_best
 from image_classification.engine.checkpoint import check_same_training, own_statistics, restore_checkpoint, save_checkpoint
 from image_classification.engine.evaluate import describe, evaluate, evaluate_weights
@@ -205,16 +206,31 @@ class Trainer:
         """Evaluate the moving average, or the network; keep the best."""
         progress, network = self.progress, self.network
         statistics = list(own_statistics(network.model, network.ema).values())
-        own = to_arrays(dict(enumerate(statistics))) if progress.batch else {}
+        # Where a limit of steps has stopped it, nobody evaluates who goes on: the training gets its statistics back.
+        planned = progress.epoch % self.cfg.VALIDATE_FREQ == 0 or progress.epoch == self.cfg.TRAIN.NUM_EPOCHS
+        stays = planned and not progress.batch
+        own = {} if stays else to_arrays(dict(enumerate(statistics)))
         self.group.average_(statistics)
         with network.ema.applied_to(network.model) as model:
+            self.renew_statistics(model, epoch)
             metrics = evaluate(model, self.data.test_loader, self.group)
         self.log.metrics(kind='eval', epoch=epoch + 1, step=progress.step, **metrics)
         self.log.line(f'epoch {epoch + 1}/{self.cfg.TRAIN.NUM_EPOCHS} {describe(metrics)}')
         progress.add_evaluation({'epoch': epoch + 1, 'step': progress.step, **metrics})
         self.best.add(progress.evaluated, self.save)
-        for number, value in own.items():                          # stopped in mid-epoch, where nobody evaluates who goes on
+        for number, value in own.items():
             statistics[number].set_value(value)
+
+    def renew_statistics(self, model, epoch):
+        """Exact statistics for the batch norms of `model`, where the running ones lag behind: see `batch_norm.py`."""
+        cfg, progress, network = self.cfg, self.progress, self.network
+        norms = learning_norms(model) if cfg.TRAIN.PRECISE_BN else []
+        frozen = cfg.TRAIN.FREEZE_EPOCHS * self.data.steps_per_epoch if network.freeze.thaws else 0
+        steps = progress.step - frozen if progress.step > frozen else progress.step
+        if lags_behind(norms, network.ema, steps, cfg.TRAIN.ACCUM_ITER):
+            paddle.seed(stream_seed(cfg.SEED, progress.step, self.group.rank))    # the next step sets its own
+            count = batches_to_average(self.data.loader, cfg.DATA.BATCH_SIZE, self.group)
+            renew_statistics(model, norms, network.ema, self.data.loader, epoch, count, self.group)
 
     def save_last(self):
         self.save(LAST, earlier_lasts(self.cfg.KEEP_CHECKPOINTS))
