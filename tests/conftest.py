@@ -20,6 +20,21 @@ os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(Path(__file__).pare
 os.environ['PADDLE_MOBILE_BACKBONES_OPERATORS'] = '0'              # the plain code, whatever is compiled on this machine
 
 
+SHARED = ('tests/deploy/', 'tests/tools/', 'tests/demo/')           # whose files share exports, and a page that runs
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Each file is run by one process, and so are all files of a directory that share what takes seconds to make."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFileOrDirectory(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split('::')[0]
+            return next((directory for directory in SHARED if file.startswith(directory)), file)
+    return ByFileOrDirectory(config, log)
+
+
 def pytest_collection_finish():
     """What all tests import stays: from here on, collections of garbage pass it over."""
     gc.collect()

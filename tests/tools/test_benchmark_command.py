@@ -126,7 +126,7 @@ def test_times_the_input_pipeline_alone_by_its_own_tool(run_tool, tmp_path):
     assert 'What did not run' in done.stdout and '--images 1 is less than two batches' in done.stdout
 
 
-FAILURES = {'os.abort()': 'ended with code -6', 'raise OSError("no luck")': 'OSError: no luck', 'import nosuch': 'nosuch',
+FAILURES = {'os.abort()': 'ended with code -6',
             'return type("Nan", (), {"eval": print, "__call__": lambda self, x: x / 0})()': 'the result is not finite'}
 
 
@@ -143,7 +143,7 @@ def test_contenders_that_fail_give_a_reason_while_the_others_go_on(paddlevit):
     for contender in failed:
         assert FAILURES[contender['label']] in contender['error']
     row = table.row({'model': '', 'size': 0, 'what': '', 'batch': 0, 'contenders': failed, 'ratios': {}}, list(FAILURES))
-    assert row.split(' | ')[4:] == ['failed', 'failed', 'not installed', 'failed |\n']
+    assert row.split(' | ')[4:] == ['failed', 'failed |\n']
 
 
 @pytest.mark.parametrize('arguments, message', [

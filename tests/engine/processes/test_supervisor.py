@@ -101,7 +101,9 @@ def test_a_killed_process_is_started_again_and_a_signal_to_the_parent_saves_and_
     assert [row['loss'] for row in rows(resumed, 'train')] == [row['loss'] for row in rows(whole, 'train')]
 
 
+@pytest.mark.slow
 def test_when_a_process_hangs_all_end_with_the_reason_on_the_last_line(training, tiny):
+    """python -m pytest -m slow tests/engine/processes; for one process see ../test_faults.py."""
     one = training(tiny(**{**FULL, 'WATCHDOG_SECONDS': 3.0}, TRAIN__NUM_EPOCHS=1000), '-ngpus', 2)
     one.wait_for('step 2 ')
     pids = one.workers()
