@@ -1,0 +1,6 @@
+"""Keys of the EfficientNet-Lite family, below MODEL."""
+from yacs.config import CfgNode as CN
+
+DEFAULTS = CN()
+DEFAULTS.WIDTH = 1.0                      # multiplier of the stages' channels, rounded to multiples of 8
+DEFAULTS.DEPTH = 1.0                      # multiplier of the stages' blocks, rounded up; first and last stage have one
