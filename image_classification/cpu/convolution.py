@@ -58,7 +58,8 @@ def has_fast_form(x, conv):
 def convolve(x, conv):
     """`conv` without its bias: (B, C, H, W) -> (B, C', H', W'), for a CPU and eager mode."""
     padding, groups, weight = conv._updated_padding, conv._groups, conv.weight
-    plain = max(conv._dilation) == 1 and not isinstance(padding, str) and len(padding) == 2  # the same padding on both sides
+    named = isinstance(conv._padding, str)                         # 'SAME', which depends on the size of the map
+    plain = max(conv._dilation) == 1 and not named and len(padding) == 2   # the same padding on both sides
     if plain and weight.shape[2:] == [1, 1] and max(conv._stride) == 1 and max(padding) == 0:
         if groups > 1 and groups < x.shape[1] or x.shape[2] * x.shape[3] <= _FEW_PIXELS:
             return _pointwise(x, weight, groups)

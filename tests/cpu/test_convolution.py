@@ -19,7 +19,8 @@ DEPTHWISE = [(6, 6, {'kernel_size': 3, 'padding': 1}), (6, 6, {'kernel_size': 5,
              (6, 6, {'kernel_size': 3, 'padding': 0}), (6, 6, {'kernel_size': 3, 'padding': 3}),
              (6, 6, {'kernel_size': 3, 'padding': 2, 'dilation': 2}), (6, 12, {'kernel_size': 3, 'padding': 'SAME'}),
              (6, 6, {'kernel_size': 3, 'padding': [1, 2, 0, 1]}), (6, 12, {'kernel_size': 3, 'padding': 1}),
-             (6, 6, {'kernel_size': 3, 'padding': 1, 'padding_mode': 'reflect'})]
+             (6, 6, {'kernel_size': 3, 'padding': 1, 'padding_mode': 'reflect'}),
+             (6, 6, {'kernel_size': 5, 'stride': 2, 'padding': 'SAME'})]
 OTHERS = [(3, 4, {'kernel_size': 3, 'stride': 2, 'padding': 1})]
 CONVOLUTIONS = POINTWISE + [(c_in, c_out, {'groups': 6, **rest}) for c_in, c_out, rest in DEPTHWISE] + OTHERS
 
