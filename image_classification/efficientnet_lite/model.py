@@ -7,7 +7,7 @@ Inverted residuals, scaled in width and depth together, as TensorFlow's authors 
 - *No squeeze-and-excitation, ReLU6* in place of swish: an 8-bit range is known before the network runs.
 - *Stem and head keep their width*, first and last stage their one block, whatever the scale.
 - *Padding is TensorFlow's "same"*: where a stride is 2 and a side is even, one pixel more at its end than at its beginning.
-  Batch norms have TensorFlow's momentum and epsilon.
+- *Batch norms* have TensorFlow's epsilon and timm's momentum; TensorFlow's, 0.99, is for trainings of many thousand steps.
 - *Input size.* The authors' table has 280 and 300 pixels for lite3 and lite4, timm's weights are for 300 and 380.
 """
 from math import ceil, sqrt
@@ -20,7 +20,8 @@ from image_classification.layers import Conv2D, DropPath, Network, Stage, check_
 
 STEM, LAST = 32, 1280                                              # channels at every width
 STAGES = [  # expansion, channels, blocks, stride of the first block, kernel: the table of the paper's B0
-    (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)]
+    (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5), (6, 192, 4, 2, 5),
+    (6, 320, 1, 1, 3)]
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
@@ -31,7 +32,7 @@ def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
 
 
 def batch_norm(channels):
-    return nn.BatchNorm2D(channels, momentum=0.99, epsilon=1e-3)
+    return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-3)
 
 
 def linear(in_features, out_features):

@@ -5,6 +5,9 @@
 
 `STYLE` says whose key names the file has (`key_styles.py`), `DATA` how its publisher prepares images for the accuracy `TOP1`:
 it becomes the configuration's DATA, and so the preprocessing of training, checkpoints, exports and predictions.
+
+In place of `URL`, `PACKAGE` names a Python package that holds the file (`packages.py`). Such an entry is the default where its
+package is installed; elsewhere the default is the first that has a URL.
 """
 import json
 from pathlib import Path
@@ -12,11 +15,13 @@ from pathlib import Path
 import safetensors
 
 from image_classification.errors import UserError
+from image_classification.weights.packages import is_installed
 
-REQUIRED = {'TAG', 'URL', 'STYLE', 'LICENCE', 'SOURCE'}
+REQUIRED = {'TAG', 'STYLE', 'LICENCE', 'SOURCE'}
+PLACES = {'URL', 'PACKAGE'}                                        # one of them
 OPTIONAL = {'TOP1', 'SHA256', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA'}   # MANUAL: URL is a page for people
 PREPROCESSING = {'IMAGE_SIZE', 'CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD', 'COLOR_ORDER'}   # keys of DATA
-DEFAULT = 'default'                                                # stands for the first tag, as True does
+DEFAULT = 'default'                                                # stands for the first tag that can be had, as True does
 
 
 def is_address(text):
@@ -31,16 +36,23 @@ def find_entry(entries, pretrained, name):
     """
     for entry in entries:
         _check_entry(entry, name)
-    tags = [entry['TAG'] for entry in entries]
-    if pretrained in tags:
-        return entries[tags.index(pretrained)]
+    entry = meant(entries, pretrained)
+    if entry is not None:
+        return entry
     if pretrained == DEFAULT:
-        if entries:
-            return entries[0]
         raise UserError(f'nobody publishes weights for {name}; give a file, or see image_classification.list_pretrained()')
     if is_address(pretrained) or Path(pretrained).exists() or Path(pretrained).suffix:
         return None
+    tags = [entry['TAG'] for entry in entries]
     raise UserError(f'{name} has no weights {pretrained!r}; wanted {", ".join([*tags, "a file", "an address"])}')
+
+
+def meant(entries, pretrained):
+    """The entry of this tag, or that 'default' means on this machine; None where there is none."""
+    if pretrained == DEFAULT:
+        installed = [entry for entry in entries if 'PACKAGE' in entry and is_installed(entry['PACKAGE'])]
+        return next(iter([*installed, *(entry for entry in entries if 'URL' in entry), *entries]), None)
+    return next((entry for entry in entries if entry['TAG'] == pretrained), None)
 
 
 def preprocessing_of(entries, pretrained, name):
@@ -60,7 +72,7 @@ def preprocessing_of(entries, pretrained, name):
 
 def _check_entry(entry, name):
     keys = set(entry) if isinstance(entry, dict) else set()
-    strange, data = keys - REQUIRED - OPTIONAL, entry.get('DATA') or {} if keys else {}
-    if not REQUIRED <= keys or strange or not isinstance(data, dict) or set(data) - PREPROCESSING:
-        raise UserError(f'PUBLISHED.WEIGHTS of {name} holds {entry!r}; wanted {", ".join(sorted(REQUIRED))}, and perhaps '
-                        f'{", ".join(sorted(OPTIONAL))}, with DATA of {", ".join(sorted(PREPROCESSING))}')
+    strange, data = keys - REQUIRED - PLACES - OPTIONAL, entry.get('DATA') or {} if keys else {}
+    if (not REQUIRED <= keys or len(keys & PLACES) != 1 or strange or not isinstance(data, dict) or set(data) - PREPROCESSING):
+        raise UserError(f'PUBLISHED.WEIGHTS of {name} holds {entry!r}; wanted {", ".join(sorted(REQUIRED))}, URL or PACKAGE, '
+                        f'and perhaps {", ".join(sorted(OPTIONAL))}, with DATA of {", ".join(sorted(PREPROCESSING))}')

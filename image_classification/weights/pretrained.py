@@ -2,8 +2,10 @@
 from pathlib import Path
 
 from image_classification.download import fetch
+from image_classification.download.digests import difference, digests_of, wanted_digests
 from image_classification.errors import UserError
-from image_classification.weights.catalogue import find_entry, is_address, preprocessing_of
+from image_classification.weights import packages
+from image_classification.weights.catalogue import DEFAULT, find_entry, is_address, preprocessing_of
 from image_classification.weights.key_styles import adapt_first_convolution
 from image_classification.weights.loading import load_state, read_for
 
@@ -12,13 +14,33 @@ def locate(cfg, pretrained):
     """(path of the weights on this machine, fetched if they are not here yet; where they come from; their entry or {})."""
     entry = find_entry(cfg.PUBLISHED.WEIGHTS, pretrained, cfg.MODEL.NAME)
     if entry is not None:
-        tag, manual = entry['TAG'], entry.get('MANUAL', False)
-        name = f'{cfg.MODEL.NAME}-{tag}.pth' if manual else ''     # a page's address does not end in the file's name
-        path = fetch(entry['URL'], entry.get('SHA256', ''), name, manual=manual)
-        return path, f'{entry["URL"]} ({cfg.MODEL.NAME}, {tag})', entry
+        path, source = _in_package(entry, cfg.MODEL.NAME) if 'PACKAGE' in entry else _at_address(entry, cfg, pretrained)
+        return path, f'{source} ({cfg.MODEL.NAME}, {entry["TAG"]})', entry
     if is_address(pretrained):
         return fetch(pretrained), pretrained, {}
     return Path(pretrained), pretrained, {}
+
+
+def _at_address(entry, cfg, pretrained):
+    manual = entry.get('MANUAL', False)
+    name = f'{cfg.MODEL.NAME}-{entry["TAG"]}.pth' if manual else ''    # a page's address does not end in the file's name
+    try:
+        return fetch(entry['URL'], entry.get('SHA256', ''), name, manual=manual), entry['URL']
+    except UserError as error:
+        package = next((other['PACKAGE'] for other in cfg.PUBLISHED.WEIGHTS if 'PACKAGE' in other), None)
+        if package and pretrained == DEFAULT:                      # it is not installed, or it would have been taken
+            raise UserError(f'{error}, or: {packages.how_to_install(package)}') from None
+        raise
+
+
+def _in_package(entry, name):
+    package, wanted = entry['PACKAGE'], wanted_digests(entry.get('SHA256', ''), '')
+    path = packages.file_of(package)
+    problem = difference(digests_of(path, wanted), wanted)
+    if problem:
+        raise UserError(f'{path} of {packages.named(package)} is not the file that was published for {name}: {problem}. '
+                        f'Install it again: pip install --force-reinstall {package}')
+    return path, packages.named(package)
 
 
 def load_pretrained(model, pretrained):

@@ -1,0 +1,43 @@
+"""Weights that come as a Python package: pip brings the file, and nothing of the package is imported."""
+from importlib import metadata
+
+from image_classification.errors import UserError
+
+SUFFIXES = ('.pth', '.safetensors')
+
+
+def is_installed(package):
+    try:
+        metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def how_to_install(package):
+    return f"pip install -e '.[pretrained]' in the clone of this library, or pip install {package}"
+
+
+def named(package):
+    """'package NAME VERSION', with the version that is installed."""
+    return f'package {package} {metadata.version(package)}'
+
+
+def file_of(package):
+    """Path of the weights in an installed distribution, the only .pth or .safetensors among its files.
+
+    Raises:
+        UserError: it is not installed; it has no such file, several, or one that somebody has removed.
+    """
+    try:
+        distribution = metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        raise UserError(f'the package {package}, which holds these weights, is not installed. Install it by '
+                        f'{how_to_install(package)}') from None
+    files = [file for file in distribution.files or () if file.suffix in SUFFIXES]
+    found = [path for path in map(distribution.locate_file, files) if path.is_file()]
+    if len(found) != 1 or len(files) != 1:
+        listed = ', '.join(str(file) for file in files) or 'none'
+        raise UserError(f'the package {package} should hold one file of weights; listed are {listed}, of which {len(found)} '
+                        f'exist. Install it again: pip install --force-reinstall {package}')
+    return found[0]
