@@ -9,16 +9,18 @@ from tests.golden import Recording, our_name, recordings, standard_normal
 from tests.networks import outline
 
 KNOWN = [name for name in recordings() if our_name(name) in ic.list_models()]
-ACTIVATIONS = {('mobilenet_v1', 'bn1'): paddle.nn.functional.relu6}  # what the original's layer of that name applies besides
+RELU6 = paddle.nn.functional.relu6
+# What the original's layers of these names apply besides.
+ACTIVATIONS = {('mobilenet_v1', 'bn1'): RELU6, ('efficientnet_lite', 'bn1'): RELU6, ('efficientnet_lite', 'bn2'): RELU6}
 
 
 # Of families with operators of their own; the others' multiply-adds, and how they round in float32, are for the long run.
 LIGHT = {'edgenext_xx_small', 'efficientvit_m0', 'mobilenet_v3_small', 'shufflenet_v2_x0_5'}
 # A second variant of a family shows the same code.
-FURTHER = {'edgenext_xx_small_bn_hs', 'edgenext_small', 'efficientvit_m0_downstream', 'efficientvit_m0_seed', 'efficientvit_m3',
-           'mobile_former_96m', 'mobile_former_294m', 'mobilenext_100', 'seed_mobileformer_151m', 'seed_mobileformer_294m',
-           'shufflenet_v1_g3_1_0x', 'shufflenet_v1_g8_1_0x', 'shufflenet_v2_x1_0', 'uniformer_small',
-           'uniformer_small_plus_dim64'}
+FURTHER = {'edgenext_xx_small_bn_hs', 'edgenext_small', 'efficientnet_lite4', 'efficientvit_m0_downstream',
+           'efficientvit_m0_seed', 'efficientvit_m3', 'mobile_former_96m', 'mobile_former_294m', 'mobilenext_100',
+           'seed_mobileformer_151m', 'seed_mobileformer_294m', 'shufflenet_v1_g3_1_0x', 'shufflenet_v1_g8_1_0x',
+           'shufflenet_v2_x1_0', 'uniformer_small', 'uniformer_small_plus_dim64'}
 FEW = [name if name in LIGHT else pytest.param(name, marks=pytest.mark.slow) for name in KNOWN]
 ONE_EACH = [pytest.param(name, marks=pytest.mark.slow) if name in FURTHER else name for name in KNOWN]
 

@@ -13,7 +13,7 @@ ALL = ic.list_models()
 SMALLEST = [name for name in (
     'mobileformer_26m mobileformer_official_26m edgenext_xx_small edgenext_xx_small_bn_hs uniformer_small uniformer_xxs '
     'efficientvit_m0 efficientvit_m0_yolo efficientvit_m0_det mobilenet_v1_x0_25 mobilenet_v2_x0_35 mobilenet_v3_small_x0_5 '
-    'mobilenext_x0_35 shufflenet_v1_g3_x0_5 shufflenet_v2_x0_5 googlenet inception_v2 inception_v3 inception_v4 '
+    'mobilenext_x0_35 efficientnet_lite0 shufflenet_v1_g3_x0_5 shufflenet_v2_x0_5 googlenet inception_v2 inception_v3 inception_v4 '
     'inception_resnet_v2 xception ic_resnet50 blazeface blazeface_front blazeface_back').split() if name in ALL]
 # Of a family that is not there, its first: a new family needs no line here.
 TYPES = {name: ic.get_config(name).MODEL.TYPE.lower() for name in ALL}

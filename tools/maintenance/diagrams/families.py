@@ -116,8 +116,8 @@ def mobilenet_v1():
                    [('Depthwise separable convolution', block)])
 
 
-def inverted(stride, note, *gate):
-    kernel = '3x3 or 5x5' if gate else '3x3'
+def inverted(stride, note, *gate, kernel=''):
+    kernel = kernel or ('3x3 or 5x5' if gate else '3x3')
     return Chain(pw('1x1 conv, up', note), dw(f'{kernel} depthwise{stride}', note), *gate, pw('1x1 conv, down', 'BN, linear'))
 
 
@@ -143,6 +143,16 @@ def mobilenext():
     return Picture('MobileNeXt', 'mobilenext_x1_0',
                    [['3x3 conv / 2'], ['2 blocks'], ['3 blocks'], ['7 blocks'], ['8 blocks']], [['mean'], ['linear']],
                    [('Sandglass block', block)])
+
+
+def efficientnet_lite():
+    def block(stride):
+        return inverted(stride, 'BN, ReLU6', kernel='3x3 or 5x5')
+    return Picture('EfficientNet-Lite', 'efficientnet_lite0',
+                   [['3x3 conv / 2', 'first block'], ['2 blocks'], ['2 blocks'], ['6 blocks'], ['5 blocks']],
+                   [['1x1 conv', '1280'], ['mean', 'linear']],
+                   [('First block', Chain(dw('3x3 depthwise', 'BN, ReLU6'), pw('1x1 conv', 'BN, linear'))),
+                    ('Inverted residual, stride 1', Skip(block(''))), ('Stride 2', block(', stride 2'))])
 
 
 def shufflenet_v1():
@@ -269,6 +279,7 @@ FAMILIES = {
     'mobileformer': mobile_former, 'mobileformer_official': mobile_former_official, 'edgenext': edgenext,
     'uniformer': uniformer,
     'efficientvit': efficientvit, 'mobilenet_v1': mobilenet_v1, 'mobilenet_v2': mobilenet_v2, 'mobilenet_v3': mobilenet_v3,
-    'mobilenext': mobilenext, 'shufflenet_v1': shufflenet_v1, 'shufflenet_v2': shufflenet_v2, 'googlenet': googlenet,
-    'inception_v2': inception_v2, 'inception_v3': inception_v3, 'inception_v4': inception_v4,
-    'inception_resnet_v2': inception_resnet_v2, 'xception': xception, 'ic_resnet': ic_resnet, 'blazeface': blazeface}
+    'mobilenext': mobilenext, 'efficientnet_lite': efficientnet_lite, 'shufflenet_v1': shufflenet_v1,
+    'shufflenet_v2': shufflenet_v2, 'googlenet': googlenet, 'inception_v2': inception_v2, 'inception_v3': inception_v3,
+    'inception_v4': inception_v4, 'inception_resnet_v2': inception_resnet_v2, 'xception': xception, 'ic_resnet': ic_resnet,
+    'blazeface': blazeface}
