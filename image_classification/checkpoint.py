@@ -39,11 +39,11 @@ class Progress:
         """As a checkpoint holds it."""
         return {name: value for name, value in vars(self).items() if name != 'evaluated' or value}
 
-    def add_evaluation(self, record):
-        """Of equal evaluations, the first is the best."""
+    def add_evaluation(self, record, counts=True):
+        """Of equal evaluations, the first is the best. Without `counts`, those in vain are not counted yet."""
         better = self.best is None or record['top1'] > self.best['top1']
         self.evaluated = record
-        self.best, self.since_best = (record, 0) if better else (self.best, self.since_best + 1)
+        self.best, self.since_best = (record, 0) if better else (self.best, self.since_best + counts)
 
 
 @dataclass
@@ -78,6 +78,14 @@ def read_checkpoint(path):
                       class_names=json.loads(metadata['class_names']),
                       progress=Progress.from_dict(json.loads(metadata['progress'])),
                       scaler=json.loads(metadata['scaler']), **parts)
+
+
+def checkpoint_at(path):
+    """The Checkpoint in a file, or None where there is no file, or one of weights only."""
+    path = Path(path)
+    if path.suffix != '.safetensors' or not path.is_file() or read_safetensors(path)[1].get('format') != FORMAT:
+        return None
+    return read_checkpoint(path)
 
 
 def load_network(path):

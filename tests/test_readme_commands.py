@@ -100,12 +100,18 @@ def test_a_checkpoint_is_exported(use, quick, trained, command, tmp_path):  # no
     assert (tmp_path / target / 'inference.yaml').is_file()
 
 
-@pytest.mark.parametrize('command', commands('-pretrained default', '-freeze'))
+FOLDER = 'DATA.IMAGE_SIZE 32 DATA.BATCH_SIZE 4 DATA.NUM_WORKERS 0 TRAIN.MAX_STEPS 2 EXPORT False'
+
+
+@pytest.mark.parametrize('command', commands('-pretrained default', '-data_path DIR'))
 def test_a_folder_is_fine_tuned(command, colours, tmp_path):
     model = ic.create_model(NETWORK)
     write_safetensors(tmp_path / 'weights.safetensors', to_torch(model), {})
-    short = {'default': str(tmp_path / 'weights.safetensors'), PICTURES: str(colours),
-             '5': '2', '64': '4', '20': '1', '30': '1'}
-    more = '' if '-opts' in command else ' -opts'
-    run(f'{command}{more} DATA.IMAGE_SIZE 32 DATA.NUM_WORKERS 0 TRAIN.MAX_STEPS 2 EXPORT False', tmp_path, **short)
+    short = {'default': str(tmp_path / 'weights.safetensors'), PICTURES: str(colours)}
+    assert 'folder_finetune.yaml' in run(f'{command} -opts {FOLDER}', tmp_path, **short)
     assert list(tmp_path.glob('output/*/best.safetensors'))
+
+
+def test_a_folder_is_learned_from_scratch(colours, tmp_path):
+    command, = (line for line in commands('-data_path DIR') if 'pretrained' not in line and 'main_single' in line)
+    assert 'folder_scratch.yaml' in run(f'{command} -opts {FOLDER} {QUICK}', tmp_path, **{PICTURES: str(colours)})

@@ -12,13 +12,14 @@ def _words(text):
 
 
 _FLAGS = {  # flag: (key, type, help)
-    'dataset': ('DATA.DATASET', str, 'imagenet2012, folder, mnist5k, mnist, fashion_mnist, cifar10 or cifar100'),
+    'dataset': ('DATA.DATASET', str, 'imagenet2012, folder, mnist5k, mnist, fashion_mnist, cifar10 or cifar100; '
+                'by default what -data_path holds, a folder of classes or lists of files'),
     'data_path': ('DATA.DATA_PATH', str, 'directory of the data set'),
     'batch_size': ('DATA.BATCH_SIZE', int, 'images per process and step'),
     'batch_size_eval': ('DATA.BATCH_SIZE_EVAL', int, 'the same in evaluation'),
     'image_size': ('DATA.IMAGE_SIZE', int, 'side of the square input, in pixels'),
     'num_workers': ('DATA.NUM_WORKERS', int, 'processes that load images; 0: none'),
-    'num_classes': ('MODEL.NUM_CLASSES', int, 'number of classes'),
+    'num_classes': ('MODEL.NUM_CLASSES', int, 'number of classes; by default as many as the folder has'),
     'pretrained': ('PRETRAINED', str, 'weights to start from or to evaluate: a tag or default, an address, a file'),
     'resume': ('RESUME', str, "a checkpoint or a run's directory to continue, or 'auto': the newest run below -output"),
     'output': ('SAVE', str, 'directory that gets one directory per run'),
@@ -41,8 +42,9 @@ _SWITCHES = (('eval', 'EVAL'), ('per_class', 'PER_CLASS'), ('amp', 'AMP'), ('dow
 def argument_parser(description):
     """The command line of both trainers: PaddleViT's flags, and -opts for every key."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument('-cfg', required=True, help='a yaml file, from here or below configs/, e.g. mobileformer_26m.yaml, the '
-                        'published recipe; or the name of a model, mobileformer_26m, with the default recipe')
+    parser.add_argument('-cfg', help='a yaml file, from here or below configs/, e.g. mobileformer_26m.yaml, the published '
+                        'recipe; or the name of a model, mobileformer_26m, with the default recipe, or the one for folders. '
+                        '-eval of a checkpoint needs none')
     for flag, (key, kind, text) in _FLAGS.items():
         parser.add_argument(f'-{flag}', type=kind, help=f'{text} ({key})')
     parser.add_argument('-eval', action='store_true', help='evaluate only (EVAL)')
@@ -58,31 +60,40 @@ def argument_parser(description):
     return parser
 
 
-def config_from_args(args):
-    """The frozen configuration that parsed arguments ask for: -cfg, then the flags, then -opts."""
-    return get_config(args.cfg, _overrides(args))
+def config_from_args(args, found=None, recipe=None):
+    """The frozen configuration that parsed arguments ask for: -cfg, then `recipe`, then the flags, then -opts.
+
+    Args:
+        found: {dotted key: value} that the data say, below the flags.
+        recipe: see `get_config`.
+    """
+    if not args.cfg:
+        raise UserError('-cfg is missing; wanted a yaml file or the name of a model. Only -eval of a checkpoint (-pretrained '
+                        'output/RUN/best.safetensors) goes without')
+    return get_config(args.cfg, {**(found or {}), **overrides_of(args)}, recipe)
 
 
-def _overrides(args):
+def overrides_of(args):
     """{dotted key: value} of flags and -opts."""
     overrides = {key: getattr(args, flag) for flag, (key, _, _) in _FLAGS.items() if getattr(args, flag) is not None}
     overrides.update({key: True for flag, key in _SWITCHES if getattr(args, flag)})
     return {**overrides, **parse_opts(args.opts)}
 
 
-def opening_lines(args):
+def opening_lines(args, recipe=None):
     """The first lines of a training's log: the file that -cfg means, and what flags and -opts have changed."""
     path = find_config(args.cfg).resolve()
     lines = [f'configuration  {_readable(path)}']
     if path in model_yamls().values():
-        lines[0] += ', the network with the library\'s default recipe'
-        recipe = CONFIGS / path.name
-        if recipe.is_file():
-            lines[0] += f'; its published recipe is {_readable(recipe)}'
-    overrides = _overrides(args)
+        own = f'the recipe for folders, {_readable(recipe)}' if recipe else 'the library\'s default recipe'
+        lines[0] += f', the network with {own}'
+        published = CONFIGS / path.name
+        if published.is_file():
+            lines[0] += f'; its published recipe is {_readable(published)}'
+    overrides = overrides_of(args)
     given = keys_of(overrides)
-    changes = [f'{key} {new}' for key, _, new in differences(get_config(args.cfg), get_config(args.cfg, overrides))
-               if key in given]
+    plain, cfg = get_config(args.cfg, recipe=recipe), get_config(args.cfg, overrides, recipe)
+    changes = [f'{key} {new}' for key, _, new in differences(plain, cfg) if key in given]
     if changes:
         lines.append(f'flags and -opts: {", ".join(changes)}')
     return lines

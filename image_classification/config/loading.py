@@ -69,7 +69,7 @@ def find_config(name, beside=None):
                     f'{len(models)} models.{hint}')
 
 
-def get_config(name=None, overrides=None):
+def get_config(name=None, overrides=None, recipe=None):
     """A frozen configuration.
 
     Args:
@@ -77,21 +77,31 @@ def get_config(name=None, overrides=None):
             network with the library's default training, 'mobileformer_26m.yaml' is configs/mobileformer_26m.yaml, its
             published recipe. None gives the defaults of MobileFormer.
         overrides: {dotted key: value} on top, checked like a file, e.g. {'MODEL.NUM_CLASSES': 10}.
+        recipe: another file, which goes over `name` and below `overrides`.
     Raises:
         UserError: a file that does not exist or is no yaml; an unknown key (named with the nearest known one);
             a value of the wrong type (named with key, file and wanted type).
     """
-    layers = _read_chain(find_config(name)) if name else []
+    layers = [layer for file in filter(None, (name, recipe)) for layer in _read_chain(find_config(file))]
     if overrides:
         layers.append(('the command line', _nested(overrides)))
     layers = _modernized(layers)
     _insert_preprocessing(layers)
+    _follow_image_size(layers)
     return _merged(layers)
 
 
-def config_from_text(text, source):
-    """A frozen configuration from `cfg.dump()`'s text, e.g. the one stored in a checkpoint (`source` names it in errors)."""
-    return _merged(_modernized([(source, _parsed(text))]))
+def config_from_text(text, source, overrides=None):
+    """A frozen configuration from `cfg.dump()`'s text, e.g. the one stored in a checkpoint (`source` names it in errors), with
+    `overrides` as of `get_config`."""
+    layers = _modernized([(source, _parsed(text)), *([('the command line', _nested(overrides))] if overrides else [])])
+    _follow_image_size(layers)
+    return _merged(layers)
+
+
+def keys_set(name):
+    """The dotted keys that the file `name` of `get_config` and its BASE files set."""
+    return {key for _, tree in _modernized(_read_chain(find_config(name))) for key in _leaves(tree, '')}
 
 
 def _parsed(text):
@@ -140,6 +150,26 @@ def _insert_preprocessing(layers):
         own = {str(path) for path in model_yamls().values()}
         place = max([i for i, (source, _) in enumerate(layers) if source in own], default=-1)
         layers.insert(place + 1, (f'the weights {pretrained}', {'DATA': data}))
+
+
+def _follow_image_size(layers):
+    """Where a later layer changes the size of the images, TRAIN.MULTI_SCALE of an earlier one is scaled by it."""
+    trains = [tree.get('TRAIN') if isinstance(tree.get('TRAIN'), dict) else {} for _, tree in layers]
+    last = max([i for i, train in enumerate(trains) if 'MULTI_SCALE' in train], default=None)
+    if last is None:
+        return
+    limits, step = trains[last]['MULTI_SCALE'], _last(layers, 'TRAIN.MULTI_SCALE_STEP') or DEFAULTS.TRAIN.MULTI_SCALE_STEP
+    meant, wanted = _training_size(layers[:last + 1]), _training_size(layers)
+    numbers = [meant, wanted, step, *limits] if isinstance(limits, list) else ['']
+    if limits and meant != wanted and all(type(number) is int for number in numbers):     # wrong types are reported later
+        scaled = {'MULTI_SCALE': [round(side * wanted / meant) for side in limits],
+                  'MULTI_SCALE_STEP': max(1, round(step * wanted / meant))}
+        layers.append((f'images of {wanted} pixels', {'TRAIN': scaled}))
+
+
+def _training_size(layers):
+    """Pixels on a side."""
+    return _last(layers, 'TRAIN.IMAGE_SIZE') or _last(layers, 'DATA.IMAGE_SIZE') or DEFAULTS.DATA.IMAGE_SIZE
 
 
 def _read_chain(path, seen=()):

@@ -1,5 +1,6 @@
 """Data sets of image files: ImageNet by PaddleViT's lists, and folders of one class each."""
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -96,6 +97,47 @@ def folder(cfg, is_train, channels):
     return _of_classes(cfg, is_train, channels, used, classes, files)
 
 
+def class_folders(path):
+    """The sorted class names of what `folder` reads, of train/ where it is there; [] where `path` is nothing of the kind."""
+    root = Path(path)
+    part = next((root / name for name in ('train', *VAL_NAMES) if (root / name).is_dir()), root)
+    names = _class_names(part, missing=[]) if part.is_dir() else []
+    return names if any(_image_files(part, name, missing=[]) for name in names) else []
+
+
+def labelled_folder(cfg, channels, classes, whole=True):
+    """(data set of labelled pictures to evaluate a network of these `classes`, lines that say what it is).
+
+    DATA_PATH/val/<class>/... (or `test`, `valid`, `validation`, else `train`), or DATA_PATH/<class>/...: all of it or, without
+    `whole`, the fifth that a training holds back. Folders are classes by their names, and some may be missing.
+    Raises:
+        UserError: folders that are none of the classes; no pictures at all.
+    """
+    root = data_path(cfg, '<class>/<images>, or val/<class>/<images>')
+    part = next((root / name for name in (*VAL_NAMES, 'train') if (root / name).is_dir()), root)
+    names = _class_names(part)
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        raise UserError(f'{part} has the folders {_some(unknown)}, which the network does not know; its classes are '
+                        f'{_some(classes)}. Rename or remove them, or evaluate a network that knows them.')
+    files = {name: _image_files(part, name, missing=[]) for name in names}
+    if part == root and not whole:
+        files = {name: found and _held_back(found)[0] for name, found in files.items()}
+    missing = [name for name in classes if not files.get(name)]
+    all_files = [files.get(name, []) for name in classes]
+    labels = np.repeat(np.arange(len(classes)), [len(found) for found in all_files])
+    data = FileDataset(cfg, False, channels, str(part), part, [name for found in all_files for name in found], labels, classes)
+    what = {True: f'all {len(data)} pictures of it, as it has no parts (val/, test/)',
+            False: f'the {len(data)} pictures of it that trainings hold back'}[whole] if part == root else \
+        f'the {len(data)} pictures of {part.name}/'
+    return data, [f'{root}: {what}', *([f'no pictures of {_some(missing)}'] if missing else [])]
+
+
+def _some(names):
+    """At most ten names, for a message."""
+    return ', '.join(names[:10]) + (f', ... ({len(names)} in all)' if len(names) > 10 else '')
+
+
 def _lines(file):
     try:
         with open(file, encoding='utf-8-sig', errors='surrogateescape') as lines:   # file names may be of any encoding
@@ -109,12 +151,17 @@ def _split_folder(cfg, is_train, channels, root):
     classes = _class_names(root)
     parts = []
     for name in classes:
-        files = _image_files(root, name)
-        held = max(1, round(len(files) / 5)) if len(files) > 1 else 0
-        # RandomState: numpy promises the same permutation in every version, so the split never changes.
-        order = np.random.RandomState(0).permutation(len(files))
-        parts.append([files[i] for i in sorted(order[held:] if is_train else order[:held])])
+        held, others = _held_back(_image_files(root, name))
+        parts.append(others if is_train else held)
     return _of_classes(cfg, is_train, channels, root, classes, parts)
+
+
+def _held_back(files):
+    """(a fixed fifth of the files of a class, the others)."""
+    held = max(1, round(len(files) / 5)) if len(files) > 1 else 0
+    # RandomState: numpy promises the same permutation in every version, so the split never changes.
+    order = np.random.RandomState(0).permutation(len(files))
+    return tuple([files[i] for i in sorted(part)] for part in (order[:held], order[held:]))
 
 
 def _of_classes(cfg, is_train, channels, root, classes, files):
@@ -126,23 +173,29 @@ def _of_classes(cfg, is_train, channels, root, classes, files):
     return FileDataset(cfg, is_train, channels, str(root), root, [name for names in files for name in names], labels, classes)
 
 
-def _class_names(root):
+def _class_names(root, missing=None):
+    """Sorted names of the folders in `root`; where there are none, `missing` or else an error."""
     try:
         names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
     except OSError as error:
         raise UserError(f'{root} cannot be read as a folder of classes: {error.strerror}') from None
+    if not names and missing is not None:
+        return list(missing)
     if not names:
         raise UserError(f'{root} has no folders in it; wanted one per class, with its images')
     return names
 
 
-def _image_files(root, name):
-    """Paths relative to `root` of the images below root/name, sorted, so that their order is the same everywhere."""
+def _image_files(root, name, missing=None):
+    """Paths relative to `root` of the images below root/name, sorted, so that their order is the same everywhere; where there
+    are none, `missing` or else an error."""
     found = []
     for directory, folders, files in os.walk(root / name, followlinks=True):
         folders[:] = [item for item in folders if not item.startswith('.')]
         found += [os.path.relpath(os.path.join(directory, file), root) for file in files
                   if not file.startswith('.') and file.lower().endswith(IMAGE_ENDINGS)]
+    if not found and missing is not None:
+        return list(missing)
     if not found:
         raise UserError(f'{root / name} has no images ({", ".join(IMAGE_ENDINGS)}); wanted at least one in every class folder')
     return sorted(found)

@@ -77,7 +77,7 @@ class Loader:
         return len(self.sampler)
 
     def epoch(self, epoch, start=0, stop=None):
-        """Yield the batches of an epoch, from number `start` to before `stop` or to the last; the images of others are not read.
+        """Yield the batches of an epoch, from number `start` to before `stop`, or the last one; images of others are not read.
 
         Raises:
             UserError: an image to evaluate cannot be read, or more than DATA.MAX_BAD_IMAGES to train with.

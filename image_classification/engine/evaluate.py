@@ -1,8 +1,12 @@
 """Accuracy and loss of a network on a data set."""
+from pathlib import Path
+
 import paddle
 import paddle.nn.functional as F
 
+from image_classification.checkpoint import checkpoint_at
 from image_classification.datasets import get_dataloader, get_dataset
+from image_classification.datasets.files import labelled_folder
 from image_classification.engine.checkpoint import check_same_training
 from image_classification.engine.report import Confusion, write_per_class
 from image_classification.engine.run_directory import find_checkpoint, new_run_directory
@@ -14,16 +18,19 @@ from image_classification.weights import load_state
 from image_classification.weights.pretrained import load_whole
 
 
-def evaluate_weights(cfg, group):
+def evaluate_weights(cfg, group, opening=()):
     """Evaluate a checkpoint (RESUME) or weights (PRETRAINED), with a run directory for the result.
 
+    Args:
+        opening: first lines of the log.
     Returns:
         the metrics of `evaluate`.
     """
     checkpoint = find_checkpoint(cfg, group)
     if not checkpoint and not cfg.PRETRAINED:
         raise UserError('-eval has nothing to evaluate; give weights by -pretrained, or a checkpoint by -resume')
-    data = get_dataset(cfg, is_train=False, channels=cfg.MODEL.IN_CHANNELS)
+    known = checkpoint or checkpoint_at(cfg.PRETRAINED)
+    data, notes = _pictures(cfg, known)
     model = build_model(cfg)
     if checkpoint:
         check_same_training(checkpoint, cfg, data.classes)
@@ -31,6 +38,8 @@ def evaluate_weights(cfg, group):
     else:
         load_whole(model, cfg.PRETRAINED, 'set -num_classes')
     log = RunLog(new_run_directory(cfg) if group.is_main else None)
+    for line in [*opening, *notes]:
+        log.line(line)
     confusion = Confusion(cfg.MODEL.NUM_CLASSES) if cfg.PER_CLASS else None
     metrics = evaluate(model, get_dataloader(cfg, data, False, group.rank, group.world_size), group, confusion)
     log.metrics(kind='eval', **metrics)
@@ -39,6 +48,15 @@ def evaluate_weights(cfg, group):
         for line in write_per_class(confusion, data.classes, log.directory):
             log.line(line)
     return metrics
+
+
+def _pictures(cfg, checkpoint):
+    """(data set to evaluate, lines that say what it is). A checkpoint knows the names of its classes, and folders have some."""
+    if cfg.DATA.DATASET != 'folder' or checkpoint is None:
+        return get_dataset(cfg, is_train=False, channels=cfg.MODEL.IN_CHANNELS), []
+    trained = checkpoint.cfg.DATA
+    same = trained.DATASET == 'folder' and Path(trained.DATA_PATH).resolve() == Path(cfg.DATA.DATA_PATH).resolve()
+    return labelled_folder(cfg, cfg.MODEL.IN_CHANNELS, checkpoint.class_names, whole=not same)
 
 
 def describe(metrics):

@@ -4,8 +4,9 @@ import functools
 import time
 import traceback
 
-from image_classification.config import argument_parser, config_from_args, opening_lines
+from image_classification.config import argument_parser
 from image_classification.cpu.settings import tune_cpu
+from image_classification.engine.command_line import configuration
 from image_classification.engine.processes import distributed
 from image_classification.engine.processes.child_messages import ChildMessages
 from image_classification.engine.processes.supervisor import supervise
@@ -23,16 +24,17 @@ def single(argv=None):
     args = argument_parser('Train or evaluate a model on one device.').parse_args(argv)
     if args.ngpus not in (-1, 1):
         raise UserError(f'-ngpus is {args.ngpus}; main_single_gpu.py runs one process. Use main_multi_gpu.py.')
-    start(config_from_args(args), 1, args.max_restarts, opening_lines(args))
+    cfg, opening = configuration(args)
+    start(cfg, 1, args.max_restarts, opening)
 
 
 @exit_with_message
 def multi(argv=None):
     """One process per device, started here or by `python -m paddle.distributed.launch`; at one device, this process."""
     args = argument_parser('Train or evaluate a model on all devices.').parse_args(argv)
-    cfg = config_from_args(args)
+    cfg, opening = configuration(args)
     processes = 1 if distributed.under_launcher() else distributed.world_size_for(args.ngpus)
-    start(cfg, processes, args.max_restarts, opening_lines(args))
+    start(cfg, processes, args.max_restarts, opening)
 
 
 def start(cfg, processes, max_restarts, opening=()):

@@ -35,7 +35,7 @@ def train_or_evaluate(cfg, group, messages=ChildMessages(), opening=()):
     """
     check_config(cfg)
     paddle.seed(cfg.SEED)                                          # the same initial weights in every process
-    return evaluate_weights(cfg, group) if cfg.EVAL else Trainer(cfg, group, messages, opening).train()
+    return evaluate_weights(cfg, group, opening) if cfg.EVAL else Trainer(cfg, group, messages, opening).train()
 
 
 def check_config(cfg):
@@ -216,7 +216,8 @@ class Trainer:
             metrics = evaluate(model, self.data.test_loader, self.group)
         self.log.metrics(kind='eval', epoch=epoch + 1, step=progress.step, **metrics)
         self.log.line(f'epoch {epoch + 1}/{self.cfg.TRAIN.NUM_EPOCHS} {describe(metrics)}')
-        progress.add_evaluation({'epoch': epoch + 1, 'step': progress.step, **metrics})
+        warm = progress.step >= self.cfg.TRAIN.WARMUP_EPOCHS * self.data.steps_per_epoch
+        progress.add_evaluation({'epoch': epoch + 1, 'step': progress.step, **metrics}, counts=warm)
         self.best.add(progress.evaluated, self.save)
         for number, value in own.items():
             statistics[number].set_value(value)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import image_classification as ic
-from image_classification.config import CONFIGS, find_config, get_config
+from image_classification.config import CONFIGS, config_from_text, find_config, get_config
 from tests.golden import DATA
 
 PROJECT = CONFIGS.parent
@@ -145,3 +145,19 @@ def test_reading_a_configuration_imports_neither_paddle_nor_the_code_for_downloa
                'print(*(name for name in sys.modules if name in ("paddle", "image_classification.download")))')
     result = subprocess.run([sys.executable, '-c', program], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ''
+
+
+@pytest.mark.parametrize('overrides, limits, step', [
+    ({}, [160, 320], 32), ({'DATA.IMAGE_SIZE': 128}, [80, 160], 16), ({'DATA.IMAGE_SIZE': 64}, [40, 80], 8),
+    ({'DATA.IMAGE_SIZE': 64, 'TRAIN.MULTI_SCALE': [64, 96]}, [64, 96], 32),
+    ({'DATA.IMAGE_SIZE': 64, 'TRAIN.MULTI_SCALE': []}, [], 32), ({'TRAIN.IMAGE_SIZE': 192}, [120, 240], 24)])
+def test_sizes_of_batches_follow_the_size_of_the_images(overrides, limits, step):
+    train = ic.get_config('edgenext_small.yaml', overrides).TRAIN   # 160 to 320 px for 256
+    assert (train.MULTI_SCALE, train.MULTI_SCALE_STEP) == (limits, step)
+
+
+def test_a_stored_configuration_keeps_its_sizes():
+    cfg = ic.get_config('edgenext_small.yaml', {'DATA.IMAGE_SIZE': 128})
+    assert config_from_text(cfg.dump(), 'a checkpoint').TRAIN == cfg.TRAIN
+    other = config_from_text(cfg.dump(), 'a checkpoint', {'DATA.IMAGE_SIZE': 64})
+    assert other.TRAIN.MULTI_SCALE == [40, 80] and other.MODEL == cfg.MODEL

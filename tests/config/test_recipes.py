@@ -7,6 +7,7 @@ import pytest
 import image_classification as ic
 from image_classification.config import CONFIGS, get_config
 from image_classification.datasets import Mixup
+from image_classification.engine.command_line import FINETUNE, SCRATCH
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.schedule import check_schedule, learning_rate
 from image_classification.engine.trainer import train_or_evaluate
@@ -129,9 +130,17 @@ def test_every_file_is_thin(path):
     assert path in BASES or sum(not line.lstrip().startswith('#') for line in lines) <= 18
 
 
-def test_every_base_serves_an_experiment():
-    texts = [path.read_text() for path in [*BASES, *EXPERIMENTS]]
+def test_every_base_serves_an_experiment_or_folders():
+    texts = [path.read_text() for path in [*BASES, *EXPERIMENTS]] + [str(FINETUNE), str(SCRATCH)]
     assert [path.name for path in BASES if not any(path.name in text for text in texts)] == []
+
+
+@pytest.mark.parametrize('path', [FINETUNE, SCRATCH])
+def test_a_recipe_for_folders_has_a_rate_that_learns_in_a_short_run(path):
+    cfg = get_config('mobilenet_v3_small_x1_0', {'DATA.IMAGE_SIZE': 96}, path)
+    assert cfg.DATA.DATASET == 'folder' and cfg.DATA.IMAGE_SIZE == 96 and cfg.MODEL.NAME == 'mobilenet_v3_small_x1_0'
+    assert not cfg.TRAIN.LINEAR_SCALED_LR and cfg.TRAIN.BASE_LR >= 3e-4 and cfg.DATA.BATCH_SIZE <= 32
+    assert cfg.TRAIN.NUM_EPOCHS <= 60 and cfg.TRAIN.WARMUP_EPOCHS <= cfg.TRAIN.NUM_EPOCHS / 10
 
 
 @pytest.mark.parametrize('name, epoch, rate', [

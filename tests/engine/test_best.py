@@ -89,6 +89,13 @@ def test_after_a_resume_the_best_of_before_still_counts_and_a_damaged_one_does_n
     assert kept(directory, 2) == [(3, 55.0), (4, 55.0)] and (directory / 'damaged-best.safetensors').exists()
 
 
+def test_evaluations_during_the_warm_up_do_not_end_it(tiny, accuracies):
+    accuracies(50.0, 40.0, 40.0, 60.0)
+    directory = train(tiny(TRAIN__EARLY_STOP=1, TRAIN__NUM_EPOCHS=9, TRAIN__WARMUP_EPOCHS=3))
+    assert [row['epoch'] for row in metrics(directory, 'eval')] == [1, 2, 3]
+
+
+
 def test_training_ends_after_so_many_evaluations_without_a_better_one(tiny, accuracies):
     accuracies(30.0, 60.0, 60.0, 50.0, 40.0)
     directory = train(tiny(TRAIN__EARLY_STOP=2, TRAIN__NUM_EPOCHS=9))
@@ -109,7 +116,8 @@ def test_a_resumed_training_goes_on_counting_and_one_that_has_ended_stays_ended(
 
 
 def test_two_processes_end_together(tiny):
-    run = in_processes(2, tiny(TRAIN__NUM_EPOCHS=5, TRAIN__EARLY_STOP=2, TRAIN__BASE_LR=1e-9, TRAIN__END_LR=1e-9))
+    run = in_processes(2, tiny(TRAIN__NUM_EPOCHS=5, TRAIN__EARLY_STOP=2, TRAIN__BASE_LR=1e-9, TRAIN__END_LR=1e-9,
+                               TRAIN__PRECISE_BN=False))
     assert 'stopped early' in (run / 'log.txt').read_text()
     assert [row['epoch'] for row in metrics(run, 'eval')] == [1, 2, 3]
 

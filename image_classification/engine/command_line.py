@@ -1,0 +1,62 @@
+"""The configuration that a command line means: its files and flags, and what the pictures and the checkpoint say themselves."""
+from pathlib import Path
+
+from image_classification.checkpoint import checkpoint_at
+from image_classification.config import (CONFIGS, DEFAULTS, config_from_args, config_from_text, find_config, keys_of, keys_set,
+                                         model_yamls, opening_lines, overrides_of)
+from image_classification.datasets.files import class_folders
+
+FINETUNE, SCRATCH = (CONFIGS / '_base_' / f'folder_{name}.yaml' for name in ('finetune', 'scratch'))
+_OF_A_RUN = ('RESUME', 'PRETRAINED', 'SAVE', 'VISUAL', 'PER_CLASS')   # another run has its own
+
+
+def configuration(args):
+    """(frozen configuration, first lines of the log) of parsed arguments.
+
+    What no flag and no file says is taken from the data: that they are a folder of classes, and how many. A network by its name
+    is then trained by a recipe for folders. Without -cfg, the checkpoint that is evaluated brings its own configuration.
+    """
+    given = overrides_of(args)
+    checkpoint = checkpoint_at(given.get('PRETRAINED') or given.get('RESUME') or '') if args.eval and not args.cfg else None
+    if checkpoint:
+        return _of_checkpoint(checkpoint, given), [f'configuration  that of {checkpoint.path}']
+    if not args.cfg:
+        return config_from_args(args), []                          # which says what is missing
+    plain, own = config_from_args(args), keys_of(given)
+    found = _found_in_folder(plain, {*keys_set(args.cfg), *own}, 'DATA.DATASET' in own)
+    dataset = found.get('DATA.DATASET', plain.DATA.DATASET)
+    recipe = None
+    if dataset == 'folder' and not plain.EVAL and find_config(args.cfg) in model_yamls().values():
+        recipe = FINETUNE if plain.PRETRAINED else SCRATCH
+        recipe = recipe if recipe.is_file() else None              # an installed package has no configs/
+    notes = [f'found in {plain.DATA.DATA_PATH}: {", ".join(f"{key} {value}" for key, value in found.items())}'] if found else []
+    return config_from_args(args, found, recipe), [*opening_lines(args, recipe), *notes]
+
+
+def _found_in_folder(cfg, known, is_given):
+    """{dotted key: value} that the folder DATA_PATH says itself, and nothing else does.
+
+    Args:
+        cfg: what files and the command line make.
+        known: dotted keys that these set.
+        is_given: whether the command line says which data set it is.
+    """
+    root, dataset = Path(cfg.DATA.DATA_PATH), cfg.DATA.DATASET
+    lists = dataset == 'imagenet2012' and (is_given or any(root.glob('*_list.txt')))
+    if not cfg.DATA.DATA_PATH or lists or dataset not in ('imagenet2012', 'folder'):
+        return {}
+    classes = class_folders(root)
+    found = {'DATA.DATASET': 'folder'} if classes and dataset != 'folder' else {}
+    if classes and 'MODEL.NUM_CLASSES' not in known:
+        checkpoint = checkpoint_at(cfg.PRETRAINED) if cfg.EVAL else None    # which may know more classes than are here
+        found['MODEL.NUM_CLASSES'] = checkpoint.cfg.MODEL.NUM_CLASSES if checkpoint else len(classes)
+    return found
+
+
+def _of_checkpoint(checkpoint, given):
+    """The configuration of a checkpoint, with what the command line gives, for an evaluation."""
+    found = {}
+    if 'DATA.DATA_PATH' in given and 'DATA.DATASET' not in given and class_folders(given['DATA.DATA_PATH']):
+        found['DATA.DATASET'] = 'folder'
+    fresh = {key: DEFAULTS[key] for key in _OF_A_RUN}
+    return config_from_text(checkpoint.cfg.dump(), str(checkpoint.path), {**fresh, **found, **given})
