@@ -16,7 +16,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Network, Stage, check_width, levels_of, make_divisible
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, check_width, levels_of, make_divisible,
+                                         pytorch_uniform)
 
 STEM, LAST = 32, 1280                                              # channels at every width
 STAGES = [  # expansion, channels, blocks, stride of the first block, kernel: the table of the paper's B0
@@ -36,8 +37,8 @@ def batch_norm(channels):
 
 
 def linear(in_features, out_features):
-    bound = 1.0 / sqrt(out_features)
-    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Uniform(-bound, bound),
+    """The classifier. TensorFlow's begins within 1 / sqrt(classes), which for 1,000 is the same, but for a few far too much."""
+    return nn.Linear(in_features, out_features, weight_attr=pytorch_uniform(in_features),
                      bias_attr=nn.initializer.Constant(0.0))
 
 

@@ -72,3 +72,10 @@ def test_dropout_acts_in_training_only():
 def test_a_scale_that_is_not_positive_is_refused(key):
     with pytest.raises(ic.UserError, match=f'{key.upper()} is 0.0'):
         ic.create_model('efficientnet_lite0', **{key: 0.0})
+
+
+def test_a_new_classifier_begins_with_small_logits_whatever_the_classes():
+    model = EfficientNetLite(num_classes=2)
+    assert abs(model.classifier.weight).max().item() <= 1280 ** -0.5
+    model.reset_classifier(1000)
+    assert abs(model.classifier.weight).max().item() == pytest.approx(1280 ** -0.5, rel=0.01)
