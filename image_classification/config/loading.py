@@ -12,7 +12,7 @@ from yacs.config import CfgNode as CN
 from image_classification.config.defaults import DEFAULTS
 from image_classification.config.spellings import modernized
 from image_classification.errors import UserError
-from image_classification.weights.catalogue import preprocessing_of
+from image_classification.weights.catalogue import DEFAULT, meant, preprocessing_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONFIGS = PACKAGE.parent / 'configs'
@@ -141,7 +141,8 @@ def _last(layers, key):
 
 
 def _insert_preprocessing(layers):
-    """Behind the model's own yaml, the DATA keys that come with the weights of PRETRAINED; later files overrule them."""
+    """Behind the model's own yaml, the DATA keys that come with the weights of PRETRAINED; later files overrule them. In place of
+    the default, the tag that it means."""
     pretrained, weights = _last(layers, 'PRETRAINED'), _last(layers, 'PUBLISHED.WEIGHTS') or []
     if not isinstance(pretrained, str) or not isinstance(weights, list):
         return                                                     # a wrong type is reported when the layers are merged
@@ -150,6 +151,9 @@ def _insert_preprocessing(layers):
         own = {str(path) for path in model_yamls().values()}
         place = max([i for i, (source, _) in enumerate(layers) if source in own], default=-1)
         layers.insert(place + 1, (f'the weights {pretrained}', {'DATA': data}))
+    if pretrained == DEFAULT:                                      # which depends on the packages that are installed here
+        tag = {'PRETRAINED': meant(weights, DEFAULT)['TAG']}
+        layers[:] = [(source, {**tree, **tag} if tree.get('PRETRAINED') == DEFAULT else tree) for source, tree in layers]
 
 
 def _follow_image_size(layers):

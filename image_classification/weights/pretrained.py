@@ -5,7 +5,7 @@ from image_classification.download import fetch
 from image_classification.download.digests import difference, digests_of, wanted_digests
 from image_classification.errors import UserError
 from image_classification.weights import packages
-from image_classification.weights.catalogue import DEFAULT, find_entry, is_address, preprocessing_of
+from image_classification.weights.catalogue import find_entry, is_address, meant, preprocessing_of
 from image_classification.weights.key_styles import adapt_first_convolution
 from image_classification.weights.loading import load_state, read_for
 
@@ -14,21 +14,21 @@ def locate(cfg, pretrained):
     """(path of the weights on this machine, fetched if they are not here yet; where they come from; their entry or {})."""
     entry = find_entry(cfg.PUBLISHED.WEIGHTS, pretrained, cfg.MODEL.NAME)
     if entry is not None:
-        path, source = _in_package(entry, cfg.MODEL.NAME) if 'PACKAGE' in entry else _at_address(entry, cfg, pretrained)
+        path, source = _in_package(entry, cfg.MODEL.NAME) if 'PACKAGE' in entry else _at_address(entry, cfg)
         return path, f'{source} ({cfg.MODEL.NAME}, {entry["TAG"]})', entry
     if is_address(pretrained):
         return fetch(pretrained), pretrained, {}
     return Path(pretrained), pretrained, {}
 
 
-def _at_address(entry, cfg, pretrained):
+def _at_address(entry, cfg):
     manual = entry.get('MANUAL', False)
     name = f'{cfg.MODEL.NAME}-{entry["TAG"]}.pth' if manual else ''    # a page's address does not end in the file's name
     try:
         return fetch(entry['URL'], entry.get('SHA256', ''), name, manual=manual), entry['URL']
     except UserError as error:
         package = next((other['PACKAGE'] for other in cfg.PUBLISHED.WEIGHTS if 'PACKAGE' in other), None)
-        if package and pretrained == DEFAULT:                      # it is not installed, or it would have been taken
+        if package and not packages.is_installed(package):
             raise UserError(f'{error}, or: {packages.how_to_install(package)}') from None
         raise
 
@@ -49,7 +49,7 @@ def load_pretrained(model, pretrained):
     The classifier keeps its fresh weights where the number of classes differs, and the first convolution is adapted where
     the number of input channels does.
     Args:
-        pretrained: a tag of PUBLISHED.WEIGHTS, 'default' for its first, an address, or a path.
+        pretrained: a tag of PUBLISHED.WEIGHTS, 'default' for the first that can be had, an address, or a path.
     Returns:
         (where the weights come from, names of the classifier's entries that were kept).
     Raises:
@@ -69,10 +69,10 @@ def load_whole(model, pretrained, advice):
 
 def with_preprocessing_of(cfg, pretrained):
     """A configuration with PRETRAINED set, and with the preprocessing that comes with these weights."""
-    cfg = cfg.clone()
+    cfg, entries = cfg.clone(), cfg.PUBLISHED.WEIGHTS
     cfg.defrost()
-    cfg.PRETRAINED = pretrained
-    for key, value in preprocessing_of(cfg.PUBLISHED.WEIGHTS, pretrained, cfg.MODEL.NAME).items():
+    for key, value in preprocessing_of(entries, pretrained, cfg.MODEL.NAME).items():
         cfg.DATA[key] = value
+    cfg.PRETRAINED = (meant(entries, pretrained) or {'TAG': pretrained})['TAG']
     cfg.freeze()
     return cfg

@@ -71,19 +71,29 @@ def test_its_preprocessing_and_its_name_come_with_it(published, install):
     cfg = ic.create_model(published(install('model.safetensors')), pretrained=True).config
     weights = describe(cfg, Preprocess.from_config(cfg), [], {}, pixels=False, free=True)['weights']
     assert cfg.DATA.CROP_PCT == 0.5
-    assert weights == {'name': 'default', 'tag': 'pip', 'source': 'us', 'package': PACKAGE, 'licence': 'MIT'}
+    assert weights == {'name': 'pip', 'tag': 'pip', 'source': 'us', 'package': PACKAGE, 'licence': 'MIT'}
 
 
 def test_where_it_is_not_installed_the_default_is_the_address(published, server):
     server.replies = [lambda handler: answer(handler, 404, {})]
     cfg = ic.get_config(published(''), {'PRETRAINED': 'default'})
-    assert cfg.DATA.CROP_PCT == 0.9
+    assert (cfg.DATA.CROP_PCT, cfg.PRETRAINED) == (0.9, 'online')
     with pytest.raises(ic.UserError, match=f'{server.url}.* could not be fetched.*, or: {HINT}'):
         ic.create_model(cfg, pretrained='default')
     assert server.asked
+
+
+def test_an_installed_package_is_not_recommended(published, install, server):
+    server.replies = [lambda handler: answer(handler, 404, {})]
     with pytest.raises(ic.UserError) as caught:
-        ic.create_model(cfg, pretrained='online')
-    assert 'pip install' not in str(caught.value)
+        ic.create_model(published(install('model.safetensors')), pretrained='online')
+    assert 'could not be fetched' in str(caught.value) and 'pip install' not in str(caught.value)
+
+
+def test_a_configuration_keeps_the_tag_that_the_default_was(published, install):
+    path = published(install('model.safetensors'))
+    assert ic.get_config(path, {'PRETRAINED': 'default'}).PRETRAINED == 'pip'
+    assert ic.create_model(ic.get_config(path), pretrained=True).config.PRETRAINED == 'pip'
 
 
 def test_where_it_is_not_installed_its_tag_says_how_to(published):
