@@ -8,6 +8,7 @@ from image_classification.checkpoint import checkpoint_at
 from image_classification.datasets import get_dataloader, get_dataset
 from image_classification.datasets.files import labelled_folder
 from image_classification.engine.checkpoint import check_same_training
+from image_classification.engine.doubts import Tally, of_evaluation
 from image_classification.engine.report import Confusion, write_per_class
 from image_classification.engine.run_directory import find_checkpoint, new_run_directory
 from image_classification.engine.run_log import RunLog
@@ -40,12 +41,13 @@ def evaluate_weights(cfg, group, opening=()):
     log = RunLog(new_run_directory(cfg) if group.is_main else None)
     for line in [*opening, *notes]:
         log.line(line)
-    confusion = Confusion(cfg.MODEL.NUM_CLASSES) if cfg.PER_CLASS else None
-    metrics = evaluate(model, get_dataloader(cfg, data, False, group.rank, group.world_size), group, confusion)
+    tally = (Confusion if cfg.PER_CLASS else Tally)(cfg.MODEL.NUM_CLASSES)
+    metrics = evaluate(model, get_dataloader(cfg, data, False, group.rank, group.world_size), group, tally)
     log.metrics(kind='eval', **metrics)
-    log.line(describe(metrics))
-    if confusion and group.is_main:
-        for line in write_per_class(confusion, data.classes, log.directory):
+    for line in [describe(metrics), *of_evaluation(metrics, tally, data.classes).values()]:
+        log.line(line)
+    if cfg.PER_CLASS and group.is_main:
+        for line in write_per_class(tally, data.classes, log.directory):
             log.line(line)
     return metrics
 
@@ -65,10 +67,11 @@ def describe(metrics):
 
 
 @paddle.no_grad()
-def evaluate(model, loader, group, confusion=None):
+def evaluate(model, loader, group, tally=None):
     """{'top1', 'top5' in percent, 'loss', 'images'} over the images of all processes, each counted once.
 
-    Leaves the network in the mode that it was in. `confusion` (`report.Confusion`) gets what is taken for what.
+    Leaves the network in the mode that it was in. `tally` (`doubts.Tally` or `report.Confusion`) gets what is
+    taken for what.
     """
     was_training = model.training
     model.eval()
@@ -79,14 +82,14 @@ def evaluate(model, loader, group, confusion=None):
         k = min(5, logits.shape[1])
         best = logits.topk(k, axis=1)[1]                           # (B, k)
         hits = best == labels.unsqueeze(1)
-        if confusion is not None:
-            confusion.add(labels.numpy(), best[:, 0].numpy())
+        if tally is not None:
+            tally.add(labels.numpy(), best[:, 0].numpy())
         loss = F.cross_entropy(logits, labels, reduction='sum')
         for i, value in enumerate((hits[:, 0].sum().item(), hits.sum().item(), loss.item(), len(labels))):
             sums[i] += value
     if was_training:
         model.train()
-    if confusion is not None:
-        confusion.merge(group)
+    if tally is not None:
+        tally.merge(group)
     top1, top5, loss, images = group.sum(sums)
     return {'top1': 100 * top1 / images, 'top5': 100 * top5 / images, 'loss': loss / images, 'images': int(images)}

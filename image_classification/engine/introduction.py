@@ -5,13 +5,13 @@ from image_classification.deploy.complexity import count_macs, count_parameters
 from image_classification.engine.run_directory import changes
 
 
-def introduction(cfg, model, freeze, images, scale, group, directory):
+def introduction(cfg, model, freeze, images, peak, group, directory):
     """Lines.
 
     Args:
         freeze: see `freeze.py`. It may have frozen parameters, which count all the same.
         images: numbers of images to train and to test.
-        scale: what the rates of the configuration are multiplied with.
+        peak: the highest learning rate.
     """
     parameters = count_parameters(model) + sum(p.size for p in freeze.parameters if p.stop_gradient)
     train, data = cfg.TRAIN, cfg.DATA
@@ -19,8 +19,8 @@ def introduction(cfg, model, freeze, images, scale, group, directory):
     lines = [f'{cfg.MODEL.NAME}, {parameters:,} parameters, {_macs(model, data.IMAGE_SIZE)} at {data.IMAGE_SIZE} px, '
              f'{cfg.MODEL.NUM_CLASSES} classes; on {group.world_size} x {paddle.get_device()}',
              f'{data.DATASET}: {images[0]:,} images to train, {images[1]:,} to test; seed {cfg.SEED}',
-             f'total batch {total}, learning rate {train.BASE_LR * scale:.3g} at its peak'
-             + (f', {train.BASE_LR * scale * train.HEAD_LR_SCALE:.3g} in the classifier' if train.HEAD_LR_SCALE != 1 else '')]
+             f'total batch {total}, learning rate {peak:.3g} at its peak'
+             + (f', {peak * train.HEAD_LR_SCALE:.3g} in the classifier' if train.HEAD_LR_SCALE != 1 else '')]
     if freeze.parameters:
         until = f'in the first {train.FREEZE_EPOCHS} epochs' if freeze.thaws else 'throughout'
         lines.append(f'frozen: {", ".join(train.FREEZE)}; {freeze.trained:,} parameters are trained {until}')

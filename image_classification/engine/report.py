@@ -23,10 +23,20 @@ class Confusion:
         """Sum the counts over all processes."""
         self.counts = np.asarray(group.sum(self.counts.ravel().tolist())).reshape(self.counts.shape).astype(np.int64)
 
+    @property
+    def labelled(self):
+        """Images of each class."""
+        return self.counts.sum(1)
+
+    @property
+    def predicted(self):
+        """How often each class is predicted."""
+        return self.counts.sum(0)
+
     def rows(self, names):
         """Per class with images: (name, images, recall, precision, the class it is most often taken for or ''), in percent."""
         found = []
-        right, labelled, predicted = self.counts.diagonal(), self.counts.sum(1), self.counts.sum(0)
+        right, labelled, predicted = self.counts.diagonal(), self.labelled, self.predicted
         for i in np.flatnonzero(labelled):
             wrong = self.counts[i].copy()
             wrong[i] = 0

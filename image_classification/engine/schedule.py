@@ -22,6 +22,18 @@ def learning_rate(step, steps_per_epoch, train):
     return SCHEDULES[train.LR_SCHEDULE](train, step / steps_per_epoch, progress)
 
 
+def steps_in_all(train, steps_per_epoch):
+    """Optimizer steps of the whole training."""
+    steps = train.NUM_EPOCHS * steps_per_epoch
+    return min(steps, train.MAX_STEPS or steps)
+
+
+def peak_rate(train, steps_per_epoch):
+    """The highest rate that the training comes to: below BASE_LR where it ends within the warm-up."""
+    steps = steps_in_all(train, steps_per_epoch)
+    return learning_rate(steps - 1, steps_per_epoch, train) if train.WARMUP_EPOCHS * steps_per_epoch >= steps else train.BASE_LR
+
+
 def _cosine(train, epochs, progress):
     return train.END_LR + (train.BASE_LR - train.END_LR) * (1 + math.cos(math.pi * progress)) / 2
 

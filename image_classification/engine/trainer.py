@@ -11,6 +11,7 @@ from image_classification.checkpoint import Progress
 from image_classification.engine.batch_norm import batches_to_average, lags_behind, learning_norms, renew_statistics
 from image_classification.engine.best import BestCheckpoints, repair_best
 from image_classification.engine.checkpoint import check_same_training, own_statistics, restore_checkpoint, save_checkpoint
+from image_classification.engine.doubts import Doubts, Tally, before_training
 from image_classification.engine.evaluate import describe, evaluate, evaluate_weights
 from image_classification.engine.flat import to_arrays
 from image_classification.engine.introduction import changed_since, introduction
@@ -20,7 +21,7 @@ from image_classification.engine.processes.child_messages import ChildMessages
 from image_classification.engine.processes.stop_signals import StopSignals
 from image_classification.engine.run_directory import LAST, earlier_lasts, find_checkpoint, is_last, run_directory
 from image_classification.engine.run_log import RunLog
-from image_classification.engine.schedule import check_schedule, learning_rate
+from image_classification.engine.schedule import check_schedule, learning_rate, peak_rate, steps_in_all
 from image_classification.engine.summary import finish
 from image_classification.engine.visual import check_visual, open_visual
 from image_classification.errors import UserError
@@ -66,7 +67,7 @@ class Trainer:
         self.network = build_network(cfg, group)
         self.optimization = build_optimization(cfg, group, self.network.model, self.data.classes)
         self.progress = Progress(steps_per_epoch=self.data.steps_per_epoch)
-        self.best = BestCheckpoints(cfg.KEEP_BEST)
+        self.best, self.doubts = BestCheckpoints(cfg.KEEP_BEST), Doubts(self.data.classes, group)
         checkpoint = find_checkpoint(cfg, group)
         notes = [*self.network.notes, *self.optimization.criterion.distillation.notes]
         notes += self.resume(checkpoint) if checkpoint else self.load_pretrained()
@@ -82,7 +83,7 @@ class Trainer:
                 if self.out_of_patience:
                     break
                 self.train_epoch(epoch)
-                last = self.stopped or epoch + 1 == cfg.TRAIN.NUM_EPOCHS
+                last = self.is_last(epoch)
                 if last or (epoch + 1) % cfg.VALIDATE_FREQ == 0:
                     self.evaluate(epoch)
                 if last or self.out_of_patience or (epoch + 1) % cfg.SAVE_FREQ == 0:
@@ -100,6 +101,10 @@ class Trainer:
     @property
     def stopped(self):
         return 0 < self.cfg.TRAIN.MAX_STEPS <= self.progress.step
+
+    def is_last(self, epoch):
+        """Whether what remains behind this epoch, or the part of it that was trained, is nothing."""
+        return self.stopped or epoch + 1 == self.cfg.TRAIN.NUM_EPOCHS
 
     @property
     def out_of_patience(self):
@@ -156,6 +161,7 @@ class Trainer:
             with paddle.amp.auto_cast(enable=optimization.amp, dtype=cfg.AMP_DTYPE):
                 outputs = parallel(images)
             loss = optimization.criterion(outputs, targets, images)
+            self.doubts.saw(outputs, labels)
             optimization.scaler.scale(loss / cfg.TRAIN.ACCUM_ITER).backward()
         return loss.detach()
 
@@ -204,7 +210,7 @@ class Trainer:
 
     def evaluate(self, epoch):
         """Evaluate the moving average, or the network; keep the best."""
-        progress, network = self.progress, self.network
+        progress, network, tally = self.progress, self.network, Tally(self.cfg.MODEL.NUM_CLASSES)
         statistics = list(own_statistics(network.model, network.ema).values())
         # Where a limit of steps has stopped it, nobody evaluates who goes on: the training gets its statistics back.
         planned = progress.epoch % self.cfg.VALIDATE_FREQ == 0 or progress.epoch == self.cfg.TRAIN.NUM_EPOCHS
@@ -213,10 +219,12 @@ class Trainer:
         self.group.average_(statistics)
         with network.ema.applied_to(network.model) as model:
             self.renew_statistics(model, epoch)
-            metrics = evaluate(model, self.data.test_loader, self.group)
+            metrics = evaluate(model, self.data.test_loader, self.group, tally)
         self.log.metrics(kind='eval', epoch=epoch + 1, step=progress.step, **metrics)
         self.log.line(f'epoch {epoch + 1}/{self.cfg.TRAIN.NUM_EPOCHS} {describe(metrics)}')
-        warm = progress.step >= self.cfg.TRAIN.WARMUP_EPOCHS * self.data.steps_per_epoch
+        warm, last = progress.step >= self.cfg.TRAIN.WARMUP_EPOCHS * self.data.steps_per_epoch, self.is_last(epoch)
+        for line in self.doubts.after(metrics, tally, last) if warm or last else ():
+            self.log.line(line)
         progress.add_evaluation({'epoch': epoch + 1, 'step': progress.step, **metrics}, counts=warm)
         self.best.add(progress.evaluated, self.save)
         for number, value in own.items():
@@ -285,8 +293,8 @@ class Trainer:
 
     def open_log(self, directory, messages):
         """The log of the run in `directory`, which the supervisor and the watchdog get to know; None: a silent one."""
-        cfg, done, steps = self.cfg, self.progress.step, self.cfg.TRAIN.NUM_EPOCHS * self.data.steps_per_epoch
-        log = RunLog(directory, min(steps, cfg.TRAIN.MAX_STEPS or steps), done, open_visual(cfg.VISUAL, directory, done))
+        cfg, done, steps = self.cfg, self.progress.step, steps_in_all(self.cfg.TRAIN, self.data.steps_per_epoch)
+        log = RunLog(directory, steps, done, open_visual(cfg.VISUAL, directory, done))
         log.forget_after(done)
         if directory is not None:
             messages.send_run_directory(directory)
@@ -297,8 +305,10 @@ class Trainer:
         """The first lines of the log."""
         cfg, data, group = self.cfg, self.data, self.group
         images = len(data.loader.dataset), len(data.test_loader.dataset)
-        lines = introduction(cfg, self.network.model, self.network.freeze, images, self.optimization.rate_scale, group,
+        scale, steps = self.optimization.rate_scale, data.steps_per_epoch
+        lines = introduction(cfg, self.network.model, self.network.freeze, images, scale * peak_rate(cfg.TRAIN, steps), group,
                              self.log.directory) if group.is_main else []
+        notes = [*notes, *before_training(cfg, steps, images[0], scale, bool(cfg.PRETRAINED or self.progress.step))]
         group.gather_objects(None)                                 # the others wait here, not in the middle of a step
         if cfg.AMP and not self.optimization.amp:
             notes = [*notes, 'mixed precision is for GPUs; goes on in float32']

@@ -253,7 +253,7 @@ def test_single_bad_steps_do_not_end_the_training(tiny, monkeypatch):
 
 def test_a_training_that_makes_no_progress_ends_with_the_reason_on_its_last_line(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, 'evaluate', lambda *args: time.sleep(60))
-    pid = begin(tiny(WATCHDOG_SECONDS=2.0), tmp_path / 'log', watched=True)
+    pid = begin(tiny(WATCHDOG_SECONDS=2.0, TRAIN__PRECISE_BN=False), tmp_path / 'log', watched=True)
     assert end(pid, number=0) == 75
     last = (tmp_path / 'log').read_text().splitlines()[-1]
     assert last.startswith('error: process 0 has made no progress for 2 s') and 'step 6' in last

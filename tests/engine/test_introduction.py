@@ -13,7 +13,8 @@ def test_the_log_begins_with_the_model_the_data_the_rate_and_the_place(tiny):
     assert lines[:4] == ['mobilenet_v1_x0_25, 213,586 parameters, 0.8 M MACs at 32 px, 2 classes; on 1 x cpu',
                          'folder: 24 images to train, 10 to test; seed 7',
                          'total batch 8, learning rate 0.0005 at its peak', f'writes to {directory}']
-    assert 'waiting ' in lines[4] and lines[4].endswith(' left')
+    assert lines[4].startswith('warning: the training has 1 step in all')
+    assert 'waiting ' in lines[5] and lines[5].endswith(' left')
 
 
 def test_the_log_begins_with_what_the_launcher_says(tiny):

@@ -1,0 +1,103 @@
+"""A training that cannot learn, or does not, says so: lines of the log that begin with "warning:"."""
+import numpy as np
+
+from image_classification.engine.report import class_names
+from image_classification.engine.schedule import peak_rate, steps_in_all
+
+FEW_STEPS = 20
+GAP = 25.0                                                         # points of accuracy, of training pictures less test pictures
+SMALL = 100_000                                                    # training pictures
+
+
+def before_training(cfg, steps_per_epoch, images, rate_scale, has_weights):
+    """Lines about what the configuration makes of so few pictures.
+
+    Args:
+        images: number of training pictures.
+        rate_scale: what the rates of the configuration are multiplied with.
+        has_weights: whether the network starts from weights of a file or a checkpoint.
+    """
+    train, lines, steps = cfg.TRAIN, [], steps_in_all(cfg.TRAIN, steps_per_epoch)
+    if train.WARMUP_EPOCHS * steps_per_epoch >= steps:
+        lines.append(f'the warm-up of {train.WARMUP_EPOCHS:g} epochs is as long as the whole training, or longer: the rate '
+                     f'rises to {peak_rate(train, steps_per_epoch) * rate_scale:.3g}, not to {train.BASE_LR * rate_scale:.3g}. '
+                     'Set TRAIN.WARMUP_EPOCHS to a tenth of the epochs')
+    if steps < FEW_STEPS:
+        lines.append(f'the training has {steps} step{"s" * (steps != 1)} in all, of {steps_per_epoch} in an epoch; a network '
+                     f'learns little in fewer than {FEW_STEPS}. Raise -epochs, or lower -batch_size')
+    if train.FREEZE and not has_weights:
+        lines.append(f'TRAIN.FREEZE keeps {", ".join(map(str, train.FREEZE))} as drawn at random, for there are no weights. '
+                     'Give some by -pretrained, or leave -freeze out')
+    if cfg.DATA.DATASET == 'folder' and rate_scale < 0.25 and images < SMALL:
+        lines.append(f'the rates are meant for batches of {train.LINEAR_SCALED_LR} and are multiplied by {rate_scale:.3g}, '
+                     f'which learns slowly from {images:,} pictures. -cfg {cfg.MODEL.NAME} has a recipe for folders')
+    return [f'warning: {line}' for line in lines]
+
+
+class Tally:
+    """How often each class is the label, and how often the prediction, over the images of all processes."""
+
+    def __init__(self, num_classes):
+        self.labelled, self.predicted = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
+
+    def add(self, labels, predicted):
+        np.add.at(self.labelled, labels, 1)
+        np.add.at(self.predicted, predicted, 1)
+
+    def merge(self, group):
+        """Sum the counts over all processes."""
+        both = np.asarray(group.sum([*self.labelled.tolist(), *self.predicted.tolist()]))
+        self.labelled, self.predicted = np.split(both.astype(np.int64), 2)
+
+
+def of_evaluation(metrics, tally, names):
+    """{what it is about: a line} of the doubts about an evaluation.
+
+    Args:
+        metrics: of `evaluate`.
+        tally: a `Tally`, or a `Confusion` of the report.
+        names: of the classes.
+    """
+    images, most = metrics['images'], tally.labelled.argmax()
+    share = tally.labelled[most] / images
+    if share == 1:
+        return {}                                                  # of one class: nothing to tell apart
+    names, doubts = class_names(names, len(tally.labelled)), {}
+    if np.count_nonzero(tally.predicted) == 1:
+        doubts['one class'] = f'warning: {names[tally.predicted.argmax()]!r} is predicted for all {images} images'
+    # 95 of 100 networks that have learned nothing stay below it.
+    elif metrics['top1'] / 100 <= share + 1.64 * (share * (1 - share) / images) ** 0.5:
+        doubts['chance'] = (f'warning: top-1 of {metrics["top1"]:.2f} % is not surely better than always to say '
+                            f'{names[most]!r}, {100 * share:.2f} %')
+    return doubts
+
+
+class Doubts:
+    """Compares training with evaluation, and repeats no warning but at the end.
+
+    `saw(outputs, labels)` after each batch, `after(...)` after each evaluation.
+    """
+
+    def __init__(self, names, group):
+        self.names, self.group, self.said = names, group, set()
+        self.right, self.seen = 0, 0
+
+    def saw(self, outputs, labels):
+        """Logits of a batch, perhaps with auxiliary ones behind them, and what is right. Nothing waits for the device."""
+        logits = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+        self.right = self.right + (logits.detach().argmax(1) == labels).sum()
+        self.seen += len(labels)
+
+    def after(self, metrics, tally, last):
+        """Lines for the log; all processes ask. `last`: the training ends here."""
+        right, seen = self.group.sum([float(self.right), self.seen])
+        self.right, self.seen = 0, 0
+        doubts = of_evaluation(metrics, tally, self.names)
+        gap = 100 * right / max(seen, 1) - metrics['top1']
+        if gap > GAP:
+            doubts['gap'] = (f'warning: {100 * right / seen:.1f} % of the training pictures are right, but '
+                             f'{metrics["top1"]:.1f} % of those to test: it learns the pictures by heart, or these differ in '
+                             'kind. Weights to start from (-pretrained), more pictures, or stronger augmentation may help')
+        fresh = [line for kind, line in doubts.items() if last or kind not in self.said]
+        self.said = set(doubts)
+        return fresh
