@@ -73,7 +73,13 @@ def use(run_tool):  # noqa: F811
 
 def test_a_checkpoint_is_evaluated(main_job):
     folder, checkpoint = main_job
-    assert 'top-1' in run(f'{commands("-eval")[0]} -opts {QUICK}', folder, **{RUN: checkpoint})
+    command, = (line for line in commands('-eval', 'main_single') if PICTURES not in line)
+    assert 'top-1' in run(command, folder, **{RUN: checkpoint})
+
+
+def test_a_checkpoint_is_evaluated_on_a_folder(trained, colours, tmp_path):  # noqa: F811
+    command, = commands('-eval', f'-data_path {PICTURES}')
+    assert 'top-1' in run(command, tmp_path, **{RUN: str(trained), PICTURES: str(colours)})
 
 
 def test_a_training_is_resumed(main_job):

@@ -176,12 +176,12 @@ def test_after_40_steps_of_a_slow_average_evaluation_mode_is_as_good_as_training
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('average', [False, True])
-@pytest.mark.parametrize('name', CLASSIFIERS)
+@pytest.mark.parametrize('name, average', [*((name, False) for name in CLASSIFIERS), ('mobilenet_v3_small_x0_5', True),
+                                           ('efficientvit_m0', True)])
 def test_after_100_steps_every_family_is_as_good_in_evaluation_mode(name, average, shapes, tmp_path):
     """python -m pytest -m slow tests/engine/test_batch_norm.py"""
     if not learning_norms(small(name)):
         pytest.skip('has no batch norm')
     cfg, checkpoint = trained(name, shapes, tmp_path, **{'TRAIN.MODEL_EMA': average, 'TRAIN.MODEL_EMA_DECAY': 0.98})
     evaluating, training = accuracies(checkpoint, cfg)
-    assert training > 60 and evaluating >= training - 3.2          # two of 64 pictures
+    assert evaluating > 50 and evaluating >= training - 3.2        # two of 64 pictures

@@ -1,0 +1,103 @@
+"""An evaluation needs nothing but a checkpoint and a folder, whose names are those of the classes."""
+import shutil
+
+import pytest
+
+import image_classification as ic
+from image_classification.engine import launch
+from tests.engine.test_command_line import configured
+from tests.engine.test_trainer import metrics, train
+
+
+@pytest.fixture(scope='module')
+def run(tiny_in, tmp_path_factory):
+    """The directory of a training on `colours`."""
+    return train(tiny_in(tmp_path_factory.mktemp('trained'), DATA__BATCH_SIZE=8, TRAIN__BASE_LR=0.01, TRAIN__NUM_EPOCHS=4,
+                         TRAIN__OPTIMIZER__NAME='SGD', VALIDATE_FREQ=4))
+
+
+@pytest.fixture
+def evaluate(run, tmp_path):
+    """evaluate(DIR, *flags): (metrics, log) of `-eval` with a checkpoint and a folder alone."""
+    def call(data, *flags):
+        output = tmp_path / 'evaluations'
+        before = set(output.glob('*'))
+        launch.single(['-eval', '-pretrained', str(run / 'best.safetensors'), '-data_path', str(data), '-output', str(output),
+                       *map(str, flags)])
+        directory, = set(output.glob('*')) - before
+        return metrics(directory, 'eval')[0], (directory / 'log.txt').read_text(), directory
+    return call
+
+
+@pytest.fixture
+def flat(colours, tmp_path):
+    """The test pictures as class folders without parts."""
+    return shutil.copytree(colours / 'val', tmp_path / 'flat')
+
+
+def test_everything_else_is_the_checkpoints(run, flat, tmp_path):
+    stored = ic.get_config(run / 'config.yaml')
+    cfg, opening = configured('-eval', '-pretrained', run / 'best.safetensors', '-data_path', flat, '-output', tmp_path)
+    assert cfg.MODEL == stored.MODEL and cfg.TRAIN == stored.TRAIN and cfg.EVAL
+    assert {**cfg.DATA, 'DATA_PATH': ''} == {**stored.DATA, 'DATA_PATH': ''} and cfg.DATA.DATA_PATH == str(flat)
+    assert opening == [f'configuration  that of {run / "best.safetensors"}']
+    assert configured('-eval', '-pretrained', run / 'best.safetensors', '-image_size', 64)[0].DATA.IMAGE_SIZE == 64
+
+
+def test_a_folder_without_parts_is_evaluated_whole_and_it_says_so(run, evaluate, colours, flat):
+    trained, = metrics(run, 'eval')
+    for data, words in ((colours, 'the 10 pictures of val/'), (flat, 'all 10 pictures of it')):
+        found, log, _ = evaluate(data)
+        assert (found['top1'], found['images']) == (trained['top1'], 10) and f'{data}: {words}' in log
+        assert found['loss'] == pytest.approx(trained['loss'], rel=1e-5)
+
+
+def test_classes_are_matched_by_name_and_some_may_be_missing(evaluate, flat):
+    _, log, directory = evaluate(flat, '-per_class')
+    counts = {row.rsplit(',', 4)[0]: row.rsplit(',', 4)[2] for row in (directory / 'per_class.csv').read_text().splitlines()}
+    shutil.rmtree(flat / 'bläu')                                   # the first: the other one's number stays 1
+    found, log, _ = evaluate(flat)
+    assert found['images'] == 5 and found['top1'] == float(counts['"red, warm"']) and 'no pictures of bläu' in log
+    (flat / 'bläu').mkdir()                                        # empty is missing, too
+    assert evaluate(flat)[0] == found
+
+
+def test_unknown_classes_are_refused_by_name(evaluate, flat, capsys):
+    shutil.copytree(flat / 'bläu', flat / 'green')
+    with pytest.raises(SystemExit) as caught:
+        evaluate(flat)
+    message = capsys.readouterr().err
+    assert caught.value.code == 1 and len(message.splitlines()) == 1
+    assert 'has the folders green, which the network does not know; its classes are bläu, red, warm' in message
+
+
+def test_of_the_folder_that_it_was_trained_on_the_held_back_fifth_is_evaluated(tiny, colours, tmp_path):
+    shutil.copytree(colours / 'train', tmp_path / 'both')
+    run = train(tiny(DATA__DATA_PATH=str(tmp_path / 'both'), TRAIN__MAX_STEPS=2))
+    launch.single(['-eval', '-pretrained', str(run / 'best.safetensors'), '-output', str(tmp_path / 'evaluation')])
+    directory, = (tmp_path / 'evaluation').iterdir()
+    assert metrics(directory, 'eval')[0]['images'] == 4 == metrics(run, 'eval')[0]['images']
+    assert 'the 4 pictures of it that trainings hold back' in (directory / 'log.txt').read_text()
+
+
+def test_a_checkpoint_of_another_kind_of_data_set_is_evaluated_on_a_folder(tiny, colours, tmp_path, flat):
+    lists = shutil.copytree(colours, tmp_path / 'lists')
+    for part in ('train', 'val'):
+        names = [f'{file.relative_to(lists)} {int("red" in str(file))}' for file in sorted(lists.glob(f'{part}/*/*.png'))]
+        (lists / f'{part}_list.txt').write_text('\n'.join(names), encoding='utf-8')
+    (lists / 'classes.txt').write_text('bläu\nred, warm\ngreen\n', encoding='utf-8')
+    run = train(tiny(DATA__DATASET='imagenet2012', DATA__DATA_PATH=str(lists), MODEL__NUM_CLASSES=3, TRAIN__MAX_STEPS=2))
+    launch.single(['-eval', '-pretrained', str(run / 'best.safetensors'), '-data_path', str(flat), '-output', str(tmp_path / 'e')])
+    directory, = (tmp_path / 'e').iterdir()
+    assert metrics(directory, 'eval')[0]['top1'] == metrics(run, 'eval')[0]['top1']
+    assert 'no pictures of green' in (directory / 'log.txt').read_text()
+
+
+@pytest.mark.parametrize('made, words', [([], 'does not exist'), (['.'], 'has no folders in it'), (['bläu'], 'holds no images')])
+def test_a_folder_without_pictures_is_refused(evaluate, tmp_path, capsys, made, words):
+    for name in made:
+        (tmp_path / 'DIR' / name).mkdir(parents=True)
+    with pytest.raises(SystemExit) as caught:
+        evaluate(tmp_path / 'DIR')
+    message = capsys.readouterr().err
+    assert caught.value.code == 1 and words in message and len(message.splitlines()) == 1
