@@ -9,11 +9,12 @@ import json
 import sys
 import time
 import unicodedata
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
 from image_classification.datasets.files import IMAGE_ENDINGS
-from image_classification.datasets.pictures import find_pictures, open_picture
+from image_classification.datasets.pictures import find_pictures, label_from_folders, open_picture
 from image_classification.deploy.by_name import FORMS, open_predictor
 from image_classification.deploy.predictor import ENGINES
 from image_classification.drawing.contact_sheet import ContactSheet, thumbnail
@@ -47,6 +48,10 @@ def parse(argv):
     parser.add_argument('--output', help='file to write instead of the screen')
     parser.add_argument('--contact-sheet', metavar='SHEET.png', help='a picture of all pictures, each with class and '
                                                                      'probability; further pages are SHEET-2.png, ...')
+    parser.add_argument('--labels-from-folders', action='store_true',
+                        help='pictures lie in folders that are called like their classes: say how many are right; the contact '
+                             'sheet shows the others')
+    parser.add_argument('--only-wrong', action='store_true', help='with --labels-from-folders: list these alone')
     parser.add_argument('--font', help='font file for the contact sheet, where it does not find one for your class names')
     parser.add_argument('--batch-size', type=int, default=32,
                         help='images that pass the network at once; 1 answers each line of standard input at once; default: 32')
@@ -61,19 +66,21 @@ def parse(argv):
 class Table:
     """Columns for a terminal, as wide as the longest class and the longest file. Files may be unknown: then they widen."""
 
-    def __init__(self, files, classes):
-        self._widths = [max([_width('file'), *map(_width, files)]), 4, max([_width('class'), *map(_width, classes)])]
+    def __init__(self, files, classes, labelled=False):
+        self._widths = [max([_width('file'), *map(_width, files)]), 4, max([_width('class'), *map(_width, classes)]), 11]
+        self._labelled = labelled
 
     def head(self):
-        return self._line('file', 'rank', 'class', 'probability')
+        return self._line('file', 'rank', 'class', 'probability', *['label'] * self._labelled)
 
-    def item(self, file, best):
+    def item(self, file, best, label=None):
         self._widths[0] = max(self._widths[0], _width(file))
-        return ''.join(self._line(file, str(rank), name, f'{p:.4f}') for rank, (name, p) in enumerate(best, 1))
+        return ''.join(self._line(file, str(rank), name, f'{p:.4f}', *[label] * self._labelled)
+                       for rank, (name, p) in enumerate(best, 1))
 
     def _line(self, *texts):
-        padded = [text + ' ' * (width - _width(text)) for text, width in zip(texts, self._widths)]
-        return '  '.join([*padded, texts[3]]) + '\n'
+        padded = [text + ' ' * (width - _width(text)) for text, width in zip(texts[:-1], self._widths)]
+        return '  '.join([*padded, texts[-1]]) + '\n'
 
     def tail(self):
         return ''
@@ -87,12 +94,15 @@ def _width(text):
 class Csv:
     """Values with commas between them; names with commas or quotes are quoted."""
 
-    def head(self):
-        return 'file,rank,class,probability\n'
+    def __init__(self, labelled=False):
+        self._labelled = labelled
 
-    def item(self, file, best):
+    def head(self):
+        return 'file,rank,class,probability' + ',label' * self._labelled + '\n'
+
+    def item(self, file, best, label=None):
         text = io.StringIO()
-        rows = ([file, rank, name, f'{p:.6f}'] for rank, (name, p) in enumerate(best, 1))
+        rows = ([file, rank, name, f'{p:.6f}', *[label] * self._labelled] for rank, (name, p) in enumerate(best, 1))
         csv.writer(text, lineterminator='\n').writerows(rows)
         return text.getvalue()
 
@@ -109,9 +119,11 @@ class Json:
     def head(self):
         return '['
 
-    def item(self, file, best):
+    def item(self, file, best, label=None):
         before, self._before = self._before, ','
         content = {'file': file, 'predictions': [{'class': name, 'probability': round(p, 6)} for name, p in best]}
+        if label is not None:
+            content['label'] = label
         return f'{before}\n {json.dumps(content, ensure_ascii=False)}'
 
     def tail(self):
@@ -137,28 +149,46 @@ def classify(predictor, pictures, args):
     return predictor.predict_files(map(Picture, pictures), prepare, workers)
 
 
+@dataclass
+class Counts:
+    """Of pictures that were asked for, of those that could not be read, and of those whose label was found."""
+    pictures: int = 0
+    unreadable: int = 0
+    right: int = 0
+
+    @property
+    def read(self):
+        return self.pictures - self.unreadable
+
+
 def report(results, predictor, args, form, sheet, stream):
-    """Write each result as it comes -> (number of pictures, of those that could not be read)."""
-    count = unreadable = 0
+    """Write each result as it comes -> Counts."""
+    counts = Counts()
     room = tqdm.external_write_mode if stream is sys.stdout.buffer and sys.stdout.isatty() else contextlib.nullcontext
     stream.write(encoded(form.head()))
     for picture, result in results:
-        count += 1
+        counts.pictures += 1
         if isinstance(result, UserError):
             tqdm.write(f'error: {result}', file=sys.stderr)
-            unreadable += 1
+            counts.unreadable += 1
             continue
-        best = predictor.top_k(result, args.top_k)
-        with room():                                               # a bar on the same terminal makes place for the lines
-            stream.write(encoded(form.item(picture.name, best)))
-            stream.flush()
-        if sheet:
-            sheet.add(picture.thumbnail, *best[0], picture.name)
+        best, label = predictor.top_k(result, args.top_k), None
+        found, probability = best[0]
+        if args.labels_from_folders:
+            label = label_from_folders(picture.name, args.images, predictor.class_names)
+        is_right = label == found
+        counts.right += is_right
+        if not (args.only_wrong and is_right):
+            with room():                                           # a bar on the same terminal makes place for the lines
+                stream.write(encoded(form.item(picture.name, best, label)))
+                stream.flush()
+        if sheet and not is_right:
+            sheet.add(picture.thumbnail, found if label is None else f'{found}, is {label}', probability, picture.name)
     stream.write(encoded(form.tail()))
     stream.flush()
     if sheet:
         sheet.close()
-    return count, unreadable
+    return counts
 
 
 def encoded(text):
@@ -167,32 +197,40 @@ def encoded(text):
 
 
 def run(predictor, pictures, args):
-    """Classify, write, and say how fast -> (number of pictures, of those that could not be read)."""
-    sheet = ContactSheet(args.contact_sheet, pictures.total, args.font) if args.contact_sheet else None
-    files = [] if pictures.total is None else pictures
-    form = {'table': lambda: Table(files, predictor.class_names), 'json': Json, 'csv': Csv}[args.format]()
-    begin, counts = time.perf_counter(), []
+    """Classify, write, and say how fast and how often right -> Counts."""
+    total = None if args.labels_from_folders else pictures.total   # nobody knows how many are wrong
+    sheet = ContactSheet(args.contact_sheet, total, args.font) if args.contact_sheet else None
+    files, labelled = [] if pictures.total is None else pictures, args.labels_from_folders
+    form = {'table': lambda: Table(files, predictor.class_names, labelled), 'json': Json,
+            'csv': lambda: Csv(labelled)}[args.format]()
+    begin, found = time.perf_counter(), []
     shown = pictures.total is None or pictures.total > PROGRESS_FROM
     with progress_bar(classify(predictor, pictures, args), pictures.total, 'predict', enabled=shown) as results:
         if args.output:
             def write(temporary):
                 with open(temporary, 'wb') as stream:
-                    counts[:] = report(results, predictor, args, form, sheet, stream)
+                    found.append(report(results, predictor, args, form, sheet, stream))
             write_atomically(args.output, write, 'Choose another --output.')
         else:
-            counts[:] = report(results, predictor, args, form, sheet, sys.stdout.buffer)
-    seconds = time.perf_counter() - begin
-    count, unreadable = counts
-    good = count - unreadable
-    if good:
-        print(f'{good} image{"s" * (good != 1)} in {seconds:.2f} s, {good / seconds:.1f} images/s ({predictor.name}, '
-              f'{predictor.engine}, batches of {args.batch_size})', file=sys.stderr)
-    if sheet and sheet.pages:
+            found.append(report(results, predictor, args, form, sheet, sys.stdout.buffer))
+    counts, seconds = found[0], time.perf_counter() - begin
+    if counts.read:
+        print(f'{counts.read} image{"s" * (counts.read != 1)} in {seconds:.2f} s, {counts.read / seconds:.1f} images/s '
+              f'({predictor.name}, {predictor.engine}, batches of {args.batch_size})', file=sys.stderr)
+    if counts.read and args.labels_from_folders:
+        where = sys.stdout if args.format == 'table' and not args.output else sys.stderr
+        print(f'top-1       {100 * counts.right / counts.read:.2f} % ({counts.right} of {counts.read} images)', file=where)
+    if sheet:
+        say_of_sheet(sheet)
+    return counts
+
+
+def say_of_sheet(sheet):
+    if sheet.pages:
         print(f'contact sheet: {sheet.pages[0]}{f" to {sheet.pages[-1].name}" if sheet.pages[1:] else ""}', file=sys.stderr)
-    if sheet and sheet.unknown_letters:
+    if sheet.unknown_letters:
         print(f'no font was found that knows {"".join(sorted(sheet.unknown_letters))[:20]}; give one by --font, e.g. '
               'NotoSansCJK-Regular.ttc', file=sys.stderr)
-    return count, unreadable
 
 
 def check(args):
@@ -202,6 +240,8 @@ def check(args):
             raise UserError(f'{flag} is {value}; wanted {"at least 1" if least else "more than 0"}')
     if args.output and args.output.lower().endswith(IMAGE_ENDINGS):
         raise UserError(f'--output {args.output} has the name of a picture; wanted a file for text, e.g. result.csv')
+    if args.only_wrong and not args.labels_from_folders:
+        raise UserError('--only-wrong needs --labels-from-folders, which say what is right')
     if args.font and not args.contact_sheet:
         raise UserError('--font is for the labels of a --contact-sheet, which is not there')
 
@@ -212,11 +252,14 @@ def main(argv=None):
     check(args)
     predictor = open_predictor(args.model, args.weights, args.engine, args.batch_size)
     pictures = find_pictures(args.images, args.list)
-    count, unreadable = run(predictor, pictures, args)
-    if not count:
+    if args.labels_from_folders and pictures.total is not None:
+        for name in pictures:                                      # a folder that is no class is said before the work
+            label_from_folders(name, args.images, predictor.class_names)
+    counts = run(predictor, pictures, args)
+    if not counts.pictures:
         raise UserError(f'{", ".join(args.images)} names no picture; wanted at least one')
-    if unreadable:
-        raise UserError(f'{unreadable} of {count} images could not be read; see above')
+    if counts.unreadable:
+        raise UserError(f'{counts.unreadable} of {counts.pictures} images could not be read; see above')
 
 
 if __name__ == '__main__':

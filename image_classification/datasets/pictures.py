@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from itertools import chain, groupby
+from pathlib import Path
 
 from image_classification.datasets.files import IMAGE_ENDINGS
 from image_classification.datasets.images import open_image
@@ -138,6 +139,25 @@ def find_frames(pattern):
     if not frames:
         raise UserError(f'{pattern} matches no file; wanted a file for at least one number, e.g. {before}{place[0] % 1}{after}')
     return [frames[number] for number in sorted(frames)]
+
+
+def label_from_folders(name, given, classes):
+    """The class of a picture by the folders that it lies in: of those below the first of the folders `given` that holds it, the
+    outermost that is called like a class, else that folder itself; of another file, the folder that it is in.
+
+    Raises:
+        UserError: none of them is a class, or the picture is no file.
+    """
+    if name == STANDARD_INPUT or is_address(name):
+        raise UserError(f'{name} lies in no folder; labels from folders need files')
+    path = Path(os.path.abspath(name))
+    root = next((root for root in map(Path, map(os.path.abspath, given)) if root in path.parents), path.parent)
+    folders = [*path.relative_to(root).parent.parts, root.name]
+    label = next((folder for folder in folders if folder in classes), None)
+    if label is None:
+        raise UserError(f'{name} lies in no folder that is called like a class: found {", ".join(folders)}; the classes are '
+                        f'{", ".join(classes[:10])}{", ..." if len(classes) > 10 else ""}')
+    return label
 
 
 class _Bytes(io.BytesIO):

@@ -106,7 +106,8 @@ def test_bad_input_gets_one_line(pictures, run_tool, tmp_path):
     (['--top-k', 0], '--top-k is 0'), (['--batch-size', 0], 'batch size is 0'), (['--engine', 'inference'], 'does not run'),
     (['--timeout', 0], '--timeout is 0'), (['--max-download-mb', 'nan'], '--max-download-mb is nan'),
     (['--output', 'photo.JPG'], 'has the name of a picture'), (['--font', 'a.ttf'], 'which is not there'),
-    (['--contact-sheet', 'sheet.jpg'], 'does not end in .png')])
+    (['--contact-sheet', 'sheet.jpg'], 'does not end in .png'), (['--only-wrong'], 'needs --labels-from-folders'),
+    (['--labels-from-folders'], 'called like a class')])
 def test_bad_flags_get_one_line(call, checkpoint, pictures, arguments, words):
     code, out, err = call(checkpoint, pictures, *arguments)
     assert (code, out) == (1, '') and words in err and len(err.splitlines()) == 1
@@ -211,6 +212,50 @@ def test_a_contact_sheet_shows_each_picture_that_could_be_read(call, checkpoint,
     assert page.width == GAP + 5 * (SIDE + GAP) and (page.height - GAP) % 3 == 0      # 12 of 13 pictures
     again = call(checkpoint, pictures, '--contact-sheet', tmp_path / 'sheet.png')
     assert again[0] == 1 and 'never overwrites' in again[2]
+
+
+@pytest.fixture
+def labelled(trained, colours, tmp_path):
+    """(checkpoint, folder with parts, of which it takes one picture for another class, that picture)"""
+    folder = shutil.copytree(colours, tmp_path / 'labelled')
+    wrong = folder / 'val' / 'bläu' / 'deep' / 'wrong.png'
+    wrong.parent.mkdir()
+    (folder / 'val' / 'red, warm' / 'picture 0.png').rename(wrong)
+    return trained, folder, wrong
+
+
+def test_a_labelled_folder_gives_its_accuracy_with_the_count(call, labelled):
+    checkpoint, folder, wrong = labelled
+    code, out, err = call(checkpoint, folder / 'val', '--labels-from-folders', '--top-k', 1)
+    header, *lines, last = out.splitlines()
+    assert code == 0 and header.split() == ['file', 'rank', 'class', 'probability', 'label'] and len(lines) == 10
+    assert last == 'top-1       90.00 % (9 of 10 images)'
+    assert sum(line.endswith('  bläu') for line in lines) == 6     # any depth, and the outermost folder counts
+
+
+def test_only_what_is_wrong_is_listed_and_shown(call, labelled, tmp_path):
+    checkpoint, folder, wrong = labelled
+    flags = ['--labels-from-folders', '--only-wrong', '--top-k', 1]
+    code, out, err = call(checkpoint, folder, *flags, '--format', 'json', '--contact-sheet', tmp_path / 'sheet.png')
+    item, = json.loads(out)
+    assert code == 0 and 'top-1       97.06 % (33 of 34 images)' in err
+    assert (item['file'], item['label'], item['predictions'][0]['class']) == (str(wrong), 'bläu', 'red, warm')
+    assert Image.open(tmp_path / 'sheet.png').width == GAP + SIDE + GAP         # one picture
+    code, out, err = call(checkpoint, folder, *flags, '--format', 'csv')
+    assert list(csv.reader(io.StringIO(out)))[0][-1] == 'label' and list(csv.reader(io.StringIO(out)))[1][-1] == 'bläu'
+
+
+def test_nothing_wrong_makes_no_sheet(call, trained, colours, tmp_path):
+    code, out, err = call(trained, colours / 'val' / 'bläu', '--labels-from-folders', '--only-wrong', '--contact-sheet',
+                          tmp_path / 'sheet.png')
+    assert code == 0 and out.splitlines()[1:] == ['top-1       100.00 % (5 of 5 images)'] and list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_class_is_refused_before_the_work(call, labelled, tmp_path):
+    checkpoint, folder, wrong = labelled
+    (folder / 'val' / 'bläu').rename(folder / 'val' / 'green')
+    code, out, err = call(checkpoint, folder, '--labels-from-folders')
+    assert (code, out) == (1, '') and 'found val, green' in err and 'the classes are bläu, red, warm' in err
 
 
 @pytest.mark.parametrize('count, shown', [(50, False), (51, True)])
