@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from image_classification.deploy.export_directory import DESCRIPTION, ONNX, ExportDirectory
-from image_classification.deploy.formats.onnx_int8 import METHODS, OPERATORS, quantize_onnx
+from image_classification.deploy.formats.onnx_int8 import METHODS, OPERATORS, quantize_onnx, sums_overflow
 from image_classification.deploy.layer_losses import layer_losses
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError, missing_package
@@ -60,8 +60,9 @@ def quantize_export(source, target, calibration, images, labels, operators=OPERA
             raise UserError(f'quantised, {100 * agreement:.1f} % of {len(images)} images get the class that they had; wanted at '
                             f'least {100 * min_agreement:.1f} %. Nothing was written. Exclude the layers that lose most: {worst}, '
                             'calibrate with more images, or try --method percentile.')
+        dense = ', uint8 in dense layers' if sums_overflow() else ''
         _describe(result, source, {
-            'weights': 'int8 per channel', 'activations': 'uint8', 'operators': list(operators), 'layers': len(names),
+            'weights': f'int8 per channel{dense}', 'activations': 'uint8', 'operators': list(operators), 'layers': len(names),
             'excluded': sorted(exclude), 'method': method, 'calibration_images': len(calibration), 'compared_images': len(images),
             'agreement': round(agreement, 4), 'top1': {row['precision']: round(row['top1'], 2) for row in rows[:2]}})
         rows[1]['bytes'] = result.size('onnxruntime')          # with the description in it

@@ -6,8 +6,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from image_classification.datasets import get_dataset
 from image_classification.deploy import quantize
+from image_classification.deploy.formats import onnx_int8
 from image_classification.deploy.export import export_model
-from image_classification.deploy.formats.onnx_int8 import OPERATORS, quantize_onnx
+from image_classification.deploy.formats.onnx_int8 import OPERATORS, quantize_onnx, sums_overflow
+from image_classification.deploy.engines.onnxruntime import open_session, session_options
 from image_classification.deploy.layer_losses import layer_losses
 from image_classification.deploy.predictor import Predictor
 from image_classification.deploy.quantize import quantize_export
@@ -64,7 +66,8 @@ def test_it_reports_both_accuracies_agreement_size_and_speed(result, data, sourc
 def test_inference_yaml_and_metadata_say_what_was_done(source, result):
     before, after = (yaml.safe_load((path / 'inference.yaml').read_text(encoding='utf-8')) for path in (source, result[0]))
     found = after.pop('quantization')
-    assert found['weights'] == 'int8 per channel' and found['calibration_images'] == 24 and found['compared_images'] == 10
+    assert found['weights'].startswith('int8 per channel')
+    assert found['calibration_images'] == 24 and found['compared_images'] == 10
     assert found['top1'] == {row['precision']: round(row['top1'], 2) for row in result[1]['rows']}
     assert after == {key: value for key, value in before.items() if key not in ('differences', 'engines')}
     metadata = {entry.key for entry in onnx.load(str(result[0] / 'inference.onnx')).metadata_props}
@@ -182,3 +185,48 @@ def test_a_new_directory_appears_at_the_end_or_not_at_all(tmp_path):
         (ready / 'file').write_text('x')
         assert not (tmp_path / 'a').exists()
     assert [path.name for path in (tmp_path / 'a').iterdir()] == ['b'] and (tmp_path / 'a' / 'b' / 'file').read_text() == 'x'
+
+
+@pytest.fixture
+def large_sums(tmp_path):
+    """(file of a network of a dense, a depthwise and a linear layer, a batch): inputs and weights are near their largest."""
+    rng = np.random.default_rng(0)
+    def weight(*shape):
+        return rng.uniform(0.9, 1.0, shape).astype(np.float32)
+    nodes = [helper.make_node('Conv', ['image', 'dense'], ['a'], 'dense', kernel_shape=[1, 1]),
+             helper.make_node('Conv', ['a', 'depthwise'], ['b'], 'depthwise', kernel_shape=[3, 3], group=16),
+             helper.make_node('Flatten', ['b'], ['c'], 'flat'), helper.make_node('Gemm', ['c', 'linear'], ['logits'], 'linear')]
+    weights = [numpy_helper.from_array(weight(*shape), name) for name, shape in (
+        ('dense', (16, 64, 1, 1)), ('depthwise', (16, 1, 3, 3)), ('linear', (16, 5)))]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+             for name, shape in (('image', ['batch', 64, 3, 3]), ('logits', ['batch', 5]))]
+    graph = helper.make_graph(nodes, 'sums', value[:1], value[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), tmp_path / 'float.onnx')
+    return tmp_path / 'float.onnx', rng.uniform(0.9, 1.0, (8, 64, 3, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize('overflow', [True, False])
+def test_dense_layers_have_unsigned_weights_where_sums_of_signed_ones_overflow(large_sums, monkeypatch, tmp_path, overflow):
+    monkeypatch.setattr(onnx_int8, 'sums_overflow', lambda: overflow)
+    path, batch = large_sums
+    quantize_onnx(path, tmp_path / 'int8.onnx', [batch], OPERATORS, [], 'minmax')
+    graph = onnx.load(str(tmp_path / 'int8.onnx')).graph
+    values = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    wanted = np.uint8 if overflow else np.int8
+    for name, kind, channels in (('dense', wanted, 16), ('depthwise', np.int8, 16), ('linear', wanted, 5)):
+        [node] = [node for node in graph.node if node.op_type == 'DequantizeLinear' and node.input[0].startswith(f'{name}_')]
+        weights, scales, middle = (values[key] for key in node.input)
+        assert weights.dtype == middle.dtype == kind and scales.shape == (channels,)
+        assert set(middle) == {128 if kind == np.uint8 else 0}
+    if overflow or not sums_overflow():
+        exact, found = (open_session(file, session_options()).run(None, {'image': batch})[0]
+                        for file in (path, tmp_path / 'int8.onnx'))
+        np.testing.assert_allclose(found, exact, rtol=0.02)
+
+
+def test_processors_that_add_products_of_8_bits_in_32_need_no_unsigned_weights(monkeypatch):
+    for machine, features, wanted in (('x86_64', {'avx2'}, True), ('x86_64', {'avx2', 'avx_vnni'}, False),
+                                      ('AMD64', {'avx512_vnni'}, False), ('aarch64', set(), False)):
+        monkeypatch.setattr(onnx_int8.platform, 'machine', lambda: machine)
+        monkeypatch.setattr(onnx_int8, 'cpu_features', lambda: features)
+        assert onnx_int8.sums_overflow() == wanted
