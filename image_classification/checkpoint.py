@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 from image_classification.config import config_from_text
 from image_classification.errors import UserError
 from image_classification.models import build_model
-from image_classification.weights import load_state, read_safetensors
+from image_classification.weights import load_state, read_safetensors, write_safetensors
 
 FORMAT = 'paddle-mobile-backbones checkpoint 1'
 
@@ -78,6 +78,13 @@ def read_checkpoint(path):
                       class_names=json.loads(metadata['class_names']),
                       progress=Progress.from_dict(json.loads(metadata['progress'])),
                       scaler=json.loads(metadata['scaler']), **parts)
+
+
+def write_network(path, network, cfg, class_names):
+    """Write a checkpoint of a network alone, which nothing goes on training from: the file is there whole or not at all."""
+    metadata = {'format': FORMAT, 'config': cfg.dump(), 'class_names': json.dumps(class_names, ensure_ascii=False),
+                'progress': json.dumps(Progress().to_dict()), 'scaler': '{}'}
+    write_safetensors(path, {f'model.{name}': tensor.numpy() for name, tensor in network.state_dict().items()}, metadata)
 
 
 def checkpoint_at(path):

@@ -126,6 +126,7 @@ _C.VISUAL = ''                            # visualdl or tensorboard: curves for 
 _C.SEED = 0
 _C.EVAL = False                           # evaluate only
 _C.PER_CLASS = False                      # after an evaluation or a training: accuracy per class, and what it is taken for
+_C.TEMPERATURE = 1.0                      # logits are divided by it before a softmax: the calibration that tools/fit.py finds
 _C.EXPORT = True                          # after training, export the best checkpoint with paddle.jit and verify it
 
 DEFAULTS = _C

@@ -12,10 +12,11 @@ class Classes:
     class_names: list                                              # empty where nobody knows them
     num_classes: int
     gives_logits: bool = True                                      # or probabilities
+    temperature: float = 1.0                                       # logits are divided by it before the softmax
 
     @classmethod
     def of_network(cls, network, class_names=()):
         """Those of a network of `create_model`."""
         keys = network.config.MODEL
         return cls(keys.NAME, Preprocess.from_config(network.config, channels=keys.IN_CHANNELS), list(class_names or ()),
-                   keys.NUM_CLASSES)
+                   keys.NUM_CLASSES, temperature=network.config.TEMPERATURE)

@@ -65,6 +65,7 @@ def describe(cfg, preprocess, class_names, output, pixels, free):
                   'channels': preprocess.channels, 'image_size': preprocess.image_size, 'free_size': free},
         'output': output,
         'preprocessing': preprocess.to_dict(),                     # with uint8 input, scaling and normalizing are in the graph
+        'calibration': {'temperature': cfg.TEMPERATURE},           # a softmax divides the logits by it; probabilities are so
         'class_names': [str(name) for name in class_names or []],
         'versions': {'paddle_mobile_backbones': image_classification.__version__, 'paddle': paddle.__version__},
         'model': model,

@@ -97,6 +97,7 @@ class ExportDirectory:
                                 'no classes; wanted that of a classifier. Run it by image_classification.deploy.engines: '
                                 '`open_engine(directory).run(images)`.')
             gives_logits = {'logits': True, 'probabilities': False}[output['kind']]
-            return Classes(name, preprocess, content['class_names'], output['num_classes'], gives_logits)
+            temperature = float((content.get('calibration') or {}).get('temperature', 1.0))    # older exports have none
+            return Classes(name, preprocess, content['class_names'], output['num_classes'], gives_logits, temperature)
         except (KeyError, TypeError) as error:
             raise UserError(f'{self / DESCRIPTION} lacks or misstates {error}; export the model again') from None

@@ -119,7 +119,7 @@ class Predictor:
     def probabilities(self, inputs):
         """A batch of what `prepare` gives, (B, ...) -> (B, num_classes) float32."""
         output = self._engine.run(inputs)[0]
-        return _softmax(output) if self._classes.gives_logits else output
+        return _softmax(output / np.float32(self._classes.temperature)) if self._classes.gives_logits else output
 
     def warm_up(self, batch_sizes=(1,)):
         """Run the network at these batch sizes, so that the first images do not wait for what an engine prepares."""

@@ -14,7 +14,7 @@ from image_classification.layers import beside, network_of
 
 class Deployed(nn.Layer):
     """A copy of `network` on the CPU, in evaluation mode: (B, C, H, W) -> logits or, with `softmax`, probabilities
-    (B, num_classes). With `pixels`, a `Preprocess`, it takes uint8 (B, H, W, C). To be built and used within `on_cpu`.
+    (B, num_classes), at the temperature of its configuration. With `pixels`, a `Preprocess`, it takes uint8 (B, H, W, C). To be built and used within `on_cpu`.
 
     `make_copy` is a function that makes the copy.
     """
@@ -24,11 +24,14 @@ class Deployed(nn.Layer):
         self.pixels = Pixels(pixels) if pixels else nn.Identity()
         self.network = make_copy(network)
         self.softmax = softmax
+        self.temperature = getattr(getattr(network, 'config', None), 'TEMPERATURE', 1.0)
         self.to(device='cpu')
         self.eval()
 
     def forward(self, image):
         output = self.network(self.pixels(image))
+        if self.temperature != 1.0 and self.softmax:
+            output = output / self.temperature
         return F.softmax(output, axis=-1) if self.softmax else output
 
 

@@ -137,7 +137,7 @@ def _logits(model, output):
 
 def _probabilities(model, logits):
     """(classes,) float32."""
-    values = logits[0].astype('float64')
+    values = logits[0].astype('float64') / getattr(getattr(model, 'config', None), 'TEMPERATURE', 1.0)
     return (F.softmax(values) if model.exclusive_classes else F.sigmoid(values)).astype('float32').numpy()
 
 

@@ -1,0 +1,80 @@
+"""How long, how large and how fast to train, by the pictures and by the minutes that there are."""
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+
+SMALL = 96                                                         # pixels: pictures up to here are small
+_EPOCHS, _EVALUATIONS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 25, 30, 40), 10
+_EVALUATED = 0.4                                                   # the time of a picture in evaluation, that in training being 1
+_BETWEEN = 0.5                                                     # seconds from epoch to epoch
+_FEW = 2_000                                                       # pictures, for which processes that load them are not worth their start
+
+
+@dataclass
+class Plan:
+    """A training that fits into the time."""
+    size: int
+    batch: int
+    epochs: int
+    images: int                                                    # per epoch; fewer than there are where the time is short
+    seconds: float                                                 # of one picture in a step
+
+    def steps(self):
+        return self.epochs * (self.images // self.batch)
+
+
+def image_size(default, pictures, asked=None):
+    """The side of the network's input: as asked for, or its own; less where all pictures are small."""
+    if asked:
+        return asked
+    side = int(np.median([min(picture.size) for picture in pictures]))
+    return min(default, max(64, 32 * round(4 * side / 32))) if side <= SMALL else default
+
+
+def batch_size(images):
+    """So that an epoch has a dozen steps at least, of 8 to 32 pictures."""
+    return int(np.clip(2 ** int(np.log2(max(images / 12, 1))), 8, 32))
+
+
+def measure(network, size, batch, channels=3, rounds=2):
+    """Seconds per picture of a training step."""
+    network.train()
+    times, images = [], paddle.randn([batch, channels, size, size])
+    statistics = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for _ in range(rounds + 1):
+        begun = time.perf_counter()
+        outputs = network(images)
+        logits = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+        F.cross_entropy(logits, paddle.zeros([batch], 'int64')).backward()
+        for parameter in network.parameters():
+            parameter.clear_gradient()
+        times.append(time.perf_counter() - begun)
+    network.set_state_dict(statistics)
+    return min(times[1:]) / batch
+
+
+def make_plan(seconds_left, training, validation, size, batch, seconds):
+    """The Plan for so many pictures; `seconds` is that of one picture in a step. None where not even 20 steps fit."""
+    epochs = seconds_left / (seconds * (training + _EVALUATED * validation) + _BETWEEN)
+    if epochs >= 1:
+        # Of few numbers, so that two runs whose clocks differ a little do the same.
+        return Plan(size, batch, max(count for count in _EPOCHS if count <= epochs), training, seconds)
+    images = int((seconds_left / seconds - _EVALUATED * validation) // batch * batch)
+    return Plan(size, batch, 1, images, seconds) if images >= 20 * batch else None
+
+
+def recipe(plan, fine_tunes, imbalance):
+    """The keys of the training, {dotted key: value}."""
+    common = {
+        'DATA.IMAGE_SIZE': plan.size, 'DATA.BATCH_SIZE': plan.batch, 'DATA.NUM_WORKERS': int(plan.images > _FEW), 'TRAIN.NUM_EPOCHS': plan.epochs,
+        'TRAIN.WARMUP_EPOCHS': round(0.1 * plan.epochs, 2), 'VALIDATE_FREQ': max(1, plan.epochs // _EVALUATIONS),
+        'TRAIN.SMOOTHING': 0.1, 'TRAIN.HFLIP': 0.5, 'TRAIN.GRAD_CLIP': 5.0, 'REPORT_FREQ': max(1, plan.steps() // 60),
+        'SAVE_FREQ': max(1, plan.epochs // _EVALUATIONS), 'EXPORT': False}
+    if fine_tunes:
+        return {**common, 'TRAIN.BASE_LR': 4e-4, 'TRAIN.END_LR': 1e-6, 'TRAIN.WEIGHT_DECAY': 0.02, 'TRAIN.CROP_SCALE': [0.4, 1.0],
+                'TRAIN.COLOR_JITTER': 0.2, 'TRAIN.LAYER_DECAY': 0.9}
+    return {**common, 'TRAIN.BASE_LR': 2e-3, 'TRAIN.END_LR': 1e-5, 'TRAIN.WEIGHT_DECAY': 0.05, 'TRAIN.CROP_SCALE': [0.35, 1.0],
+            'TRAIN.COLOR_JITTER': 0.3}

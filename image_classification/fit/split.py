@@ -1,0 +1,79 @@
+"""Which pictures are learned, which decide between settings, and which are looked at once, at the end."""
+from collections import defaultdict
+
+import numpy as np
+
+from image_classification.errors import UserError
+
+VALIDATION, TESTED = 0.15, 0.2                                     # shares, of each class
+_MOST = 2_000                                                      # pictures that decide, or test
+
+
+def split(survey):
+    """(training, validation, test): lists of the survey's pictures, the same for the same folder.
+
+    What the folder calls train and test, or val, is kept; without a test of its own a fixed fifth of each class becomes it, and a
+    seventh of what is then learned decides between settings. Duplicates stay together; those of test pictures are left out.
+    Raises:
+        UserError: a class with too few pictures to learn and to test.
+    """
+    pictures = survey.pictures
+    _check_classes(survey)
+    test = [picture for picture in pictures if picture.part == 'test']
+    validation = [picture for picture in pictures if picture.part == 'val']
+    rest = [picture for picture in pictures if picture.part in ('', 'train')]
+    if not test:
+        rest, test = _draw(rest, TESTED)
+    tested = {picture.group for picture in test}
+    rest = [picture for picture in rest if picture.group not in tested]
+    validation = [picture for picture in validation if picture.group not in tested]
+    if not validation:
+        rest, validation = _draw(rest, VALIDATION)
+    decided = {picture.group for picture in validation}
+    training = [picture for picture in rest if picture.group not in decided]
+    lost = survey.counts(training) == 0
+    if lost.any():
+        raise UserError(f'all pictures of the class {survey.classes[int(lost.argmax())]!r} are in the test, too; wanted others to learn')
+    return training, validation, test
+
+
+def _draw(pictures, share):
+    """(the rest, about so many of each class, whole groups), by a draw that never changes."""
+    drawn = set()
+    for label in sorted({picture.label for picture in pictures}):
+        groups = defaultdict(list)
+        for picture in pictures:
+            if picture.label == label:
+                groups[picture.group].append(picture)
+        names, count = list(groups), sum(map(len, groups.values()))
+        wanted, taken = min(max(1, round(count * share)), _MOST) if len(names) > 1 else 0, 0
+        # RandomState: numpy promises the same permutation in every version.
+        for i in np.random.RandomState(0).permutation(len(names)):
+            if taken >= wanted:
+                break
+            drawn.add(names[i])
+            taken += len(groups[names[i]])
+    return ([picture for picture in pictures if picture.group not in drawn],
+            [picture for picture in pictures if picture.group in drawn])
+
+
+def _check_classes(survey):
+    """Raise UserError for a class that cannot be in each part."""
+    parts = {picture.part for picture in survey.pictures}
+    wanted = 3 - ('test' in parts) - ('val' in parts)
+    for label, name in enumerate(survey.classes):
+        groups = {picture.group for picture in survey.pictures if picture.label == label and picture.part in ('', 'train')}
+        if len(groups) < wanted:
+            number = ('no', 'one', 'two', 'three')
+            raise UserError(f'the class {name!r} has {number[len(groups)]} different picture{"s" if len(groups) != 1 else ""} to learn; '
+                            f'wanted at least {number[wanted]} in every class: one each to learn{", to decide" if wanted > 1 else ""}'
+                            f'{" and to test" if wanted > 2 else ""}')
+
+
+def write_lists(directory, classes, training, validation, test):
+    """Write the lists that the data set imagenet2012 reads: train_list.txt, val_list.txt and classes.txt, and test_list.txt."""
+    directory.mkdir(parents=True)
+    for name, part in (('train', training), ('val', validation), ('test', test)):
+        text = ''.join(f'{picture.path.resolve()} {picture.label}\n' for picture in part)
+        (directory / f'{name}_list.txt').write_text(text, encoding='utf-8', errors='surrogateescape')
+    (directory / 'classes.txt').write_text(''.join(f'{name}\n' for name in classes), encoding='utf-8', errors='surrogateescape')
