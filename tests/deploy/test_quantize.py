@@ -1,5 +1,6 @@
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
@@ -230,3 +231,25 @@ def test_processors_that_add_products_of_8_bits_in_32_need_no_unsigned_weights(m
         monkeypatch.setattr(onnx_int8.platform, 'machine', lambda: machine)
         monkeypatch.setattr(onnx_int8, 'cpu_features', lambda: features)
         assert onnx_int8.sums_overflow() == wanted
+
+
+def test_an_excluded_layer_runs_in_float_between_layers_of_8_bits(tmp_path):
+    """ONNX Runtime would give its weights one scale for all channels, here a coarse one."""
+    rng = np.random.default_rng(0)
+    weights = [rng.uniform(0.5, 1.0, (8, 8, 1, 1)).astype(np.float32) for _ in range(3)]
+    weights[0][1] = weights[0][0]                                  # two equal channels, which large weights take from each other
+    weights[1][0, :2] = np.float32([50, -50])[:, None, None]
+    nodes = [helper.make_node('Conv', [x, f'w{i}'], [y], f'conv{i}', kernel_shape=[1, 1])
+             for i, (x, y) in enumerate((('image', 'a'), ('a', 'b'), ('b', 'logits')))]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ['batch', 8, 4, 4]) for name in ('image', 'logits')]
+    graph = helper.make_graph(nodes, 'three', value[:1], value[1:],
+                              [numpy_helper.from_array(weight, f'w{i}') for i, weight in enumerate(weights)])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), tmp_path / 'float.onnx')
+    batch = rng.uniform(0.5, 1.0, (4, 8, 4, 4)).astype(np.float32)
+    quantize_onnx(tmp_path / 'float.onnx', tmp_path / 'int8.onnx', [batch], ['Conv'], ['conv1'], 'minmax')
+    plain, options = session_options(), session_options()
+    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    exact, as_written, found = (open_session(tmp_path / name, given).run(None, {'image': batch})[0] for name, given in (
+        ('float.onnx', options), ('int8.onnx', plain), ('int8.onnx', options)))
+    np.testing.assert_allclose(as_written, exact, rtol=0.05)
+    np.testing.assert_allclose(found, as_written, rtol=0.02)

@@ -33,7 +33,9 @@ def session_options():
 
 
 def open_session(model, options):
-    """A session on the CPU for a file, or for the bytes of one."""
+    """A session on the CPU for a file, or for the bytes of one. Layers that a quantised file has in float stay so: ONNX Runtime
+    would round their weights, too, with one scale for all channels."""
     import onnxruntime
     model = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
+    return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'],
+                                        disabled_optimizers=['WeightBiasQuantization'])
