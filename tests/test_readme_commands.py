@@ -114,7 +114,8 @@ def test_a_folder_is_fine_tuned(command, colours, tmp_path):
     model = ic.create_model(NETWORK)
     write_safetensors(tmp_path / 'weights.safetensors', to_torch(model), {})
     short = {'default': str(tmp_path / 'weights.safetensors'), PICTURES: str(colours)}
-    assert 'folder_finetune.yaml' in run(f'{command} -opts {FOLDER}', tmp_path, **short)
+    more = '' if '-opts' in command else ' -opts'
+    assert 'folder_finetune.yaml' in run(f'{command}{more} {FOLDER}', tmp_path, **short)
     assert list(tmp_path.glob('output/*/best.safetensors'))
 
 

@@ -58,6 +58,7 @@ _C.TRAIN.LAYER_DECAY = 1.0                # each block's rate is the next deeper
 _C.TRAIN.HEAD_LR_SCALE = 1.0              # the classifier's rate is the others' times this
 _C.TRAIN.FREEZE = []                      # layers that keep their weights: [stem, blocks.0]; [backbone]: all but the classifier
 _C.TRAIN.FREEZE_EPOCHS = 0                # epochs after which they learn, too; 0: never
+_C.TRAIN.FREEZE_BN = False                # batch norms keep the statistics they have; their scale and shift learn
 _C.TRAIN.LINEAR_SCALED_LR = 0             # the total batch that the three rates are meant for: they scale with it; 0: fixed
 _C.TRAIN.WEIGHT_DECAY = 0.05
 _C.TRAIN.NO_DECAY_1D = True               # norms, biases and the network's exceptions take no decay; False: all decay

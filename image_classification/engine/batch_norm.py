@@ -4,20 +4,19 @@ A running average that keeps 99 % at each step still has half of its initial val
 (https://arxiv.org/abs/2105.07576, section 3), and that of averaged weights has seen the maps of other weights.
 """
 import paddle
-from paddle import nn
 
+from image_classification.engine.freeze import NORMS
 from image_classification.layers import running_statistics
 from image_classification.progress import progress_bar
 
 IMAGES = 1024                                                      # of all processes, about
 _LEFT = 1e-3                                                       # share of what it began with that no longer matters
-_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
 
 
 def learning_norms(model):
     """The batch norms that follow the batches: those in evaluation mode are frozen."""
     return [layer for layer in model.sublayers(include_self=True)
-            if isinstance(layer, _NORMS) and layer.training and not layer._use_global_stats]
+            if isinstance(layer, NORMS) and layer.training and not layer._use_global_stats]
 
 
 def lags_behind(norms, ema, steps, batches_per_step=1):

@@ -1,9 +1,12 @@
 """Fine-tuning: a part of the network keeps its weights, for the whole training or for its first epochs."""
 import difflib
 
+from paddle import nn
+
 from image_classification.errors import UserError
 
 BACKBONE = 'backbone'
+NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
 
 
 class Freeze:
@@ -13,11 +16,12 @@ class Freeze:
     Args:
         names: of layers or parameters, e.g. 'stem' or 'blocks.0'; 'backbone' is all but the classifier; [] freezes nothing.
         epochs: number of epochs after which they learn, too; 0: never.
+        norms: keep the statistics of all batch norms as well, whose scale and shift may learn.
     Raises:
         UserError: a name that the network does not have; nothing would be left to train.
     """
 
-    def __init__(self, model, names, epochs):
+    def __init__(self, model, names, epochs, norms=False):
         if epochs < 0:
             raise UserError(f'TRAIN.FREEZE_EPOCHS is {epochs}; wanted 0 (the whole training) or more')
         frozen = _frozen_names(model, names)
@@ -29,6 +33,7 @@ class Freeze:
         kept = {id(parameter) for name, parameter in model.named_parameters() if name in frozen}
         self.layers = [layer for layer in model.sublayers() if layer.parameters()
                        and all(id(parameter) in kept for parameter in layer.parameters())]
+        self.norms = [layer for layer in model.sublayers() if norms and isinstance(layer, NORMS)]
         self.trained = sum(parameter.size for name, parameter in own.items() if name not in frozen)
         self.hold(not epochs)
 
@@ -41,7 +46,7 @@ class Freeze:
         """Epoch number `epoch`, from 0, begins; the network is in training mode."""
         frozen = not self.epochs or epoch < self.epochs
         self.hold(frozen)
-        for layer in self.layers if frozen else ():
+        for layer in [*(self.layers if frozen else ()), *self.norms]:
             layer.eval()
 
     def hold(self, frozen):

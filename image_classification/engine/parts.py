@@ -64,7 +64,7 @@ def build_network(cfg, group):
     """With fresh weights. DataParallel comes before any others are loaded: it gives all processes the running statistics of the
     first, and a checkpoint has those of each."""
     model, notes = with_sync_batch_norm(cfg, build_model(cfg), group)
-    freeze = Freeze(model, cfg.TRAIN.FREEZE, cfg.TRAIN.FREEZE_EPOCHS)
+    freeze = Freeze(model, cfg.TRAIN.FREEZE, cfg.TRAIN.FREEZE_EPOCHS, cfg.TRAIN.FREEZE_BN)
     ema = ModelEma(model, cfg.TRAIN.MODEL_EMA_DECAY, cfg.TRAIN.MODEL_EMA, cfg.TRAIN.MODEL_EMA_WARMUP)
     parallel = paddle.DataParallel(model, find_unused_parameters=freeze.thaws) if group.world_size > 1 else model
     return TrainingNetwork(model, parallel, ema, freeze, notes)

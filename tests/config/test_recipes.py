@@ -139,7 +139,7 @@ def test_every_base_serves_an_experiment_or_folders():
 def test_a_recipe_for_folders_has_a_rate_that_learns_in_a_short_run(path):
     cfg = get_config('mobilenet_v3_small_x1_0', {'DATA.IMAGE_SIZE': 96}, path)
     assert cfg.DATA.DATASET == 'folder' and cfg.DATA.IMAGE_SIZE == 96 and cfg.MODEL.NAME == 'mobilenet_v3_small_x1_0'
-    assert not cfg.TRAIN.LINEAR_SCALED_LR and cfg.TRAIN.BASE_LR >= 3e-4 and cfg.DATA.BATCH_SIZE <= 32
+    assert not cfg.TRAIN.LINEAR_SCALED_LR and cfg.TRAIN.BASE_LR >= 1e-4 and cfg.DATA.BATCH_SIZE <= 32
     assert cfg.TRAIN.NUM_EPOCHS <= 60 and cfg.TRAIN.WARMUP_EPOCHS <= cfg.TRAIN.NUM_EPOCHS / 10
 
 

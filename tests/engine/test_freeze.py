@@ -54,6 +54,16 @@ def test_layers_that_are_frozen_whole_stay_in_evaluation_mode():
     assert model.classifier.bias.stop_gradient and not model.classifier.weight.stop_gradient
 
 
+def test_batch_norms_keep_their_statistics_and_the_rest_learns(tiny, begun):
+    options = {'TRAIN__FREEZE_BN': True, 'TRAIN__FREEZE': ['backbone'], 'TRAIN__FREEZE_EPOCHS': 1, 'PRETRAINED': str(begun)}
+    whole, stopped = (train(tiny(**options, TRAIN__MAX_STEPS=steps)) for steps in (0, 8))
+    names = changed(begun, whole / 'last.safetensors')
+    assert not [name for name in names if name.endswith(('._mean', '._variance'))]
+    assert 'model.conv_stem.weight' in names and 'model.bn1.weight' in names
+    train(tiny(**options, RESUME=str(stopped)))
+    assert_same_file(whole / 'last.safetensors', stopped / 'last.safetensors')
+
+
 def test_a_name_ends_at_a_dot():
     model = ic.create_model('mobilenet_v3_small_x1_0')
     Freeze(model, ['features.1'], 0)
