@@ -237,7 +237,7 @@ def test_an_excluded_layer_runs_in_float_between_layers_of_8_bits(tmp_path):
     """ONNX Runtime would give its weights one scale for all channels, here a coarse one."""
     rng = np.random.default_rng(0)
     weights = [rng.uniform(0.5, 1.0, (8, 8, 1, 1)).astype(np.float32) for _ in range(3)]
-    weights[0][1] = weights[0][0]                                  # two equal channels, which large weights take from each other
+    weights[0][1] = weights[0][0]                                  # two equal channels, which large weights subtract
     weights[1][0, :2] = np.float32([50, -50])[:, None, None]
     nodes = [helper.make_node('Conv', [x, f'w{i}'], [y], f'conv{i}', kernel_shape=[1, 1])
              for i, (x, y) in enumerate((('image', 'a'), ('a', 'b'), ('b', 'logits')))]
