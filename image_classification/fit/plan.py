@@ -35,8 +35,8 @@ def image_size(default, pictures, asked=None):
 
 
 def batch_size(images):
-    """So that an epoch has a dozen steps at least, of 8 to 32 pictures."""
-    return int(np.clip(2 ** int(np.log2(max(images / 12, 1))), 8, 32))
+    """So that an epoch has a dozen steps, of 16 to 32 pictures: batch norms want as many. Fewer pictures than that are one batch."""
+    return min(images, int(np.clip(2 ** int(np.log2(max(images / 12, 1))), 16, 32)))
 
 
 def measure(network, size, batch, channels=3, rounds=2):
@@ -66,15 +66,17 @@ def make_plan(seconds_left, training, validation, size, batch, seconds):
     return Plan(size, batch, 1, images, seconds) if images >= 20 * batch else None
 
 
-def recipe(plan, fine_tunes, imbalance):
+def recipe(plan, fine_tunes):
     """The keys of the training, {dotted key: value}."""
     common = {
-        'DATA.IMAGE_SIZE': plan.size, 'DATA.BATCH_SIZE': plan.batch, 'DATA.NUM_WORKERS': int(plan.images > _FEW), 'TRAIN.NUM_EPOCHS': plan.epochs,
+        'DATA.IMAGE_SIZE': plan.size, 'DATA.BATCH_SIZE': plan.batch, 'DATA.NUM_WORKERS': int(plan.images > _FEW),
+        'TRAIN.NUM_EPOCHS': plan.epochs,
         'TRAIN.WARMUP_EPOCHS': round(0.1 * plan.epochs, 2), 'VALIDATE_FREQ': max(1, plan.epochs // _EVALUATIONS),
         'TRAIN.SMOOTHING': 0.1, 'TRAIN.HFLIP': 0.5, 'TRAIN.GRAD_CLIP': 5.0, 'REPORT_FREQ': max(1, plan.steps() // 60),
         'SAVE_FREQ': max(1, plan.epochs // _EVALUATIONS), 'EXPORT': False}
     if fine_tunes:
-        return {**common, 'TRAIN.BASE_LR': 4e-4, 'TRAIN.END_LR': 1e-6, 'TRAIN.WEIGHT_DECAY': 0.02, 'TRAIN.CROP_SCALE': [0.4, 1.0],
-                'TRAIN.COLOR_JITTER': 0.2, 'TRAIN.LAYER_DECAY': 0.9}
+        # With the batch norms as published: with those of so few pictures it loses what it knew, and seldom gets it back.
+        return {**common, 'TRAIN.FREEZE_BN': True, 'TRAIN.BASE_LR': 1e-4, 'TRAIN.END_LR': 1e-6, 'TRAIN.WEIGHT_DECAY': 0.02,
+                'TRAIN.CROP_SCALE': [0.4, 1.0], 'TRAIN.COLOR_JITTER': 0.2, 'TRAIN.LAYER_DECAY': 0.9}
     return {**common, 'TRAIN.BASE_LR': 2e-3, 'TRAIN.END_LR': 1e-5, 'TRAIN.WEIGHT_DECAY': 0.05, 'TRAIN.CROP_SCALE': [0.35, 1.0],
             'TRAIN.COLOR_JITTER': 0.3}

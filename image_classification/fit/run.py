@@ -185,7 +185,7 @@ class _Job:
         chosen = _evenly(self.training, plan.images, self.seed)
         rows = _balanced(chosen, len(self.found.classes), self.seed)
         write_lists_of(self.lists, rows)
-        keys = recipe(plan, bool(self.head), len(rows) > len(chosen))
+        keys = recipe(plan, bool(self.head))
         keys.update({'DATA.DATASET': 'imagenet2012', 'DATA.DATA_PATH': str(self.lists.resolve()), 'SEED': self.seed,
                      'MODEL.NUM_CLASSES': len(self.found.classes), 'SAVE': str((self.output / 'runs').resolve())})
         keys.update({f'DATA.{key}': list(cfg.DATA[key]) if isinstance(cfg.DATA[key], (list, tuple)) else cfg.DATA[key]
