@@ -1,4 +1,4 @@
-"""Your own pictures to a classifier: python tools/fit.py DIR, with DIR/<class>/<pictures> or DIR/train/<class>/... and DIR/val/..."""
+"""Your own pictures to a classifier: python tools/fit.py DIR, with DIR/<class>/<pictures>, or DIR/train/<class>/... and DIR/val"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
 import argparse
@@ -31,7 +31,8 @@ def main(argv=None):
             raise UserError(f'{flag} is {value:g}; wanted at least {least:g}')
     name = Path(args.directory).resolve().name
     output = args.output or Path('output') / f'fit-{name}-{time.strftime("%Y%m%d-%H%M%S")}'
-    fit(args.directory, output, args.minutes, args.network, args.size, args.test, args.seed, lambda line: print(line, flush=True))
+    fit(args.directory, output, args.minutes, args.network, args.size, args.test, args.seed,
+        lambda line: print(line, flush=True))
 
 
 if __name__ == '__main__':

@@ -14,7 +14,8 @@ from image_classification.layers import beside, network_of
 
 class Deployed(nn.Layer):
     """A copy of `network` on the CPU, in evaluation mode: (B, C, H, W) -> logits or, with `softmax`, probabilities
-    (B, num_classes), at the temperature of its configuration. With `pixels`, a `Preprocess`, it takes uint8 (B, H, W, C). To be built and used within `on_cpu`.
+    (B, num_classes), at the temperature of its configuration. With `pixels`, a `Preprocess`, it takes uint8 (B, H, W, C). To be
+    built and used within `on_cpu`.
 
     `make_copy` is a function that makes the copy.
     """

@@ -1,4 +1,6 @@
 """A classifier on features that are computed once: seconds, and already good where the features are those of ImageNet."""
+import warnings
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -50,16 +52,20 @@ def fit_head(features, labels, classes, weights=None, strength=1e-2, steps=60):
     x = paddle.to_tensor(((features - mean) / scale / np.sqrt(features.shape[1])).astype('float32'))
     y = paddle.to_tensor(labels.astype('int64'))
     each = paddle.to_tensor((np.ones(classes) if weights is None else weights).astype('float32'))
-    weight = paddle.create_parameter([features.shape[1], classes], 'float32', default_initializer=paddle.nn.initializer.Constant(0.0))
-    bias = paddle.create_parameter([classes], 'float32', default_initializer=paddle.nn.initializer.Constant(0.0))
-    optimizer = paddle.optimizer.LBFGS(learning_rate=1.0, max_iter=steps, line_search_fn='strong_wolfe', parameters=[weight, bias])
+    zero = paddle.nn.initializer.Constant(0.0)
+    weight, bias = (paddle.create_parameter(shape, 'float32', default_initializer=zero)
+                    for shape in ([features.shape[1], classes], [classes]))
+    optimizer = paddle.optimizer.LBFGS(1.0, max_iter=steps, line_search_fn='strong_wolfe', parameters=[weight, bias])
 
     def closure():
         optimizer.clear_grad()
-        loss = (F.cross_entropy(x @ weight + bias, y, reduction='none') * each[y]).mean() + strength * weight.square().sum() / classes
+        losses = F.cross_entropy(x @ weight + bias, y, reduction='none')
+        loss = (losses * each[y]).mean() + strength * weight.square().sum() / classes
         loss.backward()
         return loss
-    optimizer.step(closure)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')                            # Paddle's own: its LBFGS makes tensors of tensors
+        optimizer.step(closure)
     found = weight.numpy() / scale[:, None] / np.sqrt(features.shape[1])
     return found.astype(np.float32), (bias.numpy() - mean @ found).astype(np.float32)
 

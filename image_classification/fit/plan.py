@@ -1,5 +1,6 @@
 """How long, how large and how fast to train, by the pictures and by the minutes that there are."""
 import time
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,10 +8,12 @@ import paddle
 import paddle.nn.functional as F
 
 SMALL = 96                                                         # pixels: pictures up to here are small
-_EPOCHS, _EVALUATIONS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 25, 30, 40), 10
-_EVALUATED = 0.4                                                   # the time of a picture in evaluation, that in training being 1
+_FRESH = 128                                                       # pixels, for a network that begins with nothing: it needs steps
+_EPOCHS, _EVALUATIONS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 25, 30, 40, 60, 80, 120), 10
+_MOST_TUNED = 40                                                   # epochs, of weights that know much already
+_EVALUATED = 0.4                                                   # time of a picture in evaluation, if it is 1 in training
 _BETWEEN = 0.5                                                     # seconds from epoch to epoch
-_FEW = 2_000                                                       # pictures, for which processes that load them are not worth their start
+_FEW = 2_000                                                       # pictures: processes that load them are not worth their start
 
 
 @dataclass
@@ -26,22 +29,24 @@ class Plan:
         return self.epochs * (self.images // self.batch)
 
 
-def image_size(default, pictures, asked=None):
-    """The side of the network's input: as asked for, or its own; less where all pictures are small."""
+def image_size(default, pictures, fresh, asked=None):
+    """The side of the network's input: as asked for, or its own; less where pictures are small, or its weights know nothing."""
     if asked:
         return asked
+    default = min(default, _FRESH) if fresh else default
     side = int(np.median([min(picture.size) for picture in pictures]))
     return min(default, max(64, 32 * round(4 * side / 32))) if side <= SMALL else default
 
 
 def batch_size(images):
-    """So that an epoch has a dozen steps, of 16 to 32 pictures: batch norms want as many. Fewer pictures than that are one batch."""
+    """So that an epoch has a dozen steps, of 16 to 32 pictures. Fewer pictures than that are one batch."""
     return min(images, int(np.clip(2 ** int(np.log2(max(images / 12, 1))), 16, 32)))
 
 
 def measure(network, size, batch, channels=3, rounds=2):
     """Seconds per picture of a training step."""
     network.train()
+    warnings.filterwarnings('ignore', 'When training, we now always track')
     times, images = [], paddle.randn([batch, channels, size, size])
     statistics = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     for _ in range(rounds + 1):
@@ -56,11 +61,12 @@ def measure(network, size, batch, channels=3, rounds=2):
     return min(times[1:]) / batch
 
 
-def make_plan(seconds_left, training, validation, size, batch, seconds):
+def make_plan(seconds_left, training, validation, size, batch, seconds, fresh=False):
     """The Plan for so many pictures; `seconds` is that of one picture in a step. None where not even 20 steps fit."""
     epochs = seconds_left / (seconds * (training + _EVALUATED * validation) + _BETWEEN)
     if epochs >= 1:
         # Of few numbers, so that two runs whose clocks differ a little do the same.
+        epochs = epochs if fresh else min(epochs, _MOST_TUNED)
         return Plan(size, batch, max(count for count in _EPOCHS if count <= epochs), training, seconds)
     images = int((seconds_left / seconds - _EVALUATED * validation) // batch * batch)
     return Plan(size, batch, 1, images, seconds) if images >= 20 * batch else None

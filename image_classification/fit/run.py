@@ -102,7 +102,7 @@ class _Job:
     def __init__(self, found, training, validation, output, lists, start, size, seed, say, deadline):
         self.found, self.training, self.validation, self.output, self.lists = found, training, validation, output, lists
         self.start, self.seed, self.say, self.deadline = start, seed, say, deadline
-        self.side = image_size(start.network.config.DATA.IMAGE_SIZE, found.pictures, size)
+        self.side = image_size(start.network.config.DATA.IMAGE_SIZE, found.pictures, not start.pretrained, size)
         self.head = None
 
     def labels(self, pictures):
@@ -159,7 +159,7 @@ class _Job:
         batch = batch_size(len(self.training))
         seconds = measure(network, self.side, batch)
         left = self.deadline - time.monotonic() - _END
-        plan = make_plan(left, len(self.training), len(self.validation), self.side, batch, seconds)
+        plan = make_plan(left, len(self.training), len(self.validation), self.side, batch, seconds, fresh=not self.head)
         if plan is None:
             if not self.head:
                 raise UserError(f'{left:.0f} s are left for a training, which has no 20 steps in them at {self.side} pixels; wanted '

@@ -33,7 +33,8 @@ def split(survey):
     training = [picture for picture in rest if picture.group not in decided]
     lost = survey.counts(training) == 0
     if lost.any():
-        raise UserError(f'all pictures of the class {survey.classes[int(lost.argmax())]!r} are in the test, too; wanted others to learn')
+        raise UserError(f'all pictures of the class {survey.classes[int(lost.argmax())]!r} are in the test, too; wanted others '
+                        'to learn')
     return training, validation, test
 
 

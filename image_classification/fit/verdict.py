@@ -37,7 +37,8 @@ def conclude(output, checkpoint, survey, tested, training, say):
     after = calibration_error(probabilities, labels)
     agreement = ', '.join(f'{difference:.1e} at batch {batch}' for batch, difference in differences.items())
     say(f'top-1       {100 * right / count:.2f} % ({low:.1f} to {high:.1f} with 95 % confidence) on {count} pictures')
-    say(f'calibration expected error {100 * before:.1f} % before, {100 * after:.1f} % after (temperature {network.config.TEMPERATURE:g})')
+    say(f'calibration expected error {100 * before:.1f} % before, {100 * after:.1f} % after '
+        f'(temperature {network.config.TEMPERATURE:g})')
     say(f'checkpoint  {checkpoint}')
     if sheet:
         say(f'mistakes    {sheet}')
