@@ -25,7 +25,7 @@ from image_classification.fit.head import Features, choose_head
 from image_classification.fit.plan import batch_size, image_size, make_plan, measure, recipe
 from image_classification.fit.split import split, write_lists
 from image_classification.fit.start import choose_start
-from image_classification.fit.statistics import find_temperature, log_loss
+from image_classification.fit.statistics import find_temperature, surest
 from image_classification.fit.survey import lines, survey
 from image_classification.fit.verdict import conclude
 from image_classification.models import create_model
@@ -88,9 +88,9 @@ def _fit(root, output, deadline, network, size, test, seed, say):
     labels = job.labels(validation)
     if not candidates:
         raise UserError('the training was ended before it had anything to keep; wanted more --minutes')
-    best = min(candidates, key=lambda one: log_loss(one.logits, labels, find_temperature(one.logits, labels)))
+    best = candidates[surest([one.logits for one in candidates], labels)]
     if len(candidates) > 1:
-        say(f'taken       {best.name}: surer of the {len(validation)} pictures that decide')
+        say(f'taken       {best.name}, by the {len(validation)} pictures that decide')
     cfg = _with(best.network.config, {'TEMPERATURE': round(find_temperature(best.logits, labels), 4)})
     write_network(output / CLASSIFIER, best.network, cfg, found.classes)
     return conclude(output, output / CLASSIFIER, found, tested, training, say)

@@ -39,9 +39,26 @@ def softmax(logits, temperature=1.0):
     return exponents / exponents.sum(1, keepdims=True)
 
 
+def losses(logits, labels, temperature=1.0):
+    """Cross entropy of each picture in nats."""
+    return -np.log(np.clip(softmax(logits, temperature)[np.arange(len(labels)), labels], 1e-12, None))
+
+
 def log_loss(logits, labels, temperature=1.0):
     """Mean cross entropy in nats."""
-    return float(-np.log(np.clip(softmax(logits, temperature)[np.arange(len(labels)), labels], 1e-12, None)).mean())
+    return float(losses(logits, labels, temperature).mean())
+
+
+def surest(candidates, labels):
+    """The number of the logits with the least log loss, each at its own temperature; the first ones stay unless others are better
+    by more than a standard error of the difference, which a few pictures make by chance."""
+    each = [losses(logits, labels, find_temperature(logits, labels)) for logits in candidates]
+    best = 0
+    for number, own in enumerate(each):
+        gain = each[best] - own
+        if gain.mean() > (gain.std() / np.sqrt(len(gain)) if best == 0 else 0.0):
+            best = number
+    return best
 
 
 def find_temperature(logits, labels):
