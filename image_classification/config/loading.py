@@ -84,7 +84,7 @@ def get_config(name=None, overrides=None, recipe=None):
     """
     layers = [layer for file in filter(None, (name, recipe)) for layer in _read_chain(find_config(file))]
     if overrides:
-        layers.append(('the command line', _nested(overrides)))
+        layers.append(('the command line', nested(overrides)))
     layers = _modernized(layers)
     _insert_preprocessing(layers)
     _follow_image_size(layers)
@@ -94,7 +94,7 @@ def get_config(name=None, overrides=None, recipe=None):
 def config_from_text(text, source, overrides=None):
     """A frozen configuration from `cfg.dump()`'s text, e.g. the one stored in a checkpoint (`source` names it in errors), with
     `overrides` as of `get_config`."""
-    layers = _modernized([(source, _parsed(text)), *([('the command line', _nested(overrides))] if overrides else [])])
+    layers = _modernized([(source, _parsed(text)), *([('the command line', nested(overrides))] if overrides else [])])
     _follow_image_size(layers)
     return _merged(layers)
 
@@ -201,7 +201,7 @@ def _read_chain(path, seen=()):
     return layers + [(str(path), tree)]
 
 
-def _nested(flat):
+def nested(flat):
     """{'A.B': 1} -> {'A': {'B': 1}}"""
     tree = {}
     for key, value in flat.items():
@@ -215,7 +215,7 @@ def _nested(flat):
 
 def keys_of(overrides):
     """The dotted keys that `overrides` of `get_config` set, as they are called today."""
-    tree, _ = modernized(_nested(overrides))
+    tree, _ = modernized(nested(overrides))
     return list(_leaves(tree, ''))
 
 

