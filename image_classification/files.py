@@ -35,6 +35,15 @@ def write_atomically(path, write, advice='Choose another file.'):
             temporary.unlink()
 
 
+def check_new(path, what):
+    """Raise UserError where there is something at `path`, which `what` would have for a directory of its own."""
+    target = Path(path).resolve()
+    if target.is_dir() and any(target.iterdir()):
+        raise UserError(f'{path} exists and is not empty; {what} never overwrites. Remove it or choose another one.')
+    if target.exists() and not target.is_dir():
+        raise UserError(f'{path} is a file; wanted a directory that does not exist yet')
+
+
 @contextlib.contextmanager
 def new_directory(path, kind):
     """A directory beside `path` to write into, which takes its place at the end of the block; after an error nothing is left.
@@ -45,10 +54,7 @@ def new_directory(path, kind):
         UserError: there is something at `path` already, or it cannot be written.
     """
     target = Path(path).resolve()
-    if target.is_dir() and any(target.iterdir()):
-        raise UserError(f'{path} exists and is not empty; an {kind} never overwrites. Remove it or choose another one.')
-    if target.exists() and not target.is_dir():
-        raise UserError(f'{path} is a file; wanted a directory that does not exist yet')
+    check_new(path, f'an {kind}')
     try:
         anchor = next(parent for parent in target.parents if parent.exists())
         with tempfile.TemporaryDirectory(prefix=f'.{target.name}.', dir=anchor, ignore_cleanup_errors=True) as workplace:

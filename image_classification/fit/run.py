@@ -21,7 +21,7 @@ from image_classification.engine.processes.distributed import Group
 from image_classification.engine.run_directory import LAST
 from image_classification.engine.trainer import train_or_evaluate
 from image_classification.errors import UserError
-from image_classification.files import write_atomically
+from image_classification.files import check_new, write_atomically
 from image_classification.fit.head import Features, choose_head, classifier_of
 from image_classification.fit.plan import batch_size, image_size, make_plan, measure, recipe
 from image_classification.fit.split import split, write_list, write_lists
@@ -64,7 +64,8 @@ def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, 
     Raises:
         UserError: pictures that nothing can be learned from, a directory that holds something.
     """
-    deadline, output = time.monotonic() + 60 * minutes, _new(Path(output))
+    deadline, output = time.monotonic() + 60 * minutes, Path(output)
+    check_new(output, 'a run')
     try:
         return _fit(Path(root), output, deadline, network, size, test, seed, say)
     except OSError as error:
@@ -228,13 +229,6 @@ def logits_of(network, pictures, batch=32):
             inputs = np.stack([preprocess(open_image(picture.path, 3)) for picture in pictures[start:start + batch]])
             found.append(network.class_logits(network(paddle.to_tensor(inputs))).numpy())
     return np.concatenate(found)
-
-
-def _new(output):
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f'{output} {"is not empty" if output.is_dir() else "is a file"}; a run never overwrites another: wanted a new '
-                        '--output')
-    return output
 
 
 def _with(cfg, values):
