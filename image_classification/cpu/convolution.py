@@ -57,15 +57,25 @@ def has_fast_form(x, conv):
 
 def convolve(x, conv):
     """`conv` without its bias: (B, C, H, W) -> (B, C', H', W'), for a CPU and eager mode."""
-    padding, groups, weight = conv._updated_padding, conv._groups, conv.weight
-    named = isinstance(conv._padding, str)                         # 'SAME', which depends on the size of the map
-    plain = max(conv._dilation) == 1 and not named and len(padding) == 2   # the same padding on both sides
-    if plain and weight.shape[2:] == [1, 1] and max(conv._stride) == 1 and max(padding) == 0:
-        if groups > 1 and groups < x.shape[1] or x.shape[2] * x.shape[3] <= _FEW_PIXELS:
-            return _pointwise(x, weight, groups)
-    elif plain and groups == x.shape[1] == weight.shape[0]:
-        return depthwise(x, weight, conv._stride, padding, conv.training)
+    groups, weight = conv._groups, conv.weight
+    if max(conv._dilation) == 1:
+        padding = _padding(conv, x.shape[2:])
+        if weight.shape[2:] == [1, 1] and max(conv._stride) == 1 and not any(map(any, padding)):
+            if groups > 1 and groups < x.shape[1] or x.shape[2] * x.shape[3] <= _FEW_PIXELS:
+                return _pointwise(x, weight, groups)
+        elif groups == x.shape[1] == weight.shape[0]:
+            return depthwise(x, weight, conv._stride, padding, conv.training)
     return F.conv2d(x, weight, None, conv._stride, conv._padding, conv._dilation, groups)
+
+
+def _padding(conv, size):
+    """((top, bottom), (left, right)) of a convolution of a map of `size`, by which Paddle's 'SAME' is meant, too."""
+    if str(conv._padding).upper() == 'SAME':
+        lacking = [max((-(-length // step) - 1) * step + k - length, 0)
+                   for length, step, k in zip(size, conv._stride, conv.weight.shape[2:])]
+        return [(pixels // 2, pixels - pixels // 2) for pixels in lacking]
+    padding = list(conv._updated_padding)                          # two numbers where both sides have the same, else four
+    return [(pad, pad) for pad in padding] if len(padding) == 2 else [tuple(padding[:2]), tuple(padding[2:])]
 
 
 def is_pointwise(conv):

@@ -10,8 +10,9 @@ from paddle.autograd import PyLayer
 from image_classification.cpu import operators
 
 # Beside an operator, matrices win on the smallest maps alone, and only for as many images as are worth making the matrices.
-# Measured for 3 x 3 and 5 x 5, maps of 3 x 3 to 14 x 14 and batches of 1 to 128: 128 images of 6 x 6 take 1.2 ms, the operator 3.2.
-_NUMBERS_BESIDE_OPERATOR = 64 ** 2                                 # in one channel's matrix
+# Measured for 3 x 3 and 5 x 5, maps of 3 x 3 to 7 x 7, 16 and 128 images, with gradients: 288 channels of 4 x 4 by 5 x 5 take 0.9
+# ms for 16 images, the operator 3.6; of 6 x 6 by 3 x 3 4.3 and 3.4.
+_NUMBERS_BESIDE_OPERATOR = 25 ** 2                                 # in one channel's matrix
 # Measured for kernels of 3 to 9, maps of 7 x 7 to 28 x 28 and batches of 1 to 32, with gradients: matrices win up to here.
 _NUMBERS_PER_IMAGE = 1000                                          # in one channel's matrix, per image and row of the kernel
 _MOST_NUMBERS = 2 ** 24                                            # in all matrices together: 64 MiB in float32
@@ -20,27 +21,27 @@ _MOST_NUMBERS = 2 ** 24                                            # in all matr
 def depthwise(x, weight, stride, padding, training=True):
     """A depthwise convolution without bias, (B, C, H, W), (C, 1, k_h, k_w) -> (B, C, H', W'), for a CPU and eager mode.
 
-    `stride` and `padding` are pairs, for H and W; the padding is the same on both sides. Which form is taken depends on the
-    shapes alone, so that a training repeats bit for bit. In `training` gradients are faster, but all are computed: `paddle.grad`,
+    `stride` is a pair, for H and W; `padding` is ((top, bottom), (left, right)). Which form is taken depends on the shapes
+    alone, so that a training repeats bit for bit. In `training` gradients are faster, but all are computed: `paddle.grad`,
     which leaves out what nobody asks for, fails on that. Explaining a network, it is in evaluation mode.
     """
     kernel = weight.shape[2:]
     numbers = 1                                                    # H*W*H'*W'
-    for length, k, step, pad in zip(x.shape[2:], kernel, stride, padding):
-        numbers *= length * max(0, (length + 2 * pad - k) // step + 1)
+    for length, k, step, pads in zip(x.shape[2:], kernel, stride, padding):
+        numbers *= length * max(0, (length + sum(pads) - k) // step + 1)
     matrices = numbers <= _NUMBERS_BESIDE_OPERATOR and x.shape[0] * max(kernel) >= numbers ** 0.5
     if numbers > 0 and not matrices and operators.serves(x):
         return operators.depthwise(x, weight, stride, padding)
     if 0 < numbers <= _NUMBERS_PER_IMAGE * max(kernel) * x.shape[0] and numbers * x.shape[1] <= _MOST_NUMBERS:
         return _as_matrices(x, weight, stride, padding)
-    faster = max(stride) == 1 and all(pad < k for k, pad in zip(kernel, padding))
+    faster = max(stride) == 1 and all(max(pads) < k for k, pads in zip(kernel, padding))
     if not (faster and training) or x.stop_gradient or weight.stop_gradient or not paddle.is_grad_enabled():
         return _convolution(x, weight, stride, padding)
     return _InputGradient.apply(x, weight, _convolution(x.detach(), weight, stride, padding), padding)
 
 
 def _convolution(x, weight, stride, padding):
-    return F.conv2d(x, weight, None, stride, padding, 1, weight.shape[0])
+    return F.conv2d(x, weight, None, stride, [*padding[0], *padding[1]], 1, weight.shape[0])
 
 
 class _InputGradient(PyLayer):
@@ -53,7 +54,7 @@ class _InputGradient(PyLayer):
     @staticmethod
     def forward(ctx, x, weight, y, padding):
         ctx.save_for_backward(weight)
-        ctx.padding = [k - 1 - pad for k, pad in zip(weight.shape[2:], padding)]
+        ctx.padding = [[k - 1 - pad for pad in pads] for k, pads in zip(weight.shape[2:], padding)]
         return y.reshape(y.shape)                                  # a view: PyLayer takes y itself for changed in place
 
     @staticmethod
@@ -66,7 +67,8 @@ def _as_matrices(x, weight, stride, padding):
     """The kernel of channel c becomes a matrix T_c (H*W, H'*W') with the kernel's weights where an output pixel sees an input
     pixel and zeros elsewhere; the output is x_c @ T_c. Paddle's kernel takes 14 ms for (64, 288, 6, 6), this 0.5."""
     (height, width), channels = x.shape[2:], x.shape[1]
-    placement, out_size = _placement((height, width), tuple(weight.shape[2:]), tuple(stride), tuple(padding), str(x.dtype))
+    placement, out_size = _placement((height, width), tuple(weight.shape[2:]), tuple(stride), tuple(map(tuple, padding)),
+                                     str(x.dtype))
     matrices = (weight.flatten(1) @ placement).reshape([channels, height * width, -1])  # (C, H*W, H'*W')
     out = x.flatten(2).transpose([1, 0, 2]) @ matrices             # (C, B, H'*W')
     return out.transpose([1, 0, 2]).reshape([0, channels, *out_size])
@@ -76,8 +78,8 @@ def _as_matrices(x, weight, stride, padding):
 def _placement(size, kernel, stride, padding, dtype):
     """Where each weight stands in T: (k_h*k_w, H*W*H'*W') of zeros and ones, and (H', W')."""
     axes = []                                                      # per axis (k, in, out): 1 where out sees in by k
-    for length, k, step, pad in zip(size, kernel, stride, padding):
-        seen = np.arange((length + 2 * pad - k) // step + 1) * step - pad + np.arange(k)[:, None]      # (k, out)
+    for length, k, step, (before, behind) in zip(size, kernel, stride, padding):
+        seen = np.arange((length + before + behind - k) // step + 1) * step - before + np.arange(k)[:, None]   # (k, out)
         axes.append((np.arange(length)[None, :, None] == seen[:, None, :]).astype(np.float64))
     both = np.einsum('aio,bjp->abijop', *axes)                     # (k_h, k_w, H, W, H', W')
     out_size = both.shape[4:]

@@ -62,8 +62,9 @@ def loaded():
 
 
 def depthwise(x, weight, stride, padding):
-    """(B, C, H, W), (C, 1, k_h, k_w) -> (B, C, H', W'), any kernel, stride and padding, both float32."""
-    return paddle_internals.run_operator(NAMES[0], x, weight, *stride, *padding)[0]
+    """(B, C, H, W), (C, 1, k_h, k_w) -> (B, C, H', W'), any kernel, stride and padding ((top, bottom), (left, right)), both
+    float32."""
+    return paddle_internals.run_operator(NAMES[0], x, weight, *stride, *padding[0], *padding[1])[0]
 
 
 def dynamic_relu(x, lines):

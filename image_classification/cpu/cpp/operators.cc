@@ -19,9 +19,10 @@
 
 namespace {
 
-typedef float Lane __attribute__((vector_size(64), aligned(4), may_alias));
-constexpr int kLane = 16;
-constexpr int kSlack = 4 * kLane;  // floats that may be read or written behind the end of a buffer
+// A vector of AVX2's width: GCC keeps wider ones of such a processor in memory, which takes five times as long.
+typedef float Lane __attribute__((vector_size(32), aligned(4), may_alias));
+constexpr int kLane = 8;
+constexpr int kSlack = 8 * kLane;  // floats that may be read or written behind the end of a buffer
 
 inline Lane& at(float* p) { return *reinterpret_cast<Lane*>(p); }
 inline const Lane& at(const float* p) { return *reinterpret_cast<const Lane*>(p); }
@@ -29,8 +30,8 @@ inline const Lane& at(const float* p) { return *reinterpret_cast<const Lane*>(p)
 // out[i] = sum over t of weight[t] * source[t][i]
 FOR_EACH_PROCESSOR
 void weighted_sum(const float* const* source, const float* weight, int taps, float* out, int count) {
-  for (int i = 0; i < count; i += 4 * kLane) {
-    Lane a{}, b{}, c{}, d{};
+  for (int i = 0; i < count; i += 8 * kLane) {
+    Lane a{}, b{}, c{}, d{}, e{}, f{}, g{}, h{};
     for (int t = 0; t < taps; ++t) {
       const float* p = source[t] + i;
       const float w = weight[t];
@@ -38,11 +39,19 @@ void weighted_sum(const float* const* source, const float* weight, int taps, flo
       b += w * at(p + kLane);
       c += w * at(p + 2 * kLane);
       d += w * at(p + 3 * kLane);
+      e += w * at(p + 4 * kLane);
+      f += w * at(p + 5 * kLane);
+      g += w * at(p + 6 * kLane);
+      h += w * at(p + 7 * kLane);
     }
     at(out + i) = a;
     at(out + i + kLane) = b;
     at(out + i + 2 * kLane) = c;
     at(out + i + 3 * kLane) = d;
+    at(out + i + 4 * kLane) = e;
+    at(out + i + 5 * kLane) = f;
+    at(out + i + 6 * kLane) = g;
+    at(out + i + 7 * kLane) = h;
   }
 }
 
@@ -52,14 +61,22 @@ void products(const float* const* source, int taps, const float* grad, float* su
   int t = 0;
   for (; t + 4 <= taps; t += 4) {
     const float *p0 = source[t], *p1 = source[t + 1], *p2 = source[t + 2], *p3 = source[t + 3];
-    Lane a{}, b{}, c{}, d{};
-    for (int i = 0; i < count; i += kLane) {
-      const Lane g = at(grad + i);
-      a += g * at(p0 + i);
-      b += g * at(p1 + i);
-      c += g * at(p2 + i);
-      d += g * at(p3 + i);
+    Lane a{}, b{}, c{}, d{}, e{}, f{}, g{}, h{};
+    for (int i = 0; i < count; i += 2 * kLane) {
+      const Lane first = at(grad + i), second = at(grad + i + kLane);
+      a += first * at(p0 + i);
+      b += first * at(p1 + i);
+      c += first * at(p2 + i);
+      d += first * at(p3 + i);
+      e += second * at(p0 + i + kLane);
+      f += second * at(p1 + i + kLane);
+      g += second * at(p2 + i + kLane);
+      h += second * at(p3 + i + kLane);
     }
+    a += e;
+    b += f;
+    c += g;
+    d += h;
     for (int j = 0; j < kLane; ++j) {
       sum[t] += a[j];
       sum[t + 1] += b[j];
@@ -82,11 +99,12 @@ struct Shape {
   int taps, frames;
   std::vector<int> offset;  // of each tap, in the split frames, which lie one behind the other
 
-  Shape(const paddle::Tensor& x, const paddle::Tensor& weight, int sh, int sw, int ph, int pw)
+  // Padding before and behind: `ph` and `eh` rows, `pw` and `ew` columns.
+  Shape(const paddle::Tensor& x, const paddle::Tensor& weight, int sh, int sw, int ph, int eh, int pw, int ew)
       : height(x.shape()[2]), width(x.shape()[3]), kernel_h(weight.shape()[2]), kernel_w(weight.shape()[3]), stride_h(sh),
         stride_w(sw), pad_h(ph), pad_w(pw) {
-    out_height = (height + 2 * ph - kernel_h) / sh + 1;
-    out_width = (width + 2 * pw - kernel_w) / sw + 1;
+    out_height = (height + ph + eh - kernel_h) / sh + 1;
+    out_width = (width + pw + ew - kernel_w) / sw + 1;
     pitch = out_width + (kernel_w - 1) / sw;
     frame = (out_height + (kernel_h - 1) / sh) * pitch + kSlack + kernel_w;
     count = (out_height - 1) * pitch + out_width;
@@ -217,9 +235,9 @@ void two_lines_gradient(const float* x, const float* grad, int count, float a1, 
 }  // namespace
 
 std::vector<paddle::Tensor> DepthwiseForward(const paddle::Tensor& input, const paddle::Tensor& weights, int stride_h,
-                                             int stride_w, int pad_h, int pad_w) {
+                                             int stride_w, int top, int bottom, int left, int right) {
   const paddle::Tensor x = input.contiguous(), weight = weights.contiguous();
-  const Shape s(x, weight, stride_h, stride_w, pad_h, pad_w);
+  const Shape s(x, weight, stride_h, stride_w, top, bottom, left, right);
   const int64_t maps = x.shape()[0] * x.shape()[1], channels = x.shape()[1];
   paddle::Tensor out = paddle::empty({x.shape()[0], channels, s.out_height, s.out_width}, x.dtype(), x.place());
   const float *from = x.data<float>(), *w = weight.data<float>();
@@ -236,9 +254,10 @@ std::vector<paddle::Tensor> DepthwiseForward(const paddle::Tensor& input, const 
 }
 
 std::vector<paddle::Tensor> DepthwiseBackward(const paddle::Tensor& input, const paddle::Tensor& weights,
-                                              const paddle::Tensor& gradient, int stride_h, int stride_w, int pad_h, int pad_w) {
+                                              const paddle::Tensor& gradient, int stride_h, int stride_w, int top, int bottom,
+                                              int left, int right) {
   const paddle::Tensor x = input.contiguous(), weight = weights.contiguous(), grad = gradient.contiguous();
-  const Shape s(x, weight, stride_h, stride_w, pad_h, pad_w);
+  const Shape s(x, weight, stride_h, stride_w, top, bottom, left, right);
   const int64_t batch = x.shape()[0], channels = x.shape()[1];
   paddle::Tensor x_grad = paddle::empty(x.shape(), x.dtype(), x.place());
   paddle::Tensor weight_grad = paddle::full(weight.shape(), 0.0, weight.dtype(), weight.place());
@@ -292,8 +311,8 @@ std::vector<paddle::Tensor> DynamicReLUBackward(const paddle::Tensor& input, con
 }
 
 std::vector<std::vector<int64_t>> DepthwiseShape(const std::vector<int64_t>& x, const std::vector<int64_t>& weight, int stride_h,
-                                                 int stride_w, int pad_h, int pad_w) {
-  return {{x[0], x[1], (x[2] + 2 * pad_h - weight[2]) / stride_h + 1, (x[3] + 2 * pad_w - weight[3]) / stride_w + 1}};
+                                                 int stride_w, int top, int bottom, int left, int right) {
+  return {{x[0], x[1], (x[2] + top + bottom - weight[2]) / stride_h + 1, (x[3] + left + right - weight[3]) / stride_w + 1}};
 }
 
 std::vector<paddle::DataType> DepthwiseType(const paddle::DataType& x, const paddle::DataType&) { return {x}; }
@@ -303,7 +322,7 @@ std::vector<std::vector<int64_t>> DynamicReLUShape(const std::vector<int64_t>& x
 PD_BUILD_OP(mobile_backbones_depthwise)
     .Inputs({"X", "Weight"})
     .Outputs({"Out"})
-    .Attrs({"stride_h: int", "stride_w: int", "pad_h: int", "pad_w: int"})
+    .Attrs({"stride_h: int", "stride_w: int", "top: int", "bottom: int", "left: int", "right: int"})
     .SetKernelFn(PD_KERNEL(DepthwiseForward))
     .SetInferShapeFn(PD_INFER_SHAPE(DepthwiseShape))
     .SetInferDtypeFn(PD_INFER_DTYPE(DepthwiseType));
@@ -311,7 +330,7 @@ PD_BUILD_OP(mobile_backbones_depthwise)
 PD_BUILD_GRAD_OP(mobile_backbones_depthwise)
     .Inputs({"X", "Weight", paddle::Grad("Out")})
     .Outputs({paddle::Grad("X"), paddle::Grad("Weight")})
-    .Attrs({"stride_h: int", "stride_w: int", "pad_h: int", "pad_w: int"})
+    .Attrs({"stride_h: int", "stride_w: int", "top: int", "bottom: int", "left: int", "right: int"})
     .SetKernelFn(PD_KERNEL(DepthwiseBackward));
 
 PD_BUILD_OP(mobile_backbones_dynamic_relu)
