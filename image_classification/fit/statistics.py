@@ -50,13 +50,13 @@ def log_loss(logits, labels, temperature=1.0):
 
 
 def surest(candidates, labels):
-    """The number of the logits with the least log loss, each at its own temperature; the first ones stay unless others are better
-    by more than a standard error of the difference, which a few pictures make by chance."""
+    """The number of the logits with the least log loss, each at its own temperature. An earlier one stays unless a later one is
+    better by more than a standard error of the difference, which a few pictures make by chance."""
     each = [losses(logits, labels, find_temperature(logits, labels)) for logits in candidates]
     best = 0
     for number, own in enumerate(each):
         gain = each[best] - own
-        if gain.mean() > (gain.std() / np.sqrt(len(gain)) if best == 0 else 0.0):
+        if gain.mean() > gain.std() / np.sqrt(len(gain)):
             best = number
     return best
 

@@ -7,7 +7,8 @@ import yaml
 from image_classification.config import get_config
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
-from image_classification.fit import plan, run
+from image_classification.engine import launch
+from image_classification.fit import plan, run, training
 from image_classification.fit.head import fit_head
 from image_classification.fit.start import Start
 from image_classification.models import create_model
@@ -21,6 +22,8 @@ NETWORK = 'mobilenet_v1_x0_25'
 def short(monkeypatch):
     """The end of a run takes no 40 seconds here."""
     monkeypatch.setattr(run, '_END', 0.0)
+    monkeypatch.setattr(run, '_BEGIN', 0.0)
+    monkeypatch.setattr(run, 'process_count', lambda: 1)
     monkeypatch.setattr(plan, '_EPOCHS', (10,))
     with children_in_process():
         yield
@@ -37,6 +40,15 @@ def published(tmp_path_factory):
     path = tmp_path_factory.mktemp('weights') / 'weights.safetensors'
     write_safetensors(path, {name: value.numpy() for name, value in network.state_dict().items()}, {})
     return path
+
+
+@pytest.fixture
+def trains_here(monkeypatch):
+    """The trainer runs in the test's process; the first test starts it as it is."""
+    def train(directory, plan, deadline, say):
+        launch.single.__wrapped__(['-cfg', str(directory / training.RECIPE)])
+        return list((directory / 'runs').glob('*/last.safetensors'))
+    monkeypatch.setattr(run, 'train', train)
 
 
 def start_from(path, monkeypatch):
@@ -78,7 +90,7 @@ def test_the_temperature_travels_in_the_export_and_is_applied(folder, published,
         np.testing.assert_allclose(Predictor(path).predict(picture), wanted, atol=1e-5)
 
 
-def test_without_weights_it_learns_from_nothing_and_says_why(folder, tmp_path):
+def test_without_weights_it_learns_from_nothing_and_says_why(folder, tmp_path, trains_here):
     said = []
     found = run.fit(folder({'red': 20, 'green': 20}), tmp_path / 'out', minutes=1, network=NETWORK, size=32, say=said.append)
     assert any(line.startswith('start       mobilenet_v1_x0_25 from nothing: nobody publishes weights') for line in said)

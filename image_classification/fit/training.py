@@ -1,0 +1,133 @@
+"""The trainer at work for a fit: its yaml, the list of its pictures, and its process, which is watched and told when to end."""
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from image_classification.config.loading import nested
+from image_classification.engine.best import BEST
+from image_classification.engine.processes.distributed import gpu_count
+from image_classification.engine.processes.stop_signals import STOPPED, StopSignals
+from image_classification.engine.report import read_metrics
+from image_classification.engine.run_directory import LAST
+from image_classification.errors import UserError
+from image_classification.files import write_atomically
+from image_classification.fit.plan import recipe
+from image_classification.fit.split import write_list
+from image_classification.progress import progress_bar
+
+RECIPE, OUTPUT = 'fit.yaml', 'training.txt'
+LAUNCHER = Path(__file__).resolve().parents[1] / 'main_multi_gpu.py'
+_MOST_PROCESSES = 4                                                # on a CPU: each holds a network and its maps
+_LOOK = 0.5                                                        # seconds between two looks at the metrics
+
+
+def process_count():
+    """How many processes train: one on each GPU or, where there is none, on each core that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return gpu_count() or min(cores, _MOST_PROCESSES)
+
+
+def write_recipe(directory, plan, network_cfg, training, head, seed):
+    """Write fit.yaml, which main_multi_gpu.py and main_single_gpu.py take, and the list of the pictures that it learns.
+
+    Args:
+        directory: of the fit; its folder `pictures` has the other lists.
+        training: the pictures that may be learned.
+        head: a file of weights to start from, or None.
+    """
+    lists, classes = directory / 'pictures', network_cfg.MODEL.NUM_CLASSES
+    write_list(lists, 'train', balanced(evenly(training, plan.images, seed), classes, seed))
+    keys = recipe(plan, bool(head))
+    keys.update({'DATA.DATASET': 'imagenet2012', 'DATA.DATA_PATH': str(lists.resolve()), 'SEED': seed,
+                 'MODEL.NUM_CLASSES': classes, 'SAVE': str((directory / 'runs').resolve())})
+    keys.update({f'DATA.{key}': list(value) if isinstance(value, (list, tuple)) else value for key, value in network_cfg.DATA.items()
+                 if key in ('CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD')})
+    if head:
+        keys['PRETRAINED'] = str(head.resolve())
+    flag = f' -ngpus {plan.processes}' if plan.processes > 1 else ''
+    text = f'# What fit has trained. To repeat it: python image_classification/main_multi_gpu.py -cfg THIS_FILE{flag}\n'
+    text += yaml.safe_dump({'BASE': [network_cfg.MODEL.NAME], **nested(keys)}, sort_keys=False, allow_unicode=True)
+    write_atomically(directory / RECIPE, lambda file: file.write_text(text, encoding='utf-8'))
+
+
+def train(directory, plan, deadline, say):
+    """Run the trainer by the fit.yaml of `directory`, to its end or to `deadline` (of time.monotonic); what it prints is kept in
+    training.txt. Ctrl-C ends it as the deadline does: it saves, and what it has is taken.
+
+    Returns:
+        paths of its last and its best checkpoint, as far as they are there.
+    Raises:
+        UserError: the trainer has failed, with its reason.
+    """
+    command = [sys.executable, str(LAUNCHER), '-cfg', str(directory / RECIPE), '-ngpus', str(plan.processes)]
+    with open(directory / OUTPUT, 'wb') as output:
+        # A session of its own: one Ctrl-C comes to it once, from here.
+        trainer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
+    code = _watch(trainer, directory, plan, deadline, say)
+    if code not in {0, *STOPPED}:
+        lines = (directory / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
+        reason = next((line for line in reversed(lines) if line.strip()), 'it said nothing').removeprefix('error: ')
+        raise UserError(f'the training has failed (exit code {code}): {reason}. All that it said is in {directory / OUTPUT}')
+    return [path for name in (LAST, BEST) for path in (directory / 'runs').glob(f'*/{name}')]
+
+
+def _watch(trainer, directory, plan, deadline, say):
+    """The trainer's exit code, after lines and a bar that tell how far it is."""
+    stopped, told = False, 0
+    with progress_bar(total=plan.steps(), label='training') as bar, \
+            StopSignals('ending the training; going on with the best so far', lambda number: trainer.send_signal(signal.SIGINT)):
+        while trainer.poll() is None:
+            time.sleep(_LOOK)
+            if time.monotonic() > deadline and not stopped:
+                say('training    the time is up: going on with the best so far')
+                trainer.send_signal(signal.SIGINT)
+                stopped = True
+            rows = [row for file in (directory / 'runs').glob('*/metrics.jsonl') for row in _rows(file.parent)]
+            bar.update(max((row['step'] for row in rows), default=0) - bar.n)
+            evaluations = [row for row in rows if row['kind'] == 'eval']
+            for row in evaluations[told:]:
+                say(f'epoch       {row["epoch"]} of {plan.epochs}: {row["top1"]:.1f} % of the deciding pictures')
+            told = len(evaluations)
+    return trainer.returncode
+
+
+def _rows(run):
+    """The metrics of a run that is going on, whose last line may be half written."""
+    try:
+        return read_metrics(run)
+    except ValueError:
+        return []
+
+
+def evenly(pictures, count, seed):
+    """`count` pictures, of each class the same share."""
+    if count >= len(pictures):
+        return pictures
+    order = np.random.RandomState(seed).permutation(len(pictures))
+    ranks, seen = np.zeros(len(pictures)), {}
+    sizes = np.bincount([picture.label for picture in pictures])
+    for i in order:
+        label = pictures[i].label
+        seen[label] = seen.get(label, 0) + 1
+        ranks[i] = seen[label] / sizes[label]
+    return [pictures[i] for i in sorted(np.argsort(ranks, kind='stable')[:count])]
+
+
+def balanced(pictures, classes, seed):
+    """The pictures, those of rarer classes several times: as often as the root of how much rarer they are."""
+    counts = np.bincount([picture.label for picture in pictures], minlength=classes)
+    if counts.min() * 2 > counts.max():
+        return pictures
+    draw, rows = np.random.RandomState(seed), list(pictures)
+    for label, count in enumerate(counts):
+        own = [picture for picture in pictures if picture.label == label]
+        more = int(round(count * (np.sqrt(counts.max() / count) - 1))) if count else 0
+        rows += [own[i] for i in draw.randint(0, count, more)] if more else []
+    return rows
