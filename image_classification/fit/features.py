@@ -1,19 +1,21 @@
 """What a published network sees in pictures, the numbers that its classifier is given; and which network sees most."""
+import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import paddle
-from PIL import ImageOps
 
 from image_classification.datasets import Preprocess
 from image_classification.datasets.images import open_image
 from image_classification.fit.head import Known, choose_strength
 from image_classification.fit.statistics import surest
+from image_classification.fit.training import cores
 from image_classification.models import create_model
 from image_classification.progress import progress_bar
 
-_BATCH, _TRIED = 32, 300                                           # pictures at once; pictures by which networks are compared
+_BATCH, _TRIED = 16, 300                                           # pictures at once; pictures by which networks are compared
 _SHARE, _COSTS = 0.1, 2.0                                          # of the time left, for a comparison; a larger network's time
 
 
@@ -27,37 +29,28 @@ class Features:
 
     def __init__(self, start, side):
         self.start, self.side, self.seconds = start, side, 0.0     # the last: for one picture
-        self._preprocess, self._given = Preprocess.from_config(changed(start.network.config, {'DATA.IMAGE_SIZE': side})), []
-        classifier_of(start.network).register_forward_pre_hook(lambda layer, inputs: self._given.append(inputs[0]))
+        self._preprocess = Preprocess.from_config(changed(start.network.config, {'DATA.IMAGE_SIZE': side}))
+        self._given = threading.local()
+        classifier_of(start.network).register_forward_pre_hook(self._keep)
 
-    def known(self, pictures, mirrored=True):
-        """Their `Known`; without `mirrored`, the pictures stand for their mirror images."""
-        begun, turns = time.monotonic(), 1 + mirrored
-        with progress_bar(total=turns * len(pictures), label=f'features by {self.start.name}') as bar:
-            plain = self._of((open_image(picture.path, 3) for picture in pictures), bar)
-            other = self._of((ImageOps.mirror(open_image(picture.path, 3)) for picture in pictures), bar) if mirrored else plain
-        self.seconds = (time.monotonic() - begun) / turns / len(pictures)
-        return known_of(pictures, plain, other)
+    def _keep(self, layer, inputs):
+        self._given.features = inputs[0]
 
-    @paddle.no_grad()
-    def _of(self, images, bar):
-        """(N, C) of an iterable of PIL images."""
+    def known(self, pictures):
+        """Their `Known`."""
+        return Known(self.of(pictures), labels_of(pictures), np.array([picture.group for picture in pictures]))
+
+    def of(self, pictures, change=lambda image: image):
+        """(N, C) of pictures, after a change of each PIL image."""
+        begun = time.monotonic()
         self.start.network.eval()
-        found, batch = [], []
 
-        def flush():
-            self._given.clear()
-            self.start.network(paddle.to_tensor(np.stack(batch)))
-            found.append(self._given[0].flatten(1).numpy())
-            batch.clear()
-        for image in images:
-            batch.append(self._preprocess(image))
-            bar.update()
-            if len(batch) == _BATCH:
-                flush()
-        if batch:
-            flush()
-        return np.concatenate(found)
+        def run(images):
+            self.start.network(paddle.to_tensor(np.stack([self._preprocess(change(image)) for image in images])))
+            return self._given.features.flatten(1).numpy()
+        found = by_batches(pictures, run, f'features by {self.start.name}')
+        self.seconds = (time.monotonic() - begun) / len(pictures)
+        return found
 
     def with_head(self, classes, weight, bias):
         """The network for these classes and this size, with that classifier."""
@@ -70,8 +63,27 @@ class Features:
         return network
 
 
+def by_batches(pictures, function, label):
+    """Arrays (n, ...) that a function gives for lists of n PIL images, one behind the other: a thread works on each core."""
+    batches = [pictures[i:i + _BATCH] for i in range(0, len(pictures), _BATCH)]
+
+    def run(batch):
+        with paddle.no_grad():                                     # which holds for a thread
+            return function([open_image(picture.path, 3) for picture in batch])
+    with ThreadPoolExecutor(cores()) as pool:
+        return np.concatenate(list(progress_bar(pool.map(run, batches), len(batches), label, leave=False)))
+
+
+def logits_of(network, pictures):
+    """(N, classes) float32 of pictures as the network's configuration prepares them."""
+    preprocess = Preprocess.from_config(network.config)
+    network.eval()
+    return by_batches(pictures, lambda images: network.class_logits(
+        network(paddle.to_tensor(np.stack([preprocess(image) for image in images])))).numpy(), 'deciding pictures')
+
+
 def best_of(first, known, pictures, classes, others, seconds):
-    """The `Features` whose classifier is surest of pictures that it has not learned: `first`, unless one of the others is better by
+    """The `Features` whose classifier is surest of pictures that it has not learned: `first`, unless a later one is better by
     more than chance.
 
     Args:
@@ -79,22 +91,23 @@ def best_of(first, known, pictures, classes, others, seconds):
         others: `Features` of larger networks, in the order of their cost.
         seconds: that are left for everything.
     """
-    rows = np.sort(np.random.RandomState(1).permutation(len(pictures))[:_TRIED])
-    _, logits, labels = choose_strength(known.part(rows), classes, flips=False)
+    rows = known.drawn(_TRIED)
+    _, logits, labels = choose_strength(known.part(rows), classes)
     tried, answers, cost = [first], [logits], first.seconds
     for features in others:
         cost *= _COSTS
         if cost * len(rows) > _SHARE * seconds:
             break
         tried.append(features)
-        answers.append(choose_strength(features.known([pictures[i] for i in rows], mirrored=False), classes, flips=False)[1])
+        answers.append(choose_strength(features.known([pictures[i] for i in rows]), classes)[1])
     return tried[surest(answers, labels)]
 
 
-def known_of(pictures, plain, mirrored):
-    """`Known` of pictures and two arrays (N, ...)."""
-    groups = np.array([picture.group for picture in pictures])
-    return Known(plain.reshape(len(plain), -1), mirrored.reshape(len(plain), -1), labels_of(pictures), groups)
+def thumbnails(pictures, mirrored=False):
+    """`Known` of pictures whose features are their few pixels: where no network knows anything yet."""
+    pixels = np.stack([picture.small for picture in pictures]).astype(np.float32)
+    pixels = pixels[:, :, ::-1] if mirrored else pixels
+    return Known(pixels.reshape(len(pixels), -1), labels_of(pictures), np.array([picture.group for picture in pictures]))
 
 
 def labels_of(pictures):

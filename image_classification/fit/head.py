@@ -12,24 +12,25 @@ _FOLDS, _MOST = 5, 3_000                                           # parts, and 
 @dataclass
 class Known:
     """Pictures of which the features are known."""
-    plain: np.ndarray                                              # (N, C) float32
-    mirrored: np.ndarray                                           # (N, C), of the same pictures mirrored left to right
+    features: np.ndarray                                           # (N, C) float32
     labels: np.ndarray                                             # (N,)
     groups: np.ndarray                                             # (N,), the same number for pictures that belong together
+
+    def part(self, rows):
+        return Known(self.features[rows], self.labels[rows], self.groups[rows])
 
     def and_of(self, other):
         """These and those."""
         return Known(*(np.concatenate(pair) for pair in zip(vars(self).values(), vars(other).values())))
 
-    def part(self, rows):
-        return Known(self.plain[rows], self.mirrored[rows], self.labels[rows], self.groups[rows])
+    def drawn(self, count):
+        """Sorted numbers of `count` of them, or of all where there are fewer; the same ones each time."""
+        return np.sort(np.random.RandomState(0).permutation(len(self.labels))[:count])
 
-    def fit(self, classes, strength, flips=True):
-        """(weight, bias) of a classifier for all of them; their mirror images count as much, unless `flips` is False."""
-        features = np.concatenate([self.plain, self.mirrored]) if flips else self.plain
-        labels = np.tile(self.labels, 2) if flips else self.labels
+    def fit(self, classes, strength):
+        """(weight, bias) of a classifier for all of them."""
         counts = np.bincount(self.labels, minlength=classes)
-        return fit_head(features, labels, classes, counts.mean() / np.maximum(counts, 1), strength)
+        return fit_head(self.features, self.labels, classes, counts.mean() / np.maximum(counts, 1), strength)
 
 
 def fit_head(features, labels, classes, weights=None, strength=1e-2):
@@ -91,39 +92,37 @@ def minimize(function, x, steps=60, memory=10):
     return x
 
 
-def choose_strength(known, classes, flips=True):
+def choose_strength(known, classes):
     """(the strength of `fit` with the least log loss on pictures that a classifier has not learned, by cross-validation; the
     logits of those pictures, (N, classes), and their labels)."""
-    known = known.part(_drawn(known))
-    logits = [_left_out(known, classes, strength, flips)[0] for strength in _STRENGTHS]
+    known = known.part(known.drawn(_MOST))
+    logits = [_left_out(known, classes, strength) for strength in _STRENGTHS]
     best = int(np.argmin([log_loss(one, known.labels) for one in logits]))
     return _STRENGTHS[best], logits[best], known.labels
 
 
-def mirrored_is_another(known, classes, strength=1e-3):
+def mirrored_is_another(known, mirrored, classes, strength=1e-3):
     """Whether pictures mean something else when they are mirrored, as letters do: a classifier that has seen none mirrored
-    errs more on them than chance explains."""
-    known = known.part(_drawn(known))
-    plain, mirrored = (logits.argmax(1) == known.labels for logits in _left_out(known, classes, strength, flips=False))
-    lost = plain.astype(float) - mirrored
+    errs more on them than chance explains.
+
+    Args:
+        mirrored: (N, C), the features of the same pictures, mirrored left to right.
+    """
+    right = [_left_out(known, classes, strength, asked).argmax(1) == known.labels for asked in (known.features, mirrored)]
+    lost = right[0].astype(float) - right[1]
     return lost.mean() > max(0.03, 2.5 * lost.std() / np.sqrt(len(lost)))
 
 
-def _drawn(known):
-    """The numbers of the pictures that settings are chosen by: all or, of many, the same ones each time."""
-    return np.sort(np.random.RandomState(0).permutation(len(known.labels))[:_MOST])
-
-
-def _left_out(known, classes, strength, flips):
-    """Logits of each picture and of its mirror image, by a classifier that has learned neither: two arrays (N, classes)."""
-    fold = _folds(known.labels, known.groups)
-    plain, mirrored = (np.zeros((len(fold), classes), np.float32) for _ in range(2))
+def _left_out(known, classes, strength, asked=None):
+    """Logits (N, classes) of each picture, or of `asked` in its place, by a classifier that has not learned it."""
+    fold, asked = _folds(known.labels, known.groups), known.features if asked is None else asked
+    logits = np.zeros((len(fold), classes), np.float32)
     for number in range(_FOLDS):
         own = fold == number
         if own.any() and not own.all():
-            weight, bias = known.part(~own).fit(classes, strength, flips)
-            plain[own], mirrored[own] = known.plain[own] @ weight + bias, known.mirrored[own] @ weight + bias
-    return plain, mirrored
+            weight, bias = known.part(~own).fit(classes, strength)
+            logits[own] = asked[own] @ weight + bias
+    return logits
 
 
 def _folds(labels, groups):

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import paddle
+from PIL import ImageOps
 
 from image_classification.checkpoint import load_network, write_network
 from image_classification.cpu.build_operators import build_in_background
-from image_classification.datasets import Preprocess
-from image_classification.datasets.images import open_image
 from image_classification.engine.processes.distributed import gpu_count
+from image_classification.engine.run_directory import LAST
 from image_classification.errors import UserError
 from image_classification.files import check_new
-from image_classification.fit.features import Features, best_of, changed, known_of, labels_of, set_head
+from image_classification.fit.features import Features, best_of, changed, labels_of, logits_of, set_head, thumbnails
 from image_classification.fit.head import choose_strength, mirrored_is_another
 from image_classification.fit.plan import batch_size, image_size, make_plan, measure
 from image_classification.fit.split import split, write_lists
@@ -22,11 +22,13 @@ from image_classification.fit.statistics import find_temperature, surest
 from image_classification.fit.survey import lines, survey
 from image_classification.fit.training import process_count, train, write_recipe
 from image_classification.fit.verdict import conclude
-from image_classification.weights import write_safetensors
+from image_classification.weights import read_weights, write_safetensors
 
-_END = 40.0                                                        # seconds for the test, the export and the pictures of both
+_END = 40.0                                                        # seconds for the export and the drawings, beside the test
 _BEGIN = 15.0                                                      # seconds until processes that train have started
-_PER_PICTURE = 0.1                                                 # seconds, for the features of a picture and of its mirror image
+_PER_PICTURE = 0.05                                                # seconds, for its features
+_MIRRORED = 200                                                    # pictures that are looked at mirrored
+_SHARES = (0.75, 0.5)                                              # of the way from the head to the training's end
 CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
 
 
@@ -77,7 +79,7 @@ def _fit(root, output, deadline, network, size, test, seed, say):
     say(f'start       {start.reason}')
     output.mkdir(parents=True, exist_ok=True)
     write_lists(output / 'pictures', found.classes, training, validation, tested)
-    job = _Job(found, training, validation, output, start, network, size, seed, say, deadline)
+    job = _Job(found, training, validation, len(tested), output, start, network, size, seed, say, deadline)
     candidates = job.heads() + job.tuned()
     if not candidates:
         raise UserError('the training was ended before it had anything to keep; wanted more --minutes')
@@ -92,20 +94,21 @@ def _fit(root, output, deadline, network, size, test, seed, say):
 class _Job:
     """What the candidates are made of."""
 
-    def __init__(self, found, training, validation, output, start, named, size, seed, say, deadline):
+    def __init__(self, found, training, validation, tested, output, start, named, size, seed, say, deadline):
         self.found, self.training, self.validation, self.output = found, training, validation, output
         self.start, self.named, self.asked = start, named, size    # the last two: what the user has asked for
         self.seed, self.say, self.deadline = seed, say, deadline
         self.side = self._side_for(start)
         self.classes, self.deciding = len(found.classes), labels_of(validation)
         self.head, self.flips = None, True
+        self.tested, self.end = tested, _END + _PER_PICTURE * tested   # pictures of the test, seconds for it and for what follows
         self._operators_ready = bool if gpu_count() else build_in_background()
 
     def heads(self):
         """[the published network with a classifier of its own for these classes]; [] where it knows nothing yet."""
         if not self.start.pretrained:
-            thumbnails = np.stack([picture.small for picture in self.training]).astype(np.float32)
-            self._look_at_mirrored(known_of(self.training, thumbnails, thumbnails[:, :, ::-1]))
+            known = thumbnails(self.training)
+            self._look_at_mirrored(known, lambda rows: thumbnails(self.training, mirrored=True).features[rows])
             return []
         begun, pictures = time.monotonic(), self._affordable()
         features = Features(self.start, self.side)
@@ -114,15 +117,16 @@ class _Job:
         if best is not features:
             self.start, self.side = best.start, best.side
             known, held = best.known(pictures), best.known(self.validation)
-        self._look_at_mirrored(known)
+        self._look_at_mirrored(known, lambda rows: best.of([pictures[i] for i in rows], ImageOps.mirror))
+        self.end = _END + best.seconds * self.tested
         everything = known.and_of(held)
-        strength = choose_strength(everything, self.classes, self.flips)[0]
-        weight, bias = known.fit(self.classes, strength, self.flips)
+        strength = choose_strength(everything, self.classes)[0]
+        weight, bias = known.fit(self.classes, strength)
         network = best.with_head(self.classes, weight, bias)
         self._keep_head(network)
         # What is learned from the deciding pictures as well is no worse; how good it is, the others' logits say.
-        set_head(network, *everything.fit(self.classes, strength, self.flips))
-        candidate = Candidate('the published network with a new classifier', network, held.plain @ weight + bias)
+        set_head(network, *everything.fit(self.classes, strength))
+        candidate = Candidate('the published network with a new classifier', network, held.features @ weight + bias)
         self.say(f'head        {candidate.top1(self.deciding):.1f} % of the deciding pictures after '
                  f'{time.monotonic() - begun:.0f} s: {best.start.name} as published, with a classifier on its features')
         return [candidate]
@@ -148,8 +152,10 @@ class _Job:
         most = max(self.classes * 5, int((self.deadline - time.monotonic()) / 3 / _PER_PICTURE))
         return self.training[::-(-len(self.training) // most)]
 
-    def _look_at_mirrored(self, known):
-        if mirrored_is_another(known, self.classes):
+    def _look_at_mirrored(self, known, mirrored):
+        """Find out whether mirrored pictures mean the same; `mirrored` gives the features of pictures by their numbers."""
+        rows = known.drawn(_MIRRORED)
+        if mirrored_is_another(known.part(rows), mirrored(rows), self.classes):
             self.flips = False
             self.say('mirrored    pictures mean something else here: none is mirrored in training')
 
@@ -164,7 +170,7 @@ class _Job:
         if self._operators_ready():
             self.say('operators   in C++, compiled for this machine, are taken')
         seconds = measure(self.start.network, self.side, max(1, batch // processes)) / processes
-        left = self.deadline - time.monotonic() - _END - _BEGIN
+        left = self.deadline - time.monotonic() - self.end - _BEGIN
         plan = make_plan(left, len(self.training), len(self.validation), self.side, batch, seconds, fresh=not self.head)
         if plan is None:
             if not self.head:
@@ -179,18 +185,22 @@ class _Job:
                  f'about {plan.seconds_in_all(len(self.validation)) / 60:.1f} minutes; Ctrl-C ends it and keeps '
                  'the best so far')
         candidates = []
-        for path in train(self.output, plan, self.deadline - _END, self.say):
+        for path in train(self.output, plan, self.deadline - self.end, self.say):
             tuned, _ = load_network(path)
-            candidates.append(Candidate(f'the training of all layers ({path.stem})', tuned, logits_of(tuned, self.validation)))
+            candidates.append(self._candidate(f'the training of all layers ({path.stem})', tuned))
+            if self.head and path.name == LAST:
+                candidates += self._averages(path)
         return candidates
 
+    def _candidate(self, name, network):
+        return Candidate(name, network, logits_of(network, self.validation))
 
-def logits_of(network, pictures, batch=32):
-    """(N, classes) float32 of pictures as the network's configuration prepares them."""
-    preprocess, found = Preprocess.from_config(network.config), []
-    network.eval()
-    with paddle.no_grad():
-        for start in range(0, len(pictures), batch):
-            inputs = np.stack([preprocess(open_image(picture.path, 3)) for picture in pictures[start:start + batch]])
-            found.append(network.class_logits(network(paddle.to_tensor(inputs))).numpy())
-    return np.concatenate(found)
+    def _averages(self, path):
+        """Weights between those of the head and those of the training's end: often better than both, where all batch norms
+        have kept their statistics (WiSE-FT, https://arxiv.org/abs/2109.01903)."""
+        head = read_weights(self.head)
+        for share in _SHARES:
+            network, _ = load_network(path)
+            for name, value in network.state_dict().items():
+                value.set_value((share * value.numpy() + (1 - share) * head[name]).astype(head[name].dtype))
+            yield self._candidate(f'the training of all layers, {share:.0%} of the way', network)

@@ -27,10 +27,14 @@ _MOST_PROCESSES = 4                                                # on a CPU: e
 _LOOK = 0.5                                                        # seconds between two looks at the metrics
 
 
+def cores():
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
 def process_count():
-    """How many processes train: one on each GPU or, where there is none, on each core that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return gpu_count() or min(cores, _MOST_PROCESSES)
+    """How many processes train: one on each GPU or, where there is none, on each core."""
+    return gpu_count() or min(cores(), _MOST_PROCESSES)
 
 
 def write_recipe(directory, plan, network_cfg, training, head, seed):

@@ -11,6 +11,7 @@ from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
 from image_classification.drawing.contact_sheet import COLUMNS, ROWS, ContactSheet, thumbnail
 from image_classification.engine.report import Confusion, write_per_class
+from image_classification.fit.features import by_batches
 from image_classification.fit.statistics import calibration_error, interval
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,7 @@ def conclude(output, checkpoint, survey, tested, training, say):
     network, class_names = load_network(checkpoint)
     predictor = Predictor.of_network(network, class_names)
     labels = np.array([picture.label for picture in tested])
-    probabilities = predictor.predict(open_image(picture.path, 3) for picture in tested)
+    probabilities = by_batches(tested, predictor.predict, 'test')
     predicted = probabilities.argmax(1)
     confusion = Confusion(len(class_names))
     confusion.add(labels, predicted)
