@@ -1,4 +1,4 @@
-"""The training recipe: crop, mirror, one policy of colours and shapes, erase."""
+"""The training recipe: crop, mirror, turn, one policy of colours and shapes, erase."""
 from PIL import Image
 
 from image_classification.datasets import policies, transforms as T
@@ -35,17 +35,22 @@ class TrainTransform:
         # Not resize(box=...), which lets pixels from outside the part blend in at its edges.
         if isinstance(image, Image.Image) and image.size != (size, size):
             image = image.resize((size, size), T.INTERPOLATIONS[pre.interpolation])
-        image = self._augment(T.random_flip(image, rng, train.HFLIP), rng)
+        image = T.random_flip(image, rng, train.HFLIP)
+        image = self._augment(T.random_flip(image, rng, train.VFLIP, upside_down=True) if train.VFLIP else image, rng)
         holes = T.random_holes(rng, (pre.channels, size, size), train.RANDOM_ERASE_PROB, train.RANDOM_ERASE_MODE,
                                train.RANDOM_ERASE_COUNT)
         return T.to_pixels(image), holes
 
     def _augment(self, image, rng):
-        """PIL image after the policy of the configuration or, where it has none, colour jitter. Without both, as it is."""
+        """PIL image, turned and sheared, after the policy of the configuration or, where it has none, colour jitter. Without all of
+        these, as it is."""
         train, interpolation = self.train, self.preprocess.interpolation
-        if not (train.RAND_AUGMENT or train.AUTO_AUGMENT or train.COLOR_JITTER):
+        slants = train.ROTATE or train.SHEAR
+        if not (slants or train.RAND_AUGMENT or train.AUTO_AUGMENT or train.COLOR_JITTER):
             return image
         image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        if slants:
+            image = T.random_slant(image, rng, train.ROTATE, train.SHEAR)
         if train.RAND_AUGMENT:
             return policies.rand_augment(image, rng, train.RAND_AUGMENT_LAYERS, train.RAND_AUGMENT_MAGNITUDE,
                                          train.RAND_AUGMENT_MSTD, train.RAND_AUGMENT_INCREASING, self.fill, interpolation)
@@ -53,7 +58,7 @@ class TrainTransform:
             return policies.trivial_augment(image, rng, interpolation)
         if train.AUTO_AUGMENT:
             return policies.auto_augment(image, rng, train.AUTO_AUGMENT, self.fill, interpolation)
-        return T.color_jitter(image, rng, train.COLOR_JITTER, train.COLOR_JITTER, train.COLOR_JITTER)
+        return T.color_jitter(image, rng, *[train.COLOR_JITTER] * 3) if train.COLOR_JITTER else image
 
 
 def train_transform(cfg, preprocess):
@@ -70,10 +75,12 @@ def train_transform(cfg, preprocess):
 
     check('CROP_SCALE', lambda v: len(v) == 2 and 0 < v[0] <= v[1] <= 1, '[least, most] share of the area, above 0, up to 1')
     check('CROP_RATIO', lambda v: len(v) == 2 and 0 < v[0] <= v[1], '[least, most] width / height, above 0')
-    for key in ('HFLIP', 'RANDOM_ERASE_PROB'):
+    for key in ('HFLIP', 'VFLIP', 'RANDOM_ERASE_PROB'):
         check(key, lambda v: 0 <= v <= 1, 'a probability from 0 to 1')
     for key in ('COLOR_JITTER', 'RAND_AUGMENT_MSTD', 'RAND_AUGMENT_LAYERS'):
         check(key, lambda v: v >= 0, '0 or more')
+    check('ROTATE', lambda v: 0 <= v <= 180, 'an angle from 0 to 180 degrees')
+    check('SHEAR', lambda v: 0 <= v < 90, 'an angle from 0 to below 90 degrees')
     check('AUTO_AUGMENT', lambda v: v in ('', *AUTO_AUGMENT), f"'' or one of: {', '.join(AUTO_AUGMENT)}")
     if train.AUTO_AUGMENT:
         check('RAND_AUGMENT', lambda v: not v, f'False beside TRAIN.AUTO_AUGMENT {train.AUTO_AUGMENT!r}; turn one off')

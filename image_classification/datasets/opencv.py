@@ -58,9 +58,9 @@ class OpenCVJpeg:
         return images.open_to_crop(self.file, 3).part(box, size) if part is None else part
 
 
-def mirrored(pixels):
-    """(H, W, C) uint8, left to right, in a twentieth of numpy's time."""
-    return package().flip(pixels, 1)
+def mirrored(pixels, upside_down=False):
+    """(H, W, C) uint8, left to right or top to bottom, in a twentieth of numpy's time."""
+    return package().flip(pixels, 0 if upside_down else 1)
 
 
 def look_up(pixels, tables):

@@ -59,11 +59,27 @@ def random_box(rng, size, scale, ratio):
     return left, top, left + w, top + h
 
 
-def random_flip(image, rng, p=0.5):
-    """PIL image, or (H, W, C) uint8 of OpenCV, mirrored left to right with probability p."""
+def random_flip(image, rng, p=0.5, upside_down=False):
+    """PIL image, or (H, W, C) uint8 of OpenCV, mirrored left to right, or top to bottom, with probability p."""
     if rng.random() >= p:
         return image
-    return opencv.mirrored(image) if isinstance(image, np.ndarray) else image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if isinstance(image, np.ndarray):
+        return opencv.mirrored(image, upside_down)
+    return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM if upside_down else Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+def random_slant(image, rng, rotate, shear):
+    """PIL image, turned about its centre, its columns leaning, by angles of at most so many degrees to either side. Corners that
+    come from outside have the mean colour of its edge."""
+    turn, lean = (math.radians(rng.uniform(-most, most)) for most in (rotate, shear))
+    cos, sin, tan = math.cos(turn), math.sin(turn), math.tan(lean)
+    # PIL asks where each pixel comes from: (x, y) -> (a x + b y + c, d x + e y + f).
+    a, b, d, e = cos, sin + tan * cos, -sin, cos - tan * sin
+    x, y = (image.width - 1) / 2 + 0.5, (image.height - 1) / 2 + 0.5
+    matrix = (a, b, x - a * x - b * y, d, e, y - d * x - e * y)
+    pixels = to_pixels(image)
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).mean(0).round().astype(int)
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=tuple(edge.tolist()))
 
 
 def color_jitter(image, rng, brightness, contrast, saturation):

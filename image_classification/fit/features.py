@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import paddle
+from PIL import Image
 
 from image_classification.datasets import Preprocess
 from image_classification.datasets.images import open_image
@@ -103,11 +104,11 @@ def best_of(first, known, pictures, classes, others, seconds):
     return tried[surest(answers, labels)]
 
 
-def thumbnails(pictures, mirrored=False):
-    """`Known` of pictures whose features are their few pixels: where no network knows anything yet."""
-    pixels = np.stack([picture.small for picture in pictures]).astype(np.float32)
-    pixels = pixels[:, :, ::-1] if mirrored else pixels
-    return Known(pixels.reshape(len(pixels), -1), labels_of(pictures), np.array([picture.group for picture in pictures]))
+def thumbnails(pictures, change=lambda image: image):
+    """`Known` of pictures whose features are a few pixels: where no network knows anything yet."""
+    pixels = np.stack([np.asarray(change(Image.fromarray(picture.small).resize((16, 16)))) for picture in pictures])
+    groups = np.array([picture.group for picture in pictures])
+    return Known(pixels.reshape(len(pixels), -1).astype(np.float32), labels_of(pictures), groups)
 
 
 def labels_of(pictures):

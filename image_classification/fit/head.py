@@ -101,16 +101,21 @@ def choose_strength(known, classes):
     return _STRENGTHS[best], logits[best], known.labels
 
 
-def mirrored_is_another(known, mirrored, classes, strength=1e-3):
-    """Whether pictures mean something else when they are mirrored, as letters do: a classifier that has seen none mirrored
-    errs more on them than chance explains.
+def means_the_same(known, changed, classes, strength=1e-3):
+    """Whether pictures mean the same after a change, as letters do not when they are mirrored: True, False, or None where the
+    features tell too little.
+
+    A classifier that has seen none of them changed is asked for those that it has not learned.
 
     Args:
-        mirrored: (N, C), the features of the same pictures, mirrored left to right.
+        changed: (N, C), the features of the same pictures, changed.
     """
-    right = [_left_out(known, classes, strength, asked).argmax(1) == known.labels for asked in (known.features, mirrored)]
+    right = [_left_out(known, classes, strength, asked).argmax(1) == known.labels for asked in (known.features, changed)]
     lost = right[0].astype(float) - right[1]
-    return lost.mean() > max(0.03, 2.5 * lost.std() / np.sqrt(len(lost)))
+    chance = np.bincount(known.labels).max() / len(lost)
+    if right[0].mean() < chance + 0.3 * (1 - chance):
+        return None
+    return bool(lost.mean() <= max(0.03, 2.5 * lost.std() / np.sqrt(len(lost))))
 
 
 def _left_out(known, classes, strength, asked=None):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import paddle
-from PIL import ImageOps
 
 from image_classification.checkpoint import load_network, write_network
 from image_classification.cpu.build_operators import build_in_background
@@ -14,8 +13,8 @@ from image_classification.engine.run_directory import LAST
 from image_classification.errors import UserError
 from image_classification.files import check_new
 from image_classification.fit.features import Features, best_of, changed, labels_of, logits_of, set_head, thumbnails
-from image_classification.fit.head import choose_strength, mirrored_is_another
-from image_classification.fit.plan import batch_size, image_size, make_plan, measure
+from image_classification.fit.head import choose_strength, means_the_same
+from image_classification.fit.plan import CHANGES, MIRRORED, batch_size, image_size, make_plan, measure
 from image_classification.fit.split import split, write_lists
 from image_classification.fit.start import choose_start, larger_starts
 from image_classification.fit.statistics import find_temperature, surest
@@ -27,7 +26,7 @@ from image_classification.weights import read_weights, write_safetensors
 _END = 40.0                                                        # seconds for the export and the drawings, beside the test
 _BEGIN = 15.0                                                      # seconds until processes that train have started
 _PER_PICTURE = 0.05                                                # seconds, for its features
-_MIRRORED = 200                                                    # pictures that are looked at mirrored
+_TURNED = 200                                                      # pictures that are looked at mirrored and turned
 _SHARES = (0.75, 0.5)                                              # of the way from the head to the training's end
 CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
 
@@ -100,15 +99,14 @@ class _Job:
         self.seed, self.say, self.deadline = seed, say, deadline
         self.side = self._side_for(start)
         self.classes, self.deciding = len(found.classes), labels_of(validation)
-        self.head, self.flips = None, True
+        self.head, self.symmetries, self.error = None, [], 1.0
         self.tested, self.end = tested, _END + _PER_PICTURE * tested   # pictures of the test, seconds for it and for what follows
         self._operators_ready = bool if gpu_count() else build_in_background()
 
     def heads(self):
         """[the published network with a classifier of its own for these classes]; [] where it knows nothing yet."""
         if not self.start.pretrained:
-            known = thumbnails(self.training)
-            self._look_at_mirrored(known, lambda rows: thumbnails(self.training, mirrored=True).features[rows])
+            self._find_symmetries(thumbnails(self.training), lambda rows, change: thumbnails(self.training, change).features[rows])
             return []
         begun, pictures = time.monotonic(), self._affordable()
         features = Features(self.start, self.side)
@@ -117,10 +115,11 @@ class _Job:
         if best is not features:
             self.start, self.side = best.start, best.side
             known, held = best.known(pictures), best.known(self.validation)
-        self._look_at_mirrored(known, lambda rows: best.of([pictures[i] for i in rows], ImageOps.mirror))
+        self._find_symmetries(known, lambda rows, change: best.of([pictures[i] for i in rows], change))
         self.end = _END + best.seconds * self.tested
         everything = known.and_of(held)
-        strength = choose_strength(everything, self.classes)[0]
+        strength, logits, labels = choose_strength(everything, self.classes)
+        self.error = float((logits.argmax(1) != labels).mean())
         weight, bias = known.fit(self.classes, strength)
         network = best.with_head(self.classes, weight, bias)
         self._keep_head(network)
@@ -152,12 +151,14 @@ class _Job:
         most = max(self.classes * 5, int((self.deadline - time.monotonic()) / 3 / _PER_PICTURE))
         return self.training[::-(-len(self.training) // most)]
 
-    def _look_at_mirrored(self, known, mirrored):
-        """Find out whether mirrored pictures mean the same; `mirrored` gives the features of pictures by their numbers."""
-        rows = known.drawn(_MIRRORED)
-        if mirrored_is_another(known.part(rows), mirrored(rows), self.classes):
-            self.flips = False
-            self.say('mirrored    pictures mean something else here: none is mirrored in training')
+    def _find_symmetries(self, known, features_of):
+        """Find out how pictures may be turned in training. `features_of(numbers, change)`: of pictures, after a change."""
+        rows = known.drawn(_TURNED)
+        known = known.part(rows)
+        same = {name: means_the_same(known, features_of(rows, change), self.classes) for name, change in CHANGES.items()}
+        # Most pictures may be mirrored; few have no right way up.
+        self.symmetries = [name for name in CHANGES if same[name] or same[name] is None and name == MIRRORED]
+        self.say(f'symmetries  {", ".join(self.symmetries) or "none"}: so pictures mean the same, and are varied in training')
 
     def _keep_head(self, network):
         """What the training of all layers starts from."""
@@ -179,7 +180,7 @@ class _Job:
             self.say('training    none: the time is up')
             return []
         cfg = changed(self.start.network.config, {'MODEL.NUM_CLASSES': self.classes})
-        plan = replace(plan, processes=processes, flips=self.flips)
+        plan = replace(plan, processes=processes, symmetries=tuple(self.symmetries), error=self.error)
         write_recipe(self.output, plan, cfg, self.training, self.head, self.seed)
         self.say(f'training    {plan.epochs} epochs of {plan.images} pictures at {plan.size} px, {plan.steps()} steps of {plan.batch}, '
                  f'about {plan.seconds_in_all(len(self.validation)) / 60:.1f} minutes; Ctrl-C ends it and keeps '

@@ -59,6 +59,40 @@ def test_images_are_mirrored_with_the_asked_probability(p):
     assert abs(flips - p) < 0.04
 
 
+def test_upside_down_is_top_to_bottom():
+    turned = np.asarray(T.random_flip(gradient(4, 3), rng(), 1.0, upside_down=True))
+    np.testing.assert_array_equal(turned, np.asarray(gradient(4, 3))[::-1])
+
+
+class Given:
+    """Draws these numbers, one after another."""
+
+    def __init__(self, *numbers):
+        self.numbers = list(numbers)
+
+    def uniform(self, low, high):
+        assert low <= self.numbers[0] <= high
+        return self.numbers.pop(0)
+
+
+def test_a_picture_is_turned_about_its_centre_and_corners_from_outside_have_the_colour_of_its_edge():
+    image = gradient(9, 9)
+    np.testing.assert_array_equal(T.random_slant(image, Given(0, 0), 45, 0), np.asarray(image))
+    np.testing.assert_array_equal(T.random_slant(image, Given(90, 0), 90, 0), np.rot90(np.asarray(image), -1))
+    half = np.asarray(T.random_slant(image, Given(45, 0), 45, 0))
+    assert half[4, 4].tolist() == [4, 4, 0] and half[0, 0].tolist() == [4, 4, 0]
+
+
+def test_sheared_columns_lean_and_rows_stay():
+    leaning = np.asarray(T.random_slant(gradient(21, 21), Given(0, 45), 0, 45))
+    assert leaning[10].tolist() == np.asarray(gradient(21, 21))[10].tolist()
+    assert (leaning[9, 1:, 0] == np.arange(20)).all() and (leaning[11, :-1, 0] == np.arange(1, 21)).all()
+
+
+def test_a_grey_picture_is_turned_too():
+    assert T.random_slant(gradient(5, 7).convert('L'), rng(), 20, 10).mode == 'L'
+
+
 def test_colour_jitter_of_0_changes_nothing(photo):
     assert T.color_jitter(photo(), rng(), 0.0, 0.0, 0.0).tobytes() == photo().tobytes()
 
