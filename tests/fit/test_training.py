@@ -1,0 +1,45 @@
+"""The trainer at work for a fit."""
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from image_classification.errors import UserError
+from image_classification.fit import training
+from image_classification.fit.plan import Plan, fine_tuning_rate, recipe
+
+
+@dataclass
+class Picture:
+    label: int
+
+
+def pictures(*counts):
+    return [Picture(label) for label, count in enumerate(counts) for _ in range(count)]
+
+
+def test_the_same_share_of_each_class_is_taken_the_same_for_a_seed():
+    rows = training.evenly(pictures(60, 30, 10), 50, seed=3)
+    assert [sum(row.label == label for row in rows) for label in range(3)] == [30, 15, 5]
+    assert rows == training.evenly(pictures(60, 30, 10), 50, seed=3)
+
+
+def test_pictures_of_rarer_classes_come_again_by_the_root_of_how_rare_they_are():
+    rows = training.balanced(pictures(80, 20, 60), 3, seed=0)
+    assert [sum(row.label == label for row in rows) for label in range(3)] == [80, 40, 69]
+    assert len(training.balanced(pictures(80, 50), 2, seed=0)) == 130
+
+
+def test_a_trainer_that_fails_gives_its_reason(tmp_path):
+    (tmp_path / training.RECIPE).write_text('BASE: [mobilenet_v1_x0_25]\nTRAIN: {NUM_EPOCHS: 0}\n')
+    with pytest.raises(UserError, match=r'the training has failed \(exit code \d+\): .*NUM_EPOCHS.*training.txt'):
+        training.train(tmp_path, Plan(32, 8, 1, 8, 0.1), time.monotonic() + 60, print)
+
+
+def test_pictures_are_varied_as_far_as_they_mean_the_same():
+    keys = [recipe(Plan(32, 8, 1, 8, 0.1, symmetries=names), True) for names in ((), ('mirrored',), ('upside down', 'turned'))]
+    assert [(key['TRAIN.HFLIP'], key['TRAIN.VFLIP'], key['TRAIN.ROTATE']) for key in keys] == [(0, 0, 0), (0.5, 0, 0), (0, 0.5, 30)]
+
+
+def test_the_rate_follows_what_published_features_do_not_know():
+    assert [fine_tuning_rate(error) for error in (0.0, 0.04, 0.07, 0.45, 1.0)] == [1e-4, 3e-4, 4e-4, 1e-3, 1e-3]
