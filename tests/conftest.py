@@ -36,16 +36,19 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_finish():
-    """What all tests import stays: from here on, collections of garbage pass it over."""
+    """What all tests import stays: from here on, collections of garbage pass it over, and come more seldom."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture(scope='module', autouse=True)
 def free_memory():
-    """Between two files, give back to the system what the process keeps for its next networks: thousands of tests add up."""
+    """Between two files, give back to the system what the process keeps for its next networks: thousands of tests add up.
+    What is left then, stays: Paddle keeps tens of thousands of objects of each traced network, and would look through them again."""
     yield
     gc.collect()
+    gc.freeze()
     if platform.libc_ver()[0] == 'glibc':
         ctypes.CDLL(None).malloc_trim(0)
 
