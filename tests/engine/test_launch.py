@@ -11,7 +11,7 @@ import pytest
 from image_classification.engine import launch
 from image_classification.engine.processes import distributed
 from image_classification.errors import UserError
-from tests.engine.faults import free_ports
+from tests.engine.faults import end, fork, free_ports
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGE = PROJECT / 'image_classification'
@@ -47,16 +47,19 @@ def test_one_device_trains_and_prints_where_everything_is_also_from_inside_the_p
     assert len(rows(only_run(flags), 'train')) == 6
 
 
-def test_two_processes_train_on_all_images_and_count_each_test_image_once(flags):
-    done = start('main_multi_gpu.py', '-ngpus', 2, *flags)
-    assert done.returncode == 0, done.stderr
+def test_two_processes_train_on_all_images_and_count_each_test_image_once(flags, tmp_path):
+    arguments = ['-ngpus', '2', *map(str, flags)]
+    assert end(fork(lambda: launch.multi(arguments), tmp_path / 'log'), 0) == 0, (tmp_path / 'log').read_text()
     run = only_run(flags)
     assert len(rows(run, 'train')) == 3 and rows(run, 'eval')[0]['images'] == 10
-    told = [line for line in done.stdout.splitlines() if 'top-1' in line and not line.startswith('warning')]
+    lines = (tmp_path / 'log').read_text().splitlines()
+    told = [line for line in lines if 'top-1' in line and not line.startswith('warning')]
     assert len(told) == 2                                          # the evaluation and the summary, by one process only
 
 
+@pytest.mark.slow
 def test_runs_under_paddles_own_launcher(flags, tmp_path):
+    """python -m pytest -m slow tests/engine/test_launch.py; processes in the environment that it makes are in every run: faults.py."""
     port, = free_ports(1)                                          # and the next one; without it, 6070
     launcher = ('-m', 'paddle.distributed.launch', '--nproc_per_node', '2', '--start_port', str(port),
                 '--log_dir', str(tmp_path / 'logs'))
