@@ -2,32 +2,32 @@
 import pytest
 
 import image_classification as ic
-from image_classification.deploy.complexity import count_macs
 from image_classification.engine import introduction, summary
+from image_classification.mobilenet_v1 import model
 
 NAME = 'mobilenet_v1_x0_25'
 
 
-@pytest.fixture(scope='session', autouse=True)
-def counted_once():
-    """The multiply-accumulates of a network are counted once, which takes longer than a training here."""
-    known = {}
-
-    def macs(model, image_size):
-        key = str(model.config.MODEL), image_size
-        if key not in known:
-            known[key] = count_macs(model, image_size)
-        return known[key]
-    introduction.count_macs = macs
-    yield
-    introduction.count_macs = count_macs
+AS_PUBLISHED = ('test_introduction', 'test_layer_decay', 'test_supervisor')   # modules that look at the whole network or start it
 
 
-@pytest.fixture(autouse=True)
-def without_curves(request, monkeypatch):
-    """matplotlib draws for longer than a training lasts here; tests of it are in test_report.py."""
-    if request.module.__name__ != 'tests.engine.test_report':
-        monkeypatch.setattr(summary, 'write_curves', lambda directory: 'curves      not drawn')
+@pytest.fixture(scope='module', autouse=True)
+def quick(request):
+    """The network has one block per stage, and a training neither counts multiply-adds nor draws curves, which takes longer than
+    its steps; tests of these are in test_introduction.py and test_report.py."""
+    module = request.module.__name__.rpartition('.')[2]
+    with pytest.MonkeyPatch.context() as patch:
+        make_quick(patch.setattr, module)
+        yield
+
+
+def make_quick(set_attribute=setattr, module=''):
+    """What `quick` does; a new Python does it for itself."""
+    if module not in AS_PUBLISHED:
+        set_attribute(model, 'STAGES', [(channels, 1, stride) for channels, _, stride in model.STAGES])
+    set_attribute(introduction, 'count_macs', lambda network, image_size: 0)
+    if module != 'test_report':
+        set_attribute(summary, 'write_curves', lambda directory: 'curves      not drawn')
 
 
 @pytest.fixture(scope='session')
@@ -37,7 +37,7 @@ def tiny_in(colours):
         values = {'DATA.DATASET': 'folder', 'DATA.DATA_PATH': str(colours), 'DATA.IMAGE_SIZE': 32, 'DATA.CROP_PCT': 1.0,
                   'DATA.BATCH_SIZE': 4, 'DATA.NUM_WORKERS': 0, 'MODEL.NUM_CLASSES': 2, 'MODEL.DROPOUT': 0.2,
                   'TRAIN.NUM_EPOCHS': 2, 'TRAIN.WARMUP_EPOCHS': 0, 'TRAIN.COLOR_JITTER': 0, 'TRAIN.CROP_SCALE': [0.5, 1],
-                  'REPORT_FREQ': 2, 'EXPORT': False, 'SAVE': str(directory)}
+                  'TRAIN.PRECISE_BN': False, 'REPORT_FREQ': 2, 'EXPORT': False, 'SAVE': str(directory)}
         return ic.get_config(name, {**values, **{key.replace('__', '.'): value for key, value in overrides.items()}})
     return make
 

@@ -18,6 +18,12 @@ from tests.engine.test_trainer import assert_same_file, metrics, train
 from tests.test_models import CLASSIFIERS, SHORT, side, small
 
 
+@pytest.fixture
+def tiny(tiny):
+    """As `tiny`, with TRAIN.PRECISE_BN."""
+    return lambda **overrides: tiny(**{'TRAIN__PRECISE_BN': True, **overrides})
+
+
 class Batches:
     """A loader of these batches, as arrays."""
 

@@ -182,8 +182,8 @@ def test_values_out_of_range_are_named(key, value):
 def test_a_student_learns_from_its_teacher_alone(tiny, trained):
     """With ALPHA 1 the labels count nothing: the student comes to give the teacher's probabilities."""
     options = {'TRAIN__DISTILL__TEACHER': str(trained[1]), 'TRAIN__DISTILL__KIND': 'soft', 'TRAIN__DISTILL__ALPHA': 1.0,
-               'TRAIN__NUM_EPOCHS': 12, 'VALIDATE_FREQ': 12, 'DATA__BATCH_SIZE': 8, 'MODEL__DROPOUT': 0.0,
-               'TRAIN__OPTIMIZER__NAME': 'SGD', 'TRAIN__BASE_LR': 0.03}
+               'TRAIN__NUM_EPOCHS': 14, 'VALIDATE_FREQ': 14, 'DATA__BATCH_SIZE': 8, 'MODEL__DROPOUT': 0.0,
+               'TRAIN__OPTIMIZER__NAME': 'SGD', 'TRAIN__BASE_LR': 0.05}
     cfg = tiny(**options)
     train_or_evaluate(cfg, Group())
     directory = next(Path(cfg.SAVE).iterdir())

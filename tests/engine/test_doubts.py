@@ -112,5 +112,5 @@ def test_a_training_that_does_not_learn_says_so_after_its_warm_up_in_the_main_pr
 
 
 def test_a_training_that_learns_says_nothing(tiny):
-    assert warnings(train(tiny(TRAIN__NUM_EPOCHS=12, DATA__BATCH_SIZE=8, TRAIN__BASE_LR=0.01, TRAIN__OPTIMIZER__NAME='SGD',
-                               MODEL__DROPOUT=0.0, VALIDATE_FREQ=6))) == []
+    assert warnings(train(tiny(TRAIN__NUM_EPOCHS=12, DATA__BATCH_SIZE=8, TRAIN__BASE_LR=0.03, TRAIN__OPTIMIZER__NAME='SGD',
+                               MODEL__DROPOUT=0.0, VALIDATE_FREQ=6, TRAIN__PRECISE_BN=True))) == []

@@ -123,7 +123,8 @@ def test_three_processes_evaluate_as_one_does(tiny):
 
 
 def test_two_processes_resumed_in_the_middle_of_an_epoch_are_bit_for_bit_those_that_were_not_stopped(tiny):
-    options = {**EVERYTHING, 'REPORT_FREQ': 1, 'DATA__NUM_WORKERS': 1, 'SAVE_STEPS': 2, 'KEEP_CHECKPOINTS': 4}
+    options = {**EVERYTHING, 'TRAIN__PRECISE_BN': True, 'REPORT_FREQ': 1, 'DATA__NUM_WORKERS': 1, 'SAVE_STEPS': 2,
+               'KEEP_CHECKPOINTS': 4}
     whole = in_processes(2, tiny(**options))
     after_2_of_3_steps = whole / 'early.safetensors'               # of another name, so that the run is another one
     after_2_of_3_steps.write_bytes((whole / 'last-3.safetensors').read_bytes())    # those behind it are of steps 3, 4 and 6

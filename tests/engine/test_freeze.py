@@ -41,7 +41,7 @@ def test_a_prefix_freezes_its_layers_and_no_others(tiny, begun):
     directory = train(tiny(TRAIN__FREEZE=['conv_stem', 'blocks.0'], PRETRAINED=str(begun), TRAIN__NUM_EPOCHS=1))
     names = changed(begun, directory / 'last.safetensors')
     assert not [name for name in names if name.startswith(('model.conv_stem.', 'model.blocks.0.'))]
-    assert 'model.bn1._mean' in names and len(names) > 100
+    assert 'model.bn1._mean' in names and len(names) > 40
 
 
 def test_layers_that_are_frozen_whole_stay_in_evaluation_mode():
@@ -76,7 +76,7 @@ def test_after_freeze_epochs_everything_learns_and_a_resumed_run_is_the_same(tin
                'TRAIN__MODEL_EMA': True}
     whole = train(tiny(**options))
     assert changed(begun, whole / 'last-1.safetensors') == set(HEAD)   # after the first epoch
-    assert len(changed(begun, whole / 'last.safetensors')) > 100
+    assert len(changed(begun, whole / 'last.safetensors')) > 40
     for steps in (2, 8):                                           # in the frozen epoch, and in the other one
         stopped = train(tiny(**options, TRAIN__MAX_STEPS=steps))
         train(tiny(**options, RESUME=str(stopped)))
@@ -88,7 +88,7 @@ def test_after_freeze_epochs_everything_learns_and_a_resumed_run_is_the_same(tin
 def test_two_processes_freeze_alike(tiny, begun, epochs):
     run = in_processes(2, tiny(TRAIN__FREEZE=['backbone'], TRAIN__FREEZE_EPOCHS=epochs, PRETRAINED=str(begun)))
     names = changed(begun, run / 'last.safetensors')
-    assert names == set(HEAD) if not epochs else len(names) > 100
+    assert names == set(HEAD) if not epochs else len(names) > 40
     assert changed(begun, run / 'last-1.safetensors') == set(HEAD)
 
 
@@ -108,7 +108,7 @@ def test_the_rate_of_the_classifier_is_multiplied_after_layer_decay():
         build_optimizer(cfg, model)
         rates = {name: p.optimize_attr['learning_rate'] for name, p in model.named_parameters()}
         assert rates['classifier.weight'] == rates['classifier.bias'] == 10
-        assert rates['blocks.4.1.conv_dw.weight'] == in_front
+        assert rates['blocks.4.0.conv_dw.weight'] == in_front
 
 
 def test_one_step_of_the_classifier_is_so_many_times_as_large(tiny):

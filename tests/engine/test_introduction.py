@@ -2,12 +2,15 @@
 from pathlib import Path
 
 import image_classification as ic
+from image_classification.deploy.complexity import count_macs
+from image_classification.engine import introduction
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.trainer import train_or_evaluate
 from tests.engine.test_trainer import train
 
 
-def test_the_log_begins_with_the_model_the_data_the_rate_and_the_place(tiny):
+def test_the_log_begins_with_the_model_the_data_the_rate_and_the_place(tiny, monkeypatch):
+    monkeypatch.setattr(introduction, 'count_macs', count_macs)
     directory = train(tiny(TRAIN__MAX_STEPS=1, TRAIN__ACCUM_ITER=2, TRAIN__LINEAR_SCALED_LR=16, SEED=7))
     lines = [line[20:] for line in (directory / 'log.txt').read_text().splitlines()]
     assert lines[:4] == ['mobilenet_v1_x0_25, 213,586 parameters, 0.8 M MACs at 32 px, 2 classes; on 1 x cpu',
