@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import image_classification as ic
+from image_classification.engine import introduction, summary
 
 from tests.download_server import server, url  # noqa: F401  (fixtures)
 from tests.networks import FEWER_BLOCKS
@@ -53,6 +54,16 @@ def free_memory():
         ctypes.CDLL(None).malloc_trim(0)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def quick_trainings():
+    """A training neither counts multiply-adds nor draws curves, which takes longer than its few steps. Tests of both undo this:
+    engine/test_introduction.py and engine/test_report.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(introduction, 'count_macs', lambda network, image_size: 0)
+        patch.setattr(summary, 'write_curves', lambda directory: 'curves      not drawn')
+        yield
+
+
 @pytest.fixture
 def float64():
     """Layers and tensors are made in float64 within the test."""
@@ -84,7 +95,7 @@ def tiny(colours, tmp_path):
         values = {'DATA.DATASET': 'folder', 'DATA.DATA_PATH': str(colours), 'DATA.IMAGE_SIZE': 32, 'DATA.CROP_PCT': 1.0,
                   'DATA.BATCH_SIZE': 4, 'DATA.NUM_WORKERS': 0, 'MODEL.NUM_CLASSES': 2, 'TRAIN.NUM_EPOCHS': 2,
                   'TRAIN.WARMUP_EPOCHS': 0, 'TRAIN.COLOR_JITTER': 0, 'TRAIN.CROP_SCALE': [0.5, 1], 'REPORT_FREQ': 2,
-                  'EXPORT': False, 'SAVE': str(tmp_path / 'output')}
+                  'TRAIN.PRECISE_BN': False, 'EXPORT': False, 'SAVE': str(tmp_path / 'output')}
         values.update({key.replace('__', '.'): value for key, value in overrides.items()})
         return ic.get_config('mobileformer_26m', {**FEWER_BLOCKS['mobileformer_26m'], **values})
     return make

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import image_classification as ic
+from image_classification import datasets
 from image_classification.engine import launch
 from image_classification.weights import to_torch, write_safetensors
 
@@ -18,13 +19,20 @@ from tests.tools.conftest import run_module, run_tool, trained  # noqa: F401  (f
 
 RUN, PICTURES, NETWORK = 'output/RUN/best.safetensors', 'DIR', 'mobilenet_v3_small_x1_0'
 QUICK = ' '.join(shlex.quote(f'{word}') for word in (
-    'EXPORT', False, 'DATA.IMAGE_SIZE', 32, *(word for pair in FEWER_BLOCKS['mobileformer_26m'].items() for word in pair)))
+    'EXPORT', False, 'DATA.IMAGE_SIZE', 32, 'TRAIN.PRECISE_BN', False, *(word for pair in FEWER_BLOCKS['mobileformer_26m'].items() for word in pair)))
 
 
 def commands(*words):
     """README's commands that hold all these words."""
     found = [command for command in COMMANDS if all(word in command for word in words)]
     assert found, f'README has no command with {words}'
+    return found
+
+
+def few_digits(cfg, is_train, channels):
+    """As mnist5k, each twentieth."""
+    found = datasets.arrays.mnist5k(cfg, is_train, channels)
+    found.images, found.labels = found.images[::20], found.labels[::20]
     return found
 
 
@@ -35,6 +43,7 @@ def run(command, folder, **replaced):
     assert python == 'python' and launcher == 'image_classification/main_single_gpu.py'
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('PADDLE_MOBILE_BACKBONES_OFFLINE', '1')
+        patch.setitem(datasets.DATASETS, 'mnist5k', few_digits)
         done = run_module(SimpleNamespace(main=launch.single, __name__=launcher), [replaced.get(word, word) for word in words],
                           cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -106,7 +115,7 @@ def test_a_checkpoint_is_exported(use, quick, trained, command, tmp_path):  # no
     assert (tmp_path / target / 'inference.yaml').is_file()
 
 
-FOLDER = 'DATA.IMAGE_SIZE 32 DATA.BATCH_SIZE 4 DATA.NUM_WORKERS 0 TRAIN.MAX_STEPS 2 EXPORT False'
+FOLDER = 'DATA.IMAGE_SIZE 32 DATA.BATCH_SIZE 4 DATA.NUM_WORKERS 0 TRAIN.MAX_STEPS 2 EXPORT False TRAIN.PRECISE_BN False'
 
 
 @pytest.mark.parametrize('command', commands('-pretrained default', '-data_path DIR'))

@@ -1,8 +1,7 @@
-"""Trainings of a second: a small network, and without what only some tests look at."""
+"""Trainings of a second, of a small network."""
 import pytest
 
 import image_classification as ic
-from image_classification.engine import introduction, summary
 from image_classification.mobilenet_v1 import model
 
 NAME = 'mobilenet_v1_x0_25'
@@ -12,22 +11,11 @@ AS_PUBLISHED = ('test_introduction', 'test_layer_decay', 'test_supervisor')   # 
 
 
 @pytest.fixture(scope='module', autouse=True)
-def quick(request):
-    """The network has one block per stage, and a training neither counts multiply-adds nor draws curves, which takes longer than
-    its steps; tests of these are in test_introduction.py and test_report.py."""
-    module = request.module.__name__.rpartition('.')[2]
+def one_block_per_stage(request):
     with pytest.MonkeyPatch.context() as patch:
-        make_quick(patch.setattr, module)
+        if request.module.__name__.rpartition('.')[2] not in AS_PUBLISHED:
+            patch.setattr(model, 'STAGES', [(channels, 1, stride) for channels, _, stride in model.STAGES])
         yield
-
-
-def make_quick(set_attribute=setattr, module=''):
-    """What `quick` does; a new Python does it for itself."""
-    if module not in AS_PUBLISHED:
-        set_attribute(model, 'STAGES', [(channels, 1, stride) for channels, _, stride in model.STAGES])
-    set_attribute(introduction, 'count_macs', lambda network, image_size: 0)
-    if module != 'test_report':
-        set_attribute(summary, 'write_curves', lambda directory: 'curves      not drawn')
 
 
 @pytest.fixture(scope='session')

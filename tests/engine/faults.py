@@ -48,8 +48,6 @@ from pathlib import Path
 from image_classification.config import config_from_text
 from image_classification.engine import trainer
 from image_classification.engine.processes.distributed import Group
-from tests.engine.conftest import make_quick
-make_quick()
 {before}
 trainer.train_or_evaluate(config_from_text(Path(sys.argv[1]).read_text(), sys.argv[1]), Group())
 """

@@ -3,11 +3,18 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from image_classification.engine import summary
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.report import Confusion, epoch_table, write_curves, write_per_class
 from image_classification.engine.trainer import train_or_evaluate
+
+
+@pytest.fixture
+def curves(monkeypatch):
+    monkeypatch.setattr(summary, 'write_curves', write_curves)
 
 
 def example():
@@ -42,7 +49,7 @@ def test_many_classes_are_not_drawn(tmp_path):
     assert not (tmp_path / 'confusion_matrix.png').exists()
 
 
-def test_evaluation_writes_the_table_and_it_agrees_with_the_accuracy(tiny):
+def test_evaluation_writes_the_table_and_it_agrees_with_the_accuracy(tiny, curves):
     cfg = tiny(TRAIN__MAX_STEPS=2)
     train_or_evaluate(cfg, Group())
     directory, = Path(cfg.SAVE).iterdir()

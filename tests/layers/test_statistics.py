@@ -28,7 +28,7 @@ def test_are_the_mean_and_the_variance_of_every_batch_norm(name):
 
 def test_the_processes_average_those_of_the_network_and_of_its_moving_average_before_an_evaluation(tiny):
     group = NotingGroup()
-    cfg = tiny(TRAIN__MODEL_EMA=True, TRAIN__MAX_STEPS=1, TRAIN__PRECISE_BN=False)   # which would replace them by exact ones
+    cfg = tiny(TRAIN__MODEL_EMA=True, TRAIN__MAX_STEPS=1)          # with TRAIN.PRECISE_BN, exact ones would replace them
     train_or_evaluate(cfg, group)
     count = len(running_statistics(ic.create_model(cfg).state_dict()))
     assert count and group.averaged == [2 * count]
