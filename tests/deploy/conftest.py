@@ -105,7 +105,8 @@ def trained(colours, tmp_path_factory):
     """The checkpoint of a small network that tells the red from the blue pictures of `colours`: random, but for its classifier,
     which is fitted."""
     paddle.seed(0)
-    cfg = ic.get_config('shufflenet_v2_x0_5', {'MODEL.NUM_CLASSES': 2, 'DATA.IMAGE_SIZE': 32, 'DATA.CROP_PCT': 1.0,
+    cfg = ic.get_config('shufflenet_v2_x0_5', {'MODEL.NUM_CLASSES': 2, 'MODEL.SHUFFLENET.REPEATS': [1, 1, 1],
+                                               'DATA.IMAGE_SIZE': 32, 'DATA.CROP_PCT': 1.0,
                                                'DATA.DATASET': 'folder', 'DATA.DATA_PATH': str(colours)})
     model, dataset, rng = ic.create_model(cfg), get_dataset(cfg, is_train=True), np.random.default_rng(0)
     given = []
