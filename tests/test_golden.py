@@ -6,7 +6,7 @@ import pytest
 import image_classification as ic
 from image_classification.deploy.complexity import count_macs, count_parameters
 from tests.golden import Recording, our_name, recordings, standard_normal
-from tests.networks import outline
+from tests.networks import empty, outline
 
 KNOWN = [name for name in recordings() if our_name(name) in ic.list_models()]
 RELU6 = paddle.nn.functional.relu6
@@ -21,6 +21,8 @@ FURTHER = {'edgenext_xx_small_bn_hs', 'edgenext_small', 'efficientnet_lite4', 'e
            'efficientvit_m0_seed', 'efficientvit_m3', 'mobile_former_96m', 'mobile_former_294m', 'mobilenext_100',
            'seed_mobileformer_151m', 'seed_mobileformer_294m', 'shufflenet_v1_g3_1_0x', 'shufflenet_v1_g8_1_0x',
            'shufflenet_v2_x1_0', 'uniformer_small', 'uniformer_small_plus_dim64'}
+# Whose first input, two pictures of 299 pixels, is for the long run.
+LARGE = {'inception_v2_bfmd', 'inception_v3', 'inception_v4', 'xception'}
 FEW = [name if name in LIGHT else pytest.param(name, marks=pytest.mark.slow) for name in KNOWN]
 ONE_EACH = [pytest.param(name, marks=pytest.mark.slow) if name in FURTHER else name for name in KNOWN]
 
@@ -34,7 +36,7 @@ def test_has_the_recorded_number_of_parameters(name):
 def test_costs_the_recorded_macs(name):
     """All: python -m pytest -m slow tests/test_golden.py"""
     meta = Recording(name).meta
-    assert count_macs(ic.create_model(our_name(name)), meta['macs_input'][-1]) == pytest.approx(meta['macs'], rel=0.005)
+    assert count_macs(empty(our_name(name)), meta['macs_input'][-1]) == pytest.approx(meta['macs'], rel=0.005)
 
 
 @pytest.mark.parametrize('name', FEW)
@@ -44,14 +46,22 @@ def test_in_float32_outputs_and_features_equal_the_recorded_ones(name):
 
 @pytest.mark.parametrize('name', ONE_EACH)
 def test_outputs_and_features_equal_the_recorded_ones(name, float64):
+    check_outputs(name, 'float64', 2e-6, first=name in LARGE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', sorted(LARGE))
+def test_outputs_and_features_of_every_input_equal_the_recorded_ones(name, float64):
+    """python -m pytest -m slow tests/test_golden.py"""
     check_outputs(name, 'float64', 2e-6)
 
 
-def check_outputs(name, dtype, tolerance):
+def check_outputs(name, dtype, tolerance, first=0):
+    """Of the inputs from number `first` on."""
     recording = Recording(name)
-    model = recording.fill(ic.create_model(our_name(name))).eval()
+    model = recording.fill(empty(our_name(name)))
     features = watch(model, [feature['name'] for feature in recording.meta['features']])
-    for j, image in enumerate(recording.inputs()):
+    for j, image in list(enumerate(recording.inputs()))[first:]:
         with paddle.no_grad():
             outputs = model(paddle.to_tensor(image.astype(dtype)))
         outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
@@ -78,7 +88,7 @@ def test_a_training_step_equals_the_recorded_one(name, float64):
     size, wanted_loss, wanted_norm, zeros = STEPS[name]
     off = {key: 0.0 for key in ic.get_config(our_name(name)).MODEL if 'DROP' in key}
     cfg = ic.get_config(our_name(name), {f'MODEL.{key}': value for key, value in off.items()})
-    model = Recording(name).fill(ic.create_model(cfg)).train()
+    model = Recording(name).fill(empty(cfg)).train()
     x = paddle.to_tensor(standard_normal(2, (4, 3, size, size)).astype('float64'))
     loss = paddle.nn.functional.cross_entropy(model(x), paddle.to_tensor([1, 2, 3, 4]))
     loss.backward()

@@ -15,7 +15,7 @@ from image_classification.explain.cam import finer_layer, heat_of
 from image_classification.explain.inputs import explaining, preprocess_of
 from tests.explain.conftest import OBJECT, SIDE, scene
 from tests.networks import empty, settled
-from tests.test_models import CLASSIFIERS
+from tests.test_models import CLASSIFIERS, LARGE
 
 FACES = ['blazeface_front', 'blazeface_back']
 # The last map; a map beside tokens; a block's map that feeds two paths; a detector's.
@@ -168,8 +168,9 @@ def test_what_cannot_be_explained_is_said(knows_colours, arguments, words):
     assert not knows_colours.training and not knows_colours.parameters()[0].stop_gradient
 
 
-@pytest.mark.parametrize('name', CLASSIFIERS)
+@pytest.mark.parametrize('name', [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in CLASSIFIERS])
 def test_a_finer_layer_can_be_explained_on_small_pictures(name):
+    """Of all families: python -m pytest -m slow tests/explain/test_cam.py"""
     model, image = empty(name, num_classes=3), np.zeros((3, 96, 96), np.float32)
     layer, size = finer_layer(model, image)
     assert min(size) >= 4 and explain_class(model, image, layer=layer).activation.shape[1:] == size
