@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -40,6 +41,9 @@ def execute(uploaded, monkeypatch):
     """execute(notebook): its text output, by the id of the cell, and the number of pictures. Raises where a cell does."""
     for variable in ('IPYTHONDIR', 'JUPYTER_RUNTIME_DIR', 'JUPYTER_DATA_DIR', 'MPLCONFIGDIR'):
         monkeypatch.setenv(variable, str(uploaded / variable.lower()))
+    (uploaded / 'mplconfigdir').mkdir()
+    for fonts in Path(matplotlib.get_cachedir()).glob('fontlist-*.json'):   # to look for them all takes seconds
+        shutil.copy(fonts, uploaded / 'mplconfigdir')
     monkeypatch.delenv('MPLBACKEND', raising=False)                # the notebook's own draws into the notebook
     monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_OFFLINE', '1')
     monkeypatch.setenv('PIP_NO_INDEX', '1')
@@ -69,11 +73,13 @@ def changed(name, *replacements):
 
 
 def test_first_steps_runs_with_weights_that_someone_has_brought(execute, uploaded):
-    """With a few steps of training; test_the_network_of_first_steps_knows_digits has all of it."""
+    """With two of the networks and a few steps of training; test_the_network_of_first_steps_knows_digits has all of it."""
     weights = uploaded / 'weights.safetensors'
     network = ic.create_model('mobilenet_v3_small_x1_0')
     save_file({name: value.numpy() for name, value in network.state_dict().items()}, weights)
     texts, pictures = execute(changed('first_steps', ("WEIGHTS = ''", f'WEIGHTS = {str(weights)!r}'),
+                                      (", 'mobilenet_v3_small_x0_5', 'mobileformer_26m', 'efficientvit_m0'", ''),
+                                      ('DATA: {DATASET', 'EXPORT: False\nDATA: {DATASET'),
                                       ('NUM_EPOCHS: 3', 'NUM_EPOCHS: 1, MAX_STEPS: 12')), folder='.')
     assert numbers(r': ([\d.]+)% of 1000', texts['predict'])
     assert pictures == 4 + 1                                       # that of the weights: the bars of the five best classes
