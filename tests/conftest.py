@@ -13,6 +13,7 @@ import image_classification as ic
 from image_classification.engine import introduction, summary
 
 from tests.download_server import server, url  # noqa: F401  (fixtures)
+from tests.exports import pictures, small, small_checkpoint, small_exports, trained  # noqa: F401  (fixtures)
 from tests.networks import FEWER_BLOCKS
 
 ic.tune_cpu()
@@ -21,19 +22,19 @@ os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(Path(__file__).pare
 os.environ['PADDLE_MOBILE_BACKBONES_OPERATORS'] = '0'              # the plain code, whatever is compiled on this machine
 
 
-SHARED = ('tests/deploy/', 'tests/tools/', 'tests/demo/')           # whose files share exports, and a page that runs
+SHARED = ('tests/deploy/', 'tests/tools/', 'tests/demo/')           # whose files share exports
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Each file is run by one process, and so are all files of a directory that share what takes seconds to make."""
+    """Each file is run by one process, and all files that share what takes seconds to make by the same."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByFileOrDirectory(LoadScopeScheduling):
+    class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.split('::')[0]
-            return next((directory for directory in SHARED if file.startswith(directory)), file)
-    return ByFileOrDirectory(config, log)
+            return 'exports' if file.startswith(SHARED) else file
+    return ByFile(config, log)
 
 
 def pytest_collection_finish():
@@ -46,7 +47,8 @@ def pytest_collection_finish():
 @pytest.fixture(scope='module', autouse=True)
 def free_memory():
     """Between two files, give back to the system what the process keeps for its next networks: thousands of tests add up.
-    What is left then, stays: Paddle keeps tens of thousands of objects of each traced network, and would look through them again."""
+    What is left then, stays: Paddle keeps tens of thousands of objects of each traced network, through which each collection
+    of garbage would look again."""
     yield
     gc.collect()
     gc.freeze()

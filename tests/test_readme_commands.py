@@ -15,7 +15,7 @@ from image_classification.weights import to_torch, write_safetensors
 from tests.networks import FEWER_BLOCKS
 from tests.test_readme import COMMANDS, PROJECT
 from tests.deploy.conftest import quick  # noqa: F401  (fixture)
-from tests.tools.conftest import run_module, run_tool, trained  # noqa: F401  (fixtures)
+from tests.tools.conftest import run_module, run_tool  # noqa: F401  (fixture)
 
 RUN, PICTURES, NETWORK = 'output/RUN/best.safetensors', 'DIR', 'mobilenet_v3_small_x1_0'
 QUICK = ' '.join(shlex.quote(f'{word}') for word in (
@@ -86,7 +86,7 @@ def test_a_checkpoint_is_evaluated(main_job):
     assert 'top-1' in run(command, folder, **{RUN: checkpoint})
 
 
-def test_a_checkpoint_is_evaluated_on_a_folder(trained, colours, tmp_path):  # noqa: F811
+def test_a_checkpoint_is_evaluated_on_a_folder(trained, colours, tmp_path):
     command, = commands('-eval', f'-data_path {PICTURES}')
     assert 'top-1' in run(command, tmp_path, **{RUN: str(trained), PICTURES: str(colours)})
 
@@ -96,12 +96,12 @@ def test_a_training_is_resumed(main_job):
     run(commands('-resume auto')[0] + f' -opts TRAIN.MAX_STEPS 2 {QUICK}', folder)
 
 
-def test_pictures_are_classified(use, trained, photos):  # noqa: F811
+def test_pictures_are_classified(use, trained, photos):
     printed = use(commands('tools/predict.py output/RUN', 'photo.jpg')[0], photos, **{RUN: trained})
     assert 'photo.jpg' in printed and 'beach.png' in printed
 
 
-def test_pictures_are_explained(use, trained, photos):  # noqa: F811
+def test_pictures_are_explained(use, trained, photos):
     use(commands('tools/explain.py', '--output why')[0], photos, **{RUN: trained})
     assert len(list((photos / 'why').glob('*.png'))) == 2
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.conftest import TOOLS, checkpoint, exported, network, pictures, run_tool, small, trained  # noqa: F401  (fixtures)
+from tests.tools.conftest import TOOLS, checkpoint, exported, network, run_tool  # noqa: F401  (fixtures)
 
 SWITCHES = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
             '--disable-background-networking', '--disable-component-update', '--disable-dev-shm-usage',
@@ -114,6 +114,7 @@ class Page:
 @pytest.fixture(scope='package')
 def page(trained, checkpoint, exported, tmp_path_factory):  # noqa: F811
     page = Page([trained, checkpoint, exported[1]], tmp_path_factory.mktemp('page'))
+    assert page.errors() == ''
     yield page
     page.process.kill()
     page.process.wait()

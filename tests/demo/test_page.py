@@ -77,19 +77,45 @@ class Screen:
 
 @pytest.fixture
 def screen(browser, page, screenshots):
-    for kind in 'browser', 'performance':
-        browser.get_log(kind)
     return Screen(browser, page, screenshots)
 
 
-def test_a_dropped_picture_gets_bars_latency_and_a_heat_map(screen):
+@pytest.fixture(scope='module')
+def dropped(browser, page, screenshots):
+    """A page on which a blue picture was dropped, for the first three tests; `screen` loads the page anew, which takes seconds."""
+    browser.get('about:blank')                                     # away from the page that Chromium begins with
+    for kind in 'browser', 'performance':
+        browser.get_log(kind)
+    screen = Screen(browser, page, screenshots)
     screen.drop(picture(2))
-    bars = screen.bars('left')
+    return screen
+
+
+def test_a_dropped_picture_gets_bars_latency_and_a_heat_map(dropped):
+    bars = dropped.bars('left')
     assert bars[0][0] == 'bläu' and int(bars[0][1].rstrip('%')) > 50 and len(bars) == 2
-    assert screen.heat('left', 'bläu') == (384, 384)
-    assert re.search(r'\d+\.\d ms for the network \(median of 3 runs\)', screen.all('#left_latency')[0].text)
-    assert not screen.all('#right_classes .confidence-set')
-    screen.keep('one network')
+    assert dropped.heat('left', 'bläu') == (384, 384)
+    assert re.search(r'\d+\.\d ms for the network \(median of 3 runs\)', dropped.all('#left_latency')[0].text)
+    assert not dropped.all('#right_classes .confidence-set')
+    dropped.keep('one network')
+
+
+def test_a_clicked_class_gets_its_heat_map(dropped):
+    dropped.heat('left', 'bläu')
+    first = dropped.all('#left_heat img')[0].get_attribute('src')
+    dropped.bars('left')
+    dropped.all('#left_classes .confidence-set')[1].click()
+    dropped.heat('left', 'red, warm')
+    assert dropped.all('#left_heat img')[0].get_attribute('src') != first
+
+
+def test_the_browser_asks_no_other_host_and_finds_no_error(dropped, browser, page):
+    dropped.bars('left')
+    events = [json.loads(entry['message'])['message'] for entry in browser.get_log('performance')]
+    addresses = [event['params']['request']['url'] for event in events if event['method'] == 'Network.requestWillBeSent']
+    hosts = {urllib.parse.urlsplit(address).netloc for address in addresses if not address.startswith(('data:', 'blob:'))}
+    assert len(addresses) > 10 and hosts == {urllib.parse.urlsplit(page.address).netloc}
+    assert not [entry['message'] for entry in browser.get_log('browser') if entry['level'] == 'SEVERE']
 
 
 def test_two_networks_are_compared_side_by_side(screen, page, tmp_path):
@@ -105,16 +131,6 @@ def test_two_networks_are_compared_side_by_side(screen, page, tmp_path):
     screen.choose('second', page.labels[2])
     screen.until(lambda: 'No heat map: this is an export' in screen.all('#right_latency')[0].text)
     screen.keep('a network and an export')
-
-
-def test_a_clicked_class_gets_its_heat_map(screen):
-    screen.drop(picture(0))
-    screen.heat('left', 'red, warm')
-    first = screen.all('#left_heat img')[0].get_attribute('src')
-    screen.bars('left')
-    screen.all('#left_classes .confidence-set')[1].click()
-    screen.heat('left', 'bläu')
-    assert screen.all('#left_heat img')[0].get_attribute('src') != first
 
 
 @pytest.mark.slow
@@ -150,13 +166,3 @@ def test_a_picture_that_is_removed_takes_its_answer_with_it(screen):
     screen.heat('left', 'red, warm')
     screen.click('#picture button[aria-label="Remove Image"]')
     screen.until(lambda: not screen.all('#left_classes .confidence-set') and not screen.all('#left_heat img'))
-
-
-def test_the_browser_asks_no_other_host_and_finds_no_error(screen, browser, page):
-    screen.drop(picture(2))
-    screen.heat('left', 'bläu')
-    events = [json.loads(entry['message'])['message'] for entry in browser.get_log('performance')]
-    addresses = [event['params']['request']['url'] for event in events if event['method'] == 'Network.requestWillBeSent']
-    hosts = {urllib.parse.urlsplit(address).netloc for address in addresses if not address.startswith(('data:', 'blob:'))}
-    assert len(addresses) > 10 and hosts == {urllib.parse.urlsplit(page.address).netloc}
-    assert not [entry['message'] for entry in browser.get_log('browser') if entry['level'] == 'SEVERE']

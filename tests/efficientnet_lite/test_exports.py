@@ -7,7 +7,7 @@ import image_classification as ic
 from image_classification.deploy import engines
 from image_classification.deploy.export import export_model
 from image_classification.deploy.formats.onnx_format import missing
-from tests.deploy.conftest import children_in_process
+from tests.exports import children_in_process
 from tests.networks import settled
 
 SIZES = [(1, 64, 64), (3, 65, 97), (1, 33, 31)]

@@ -13,7 +13,7 @@ from image_classification.fit.head import fit_head
 from image_classification.fit.start import Start
 from image_classification.models import create_model
 from image_classification.weights import write_safetensors
-from tests.deploy.conftest import children_in_process
+from tests.exports import children_in_process
 
 NETWORK = 'mobilenet_v1_x0_25'
 

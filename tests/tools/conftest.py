@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.deploy.conftest import CLASSES, children_in_process, pictures, save, small, small_exports, trained  # noqa: F401
+from tests.exports import CLASSES, children_in_process, save
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -59,7 +59,7 @@ def call_tool():
 
 
 @pytest.fixture(scope='session')
-def network(small):  # noqa: F811
+def network(small):
     return small
 
 

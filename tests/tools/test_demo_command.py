@@ -2,15 +2,7 @@ import sys
 
 import pytest
 
-from tests.demo.conftest import Page, picture
 from tests.tools.conftest import load_tool
-
-
-def test_it_serves_until_sigterm_and_then_leaves_nothing(trained, tmp_path):
-    page = Page([trained], tmp_path)
-    assert page.upload(picture())[0] == 200 and len(list(page.folder.iterdir())) == 1
-    assert page.stop() == (0, 'stopped\n') and page.errors() == ''
-    assert not list(page.temporary.glob('mobile-backbones-*'))
 
 
 @pytest.mark.parametrize('arguments, words', [

@@ -10,7 +10,7 @@ import image_classification as ic
 from image_classification.explain import explain_class
 from image_classification.explain.inputs import preprocess_of, seen_box
 from image_classification.weights import write_safetensors
-from tests.deploy.conftest import CLASSES, save, with_statistics
+from tests.exports import CLASSES, save, with_statistics
 from tests.tools.conftest import load_tool
 
 

@@ -6,7 +6,7 @@ import pytest
 import image_classification as ic
 from image_classification.deploy.predictor import Predictor
 from image_classification.weights import to_torch, write_safetensors
-from tests.deploy.conftest import CLASSES
+from tests.exports import CLASSES
 from tests.tools.conftest import load_tool
 
 

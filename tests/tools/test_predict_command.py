@@ -16,7 +16,7 @@ from image_classification.datasets.imagenet_names import imagenet_classes
 from image_classification.drawing.contact_sheet import GAP, SIDE
 from image_classification.deploy.predictor import Predictor
 from image_classification.weights import write_safetensors
-from tests.deploy.conftest import CLASSES
+from tests.exports import CLASSES
 from tests.download_server import status, whole
 from tests.tools.conftest import TOOLS, load_tool
 from tests.tools.test_export_command import failure
@@ -271,16 +271,7 @@ def test_a_progress_bar_comes_with_more_than_50(call, predict, checkpoint, pictu
     assert code == 0 and len(out.splitlines()) == count + 1 and asked == [shown]
 
 
-def test_a_reader_who_has_seen_enough_ends_it_quietly(checkpoint, pictures, tmp_path):
-    (tmp_path / 'many.txt').write_text(f'{pictures}/picture 1.png\n' * 300)
-    with subprocess.Popen([sys.executable, TOOLS / 'predict.py', checkpoint, tmp_path / 'many.txt', '--top-k', '1'],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout.readline().startswith(b'file')
-        process.stdout.close()
-        assert process.stderr.read() == b'' and process.wait() == 141
-
-
-def test_lines_come_at_once_for_batches_of_one(checkpoint, pictures):
+def test_lines_come_at_once_for_batches_of_one_and_a_reader_who_has_seen_enough_ends_it_quietly(checkpoint, pictures):
     command = [sys.executable, TOOLS / 'predict.py', checkpoint, '-', '--list', '--batch-size', '1', '--format', 'csv',
                '--top-k', '1']
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -289,8 +280,10 @@ def test_lines_come_at_once_for_batches_of_one(checkpoint, pictures):
             process.stdin.flush()
             line = process.stdout.readline() if i else process.stdout.readline() and process.stdout.readline()
             assert f'picture {i}.png,1,' in line.decode()
+        process.stdout.close()
+        process.stdin.write(f'{pictures}/picture 1.png\n'.encode())
         process.stdin.close()
-        assert process.wait() == 0
+        assert process.stderr.read() == b'' and process.wait() == 141
 
 
 # Runs a tool, then says how many MiB the process took at most.

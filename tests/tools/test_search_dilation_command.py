@@ -10,7 +10,7 @@ from image_classification.checkpoint import Progress
 from image_classification.engine.checkpoint import save_checkpoint
 from image_classification.ic_resnet import dilation_pattern, read_pattern
 from image_classification.weights import read_weights, write_safetensors
-from tests.deploy.conftest import NoAverage
+from tests.exports import NoAverage
 from tests.tools.test_export_command import failure
 
 DEPTHS, CLASSES = [1, 1, 1, 2], ['a', 'b', 'c']
