@@ -68,11 +68,13 @@ import image_classification as ic
 from image_classification import explain
 from image_classification.deploy import Predictor
 from image_classification.engine import launch
+from tests.exports import children_in_process
 
 data, output = sys.argv[1:]
-launch.single(['-cfg', 'toy_x2', '-dataset', 'folder', '-data_path', data, '-num_classes', '2', '-image_size', '32', '-batch_size', '8',
-               '-epochs', '12', '-num_workers', '0', '-output', output, '-opts', 'TRAIN.WARMUP_EPOCHS', '0', 'TRAIN.BASE_LR', '0.01',
-               'TRAIN.COLOR_JITTER', '0'])
+with children_in_process():
+    launch.single(['-cfg', 'toy_x2', '-dataset', 'folder', '-data_path', data, '-num_classes', '2', '-image_size', '32', '-batch_size', '8',
+                   '-epochs', '12', '-num_workers', '0', '-output', output, '-opts', 'TRAIN.WARMUP_EPOCHS', '0', 'TRAIN.BASE_LR', '0.01',
+                   'TRAIN.COLOR_JITTER', '0', 'VALIDATE_FREQ', '12'])
 run, = Path(output).iterdir()
 picture = next(Path(data, 'val').glob('red*/*.png'))
 features = ic.create_model('toy_x2', features_only=True, in_chans=1)
@@ -95,7 +97,7 @@ def found(colours, tmp_path_factory):
     for name, text in {'model.py': MODEL, 'config.py': CONFIG, 'toy_x2.yaml': YAML}.items():
         (family / name).write_text(text.lstrip())
     result = subprocess.run([sys.executable, '-c', SCRIPT, str(colours), str(root / 'output')], cwd=root, text=True, timeout=300,
-                            env={**os.environ, 'PYTHONPATH': str(root)}, capture_output=True)
+                            env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(root), str(PACKAGE.parent)])}, capture_output=True)
     assert result.returncode == 0, result.stderr[-3000:]
     values = json.loads(result.stdout.splitlines()[-1])
     assert Path(values['package']).parent == root / PACKAGE.name
