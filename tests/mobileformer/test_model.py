@@ -10,6 +10,7 @@ from image_classification.cpu.convolution import Product
 from image_classification.fuse import reparameterize
 from image_classification.mobileformer import build_mformer, get_config
 from tests.golden import DATA, Recording
+from tests.networks import outline
 
 PARAMETERS = {'26m': 3_204_324, '52m': 3_490_860, '96m': 4_564_400, '151m': 7_570_582, '214m': 9_357_167, '294m': 11_320_606,
               '508m': 13_916_561}
@@ -19,7 +20,7 @@ NO_DROP = {'drop_rate': 0.0, 'drop_path_rate': 0.0, 'attention_dropout': 0.0, 'm
 
 @pytest.mark.parametrize('variant', PARAMETERS)
 def test_has_the_recorded_number_of_parameters(variant):
-    model = ic.create_model(f'mobileformer_{variant}')
+    model = outline(f'mobileformer_{variant}')
     assert sum(p.size for p in model.parameters() if not p.stop_gradient) == PARAMETERS[variant]
 
 

@@ -6,6 +6,7 @@ import pytest
 import image_classification as ic
 from image_classification.weights import from_torch
 from tests.golden import Recording, standard_normal
+from tests.networks import outline
 
 PARAMETERS = {'26m': 3_232_788, '52m': 3_469_092, '96m': 4_585_252, '151m': 7_595_828, '214m': 9_425_920, '294m': 11_422_648,
               '508m': 13_976_976}
@@ -19,7 +20,7 @@ def small():
 
 @pytest.mark.parametrize('variant', PARAMETERS)
 def test_has_the_recorded_number_of_parameters(variant):
-    model = ic.create_model(f'mobileformer_official_{variant}')
+    model = outline(f'mobileformer_official_{variant}')
     assert sum(p.size for p in model.parameters() if not p.stop_gradient) == PARAMETERS[variant]
 
 
