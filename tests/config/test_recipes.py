@@ -182,6 +182,7 @@ def test_a_network_takes_the_size_of_its_fashion_mnist_experiment(name):
 def test_the_trainer_runs_a_recipe(name, size, options, colours, tmp_path):
     cfg = get_config(CONFIGS / f'{name}.yaml', {
         'DATA.DATASET': 'folder', 'DATA.DATA_PATH': str(colours), 'DATA.IMAGE_SIZE': size, 'DATA.BATCH_SIZE': 4,
-        'DATA.NUM_WORKERS': 0, 'MODEL.NUM_CLASSES': 2, 'TRAIN.MAX_STEPS': 2, 'EXPORT': False, 'SAVE': str(tmp_path), **options})
+        'DATA.NUM_WORKERS': 0, 'MODEL.NUM_CLASSES': 2, 'TRAIN.MAX_STEPS': 2, 'TRAIN.PRECISE_BN': False, 'EXPORT': False,
+        'SAVE': str(tmp_path), **options})
     metrics = train_or_evaluate(cfg, Group())
     assert metrics['images'] == 10 and math.isfinite(metrics['loss'])
