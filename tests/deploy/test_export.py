@@ -289,8 +289,9 @@ def tiny_light():
 
 
 @pytest.mark.parametrize('model, words', [(ConstantNorm, 'fails on the exported ConstantNorm: .*holds no memory'),
-                                          (tiny_light, 'fails on the exported UniFormerLight: ')])
+                                          pytest.param(tiny_light, 'fails on the exported UniFormerLight: ', marks=pytest.mark.slow)])
 def test_where_onednn_alone_goes_wrong_the_export_says_so_and_runs_without_it(tmp_path, monkeypatch, model, words):
+    """Both: python -m pytest -m 'slow or not slow' tests/deploy/test_export.py"""
     monkeypatch.setattr(verify, 'run_child', child.run_child)      # it may end the process
     network, images = model(), paddle.randn([2, 3, 32, 32])
     network.eval()
