@@ -30,6 +30,13 @@ CHECKPOINTED = ['mobilenet_v3_small_x0_5', 'mobileformer_26m', 'mobileformer_off
 # One block of each kind does.
 SHORT = {'inception_v2': {'DEPTHS': [1, 1, 1]}, 'inception_v4': {'DEPTHS': [1, 1, 1]},
          'inception_resnet_v2': {'DEPTHS': [1, 1, 1]}, 'xception': {'XCEPTION.MIDDLE_BLOCKS': 1}}
+# And a few in stages that something goes through from block to block.
+SHORTER = {'uniformer_small': {'UNIFORMER.DEPTHS': [1, 1, 2, 1]}, 'uniformer_xxs': {'UNIFORMER.DEPTHS': [2, 1, 2, 2]},
+           'shufflenet_v1_g3_x0_5': {'SHUFFLENET.REPEATS': [2, 2, 1]}, 'shufflenet_v2_x0_5': {'SHUFFLENET.REPEATS': [2, 2, 1]},
+           'edgenext_xx_small': {'EDGENEXT.DEPTHS': [1, 2, 2, 2]}, 'edgenext_xx_small_bn_hs': {'EDGENEXT.DEPTHS': [1, 2, 2, 2]},
+           'mobileformer_official_26m': {'BLOCK.CHANNELS': [12, 12, 24, 24, 48], 'BLOCK.STRIDES': [2, 1, 2, 1, 2],
+                                         'BLOCK.EXPANSIONS': [3, 3, 6, 3, 6]},
+           **{f'efficientvit_m0{kind}': {'EFFICIENTVIT.DEPTHS': [1, 1, 2]} for kind in ('', '_yolo', '_det')}, **SHORT}
 
 
 def side(name):
@@ -39,7 +46,7 @@ def side(name):
 
 def small(name, **keys):
     """A network of four classes that is configured for small pictures."""
-    keys = {f'MODEL.{key}': value for key, value in {'NUM_CLASSES': 4, **SHORT.get(name, {}), **keys}.items()}
+    keys = {f'MODEL.{key}': value for key, value in {'NUM_CLASSES': 4, **SHORTER.get(name, {}), **keys}.items()}
     return ic.create_model(ic.get_config(name, {'DATA.IMAGE_SIZE': side(name), **keys}))
 
 
