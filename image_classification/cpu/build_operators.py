@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from functools import lru_cache
 from pathlib import Path
 
 from image_classification.errors import UserError, exit_with_message
@@ -54,10 +55,11 @@ def build_in_background():
     if thread:
         thread.start()
 
+    @lru_cache
     def ready():
         if thread:
             thread.join()
-            operators.loaded.cache_clear()
+            operators.loaded.cache_clear()                         # once: a library is loaded into a process once
         return operators.loaded()
     return ready
 

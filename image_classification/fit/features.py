@@ -11,13 +11,15 @@ from PIL import Image
 from image_classification.datasets import Preprocess
 from image_classification.datasets.images import open_image
 from image_classification.fit.head import Known, choose_strength
+from image_classification.fit.plan import ENOUGH, FAR
 from image_classification.fit.statistics import surest
 from image_classification.fit.training import cores
 from image_classification.models import create_model
 from image_classification.progress import progress_bar
 
 _BATCH, _TRIED = 16, 300                                           # pictures at once; pictures by which networks are compared
-_SHARE, _COSTS = 0.1, 2.0                                          # of the time left, for a comparison; a larger network's time
+_SHARE, _COSTS = 0.1, 1.7                                          # of the time left, for a comparison; a larger network's time
+_STEP = 3.0                                                        # time of a picture in a step, if it is 1 for its features
 
 
 class Features:
@@ -95,9 +97,11 @@ def best_of(first, known, pictures, classes, others, seconds):
     rows = known.drawn(_TRIED)
     _, logits, labels = choose_strength(known.part(rows), classes)
     tried, answers, cost = [first], [logits], first.seconds
+    far = (logits.argmax(1) != labels).mean() > FAR
     for features in others:
         cost *= _COSTS
-        if cost * len(rows) > _SHARE * seconds:
+        # Where much must be learned, a larger network learns less in the same minutes.
+        if cost * len(rows) > _SHARE * seconds or far and ENOUGH * _STEP * cost * len(pictures) > seconds:
             break
         tried.append(features)
         answers.append(choose_strength(features.known([pictures[i] for i in rows]), classes)[1])

@@ -1,7 +1,7 @@
 """How long, how large and how fast to train, by the pictures and by the minutes that there are."""
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import paddle
@@ -17,6 +17,8 @@ _MOST_TUNED = 40                                                   # epochs, of 
 _EVALUATED = 0.4                                                   # time of a picture in evaluation, if it is 1 in training
 _BETWEEN = 0.5                                                     # seconds from epoch to epoch
 _OVERHEAD = 1.35                                                   # of a step: pictures are read, processes share memory and wait
+FAR = 0.1                                                          # a head on published features that errs more knows too little
+ENOUGH, _SMALLEST = 20, 160                                        # epochs; pixels
 _FEW = 2_000                                                       # pictures: processes that load them for a GPU are not worth their start
 MIRRORED, UPSIDE_DOWN, TURNED = 'mirrored', 'upside down', 'turned'
 CHANGES = {MIRRORED: ImageOps.mirror, UPSIDE_DOWN: ImageOps.flip, TURNED: lambda image: image.transpose(Image.Transpose.ROTATE_90)}
@@ -51,9 +53,9 @@ def image_size(default, pictures, fresh, asked=None):
     return min(default, max(64, 32 * round(5 * side / 32))) if side <= SMALL else default
 
 
-def batch_size(images):
-    """So that an epoch has a dozen steps, of 16 to 32 pictures. Fewer pictures than that are one batch."""
-    return min(images, int(np.clip(2 ** int(np.log2(max(images / 12, 1))), 16, 32)))
+def batch_size(images, fresh=False):
+    """16 pictures, for few pictures need the steps; 32 of many, or for batch norms that learn. Fewer than that are one batch."""
+    return min(images, 32 if images >= _FEW or fresh and images >= 12 * 32 else 16)
 
 
 def measure(network, size, batch, channels=3, rounds=2):
@@ -92,6 +94,16 @@ def fine_tuning_rate(error):
     parts (7 %) 97 %, 97 and 95.
     """
     return float(f'{min(max(1.5e-3 * error ** 0.5, 1e-4), 1e-3):.1g}')
+
+
+def smaller(plan, seconds_left, training, validation):
+    """The plan or, where it has few epochs for pictures that published features do not know, one at a smaller size with more."""
+    while plan and plan.epochs < ENOUGH and plan.error > FAR and plan.size - 32 >= _SMALLEST:
+        size = plan.size - 32
+        seconds = plan.seconds * (size / plan.size) ** 2
+        plan = replace(make_plan(seconds_left, training, validation, size, plan.batch, seconds), processes=plan.processes,
+                       symmetries=plan.symmetries, error=plan.error)
+    return plan
 
 
 def recipe(plan, fine_tunes):

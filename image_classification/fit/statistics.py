@@ -49,14 +49,14 @@ def log_loss(logits, labels, temperature=1.0):
     return float(losses(logits, labels, temperature).mean())
 
 
-def surest(candidates, labels):
+def surest(candidates, labels, errors=1.0):
     """The number of the logits with the least log loss, each at its own temperature. An earlier one stays unless a later one is
-    better by more than a standard error of the difference, which a few pictures make by chance."""
+    better by more than so many standard errors of the difference: a few pictures make one by chance."""
     each = [losses(logits, labels, find_temperature(logits, labels)) for logits in candidates]
     best = 0
     for number, own in enumerate(each):
         gain = each[best] - own
-        if gain.mean() > gain.std() / np.sqrt(len(gain)):
+        if gain.mean() > errors * gain.std() / np.sqrt(len(gain)):
             best = number
     return best
 

@@ -3,6 +3,7 @@
     python -m pytest -m slow tests/cpu/test_operators.py
 """
 import shutil
+from functools import lru_cache
 
 import numpy as np
 import paddle
@@ -10,6 +11,7 @@ import pytest
 
 import image_classification as ic
 from image_classification.cpu import build_operators
+from image_classification.errors import UserError
 from image_classification.layers import Conv2D, dynamic_relu
 from image_classification.cpu import operators
 
@@ -48,6 +50,27 @@ SHAPES = [  # kernel, stride, padding, size
     (7, 1, 3, (2, 3)), (3, 1, 0, (9, 9)), (3, 2, 0, (10, 12)), (2, 3, 0, (8, 9)), (3, 1, 4, (5, 5)), (1, 2, 0, (5, 6)),
     ([3, 1], [2, 1], [1, 0], (9, 8)), ([1, 3], [1, 2], [0, 1], (9, 8)), (3, 2, 'SAME', (28, 27)), (5, 2, 'SAME', (14, 9)),
     (3, 1, [2, 0, 0, 1], (8, 9)), (4, 1, 'SAME', (7, 6))]
+
+
+@pytest.mark.parametrize('switch, compiler, wanted', [('1', '/usr/bin/g++', True), ('0', '/usr/bin/g++', False), ('1', None, False)])
+def test_they_are_built_in_the_background_where_they_are_of_use_and_loaded_once(switch, compiler, wanted, cache, monkeypatch):
+    built, loads = [], []
+    monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_OPERATORS', switch)
+    monkeypatch.setattr(build_operators.shutil, 'which', lambda name: compiler)
+    monkeypatch.setattr(build_operators, 'build', lambda: built.append(1))
+    monkeypatch.setattr(operators, 'loaded', lru_cache(lambda: bool(loads.append(1) or built)))
+    ready = build_operators.build_in_background()
+    assert [ready(), ready()] == [wanted, wanted] and bool(built) is wanted
+    assert len(loads) == 1 + wanted                                # Paddle names what it has loaded once only
+
+
+def test_what_fails_to_build_in_the_background_is_done_without(cache, monkeypatch):
+    def build():
+        raise UserError('no headers')
+    monkeypatch.setattr(build_operators.shutil, 'which', lambda name: '/usr/bin/g++')
+    monkeypatch.setattr(build_operators, 'build', build)
+    monkeypatch.setattr(operators, 'loaded', lru_cache(lambda: False))
+    assert build_operators.build_in_background()() is False
 
 
 @pytest.mark.slow

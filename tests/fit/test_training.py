@@ -1,12 +1,12 @@
 """The trainer at work for a fit."""
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from image_classification.errors import UserError
 from image_classification.fit import training
-from image_classification.fit.plan import Plan, fine_tuning_rate, recipe
+from image_classification.fit.plan import Plan, fine_tuning_rate, make_plan, recipe, smaller
 
 
 @dataclass
@@ -43,3 +43,11 @@ def test_pictures_are_varied_as_far_as_they_mean_the_same():
 
 def test_the_rate_follows_what_published_features_do_not_know():
     assert [fine_tuning_rate(error) for error in (0.0, 0.04, 0.07, 0.45, 1.0)] == [1e-4, 3e-4, 4e-4, 1e-3, 1e-3]
+
+
+def test_where_much_must_be_learned_in_little_time_pictures_are_smaller():
+    def sizes(error, seconds):
+        plan = replace(make_plan(300, 400, 70, 224, 16, seconds), error=error)
+        made = smaller(plan, 300, 400, 70)
+        return made.size, made.epochs
+    assert sizes(0.4, 0.05) == (160, 25) and sizes(0.4, 0.02) == (224, 30) and sizes(0.03, 0.05) == (224, 12)
