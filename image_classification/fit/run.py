@@ -40,6 +40,7 @@ class Candidate:
     name: str
     network: paddle.nn.Layer
     logits: np.ndarray
+    known: tuple                                                   # (logits, labels) that its temperature is found by
 
     def top1(self, labels):
         return 100 * float((self.logits.argmax(1) == labels).mean())
@@ -66,8 +67,8 @@ def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, 
     try:
         return _fit(Path(root), test, output, _Wish(network, size, seed), deadline, say)
     except OSError as error:
-        raise UserError(f'{error.filename or output}: {error.strerror or error}; wanted pictures that can be read, and space and '
-                        'permission to write') from error
+        raise UserError(f'{error.filename or output}: {error.strerror or error}; wanted pictures that can be read, and space '
+                        'and permission to write') from error
 
 
 @dataclass
@@ -97,7 +98,7 @@ def _fit(root, test, output, wish, deadline, say):
     best = candidates[surest([one.logits for one in candidates], job.deciding, 2.0 if job.error < _SELDOM else 1.0)]
     if len(candidates) > 1:
         say(f'taken       {best.name}: {best.top1(job.deciding):.1f} % of the {len(validation)} pictures that decide')
-    cfg = changed(best.network.config, {'TEMPERATURE': round(find_temperature(best.logits, job.deciding), 4)})
+    cfg = changed(best.network.config, {'TEMPERATURE': round(find_temperature(*best.known), 4)})
     write_network(output / CLASSIFIER, best.network, cfg, found.classes)
     return conclude(output, output / CLASSIFIER, found, tested, training, say)
 
@@ -117,7 +118,8 @@ class _Job:
     def heads(self):
         """[the published network with a classifier of its own for these classes]; [] where it knows nothing yet."""
         if not self.start.pretrained:
-            self._find_symmetries(thumbnails(self.training), lambda rows, change: thumbnails(self.training, change).features[rows])
+            self._find_symmetries(thumbnails(self.training),
+                                  lambda rows, change: thumbnails(self.training, change).features[rows])
             return []
         begun, pictures = time.monotonic(), self._affordable()
         features = Features(self.start, self.side)
@@ -136,7 +138,8 @@ class _Job:
         self._keep_head(network)
         # What is learned from the deciding pictures as well is no worse; how good it is, the others' logits say.
         set_head(network, *everything.fit(self.classes, strength))
-        candidate = Candidate('the published network with a new classifier', network, held.features @ weight + bias)
+        candidate = Candidate('the published network with a new classifier', network, held.features @ weight + bias,
+                              (logits, labels))
         self.say(f'head        {candidate.top1(self.deciding):.1f} % of the deciding pictures after '
                  f'{time.monotonic() - begun:.0f} s: {best.start.name} as published, with a classifier on its features')
         return [candidate]
@@ -187,8 +190,8 @@ class _Job:
         plan = make_plan(left, len(self.training), len(self.validation), self.side, batch, seconds, fresh=not self.head)
         if plan is None:
             if not self.head:
-                raise UserError(f'{left:.0f} s are left for a training, which has no 20 steps in them at {self.side} pixels; wanted '
-                                'more --minutes, or a smaller --size')
+                raise UserError(f'{left:.0f} s are left for a training, which has no 20 steps in them at {self.side} pixels; '
+                                'wanted more --minutes, or a smaller --size')
             self.say('training    none: the time is up')
             return []
         cfg = changed(self.start.network.config, {'MODEL.NUM_CLASSES': self.classes})
@@ -196,8 +199,8 @@ class _Job:
         if self.head and not self.wish.size:
             plan = smaller(plan, left, len(self.training), len(self.validation))
         write_recipe(self.output, plan, cfg, self.training, self.head, self.wish.seed)
-        self.say(f'training    {plan.epochs} epochs of {plan.images} pictures at {plan.size} px, {plan.steps()} steps of {plan.batch}, '
-                 f'about {plan.seconds_in_all(len(self.validation)) / 60:.1f} minutes; Ctrl-C ends it and keeps '
+        self.say(f'training    {plan.epochs} epochs of {plan.images} pictures at {plan.size} px, {plan.steps()} steps of '
+                 f'{plan.batch}, about {plan.seconds_in_all(len(self.validation)) / 60:.1f} minutes; Ctrl-C ends it and keeps '
                  'the best so far')
         candidates = []
         release_memory()
@@ -209,7 +212,8 @@ class _Job:
         return candidates
 
     def _candidate(self, name, network):
-        return Candidate(name, network, logits_of(network, self.validation))
+        logits = logits_of(network, self.validation)
+        return Candidate(name, network, logits, (logits, self.deciding))
 
     def _averages(self, path):
         """Weights between those of the head and those of the training's end: often better than both, where all batch norms

@@ -63,9 +63,9 @@ def draw(name, photographs, rng):
     width, height = (int(side) for side in rng.integers(64, 421) * np.sort(rng.uniform(0.7, 1.0, 2))[::rng.choice([-1, 1])])
     picture = piece(photographs, max(width, 64), max(height, 64), rng)
     side = min(picture.size)
-    for _ in range(rng.integers(0, 4)):
+    for _ in range(rng.integers(0, 3)):
         lay(picture, SHAPES[rng.choice(sorted(SHAPES))], side * rng.uniform(0.03, 0.06), 0.0, rng)
-    lay(picture, SHAPES[name], side * rng.uniform(0.14, 0.36), rng.uniform(0.0, 0.45), rng)
+    lay(picture, SHAPES[name], side * rng.uniform(0.22, 0.42), rng.uniform(0.0, 0.3), rng)
     return picture.filter(ImageFilter.GaussianBlur(side / 200 * rng.uniform(0.0, 1.5)))
 
 
