@@ -62,8 +62,7 @@ def machine():
             yield f'GPU {index}', f'{gpu.name}, {gpu.total_memory / 2**30:.1f} GiB, capability {gpu.major}.{gpu.minor}'
     model, flags = _processor()
     yield 'processor', ', '.join([model, *(name for name in FEATURES if name in flags)])
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    yield 'cores', f'{usable} of {os.cpu_count()}'
+    yield 'cores', f'{settings.usable_cores()} of {os.cpu_count()}'
     if hasattr(os, 'sysconf'):
         yield 'memory', f'{os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30:.1f} GiB'
 

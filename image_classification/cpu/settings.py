@@ -71,6 +71,11 @@ def quieten():
         os.environ['PYTHONWARNINGS'] = ','.join(filter(None, [told, f'ignore:{_NO_CCACHE}']))
 
 
+def usable_cores():
+    """How many cores this process may use: fewer than there are where it is bound to some."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
 def cpu_features():
     """Lower-case names of the instruction sets of an x86 processor under Linux or Windows; empty where they are not known."""
     if platform.machine().lower() not in ('x86_64', 'amd64'):

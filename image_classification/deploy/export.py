@@ -4,8 +4,6 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import paddle
-
 from image_classification.datasets import Preprocess
 from image_classification.deploy.child import reason, run_child
 from image_classification.deploy.description import describe, examine, output_names

@@ -8,12 +8,12 @@ import numpy as np
 import paddle
 from PIL import Image
 
+from image_classification.cpu.settings import usable_cores
 from image_classification.datasets import Preprocess
 from image_classification.datasets.images import open_image
 from image_classification.fit.head import Known, choose_strength
 from image_classification.fit.plan import ENOUGH, FAR
 from image_classification.fit.statistics import surest
-from image_classification.fit.training import cores
 from image_classification.models import create_model
 from image_classification.progress import progress_bar
 
@@ -41,7 +41,7 @@ class Features:
 
     def known(self, pictures):
         """Their `Known`."""
-        return Known(self.of(pictures), labels_of(pictures), np.array([picture.group for picture in pictures]))
+        return known_of(pictures, self.of(pictures))
 
     def of(self, pictures, change=lambda image: image):
         """(N, C) of pictures, after a change of each PIL image."""
@@ -73,7 +73,7 @@ def by_batches(pictures, function, label):
     def run(batch):
         with paddle.no_grad():                                     # which holds for a thread
             return function([open_image(picture.path, 3) for picture in batch])
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         return np.concatenate(list(progress_bar(pool.map(run, batches), len(batches), label, leave=False)))
 
 
@@ -91,7 +91,7 @@ def best_of(first, known, pictures, classes, others, seconds):
 
     Args:
         known: what `first` gives for `pictures`.
-        others: `Features` of larger networks, in the order of their cost.
+        others: `Features` of larger networks, one after another, in the order of their cost.
         seconds: that are left for everything.
     """
     rows = known.drawn(_TRIED)
@@ -111,8 +111,11 @@ def best_of(first, known, pictures, classes, others, seconds):
 def thumbnails(pictures, change=lambda image: image):
     """`Known` of pictures whose features are a few pixels: where no network knows anything yet."""
     pixels = np.stack([np.asarray(change(Image.fromarray(picture.small).resize((16, 16)))) for picture in pictures])
-    groups = np.array([picture.group for picture in pictures])
-    return Known(pixels.reshape(len(pixels), -1).astype(np.float32), labels_of(pictures), groups)
+    return known_of(pictures, pixels.reshape(len(pixels), -1).astype(np.float32))
+
+
+def known_of(pictures, features):
+    return Known(features, labels_of(pictures), np.array([picture.group for picture in pictures]))
 
 
 def labels_of(pictures):

@@ -17,7 +17,7 @@ from image_classification.fit.features import Features, best_of, changed, labels
 from image_classification.fit.head import choose_strength, means_the_same
 from image_classification.fit.plan import CHANGES, MIRRORED, batch_size, image_size, make_plan, measure, smaller
 from image_classification.fit.split import split, write_lists
-from image_classification.fit.start import choose_start, larger_starts
+from image_classification.fit.start import choose_start, larger_names, published
 from image_classification.fit.statistics import find_temperature, surest
 from image_classification.fit.survey import lines, survey
 from image_classification.fit.training import process_count, train, write_recipe
@@ -113,7 +113,7 @@ class _Job:
         self.classes, self.deciding = len(found.classes), labels_of(self.validation)
         self.head, self.symmetries, self.error = None, [], 1.0     # the last: share that the head takes wrongly
         self.end = _END + _PER_PICTURE * len(self.tested)          # seconds for the test and what follows
-        self._operators_ready = bool if gpu_count() else build_in_background()
+        self._operators_ready = (lambda: False) if gpu_count() else build_in_background()
 
     def heads(self):
         """[the published network with a classifier of its own for these classes]; [] where it knows nothing yet."""
@@ -146,11 +146,11 @@ class _Job:
 
     def _best_of(self, features, known, pictures):
         """The `Features` to go on with: where nobody has named a network, a larger one may be better."""
-        larger = [] if self.wish.network else larger_starts(self.start)
+        larger = [] if self.wish.network else larger_names(self.start)
         if not larger:
             return features
         self._operators_ready()
-        others = [Features(start, self._side_for(start)) for start in larger]
+        others = (Features(start, self._side_for(start)) for start in map(published, larger))   # made when their turn comes
         best = best_of(features, known, pictures, self.classes, others, self.deadline - time.monotonic())
         if best is not features:
             self.say(f'network     {best.start.name}: its features tell these classes apart more surely than those of '

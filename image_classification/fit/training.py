@@ -1,5 +1,4 @@
 """The trainer at work for a fit: its yaml, the list of its pictures, and its process, which is watched and told when to end."""
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 import yaml
 
 from image_classification.config.loading import nested
+from image_classification.cpu.settings import usable_cores
 from image_classification.engine.best import BEST
 from image_classification.engine.processes.distributed import gpu_count
 from image_classification.engine.processes.stop_signals import STOPPED, StopSignals
@@ -27,14 +27,9 @@ _MOST_PROCESSES = 4                                                # on a CPU: e
 _LOOK = 0.5                                                        # seconds between two looks at the metrics
 
 
-def cores():
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
 def process_count():
     """How many processes train: one on each GPU or, where there is none, on each core."""
-    return gpu_count() or min(cores(), _MOST_PROCESSES)
+    return gpu_count() or min(usable_cores(), _MOST_PROCESSES)
 
 
 def write_recipe(directory, plan, network_cfg, training, head, seed):

@@ -21,11 +21,15 @@ def _regular(corners, inner=1.0, turn=0.0):
     return np.stack([radii * np.cos(angles), radii * np.sin(angles)], 1)
 
 
+def _turn(angle):
+    """The matrix that turns a plane by an angle in radians."""
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
 def _cross(arm=0.36):
     """(12, 2) corners of a plus, whose arms have the half width `arm`."""
     quarter = np.array([(1.0, -arm), (1.0, arm), (arm, arm)])
-    turns = [np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) for angle in np.pi / 2 * np.arange(4)]
-    return np.concatenate([quarter @ turn.T for turn in turns])
+    return np.concatenate([quarter @ _turn(angle).T for angle in np.pi / 2 * np.arange(4)])
 
 
 SHAPES = {'cross': _cross(), 'disc': _regular(64), 'square': _regular(4), 'star': _regular(10, 0.45), 'triangle': _regular(3)}
@@ -43,11 +47,10 @@ def piece(photographs, width, height, rng):
 def lay(picture, corners, radius, clear, rng):
     """Draw a shape of that radius in pixels somewhere on the picture."""
     angle, (low, high) = rng.uniform(0, 2 * np.pi), np.sort(rng.uniform(0.65, 1.0, 2))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shear = np.array([[1.0, rng.uniform(-0.25, 0.25)], [0.0, low / high]])
     margin = 0.8 * radius
     place = [rng.uniform(min(margin, side / 2), max(side - margin, side / 2)) for side in picture.size]
-    points = (corners @ shear.T @ turn.T * radius + place) * _TIMES
+    points = (corners @ shear.T @ _turn(angle).T * radius + place) * _TIMES
     mask = Image.new('L', [side * _TIMES for side in picture.size])
     ImageDraw.Draw(mask).polygon([tuple(point) for point in points], fill=int(255 * (1 - clear)))
     mask = mask.resize(picture.size, Image.Resampling.LANCZOS)

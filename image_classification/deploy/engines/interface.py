@@ -1,10 +1,12 @@
 """What the engines have in common."""
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from image_classification.errors import UserError
 
 
-class Engine:
+class Engine(ABC):
     """Runs a network: `outputs` are the names of its outputs, `input` the 'dtype' and 'layout' of the images that `run` takes.
 
     Each kind says its `name`, as users write it, the `module` that it needs, and the `extra` of setup.py that installs that.
@@ -28,5 +30,6 @@ class Engine:
                             f'{self.input["layout"]} of {self.input["dtype"]}')
         return self._run(np.ascontiguousarray(images))
 
+    @abstractmethod
     def _run(self, images):
-        raise NotImplementedError
+        """What `run` gives, of images that are as the network wants them."""
