@@ -6,10 +6,10 @@ a detector's heads. `detector.py` turns what these give into faces. Where the so
 - *The article* has kernels of 5 x 5 and, from the third halving of the map on, double blocks: two depthwise-separable
   convolutions, narrow in between. *MediaPipe* has kernels of 3 x 3 and single blocks throughout.
 - *Shortcuts* have no weights: where a block halves the map they take the maximum of 2 x 2 pixels, and channels that the block
-  adds are zero. The seed has a convolution there, with batch norm and ReLU; here it is as in the article and at MediaPipe.
-- *The seed's copy of the article's network* makes the second 5 x 5 convolution of a double block a dense one, and begins with
+  adds are zero. The tutorial has a convolution there, with batch norm and ReLU; here it is as in the article and at MediaPipe.
+- *The tutorial's copy of the article's network* makes the second 5 x 5 convolution of a double block a dense one, and begins with
   3 x 3. Here all 5 x 5 convolutions but the first are depthwise, as in the article's table.
-- *Batch norm* is not in the article's table. The extractor has one behind each convolution, as the seed has; activations
+- *Batch norm* is not in the article's table. The extractor has one behind each convolution, as the tutorial has; activations
   stand where the article draws them: within a double block, and behind the sum. MediaPipe's have been folded into biases.
 - *Padding.* TensorFlow's "same" at stride 2: one pixel less above and left than below and right, for the extractor, too.
 - *Sizes.* The published code needs sides that each halving divides. Here a last odd row or column is left out, by the

@@ -9,5 +9,5 @@ DEFAULTS.EFFICIENTVIT.NUM_HEADS = [4, 4, 4]       # attention heads per stage
 DEFAULTS.EFFICIENTVIT.KEY_DIMS = [16, 16, 16]     # channels of a head's query and key
 DEFAULTS.EFFICIENTVIT.WINDOWS = [7, 7, 4]         # side of the attention windows per stage, in pixels of its map
 DEFAULTS.EFFICIENTVIT.KERNELS = [5, 5, 5, 5]      # token interaction: kernel on the query of each head, in every stage
-DEFAULTS.EFFICIENTVIT.STRIDE = 16                 # of the first stage: 16, or 8 for the seed's detector backbone
+DEFAULTS.EFFICIENTVIT.STRIDE = 16                 # of the first stage: 16, or 8 for the tutorial's detector backbone
 DEFAULTS.EFFICIENTVIT.HEAD = True                 # False: a detector's backbone, which gives the three stages' maps

@@ -1,7 +1,7 @@
 """EfficientViT-M, https://arxiv.org/abs/2305.07027. Parameters bear the names of the microsoft/Cream checkpoints.
 
 `EfficientViT` is the classifier, `EfficientViTBackbone` a detector's backbone: strides 16, 32, 64 as the authors' (`_det`), or
-8, 16, 32 as the seed's (`_yolo`), whose last convolution of the patch embedding has stride 1. What the originals do oddly:
+8, 16, 32 as the tutorial's (`_yolo`), whose last convolution of the patch embedding has stride 1. What the originals do oddly:
 
 - *The classifier clips its windows to the map, 4 x 4 in the last stage, so the number of attention biases depends on the
   image size.* Here `WINDOWS` says it: 7, 7, 4 whatever the size, as in the published weights. The backbones have 7 throughout.
@@ -10,7 +10,7 @@
   as the original does with larger maps. Nothing masks the padding. At sizes that the originals take, nothing changes.
 - *M0's kernels are 5, 5, 5, 5 in the classifier, 7, 5, 3, 3 in both detectors.* Kept: the weights belong to them.
 - *`eval()` caches the attention biases, so that weights loaded afterwards have no effect.* Here nothing is cached.
-- *The seed's constructor runs an image of 640 x 640 in training mode to learn its channels, which disturbs the statistics of
+- *The tutorial's constructor runs an image of 640 x 640 in training mode to learn its channels, which disturbs the statistics of
   its batch norms.* Here `feature_channels` follows from the arguments.
 - *The authors' backbone freezes its patch embedding, and all its batch norms in training.* Not here: it is up to the trainer.
 - *The residual branches have a drop rate that nothing sets.* `DROPPATH` does here; `DROPOUT` acts in front of the classifier.

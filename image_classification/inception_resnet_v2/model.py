@@ -2,7 +2,7 @@
 
 What is particular:
 
-- *The seed's package calls this network Inception-v2*, under the same names: its weights load here. It averages the last map
+- *The tutorial's package calls this network Inception-v2*, under the same names: its weights load here. It averages the last map
   over a square of the map's height, which ignores the rest of a wide picture; here, as in timm, over the whole map.
 - *The widths are those of TensorFlow's code, not of the paper's figures*: 320, 1088 and 2080 channels (paper: 384, 1154, 2048)
   behind the stem of Inception v3, not of v4.

@@ -7,7 +7,7 @@ What is decided here:
 - *The reductions are blocks of their own* (figure 10), between the 3, 5 and 2 blocks that the table counts.
 - *Stem and reductions do not pad, but for two convolutions*, so that maps are a little smaller than H / stride: 299 gives 147,
   71, 35, 17 and 8.
-- *No auxiliary head*: the paper gives one to Inception v3. What the seed's package calls Inception-v2 is Inception-ResNet-v2.
+- *No auxiliary head*: the paper gives one to Inception v3. What the tutorial's package calls Inception-v2 is Inception-ResNet-v2.
 - The network has no residual branches, so `MODEL.DROPPATH` is without effect.
 """
 from functools import partial

@@ -1,7 +1,7 @@
-"""Mobile-Former. The seed's usage works as it is written there: `build_mformer(get_config('mobileformer_26m.yaml'))`."""
+"""Mobile-Former. The tutorial's usage works as it is written there: `build_mformer(get_config('mobileformer_26m.yaml'))`."""
 from image_classification.config import get_config
 from image_classification.mobileformer.model import MobileFormer, build_model
 
-build_mformer = build_mobileformer = build_model  # the seed's name, PaddleViT's name
+build_mformer = build_mobileformer = build_model  # the tutorial's name, PaddleViT's name
 
 __all__ = ['MobileFormer', 'build_mformer', 'build_mobileformer', 'build_model', 'get_config']

@@ -2,9 +2,9 @@
 
 A plain stack of depthwise separable convolutions without shortcuts. Where the sources differ:
 
-- *Activation.* The paper and the seed write ReLU; TensorFlow's code and timm's weights are for ReLU6, and so is this network.
-- *Biases.* The seed's 1x1 convolutions have biases in front of their batch norms, its depthwise ones have none. Here none has.
-- *Stride and classes.* The seed's stem has stride 1 for CIFAR's pictures of 32 pixels and 100 classes. Here stride 2 and any
+- *Activation.* The paper and the tutorial write ReLU; TensorFlow's code and timm's weights are for ReLU6, and so is this network.
+- *Biases.* The tutorial's 1x1 convolutions have biases in front of their batch norms, its depthwise ones have none. Here none has.
+- *Stride and classes.* The tutorial's stem has stride 1 for CIFAR's pictures of 32 pixels and 100 classes. Here stride 2 and any
   number of classes, as published; small pictures are better enlarged.
 - *Input size.* The paper's 7 x 7 average pool is a global one here: the same at 224 pixels, and every other size works.
 """

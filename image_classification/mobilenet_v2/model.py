@@ -3,7 +3,7 @@
 Inverted residuals: narrow maps are joined by shortcuts, wide ones are convolved, and what leaves a block has no activation.
 Where the sources differ:
 
-- *The seed's copy* (also its package) has biases in all convolutions, a stem of 1x1 with padding, an expansion by one in the
+- *The tutorial's copy* (also its package) has biases in all convolutions, a stem of 1x1 with padding, an expansion by one in the
   first block, stride 1 in the sixth stage and a convolution as classifier. None of that here: the network is the published one.
 - *Width.* The last convolution stays at 1280 channels below width 1 and widens above it, as in the paper.
 - *Stochastic depth* (`DROPPATH`) is not in the paper. It grows linearly from 0 in the first block to the given rate.

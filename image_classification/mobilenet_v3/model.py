@@ -7,9 +7,9 @@ convolution widens before the pool and a hidden linear layer follows it. Where t
   block's expansion and keeps the hidden linear layer at full size below width 1: 3.99 M parameters and 155 M multiply-adds
   for large x0.75, as published. torchvision's `width_mult` rounds each of the table's numbers times the width, the hidden
   layer's too: 3.38 M and 140 M, for which it has no weights. `WIDTH_RULE` chooses; the first is the default.
-- *Squeeze-and-excitation* squeezes to a quarter, rounded to a multiple of 8 (the seed does not round), between biased 1x1
-  convolutions, with a hard sigmoid as gate. Blocks that do not use it do not hold it either, unlike the seed's package.
-- *Expansion.* No expanding convolution where it would not expand (the first block); the seed's package has one.
+- *Squeeze-and-excitation* squeezes to a quarter, rounded to a multiple of 8 (the tutorial does not round), between biased 1x1
+  convolutions, with a hard sigmoid as gate. Blocks that do not use it do not hold it either, unlike the tutorial's package.
+- *Expansion.* No expanding convolution where it would not expand (the first block); the tutorial's package has one.
 - *Batch norm* has an epsilon of 0.001 and a momentum of 0.99 (PyTorch's 0.01).
 - *Stochastic depth* (`DROPPATH`) grows linearly from 0 in the first block to the given rate.
 """

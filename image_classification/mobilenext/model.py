@@ -4,9 +4,9 @@ rethinking_bottleneck_design).
 The sandglass block turns the inverted residual over: wide maps are joined by shortcuts and convolved in space, narrow ones only
 stand between. Where the sources differ, and what is decided here:
 
-- *Three blocks of 960 channels*, as in the authors' code; the paper's table and the seed's package have two.
+- *Three blocks of 960 channels*, as in the authors' code; the paper's table and the tutorial's package have two.
 - *The first block of a stage lacks depthwise convolutions*: with stride 2 the first, with stride 1 both. The stages of one
-  block with stride 1 (144 and 1280 channels) keep both, and the first stage does, too. The seed's block says the same.
+  block with stride 1 (144 and 1280 channels) keep both, and the first stage does, too. The tutorial's block says the same.
 - *Identity multiplier.* The authors' block adds its input to the first C / `identity_div` channels, all of them by default.
   Their released 1.0 checkpoint of 74.09 % is the half-identity one: it takes `IDENTITY_DIV: 2`, and scores 69.2 % without.
 - *Width.* The last block stays at 1280 channels below width 1 and widens above it. What kind a block is follows from its place

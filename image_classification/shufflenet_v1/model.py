@@ -2,11 +2,11 @@
 
 What is decided here:
 
-- *Megvii shuffles by the inverse of the paper's permutation*, which the seed has: of 12 channels in 3 groups theirs takes 0, 3,
+- *Megvii shuffles by the inverse of the paper's permutation*, which the tutorial has: of 12 channels in 3 groups theirs takes 0, 3,
   6, 9, 1, ..., the paper's 0, 4, 8, 1, ... Theirs is kept, since the weights belong to it.
 - *They pool by a 7 x 7 window*, which beyond 224 x 224 sees only a corner or gives several rows for one image. Here the whole
   map is averaged: the same at 224, and every size works.
-- *The first 1x1 convolution of stage 2 has no groups*, its input being narrow. The seed means this too, but never gets there.
+- *The first 1x1 convolution of stage 2 has no groups*, its input being narrow. The tutorial means this too, but never gets there.
 - *The pooled shortcut counts the padding's zeros*, and the ReLU comes before the concatenation: the pooled map is never
   negative. The classifier has no bias.
 - *Published weights take BGR of 0 to 255.* The yaml files scale to 0..255; the order of colours is a matter of the weights:

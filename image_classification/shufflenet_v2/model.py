@@ -2,7 +2,7 @@
 
 What is decided here:
 
-- *The stem is the paper's and torchvision's*: stride 2, batch norm, ReLU, max pool. The seed's has stride 1, no ReLU, no pool.
+- *The stem is the paper's and torchvision's*: stride 2, batch norm, ReLU, max pool. The tutorial's has stride 1, no ReLU, no pool.
 - *No residual sum exists that drop path could skip*: a unit replaces half of the channels. What its branch adds to that half
   is taken for the residual, so that a skipped sample keeps all its channels; the rate rises linearly with depth. Evaluation
   does not know of it. Units that halve the map are never skipped.

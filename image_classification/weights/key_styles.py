@@ -12,7 +12,7 @@ written, too, and no second table can drift from the first.
 
 In each style batch norms have `running_mean` and `running_var` instead of Paddle's `_mean` and `_variance`, and weights of
 linear layers are (outputs, inputs), the transpose of Paddle's. The style 'paddle', or 'seed', means this library's own names
-and shapes, which are also those of the seed's Paddle code and of PaddleViT for Mobile-Former.
+and shapes, which are also those of the tutorial's Paddle code and of PaddleViT for Mobile-Former.
 """
 import re
 import warnings
