@@ -7,11 +7,11 @@ import warnings
 
 from yacs.config import CfgNode
 
-from image_classification.config import get_config, keys_below, model_yamls
+from image_classification.config import changed, get_config, keys_below, model_yamls
 from image_classification.errors import UserError
 from image_classification.layers import FeatureExtractor, set_checkpointing
-from image_classification.weights.catalogue import DEFAULT
-from image_classification.weights.pretrained import load_pretrained, load_whole, with_preprocessing_of
+from image_classification.weights.catalogue import DEFAULT, meant, preprocessing_of
+from image_classification.weights.pretrained import load_pretrained, load_whole
 
 # What timm's users call these keys.
 _KEYWORDS = {'drop_rate': 'DROPOUT', 'drop_path_rate': 'DROPPATH', 'in_chans': 'IN_CHANNELS'}
@@ -139,3 +139,10 @@ def _tails(key, between=''):
     """What a dotted key may be called, the shortest first: MF.STEM.KERNELS -> KERNELS, STEMKERNELS, MFSTEMKERNELS."""
     parts = [part if between else _plain(part) for part in key.split('.')]
     return [between.join(parts[-n:]) for n in range(1, len(parts) + 1)]
+
+
+def with_preprocessing_of(cfg, pretrained):
+    """A configuration with PRETRAINED set, and with the preprocessing that comes with these weights."""
+    entries = cfg.PUBLISHED.WEIGHTS
+    values = {f'DATA.{key}': value for key, value in preprocessing_of(entries, pretrained, cfg.MODEL.NAME).items()}
+    return changed(cfg, {**values, 'PRETRAINED': (meant(entries, pretrained) or {'TAG': pretrained})['TAG']})

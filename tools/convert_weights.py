@@ -15,11 +15,11 @@ import image_classification as ic
 from image_classification.deploy.complexity import count_parameters
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
-from image_classification.models import network_by_name
+from image_classification.models import network_by_name, with_preprocessing_of
 from image_classification.weights import read_weights, to_torch, write_safetensors
 from image_classification.weights.loading import checksum
 from image_classification.weights.catalogue import PREPROCESSING, is_address
-from image_classification.weights.pretrained import load_whole, locate, with_preprocessing_of
+from image_classification.weights.pretrained import load_whole, locate
 
 ENDINGS = ('.safetensors', '.pdparams')
 

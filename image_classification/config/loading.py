@@ -213,6 +213,17 @@ def nested(flat):
     return tree
 
 
+def changed(cfg, values):
+    """A frozen copy of a configuration with other values, {'A.B': 1}, which are of the keys' types."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    for key, value in values.items():
+        *groups, last = key.split('.')
+        functools.reduce(getattr, groups, cfg)[last] = value
+    cfg.freeze()
+    return cfg
+
+
 def keys_of(overrides):
     """The dotted keys that `overrides` of `get_config` set, as they are called today."""
     tree, _ = modernized(nested(overrides))

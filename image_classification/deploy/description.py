@@ -4,6 +4,7 @@ import paddle
 import yaml
 
 import image_classification
+from image_classification.config import changed
 from image_classification.deploy.static import Deployed
 from image_classification.deploy.verify import eager
 from image_classification.errors import UserError
@@ -17,12 +18,10 @@ def examine(model, preprocess, class_names, softmax):
     images = {'one': np.zeros([1, preprocess.channels, preprocess.image_size, preprocess.image_size], np.float32)}
     network = network_of(model)
     shapes = [array.shape for array in eager(Deployed(network), images)['one']]
-    cfg = network.config.clone()
+    cfg = network.config
     classifies = len(shapes) == 1 and len(shapes[0]) == 2
     if classifies:
-        cfg.defrost()
-        cfg.MODEL.NUM_CLASSES = shapes[0][1]
-        cfg.freeze()
+        cfg = changed(cfg, {'MODEL.NUM_CLASSES': shapes[0][1]})
     if classifies and model is network:
         if class_names and len(class_names) != cfg.MODEL.NUM_CLASSES:
             raise UserError(f'{len(class_names)} class names for a network of {cfg.MODEL.NUM_CLASSES} classes; wanted one name '

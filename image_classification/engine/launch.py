@@ -4,7 +4,7 @@ import functools
 import time
 import traceback
 
-from image_classification.config import argument_parser
+from image_classification.config import argument_parser, changed
 from image_classification.cpu.settings import tune_cpu
 from image_classification.engine.command_line import configuration
 from image_classification.engine.processes import distributed
@@ -52,11 +52,7 @@ def resumed(cfg, directory):
     not have the main process, `directory` is None, and `find_checkpoint` gets the path from the one that has."""
     if directory is None or not has_last(directory):
         return cfg
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.RESUME = directory
-    cfg.freeze()
-    return cfg
+    return changed(cfg, {'RESUME': directory})
 
 
 @exit_with_message

@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 from PIL import Image
 
+from image_classification.config import changed
 from image_classification.cpu.settings import usable_cores
 from image_classification.datasets import Preprocess
 from image_classification.datasets.images import open_image
@@ -131,12 +132,3 @@ def set_head(network, weight, bias):
     layer = classifier_of(network)
     layer.weight.set_value(weight.reshape(layer.weight.shape))
     layer.bias.set_value(bias)
-
-
-def changed(cfg, values):
-    """A configuration with other values, {dotted key: value}."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.merge_from_list([word for pair in values.items() for word in pair])
-    cfg.freeze()
-    return cfg

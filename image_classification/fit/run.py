@@ -7,13 +7,14 @@ import numpy as np
 import paddle
 
 from image_classification.checkpoint import load_network, write_network
+from image_classification.config import changed
 from image_classification.cpu.build_operators import build_in_background
 from image_classification.cpu.settings import release_memory
 from image_classification.engine.processes.distributed import gpu_count
 from image_classification.engine.run_directory import LAST
 from image_classification.errors import UserError
 from image_classification.files import check_new
-from image_classification.fit.features import Features, best_of, changed, labels_of, logits_of, set_head, thumbnails
+from image_classification.fit.features import Features, best_of, labels_of, logits_of, set_head, thumbnails
 from image_classification.fit.head import choose_strength, means_the_same
 from image_classification.fit.plan import CHANGES, MIRRORED, batch_size, image_size, make_plan, measure, smaller
 from image_classification.fit.split import split, write_lists

@@ -5,7 +5,7 @@ from image_classification.download import fetch
 from image_classification.download.digests import difference, digests_of, wanted_digests
 from image_classification.errors import UserError
 from image_classification.weights import packages
-from image_classification.weights.catalogue import find_entry, is_address, meant, preprocessing_of
+from image_classification.weights.catalogue import find_entry, is_address
 from image_classification.weights.key_styles import adapt_first_convolution
 from image_classification.weights.loading import load_state, read_for
 
@@ -65,14 +65,3 @@ def load_whole(model, pretrained, advice):
     source, dropped = load_pretrained(model, pretrained)
     if dropped:
         raise UserError(f'{source} has another number of classes than {model.config.MODEL.NUM_CLASSES}; {advice}')
-
-
-def with_preprocessing_of(cfg, pretrained):
-    """A configuration with PRETRAINED set, and with the preprocessing that comes with these weights."""
-    cfg, entries = cfg.clone(), cfg.PUBLISHED.WEIGHTS
-    cfg.defrost()
-    for key, value in preprocessing_of(entries, pretrained, cfg.MODEL.NAME).items():
-        cfg.DATA[key] = value
-    cfg.PRETRAINED = (meant(entries, pretrained) or {'TAG': pretrained})['TAG']
-    cfg.freeze()
-    return cfg

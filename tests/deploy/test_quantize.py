@@ -92,10 +92,11 @@ def batch(source, data):
 def test_excluded_nodes_stay_float(source, result, batch, tmp_path):
     def quantize(exclude):
         return quantize_onnx(source / 'inference.onnx', tmp_path / 'x.onnx', [batch], OPERATORS, exclude, 'minmax')
-    assert set(weights_of(result[0] / 'inference.onnx').values()) == {True}
-    kept = quantize(['Conv.1*'])
+    first = {name for name, rounded in weights_of(result[0] / 'inference.onnx').items() if not rounded}
+    assert 'Conv.0' in first and len(first) < len(weights_of(source / 'inference.onnx')) / 3
+    kept, _ = quantize(['Conv.1*'])
     float_ones = {name for name, rounded in weights_of(tmp_path / 'x.onnx').items() if not rounded}
-    assert float_ones == {name for name in weights_of(source / 'inference.onnx') if name.startswith('Conv.1')}
+    assert float_ones == first | {name for name in weights_of(source / 'inference.onnx') if name.startswith('Conv.1')}
     assert not float_ones.intersection(kept)
     with pytest.raises(UserError, match="no Conv, Gemm, MatMul, Relu, Clip is called 'Conv.999'; wanted one of Conv.0, "):
         quantize(['Conv.999'])
@@ -103,11 +104,20 @@ def test_excluded_nodes_stay_float(source, result, batch, tmp_path):
         quantize(['*'])
 
 
-def test_a_network_that_quantisation_ruins_is_an_error_and_nothing_is_written(source, data, tmp_path):
-    dark = [np.full((32, 32, 3), 124, np.uint8)] * 4               # about the mean: the ranges become much too narrow
+def test_a_network_that_quantisation_ruins_is_an_error_and_nothing_is_written(source, data, tmp_path, monkeypatch):
+    def ruin(source, target, *rest):
+        found = quantize_onnx(source, target, *rest)
+        model = onnx.load(str(target))
+        for item in model.graph.initializer:
+            array = numpy_helper.to_array(item)
+            if array.dtype.itemsize == 1 and array.ndim > 1:       # weights: all become zero
+                item.CopyFrom(numpy_helper.from_array(np.full_like(array, 128 if array.dtype == np.uint8 else 0), item.name))
+        onnx.save(model, str(target))
+        return found
+    monkeypatch.setattr(quantize, 'quantize_onnx', ruin)
     with pytest.raises(UserError, match=r'quantised, \d+.0 % of 10 images get the class that they had; wanted at least 95.0 %. '
-                                        r'Nothing was written. Exclude the layers that lose most: Conv'):
-        quantize_export(source, tmp_path / 'int8', dark, *data[1:])
+                                        r'Nothing was written. Exclude the layers that lose most: '):
+        quantize_export(source, tmp_path / 'int8', *data)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -154,8 +164,8 @@ def test_the_loss_of_a_layer_is_what_its_own_rounding_adds(tmp_path):
 
 
 def test_layers_come_with_the_largest_loss_first(result, source):
-    layers = result[1]['layers']
-    assert {name for name, _ in layers} >= set(weights_of(source / 'inference.onnx'))
+    layers, convolutions = result[1]['layers'], weights_of(result[0] / 'inference.onnx')
+    assert {name for name, _ in layers} >= {name for name, rounded in convolutions.items() if rounded}
     assert [loss for _, loss in layers] == sorted(loss for _, loss in layers) and layers[0][1] > 5
 
 
@@ -231,6 +241,24 @@ def test_processors_that_add_products_of_8_bits_in_32_need_no_unsigned_weights(m
         monkeypatch.setattr(onnx_int8.platform, 'machine', lambda: machine)
         monkeypatch.setattr(onnx_int8, 'cpu_features', lambda: features)
         assert onnx_int8.sums_overflow() == wanted
+
+
+def test_layers_of_half_the_pictures_side_stay_float(tmp_path):
+    rng = np.random.default_rng(0)
+    sizes = (('stem', 3, 2), ('wide', 8, 1), ('later', 8, 2), ('last', 8, 1))
+    nodes = [helper.make_node('Conv', [f'{name}/in', f'{name}/w'], [f'{following}/in'], name, kernel_shape=[1, 1],
+                              strides=[stride, stride])
+             for (name, _, stride), following in zip(sizes, [name for name, *_ in sizes[1:]] + ['logits'])]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+             for name, shape in (('stem/in', ['batch', 3, 8, 8]), ('logits/in', ['batch', 8, 2, 2]))]
+    weights = [numpy_helper.from_array(rng.normal(size=(8, channels, 1, 1)).astype(np.float32), f'{name}/w')
+               for name, channels, _ in sizes]
+    onnx.save(helper.make_model(helper.make_graph(nodes, 'four', value[:1], value[1:], weights),
+                                opset_imports=[helper.make_opsetid('', 17)], ir_version=8), tmp_path / 'float.onnx')
+    batch = rng.normal(size=(4, 3, 8, 8)).astype(np.float32)
+    kept, first = quantize_onnx(tmp_path / 'float.onnx', tmp_path / 'int8.onnx', [batch], OPERATORS, [], 'minmax')
+    assert (kept, first) == (['later', 'last'], ['stem', 'wide'])
+    assert weights_of(tmp_path / 'int8.onnx') == {'stem': False, 'wide': False, 'later': True, 'last': True}
 
 
 def test_an_excluded_layer_runs_in_float_between_layers_of_8_bits(tmp_path):

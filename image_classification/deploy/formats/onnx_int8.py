@@ -1,7 +1,8 @@
 """Static quantisation of an ONNX file to 8 bits, by ONNX Runtime.
 
 Weights become int8 with a scale per output channel, the inputs of layers uint8 with a scale that pictures calibrate. What is
-between the layers (attention, softmax, normalization, hard swish) stays float32: a softmax of 8 bits ruins a network.
+between the layers (attention, softmax, normalization, hard swish) stays float32: a softmax of 8 bits ruins a network. So do the
+first layers, up to half of the picture's sides: they have hardly any weights, and all others take over their rounding.
 
 x86 processors without VNNI add two products of uint8 and int8 in 16 bits, which overflow: EfficientNet-Lite0 lost a quarter of
 its answers. There, dense layers have the same weights as uint8 around 128, which ONNX Runtime adds exactly, and a third slower.
@@ -23,7 +24,8 @@ METHODS = {'minmax': 'MinMax', 'percentile': 'Percentile', 'entropy': 'Entropy'}
 
 
 def quantize_onnx(source, target, inputs, operators, exclude, method):
-    """Write the quantised form of one ONNX file as another one; the names of the nodes that are quantised.
+    """Write the quantised form of one ONNX file as another one; the names of the nodes that are quantised, and of the first ones,
+    which stay as they are.
 
     Args:
         inputs: a list of batches as the network takes them.
@@ -41,7 +43,8 @@ def quantize_onnx(source, target, inputs, operators, exclude, method):
     for pattern in exclude:
         if not fnmatch.filter(names, pattern):
             raise UserError(f'no {", ".join(operators)} is called {pattern!r}; wanted one of {", ".join(names[:5])}, ...')
-    excluded = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)]
+    first = _first_layers(model.graph, names)
+    excluded = [name for name in names if name in first or any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)]
     kept = [name for name in names if name not in excluded]
     if not kept:
         raise UserError(f'the network has no {", ".join(operators)} with weights to quantise' + ' that is not excluded' * bool(excluded))
@@ -56,7 +59,7 @@ def quantize_onnx(source, target, inputs, operators, exclude, method):
             quantization.quantize_static(model, str(target), reader, **arguments)
     except Exception as error:                                     # of the calibration's session, or of a graph it cannot take
         raise UserError(f'ONNX Runtime cannot quantise {source}: {" ".join(str(error).split())[:300]}') from error
-    return kept
+    return kept, first
 
 
 def sums_overflow():
@@ -111,6 +114,23 @@ def _products(graph):
     computes in 8 bits, too: MobileFormer would lose a third of its answers."""
     matrices = {item.name for item in graph.initializer if len(item.dims) == 2}
     return [node.name for node in graph.node if node.op_type == 'MatMul' and node.input[1] not in matrices]
+
+
+def _first_layers(graph, names):
+    """Those of the nodes `names` whose maps have at least half of the picture's sides; [] where all have, or none is smaller.
+
+    EfficientNet-Lite0 with a regression on 500 pictures of CIFAR-10 got 67.95 % of 4,000 others right, in 8 bits 67.05 %; with its
+    first convolution in float 67.38 %, with all four of half the sides 67.83 %, and took less time.
+    """
+    strides, first, smaller = {}, [], False
+    for node in graph.node:                                        # in the order of computation
+        own = next((max(attribute.ints) for attribute in node.attribute if attribute.name == 'strides'), 1)
+        stride = own * max((strides.get(name, 1) for name in node.input), default=1)
+        strides.update(dict.fromkeys(node.output, stride))
+        if node.name in names and node.op_type not in ('Gemm', 'MatMul'):   # which have tokens or vectors, no maps
+            first += [node.name] if stride <= 2 else []
+            smaller |= stride > 2
+    return first if smaller else []
 
 
 class _Reader:
