@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from image_classification.engine.processes.distributed import gpu_count
 
 SMALL = 96                                                         # pixels: pictures up to here are small
-_FRESH = 128                                                       # pixels, for a network that begins with nothing: it needs steps
+_FRESH = 96                                                        # pixels, for a network that begins with nothing: it needs steps
 _EPOCHS, _EVALUATIONS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 25, 30, 40, 60, 80, 120, 160, 200, 250, 300, 400), 10
 _MOST_TUNED = 40                                                   # epochs, of weights that know much already
 _EVALUATED = 0.4                                                   # time of a picture in evaluation, if it is 1 in training
@@ -120,5 +120,5 @@ def recipe(plan, fine_tunes):
         # With the batch norms as published: with those of so few pictures it loses what it knew, and seldom gets it back.
         return {**common, 'TRAIN.FREEZE_BN': True, 'TRAIN.BASE_LR': fine_tuning_rate(plan.error), 'TRAIN.END_LR': 1e-6, 'TRAIN.WEIGHT_DECAY': 0.02,
                 'TRAIN.CROP_SCALE': [0.5, 1.0], 'TRAIN.COLOR_JITTER': 0.2}
-    return {**common, 'TRAIN.BASE_LR': 2e-3, 'TRAIN.END_LR': 1e-5, 'TRAIN.WEIGHT_DECAY': 0.05, 'TRAIN.CROP_SCALE': [0.35, 1.0],
-            'TRAIN.COLOR_JITTER': 0.3}
+    return {**common, 'TRAIN.BASE_LR': 2e-3, 'TRAIN.END_LR': 1e-5, 'TRAIN.WEIGHT_DECAY': 0.05, 'TRAIN.CROP_SCALE': [0.6, 1.0],
+            'TRAIN.COLOR_JITTER': 0.1}
