@@ -12,7 +12,8 @@ from image_classification.engine.processes.distributed import gpu_count
 
 SMALL = 96                                                         # pixels: pictures up to here are small
 _FRESH = 96                                                        # pixels, for a network that begins with nothing: it needs steps
-_EPOCHS, _EVALUATIONS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 25, 30, 40, 60, 80, 120, 160, 200, 250, 300, 400), 10
+_EPOCHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 25, 30, 35, 40, 50, 60, 70, 80, 100, 120, 140, 160, 180, 200, 250, 300, 350, 400)
+_EVALUATIONS = 10
 _MOST_TUNED = 40                                                   # epochs, of weights that know much already
 _EVALUATED = 0.4                                                   # time of a picture in evaluation, if it is 1 in training
 _BETWEEN = 0.5                                                     # seconds from epoch to epoch
