@@ -54,7 +54,8 @@ def test_every_command_of_a_tool_has_known_flags(tool, capsys):
             assert re.search(rf'{flag}\b', known), command
 
 
-ROWS = [f'{row}\n' for row in README.split(model_table.HEAD)[1].split('\n\n')[0].splitlines()]
+NETWORKS = (PROJECT / 'docs' / 'networks.md').read_text(encoding='utf-8')
+ROWS = [f'{row}\n' for row in f'{NETWORKS}\n'.split(model_table.HEAD)[1].split('\n\n')[0].splitlines()]
 
 
 @pytest.mark.parametrize('row', ROWS, ids=lambda row: row.split()[1])

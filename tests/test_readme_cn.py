@@ -45,7 +45,7 @@ def test_a_section_has_the_same_in_both_languages(english, chinese, what):
 
 def test_the_documents_have_commands_and_tables_to_compare():
     assert sum(len(section['blocks']) for section in ENGLISH) > 40
-    assert sum(len(section['tables']) for section in ENGLISH) > 100
+    assert sum(len(section['tables']) for section in [*ENGLISH, *sections('docs/networks.md')]) > 100
 
 
 def test_the_chinese_lines_break_behind_punctuation():

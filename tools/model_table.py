@@ -1,4 +1,4 @@
-"""README's table of networks as Markdown: python tools/model_table.py ['edgenext*']"""
+"""The table of docs/networks.md as Markdown: python tools/model_table.py ['edgenext*']"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
 import argparse

@@ -63,7 +63,8 @@ def quantize_export(source, target, calibration, images, labels, operators=OPERA
         dense = ', uint8 in dense layers' if sums_overflow() else ''
         _describe(result, source, {
             'weights': f'int8 per channel{dense}', 'activations': 'uint8', 'operators': list(operators), 'layers': len(names),
-            'float_layers': len(first), 'excluded': sorted(exclude), 'method': method, 'calibration_images': len(calibration), 'compared_images': len(images),
+            'float_layers': len(first), 'excluded': sorted(exclude), 'method': method,
+            'calibration_images': len(calibration), 'compared_images': len(images),
             'agreement': round(agreement, 4), 'top1': {row['precision']: round(row['top1'], 2) for row in rows[:2]}})
         rows[1]['bytes'] = result.size('onnxruntime')          # with the description in it
     return {'rows': rows, 'layers': layers}

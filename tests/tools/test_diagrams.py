@@ -21,7 +21,7 @@ def test_the_picture_of_a_family_is_as_the_network_is_now(name):
     assert draw_diagrams.family(name) == (IMAGES / f'{name}.svg').read_text(encoding='utf-8')
 
 
-def test_the_overview_is_of_readmes_table():
+def test_the_overview_is_of_the_table_of_all_networks():
     assert draw_diagrams.overview() == (IMAGES / 'overview.svg').read_text(encoding='utf-8')
 
 
@@ -37,7 +37,7 @@ def test_no_box_or_word_leaves_the_paper(path):
 
 
 def test_every_series_of_the_overview_has_networks():
-    rows = scatter.read_rows((IMAGES.parents[1] / 'README.md').read_text(encoding='utf-8'))
+    rows = scatter.read_rows((IMAGES.parents[1] / 'docs' / 'networks.md').read_text(encoding='utf-8'))
     assert {scatter.owner(name) for name in rows} >= set(scatter.SERIES)
 
 

@@ -32,8 +32,8 @@ def family(name):
 
 
 def overview():
-    """SVG text of the plot of all families, from README's table."""
-    return scatter.draw((PROJECT / 'README.md').read_text(encoding='utf-8'))
+    """SVG text of the plot of all families, from the table of all networks."""
+    return scatter.draw((PROJECT / 'docs' / 'networks.md').read_text(encoding='utf-8'))
 
 
 def write_text(path, text):

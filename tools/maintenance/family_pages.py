@@ -3,7 +3,7 @@
     python tools/maintenance/family_pages.py
 
 A page keeps its own words; between two marks stand the variants, their weights and what was measured. The rows come from
-README's table (tools/model_table.py prints it), from the yaml of the variants and of configs/fashion_mnist, and from the tables
+The table of docs/networks.md (tools/model_table.py prints it), from the yaml of the variants and of configs/fashion_mnist, and from the tables
 of docs/deploy.md and docs/benchmark.md, so that each figure is written down once.
 """
 import functools
@@ -51,9 +51,9 @@ def rows_of(text, name):
 
 
 def variants(names):
-    readme = read(PROJECT / 'README.md')
-    head = re.search(r'^\| model \| parameters .*\n\|---.*\n', readme, re.M)[0]
-    lines = [f'| {" | ".join(cells)} |\n' for name in names for cells in rows_of(readme, name)]
+    networks = read(DOCS / 'networks.md')
+    head = re.search(r'^\| model \| parameters .*\n\|---.*\n', networks, re.M)[0]
+    lines = [f'| {" | ".join(cells)} |\n' for name in names for cells in rows_of(networks, name)]
     return '## Variants\n\n' + head + ''.join(lines)
 
 
@@ -113,12 +113,12 @@ CHINESE = ('系列', '变体数', '参数量', '公布的 top-1', '有权重的�
 
 def summary(prefix, language=ENGLISH):
     """The table of the families; `prefix` is the way from the document to docs/families."""
-    readme = read(PROJECT / 'README.md')
+    networks = read(DOCS / 'networks.md')
     heads, to, every = language
     text = f'| {" | ".join(heads)} |\n{"|---" * len(heads)}|\n'
     for family, names in described().items():
         title = read(DOCS / 'families' / f'{family}.md').splitlines()[0].lstrip('# ')
-        cells = [rows_of(readme, name)[0] for name in names]
+        cells = [rows_of(networks, name)[0] for name in names]
         sizes = sorted(int(row[1].replace(',', '')) / 1e6 for row in cells)
         top1 = sorted(float(row[4].split()[0]) for row in cells if row[4] != '-')
         with_weights = sum(row[6] != '-' for row in cells)

@@ -1,4 +1,4 @@
-"""Published accuracy over multiply-adds, one line for each family: from the rows of README's table."""
+"""Published accuracy over multiply-adds, one line for each family: from the rows of docs/networks.md."""
 import math
 import re
 
@@ -25,7 +25,7 @@ SIDE_BY_SIDE = re.compile('_(bn_hs|dim64|ls)$')                    # variants as
 
 
 def read_rows(table):
-    """{name: (millions of multiply-adds, top-1)} of the rows of README's table that have an accuracy."""
+    """{name: (millions of multiply-adds, top-1)} of the rows of docs/networks.md that have an accuracy."""
     found = re.findall(r'^\| (\w+) \| [\d,]+ \| ([\d.]+) M \| [^|]+ \| ([\d.]+) % \|', table, re.M)
     return {name: (float(macs), float(top1)) for name, macs, top1 in found if not SIDE_BY_SIDE.search(name)}
 
@@ -37,7 +37,7 @@ def position(macs, top1):
 
 
 def draw(table):
-    """SVG text of the plot of README's table."""
+    """SVG text of the plot of docs/networks.md."""
     rows, canvas = read_rows(table), Canvas()
     canvas.text(24, 34, 'Published ImageNet top-1 over multiply-adds', 18, anchor='start', bold=True)
     axes(canvas)
