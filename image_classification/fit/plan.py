@@ -20,6 +20,7 @@ _BETWEEN = 0.5                                                     # seconds fro
 _OVERHEAD = 1.35                                                   # of a step: pictures are read, processes share memory and wait
 FAR = 0.1                                                          # a head on published features that errs more knows too little
 ENOUGH, _SMALLEST = 20, 160                                        # epochs; pixels
+_LATER_RATE = 0.3                                                    # of the rate, in the last epochs
 _FEW = 2_000                                                       # pictures: processes that load them for a GPU are not worth their start
 MIRRORED, UPSIDE_DOWN, TURNED = 'mirrored', 'upside down', 'turned'
 CHANGES = {MIRRORED: ImageOps.mirror, UPSIDE_DOWN: ImageOps.flip, TURNED: lambda image: image.transpose(Image.Transpose.ROTATE_90)}
@@ -36,6 +37,7 @@ class Plan:
     processes: int = 1
     symmetries: tuple = ()                                         # names in CHANGES after which pictures mean the same
     error: float = 0.1                                             # share of pictures that a head on published features takes wrongly
+    later: bool = False                                            # these are the last epochs, of weights that have learned already
 
     def steps(self):
         return self.epochs * (self.images // self.batch)
@@ -119,7 +121,8 @@ def recipe(plan, fine_tunes):
         'SAVE_FREQ': max(1, plan.epochs // _EVALUATIONS), 'EXPORT': False}
     if fine_tunes:
         # With the batch norms as published: with those of so few pictures it loses what it knew, and seldom gets it back.
-        return {**common, 'TRAIN.FREEZE_BN': True, 'TRAIN.BASE_LR': fine_tuning_rate(plan.error), 'TRAIN.END_LR': 1e-6, 'TRAIN.WEIGHT_DECAY': 0.02,
+        rate = fine_tuning_rate(plan.error) * (_LATER_RATE if plan.later else 1.0)
+        return {**common, 'TRAIN.FREEZE_BN': True, 'TRAIN.BASE_LR': rate, 'TRAIN.END_LR': 1e-6, 'TRAIN.WEIGHT_DECAY': 0.02,
                 'TRAIN.CROP_SCALE': [0.5, 1.0], 'TRAIN.COLOR_JITTER': 0.2}
     return {**common, 'TRAIN.BASE_LR': 2e-3, 'TRAIN.END_LR': 1e-5, 'TRAIN.WEIGHT_DECAY': 0.05, 'TRAIN.CROP_SCALE': [0.6, 1.0],
             'TRAIN.COLOR_JITTER': 0.1}

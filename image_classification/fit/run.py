@@ -1,50 +1,32 @@
 """The whole way: look, split, a head on known features, a training of all layers, a test that decides nothing, an export."""
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import paddle
 
-from image_classification.checkpoint import load_network, write_network
+from image_classification.checkpoint import write_network
 from image_classification.config import changed
 from image_classification.cpu.build_operators import build_in_background
-from image_classification.cpu.settings import release_memory
 from image_classification.engine.processes.distributed import gpu_count
-from image_classification.engine.run_directory import LAST
 from image_classification.errors import UserError
 from image_classification.files import check_new
-from image_classification.fit.features import Features, best_of, labels_of, logits_of, set_head, thumbnails
+from image_classification.fit.features import Features, best_of, labels_of, set_head, thumbnails
 from image_classification.fit.head import choose_strength, means_the_same
-from image_classification.fit.plan import CHANGES, MIRRORED, batch_size, image_size, make_plan, measure, smaller
+from image_classification.fit.plan import CHANGES, MIRRORED, image_size
 from image_classification.fit.split import split, write_lists
 from image_classification.fit.start import choose_start, larger_names, published
 from image_classification.fit.statistics import find_temperature, surest
 from image_classification.fit.survey import lines, survey
-from image_classification.fit.training import process_count, train, write_recipe
+from image_classification.fit.tuning import Candidate, Tuning
 from image_classification.fit.verdict import conclude
-from image_classification.weights import read_weights, write_safetensors
+from image_classification.weights import write_safetensors
 
 _END = 40.0                                                        # seconds for the export and the drawings, beside the test
-_BEGIN = 15.0                                                      # seconds until processes that train have started
 _PER_PICTURE = 0.05                                                # seconds, for its features
-_SELDOM = 0.05                                                     # share of wrong answers
-_LEAST = 8                                                         # pictures of a step in each process
+_SURELY = 0.5                                                      # standard errors by which a later candidate must be better
 _TURNED = 200                                                      # pictures that are looked at mirrored and turned
-_SHARES = (0.75, 0.5)                                              # of the way from the head to the training's end
 CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
-
-
-@dataclass
-class Candidate:
-    """A network that might be the answer, and its logits of the pictures that decide."""
-    name: str
-    network: paddle.nn.Layer
-    logits: np.ndarray
-    known: tuple                                                   # (logits, labels) that its temperature is found by
-
-    def top1(self, labels):
-        return 100 * float((self.logits.argmax(1) == labels).mean())
 
 
 def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, say=print):
@@ -92,13 +74,15 @@ def _fit(root, test, output, wish, deadline, say):
     output.mkdir(parents=True, exist_ok=True)
     write_lists(output / 'pictures', found.classes, *parts)
     job = _Job(found, parts, output, start, wish, deadline, say)
-    candidates = job.heads() + job.tuned()
+    candidates = job.heads()
+    tuning = Tuning(job)
+    candidates += tuning.candidates()
     if not candidates:
         raise UserError('the training was ended before it had anything to keep; wanted more --minutes')
-    # A head that seldom errs, by all pictures in turn, is not given up for what a few of them say.
-    best = candidates[surest([one.logits for one in candidates], job.deciding, 2.0 if job.error < _SELDOM else 1.0)]
+    best = candidates[surest([one.logits for one in candidates], job.deciding, _SURELY)]
     if len(candidates) > 1:
         say(f'taken       {best.name}: {best.top1(job.deciding):.1f} % of the {len(validation)} pictures that decide')
+    best = tuning.finished(best)
     cfg = changed(best.network.config, {'TEMPERATURE': round(find_temperature(*best.known), 4)})
     write_network(output / CLASSIFIER, best.network, cfg, found.classes)
     return conclude(output, output / CLASSIFIER, found, tested, training, say)
@@ -114,7 +98,7 @@ class _Job:
         self.classes, self.deciding = len(found.classes), labels_of(self.validation)
         self.head, self.symmetries, self.error = None, [], 1.0     # the last: share that the head takes wrongly
         self.end = _END + _PER_PICTURE * len(self.tested)          # seconds for the test and what follows
-        self._operators_ready = (lambda: False) if gpu_count() else build_in_background()
+        self.operators_ready = (lambda: False) if gpu_count() else build_in_background()
 
     def heads(self):
         """[the published network with a classifier of its own for these classes]; [] where it knows nothing yet."""
@@ -150,7 +134,7 @@ class _Job:
         larger = [] if self.wish.network else larger_names(self.start)
         if not larger:
             return features
-        self._operators_ready()
+        self.operators_ready()
         others = (Features(start, self._side_for(start)) for start in map(published, larger))   # made when their turn comes
         best = best_of(features, known, pictures, self.classes, others, self.deadline - time.monotonic())
         if best is not features:
@@ -179,49 +163,3 @@ class _Job:
         """What the training of all layers starts from."""
         self.head = self.output / HEAD
         write_safetensors(self.head, {name: tensor.numpy() for name, tensor in network.state_dict().items()}, {})
-
-    def tuned(self):
-        """[the network of a training of all layers] or, where there is no time for one, []."""
-        batch = batch_size(len(self.training), fresh=not self.head)
-        processes = max(1, min(process_count(), batch // _LEAST))
-        if self._operators_ready():
-            self.say('operators   in C++, compiled for this machine, are taken')
-        seconds = measure(self.start.network, self.side, batch // processes) / processes
-        left = self.deadline - time.monotonic() - self.end - _BEGIN
-        plan = make_plan(left, len(self.training), len(self.validation), self.side, batch, seconds, fresh=not self.head)
-        if plan is None:
-            if not self.head:
-                raise UserError(f'{left:.0f} s are left for a training, which has no 20 steps in them at {self.side} pixels; '
-                                'wanted more --minutes, or a smaller --size')
-            self.say('training    none: the time is up')
-            return []
-        cfg = changed(self.start.network.config, {'MODEL.NUM_CLASSES': self.classes})
-        plan = replace(plan, processes=processes, symmetries=tuple(self.symmetries), error=self.error)
-        if self.head and not self.wish.size:
-            plan = smaller(plan, left, len(self.training), len(self.validation))
-        write_recipe(self.output, plan, cfg, self.training, self.head, self.wish.seed)
-        self.say(f'training    {plan.epochs} epochs of {plan.images} pictures at {plan.size} px, {plan.steps()} steps of '
-                 f'{plan.batch}, about {plan.seconds_in_all(len(self.validation)) / 60:.1f} minutes; Ctrl-C ends it and keeps '
-                 'the best so far')
-        candidates = []
-        release_memory()
-        for path in train(self.output, plan, self.deadline - self.end, self.say):
-            tuned, _ = load_network(path)
-            candidates.append(self._candidate(f'the training of all layers ({path.stem})', tuned))
-            if self.head and path.name == LAST:
-                candidates += self._averages(path)
-        return candidates
-
-    def _candidate(self, name, network):
-        logits = logits_of(network, self.validation)
-        return Candidate(name, network, logits, (logits, self.deciding))
-
-    def _averages(self, path):
-        """Weights between those of the head and those of the training's end: often better than both, where all batch norms
-        have kept their statistics (WiSE-FT, https://arxiv.org/abs/2109.01903)."""
-        head = read_weights(self.head)
-        for share in _SHARES:
-            network, _ = load_network(path)
-            for name, value in network.state_dict().items():
-                value.set_value((share * value.numpy() + (1 - share) * head[name]).astype(head[name].dtype))
-            yield self._candidate(f'the training of all layers, {share:.0%} of the way', network)

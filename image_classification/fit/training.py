@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,13 @@ RECIPE, OUTPUT = 'fit.yaml', 'training.txt'
 LAUNCHER = Path(__file__).resolve().parents[1] / 'main_multi_gpu.py'
 _MOST_PROCESSES = 4                                                # on a CPU: each holds a network and its maps
 _LOOK = 0.5                                                        # seconds between two looks at the metrics
+
+
+@dataclass
+class Trained:
+    """What a training has left."""
+    paths: list                                                    # of its last and its best checkpoint, as far as they are there
+    whole: bool                                                    # it came to its end
 
 
 def process_count():
@@ -60,7 +68,7 @@ def train(directory, plan, deadline, say):
     training.txt. Ctrl-C ends it as the deadline does: it saves, and what it has is taken.
 
     Returns:
-        paths of its last and its best checkpoint, as far as they are there.
+        `Trained`.
     Raises:
         UserError: the trainer has failed, with its reason.
     """
@@ -74,7 +82,7 @@ def train(directory, plan, deadline, say):
         lines = (directory / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
         reason = next((line for line in reversed(lines) if line.strip()), 'it said nothing').removeprefix('error: ')
         raise UserError(f'the training has failed (exit code {code}): {reason}. All that it said is in {directory / OUTPUT}')
-    return [path for name in (LAST, BEST) for path in (directory / 'runs').glob(f'*/{name}')]
+    return Trained([path for name in (LAST, BEST) for path in (directory / 'runs').glob(f'*/{name}')], code == 0)
 
 
 def _watch(trainer, directory, plan, deadline, say):

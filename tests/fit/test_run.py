@@ -4,11 +4,12 @@ import paddle
 import pytest
 import yaml
 
+from image_classification.checkpoint import load_network
 from image_classification.config import get_config
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
 from image_classification.engine import launch
-from image_classification.fit import plan, run, training
+from image_classification.fit import plan, run, training, tuning
 from image_classification.fit.head import fit_head
 from image_classification.fit.start import Start
 from image_classification.models import create_model
@@ -22,8 +23,8 @@ NETWORK = 'mobilenet_v1_x0_25'
 def short(monkeypatch):
     """The end of a run takes no 40 seconds here."""
     monkeypatch.setattr(run, '_END', 0.0)
-    monkeypatch.setattr(run, '_BEGIN', 0.0)
-    monkeypatch.setattr(run, 'process_count', lambda: 1)
+    monkeypatch.setattr(tuning, '_BEGIN', 0.0)
+    monkeypatch.setattr(tuning, 'process_count', lambda: 1)
     monkeypatch.setattr(plan, '_EPOCHS', (10,))
     with children_in_process():
         yield
@@ -47,8 +48,8 @@ def trains_here(monkeypatch):
     """The trainer runs in the test's process; the first test starts it as it is."""
     def train(directory, plan, deadline, say):
         launch.single.__wrapped__(['-cfg', str(directory / training.RECIPE)])
-        return list((directory / 'runs').glob('*/last.safetensors'))
-    monkeypatch.setattr(run, 'train', train)
+        return training.Trained(list((directory / 'runs').glob('*/last.safetensors')), True)
+    monkeypatch.setattr(tuning, 'train', train)
 
 
 def start_from(path, monkeypatch):
@@ -80,7 +81,7 @@ def test_one_call_gives_a_tested_classifier_its_export_and_the_yaml_that_repeats
 def test_the_temperature_travels_in_the_export_and_is_applied(folder, published, tmp_path, monkeypatch):
     start_from(published, monkeypatch)
     monkeypatch.setattr(run, 'find_temperature', lambda logits, labels: 2.5)
-    monkeypatch.setattr(run._Job, 'tuned', lambda self: [])
+    monkeypatch.setattr(run.Tuning, 'candidates', lambda self: [])
     found = run.fit(folder({'red': 12, 'green': 12}), tmp_path / 'out', size=32, say=lambda line: None)
     assert yaml.safe_load((found['export'] / 'inference.yaml').read_text())['calibration'] == {'temperature': 2.5}
     picture = next((tmp_path / 'my pictures' / 'red').iterdir())
@@ -90,6 +91,25 @@ def test_the_temperature_travels_in_the_export_and_is_applied(folder, published,
     wanted = paddle.nn.functional.softmax(logits / 2.5).numpy()
     for path in (found['export'], found['checkpoint']):
         np.testing.assert_allclose(Predictor(path).predict(picture), wanted, atol=1e-5)
+
+
+def test_the_last_epochs_learn_the_deciding_pictures_too(folder, published, tmp_path, monkeypatch, trains_here):
+    start_from(published, monkeypatch)
+    monkeypatch.setattr(run, 'surest', lambda logits, labels, errors: 1)         # weights of the training, not the head
+    said, out = [], tmp_path / 'out'
+    found = run.fit(folder({'red': 20, 'green': 20}), out, minutes=1, size=32, say=said.append)
+    first, last = ((out / place / 'pictures' / 'train_list.txt').read_text().splitlines() for place in ('', 'last_epochs'))
+    decided = (out / 'pictures' / 'val_list.txt').read_text().splitlines()
+    assert decided and sorted(last) == sorted(first + decided)
+    assert 'last epochs 2 more, with the deciding pictures among those to learn' in said
+    rates = [get_config(path / 'fit.yaml').TRAIN.BASE_LR for path in (out, out / 'last_epochs')]
+    assert rates[1] == pytest.approx(0.3 * rates[0])
+    end = next((out / 'last_epochs' / 'runs').glob('*/last.safetensors'))
+    assert _weights(found['checkpoint']) == _weights(end)
+
+
+def _weights(path):
+    return {name: value.tobytes() for name, value in load_network(path)[0].state_dict().items() for value in [value.numpy()]}
 
 
 def test_without_weights_it_learns_from_nothing_and_says_why(folder, tmp_path, trains_here):

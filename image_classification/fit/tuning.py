@@ -1,0 +1,126 @@
+"""A training of all layers within the time that is left, and its last epochs, which learn the deciding pictures, too."""
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import paddle
+
+from image_classification.checkpoint import load_network, write_network
+from image_classification.config import changed
+from image_classification.cpu.settings import release_memory
+from image_classification.engine.run_directory import LAST
+from image_classification.errors import UserError
+from image_classification.fit.features import logits_of
+from image_classification.fit.plan import batch_size, make_plan, measure, smaller
+from image_classification.fit.split import write_lists
+from image_classification.fit.training import process_count, train, write_recipe
+from image_classification.weights import read_weights
+
+_BEGIN = 15.0                                                      # seconds until processes that train have started
+_LEAST = 8                                                         # pictures of a step in each process
+_SHARES = (0.5, 0.75)                                              # of the way from the head to the training's end
+_LATER = 0.2                                                       # share of the epochs that learn all pictures
+CHOSEN, LAST_EPOCHS = 'chosen.safetensors', 'last_epochs'
+
+
+@dataclass
+class Candidate:
+    """A network that might be the answer, and its logits of the pictures that decide."""
+    name: str
+    network: paddle.nn.Layer
+    logits: np.ndarray
+    known: tuple                                                   # (logits, labels) that its temperature is found by
+    goes_on: bool = False                                          # whether its training may go on with all pictures
+
+    def top1(self, labels):
+        return 100 * float((self.logits.argmax(1) == labels).mean())
+
+
+class Tuning:
+    """The training of a fit.
+
+    Args:
+        job: its pictures, its start and its wishes; with a `head`, the training starts from that file, else from nothing.
+    """
+
+    def __init__(self, job):
+        self.job, self.plan = job, None
+        self.cfg = changed(job.start.network.config, {'MODEL.NUM_CLASSES': job.classes})
+
+    def candidates(self):
+        """[networks of a training] or, where there is no time for one, []."""
+        job, head = self.job, self.job.head
+        self.plan = self._plan()
+        if self.plan is None:
+            job.say('training    none: the time is up')
+            return []
+        plan = self.plan
+        write_recipe(job.output, plan, self.cfg, job.training, head, job.wish.seed)
+        job.say(f'training    {plan.epochs} epochs of {plan.images} pictures at {plan.size} px, {plan.steps()} steps of '
+                f'{plan.batch}, about {plan.seconds_in_all(len(job.validation)) / 60:.1f} minutes; Ctrl-C ends it and keeps '
+                'the best so far')
+        release_memory()
+        trained = train(job.output, plan, job.deadline - job.end, job.say)
+        goes_on = bool(head) and trained.whole and plan.images == len(job.training)
+        found = []
+        for path in trained.paths:
+            if head and path.name == LAST:
+                found += self._averages(path, goes_on)             # first: where few pictures decide, the safest
+            network, _ = load_network(path)
+            found.append(self._candidate(f'the training of all layers ({path.stem})', network, goes_on))
+        return found
+
+    def _plan(self):
+        job = self.job
+        batch = batch_size(len(job.training), fresh=not job.head)
+        processes = max(1, min(process_count(), batch // _LEAST))
+        if job.operators_ready():
+            job.say('operators   in C++, compiled for this machine, are taken')
+        seconds = measure(job.start.network, job.side, batch // processes) / processes
+        left, decide = self._seconds_left() * (1 - _LATER if job.head else 1), len(job.validation)
+        plan = make_plan(left, len(job.training), decide, job.side, batch, seconds, fresh=not job.head)
+        if plan is None:
+            if not job.head:
+                raise UserError(f'{left:.0f} s are left for a training, which has no 20 steps in them at {job.side} pixels; '
+                                'wanted more --minutes, or a smaller --size')
+            return None
+        plan = replace(plan, processes=processes, symmetries=tuple(job.symmetries), error=job.error)
+        return smaller(plan, left, len(job.training), decide) if job.head and not job.wish.size else plan
+
+    def _seconds_left(self):
+        return self.job.deadline - time.monotonic() - self.job.end - _BEGIN
+
+    def _candidate(self, name, network, goes_on):
+        logits = logits_of(network, self.job.validation)
+        return Candidate(name, network, logits, (logits, self.job.deciding), goes_on)
+
+    def _averages(self, path, goes_on):
+        """Weights between those of the head and those of the training's end: often better than both, where all batch norms
+        have kept their statistics (WiSE-FT, https://arxiv.org/abs/2109.01903)."""
+        head = read_weights(self.job.head)
+        for share in _SHARES:
+            network, _ = load_network(path)
+            for name, value in network.state_dict().items():
+                value.set_value((share * value.numpy() + (1 - share) * head[name]).astype(head[name].dtype))
+            yield self._candidate(f'the training of all layers, {share:.0%} of the way', network, goes_on)
+
+    def finished(self, chosen):
+        """The candidate after a few more epochs, at a lower rate, that learn the deciding pictures, too: of few pictures each one
+        counts. Its logits, and so its temperature, stay those of pictures that it had not learned then."""
+        job = self.job
+        if not chosen.goes_on:
+            return chosen
+        pictures = job.training + job.validation
+        epochs = min(round(_LATER * self.plan.epochs), int(self._seconds_left() / (self.plan.seconds * len(pictures) + 1)))
+        if epochs < 1:
+            return chosen
+        directory = job.output / LAST_EPOCHS
+        write_lists(directory / 'pictures', job.found.classes, pictures, job.validation, job.tested)
+        write_network(directory / CHOSEN, chosen.network, chosen.network.config, job.found.classes)
+        plan = replace(self.plan, epochs=epochs, images=len(pictures), later=True)
+        write_recipe(directory, plan, self.cfg, pictures, directory / CHOSEN, job.wish.seed)
+        job.say(f'last epochs {epochs} more, with the deciding pictures among those to learn')
+        trained = train(directory, plan, job.deadline - job.end, lambda line: None)
+        last = [load_network(path)[0] for path in trained.paths if path.name == LAST]
+        better = trained.whole and last and self._candidate('', last[0], False).top1(job.deciding) >= chosen.top1(job.deciding)
+        return replace(chosen, network=last[0]) if better else chosen
