@@ -11,7 +11,7 @@ from image_classification.cpu.settings import release_memory
 from image_classification.engine.run_directory import LAST
 from image_classification.errors import UserError
 from image_classification.fit.features import logits_of
-from image_classification.fit.plan import batch_size, make_plan, measure, smaller
+from image_classification.fit.plan import batch_size, fine_tuning_rate, make_plan, measure, smaller
 from image_classification.fit.split import write_lists
 from image_classification.fit.training import process_count, train, write_recipe
 from image_classification.weights import read_weights
@@ -19,7 +19,7 @@ from image_classification.weights import read_weights
 _BEGIN = 15.0                                                      # seconds until processes that train have started
 _LEAST = 8                                                         # pictures of a step in each process
 _SHARES = (0.5, 0.75)                                              # of the way from the head to the training's end
-_LATER = 0.2                                                       # share of the epochs that learn all pictures
+_LATER, _SLOWER = 0.2, 0.3                                         # share of the epochs that learn all pictures, and of the rate
 CHOSEN, LAST_EPOCHS = 'chosen.safetensors', 'last_epochs'
 
 
@@ -117,7 +117,8 @@ class Tuning:
         directory = job.output / LAST_EPOCHS
         write_lists(directory / 'pictures', job.found.classes, pictures, job.validation, job.tested)
         write_network(directory / CHOSEN, chosen.network, chosen.network.config, job.found.classes)
-        plan = replace(self.plan, epochs=epochs, images=len(pictures), later=True)
+        rate = _SLOWER * fine_tuning_rate(self.plan.error, self.plan.epochs)
+        plan = replace(self.plan, epochs=epochs, images=len(pictures), rate=rate)
         write_recipe(directory, plan, self.cfg, pictures, directory / CHOSEN, job.wish.seed)
         job.say(f'last epochs {epochs} more, with the deciding pictures among those to learn')
         trained = train(directory, plan, job.deadline - job.end, lambda line: None)

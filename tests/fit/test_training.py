@@ -42,7 +42,8 @@ def test_pictures_are_varied_as_far_as_they_mean_the_same():
 
 
 def test_the_rate_follows_what_published_features_do_not_know():
-    assert [fine_tuning_rate(error) for error in (0.0, 0.04, 0.07, 0.45, 1.0)] == [1e-4, 3e-4, 4e-4, 1e-3, 1e-3]
+    assert [fine_tuning_rate(error, 20) for error in (0.0, 0.04, 0.33, 0.45, 1.0)] == [1e-4, 1e-4, 3e-4, 4e-4, 6e-4]
+    assert [fine_tuning_rate(0.45, epochs) for epochs in (40, 20, 5, 1)] == [4e-4, 4e-4, 7e-4, 1e-3]
 
 
 def test_where_much_must_be_learned_in_little_time_pictures_are_smaller():
