@@ -1,7 +1,6 @@
 """Why a network says what it says, as pictures: python tools/explain.py output/<run>/best.safetensors photo.jpg --attention"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
 import difflib
 import os
 import sys
@@ -11,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from image_classification.checkpoint import load_network
+from image_classification.config.options import Parser
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture
 from image_classification.deploy.by_name import NAMED
@@ -31,7 +31,7 @@ EXPORT_ENDINGS = ('.onnx', '.pdmodel', '.pdiparams', '.json', '.xml', '.nb')
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Draw where a network looks: Grad-CAM of a class, and its attention.')
+    parser = Parser(description='Draw where a network looks: Grad-CAM of a class, and its attention.')
     parser.add_argument('model', help=f'a checkpoint (.safetensors), {NAMED}')
     parser.add_argument('images', nargs='+', metavar='picture',
                         help='files, folders, quoted patterns, addresses, ...: see tools/predict.py -h')

@@ -7,6 +7,8 @@ from itertools import islice
 import numpy as np
 from PIL import Image
 
+from image_classification.config import check
+from image_classification.config.options import BATCH, THREADS
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.images import as_image
 from image_classification.deploy.classifier import ENGINES, Classifier
@@ -138,9 +140,8 @@ class Predictor:
 def _check(engine, batch_size, threads):
     if engine not in ENGINES:
         raise UserError(f'the engine is {engine!r}; wanted one of {", ".join(ENGINES)}')
-    for name, value in (('batch size', batch_size), ('number of threads', 1 if threads is None else threads)):
-        if value < 1:
-            raise UserError(f'the {name} is {value}; wanted at least 1')
+    check('the batch size', batch_size, BATCH)
+    check('the number of threads', 1 if threads is None else threads, THREADS)
 
 
 def _softmax(logits):

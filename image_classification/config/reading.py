@@ -1,0 +1,100 @@
+"""Text of a yaml as nested dicts, and the line on which a key stands."""
+import yaml
+
+from image_classification.config.bounds import shortened
+from image_classification.errors import UserError
+
+_DEEPEST = 20                              # groups and lists within each other
+_MOST = 100_000                            # keys and values, where `*name` counts with all that it stands for
+_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)            # libyaml, where PyYAML has it: a sixth of the time
+
+
+class NoYaml(UserError):
+    """The text has an error in its syntax."""
+
+
+def parsed(text, source):
+    """The content of a yaml.
+
+    Raises:
+        NoYaml: it is none.
+        UserError: a key that is there twice, or too many groups within each other; with `source` and the line.
+    """
+    try:
+        _check_depth(text, source)
+        loader = _LOADER(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _check_node(node, source, {})
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except UserError:
+        raise
+    except (yaml.YAMLError, ValueError, OverflowError) as error:   # the others: of a date or a number that there is not
+        reason = ' '.join(str(error).split()).replace(' in "<unicode string>",', ',')
+        raise NoYaml(f'{source} cannot be read as yaml: {reason[:500]}') from None
+
+
+def _check_depth(text, source):
+    """By events, which need no recursion, as the nodes below do."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            depth += 1
+            if depth > _DEEPEST:
+                raise _too_deep(source, event)
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            depth -= 1
+
+
+def _too_deep(source, event):
+    return UserError(f'{source}, line {event.start_mark.line + 1}: more than {_DEEPEST} groups or lists within each other; '
+                     'wanted groups of keys such as "TRAIN:", with values')
+
+
+def _check_node(node, source, known, depth=0, prefix=''):
+    """Raise UserError for a key that is there twice, and for names that repeat without end. Returns (keys and values in it, how
+    deep it is); `known` has those of the nodes that were looked at, for `*name` gives one again."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1, 0
+    size, height = known.get(id(node), (None, 0))
+    if depth + height >= _DEEPEST:
+        raise _too_deep(source, node)
+    if size is None:
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node, source, prefix)
+            children = [(child, f'{prefix}{key.value}.') for key, child in node.value]
+        else:
+            children = [(child, prefix) for child in node.value]
+        found = [_check_node(child, source, known, depth + 1, name) for child, name in children]
+        size, height = 1 + sum(count for count, _ in found), 1 + max((below for _, below in found), default=0)
+        if size > _MOST:
+            raise UserError(f'{source}, line {node.start_mark.line + 1}: more than {_MOST} values, by names such as *name that '
+                            'repeat others; wanted fewer')
+        known[id(node)] = size, height
+    return size, height
+
+
+def _check_keys(node, source, prefix):
+    lines = {}                                                     # of what was seen; keys are understood in any case
+    for key, _ in node.value:
+        word, line = str(key.value).upper(), key.start_mark.line + 1
+        if word in lines:
+            raise UserError(f'{source}, line {line}: {shortened(prefix + str(key.value))} is there twice, first on line '
+                            f'{lines[word]}; wanted it once, with all that belongs to it')
+        lines[word] = line
+
+
+def line_of(text, key):
+    """The line of a yaml on which a dotted key stands, or the innermost group around it; 0 where not even that is there."""
+    node, line = yaml.compose(text, Loader=_LOADER), 0
+    for part in key.split('.'):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next(((name, child) for name, child in pairs if str(name.value).upper() == part.upper()), None)
+        if not found:
+            break
+        node, line = found[1], found[0].start_mark.line + 1
+    return line
