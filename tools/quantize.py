@@ -1,6 +1,7 @@
 """Quantise an export to 8 bits: python tools/quantize.py EXPORT --dataset folder --data-path DIR --output EXPORT_int8"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
+import re
 import shlex
 import tempfile
 from pathlib import Path
@@ -52,7 +53,7 @@ def load_data(args, class_names, channels):
     """(pictures to calibrate with, pictures to compare with, their labels), read when they are asked for."""
     config = get_config(None, {'DATA.DATASET': args.dataset, 'DATA.DATA_PATH': args.data_path,
                                'MODEL.NUM_CLASSES': len(class_names)})
-    test = get_dataset(config, False, channels)
+    test = data_of(config, False, channels)
     # Without names of its own, the network has numbers or ImageNet's names: then nothing tells whether they fit.
     if class_names not in (names_to_show([], len(class_names)), test.classes):
         a, b = next(pair for pair in zip(class_names, [*test.classes, 'nothing']) if pair[0] != pair[1])
@@ -65,8 +66,17 @@ def load_data(args, class_names, channels):
             raise UserError(f'{args.calibrate} has no images in it; wanted files of {", ".join(IMAGE_ENDINGS)}')
         calibration = [files[i] for i in _evenly(len(files), args.calibration_images)]
     else:
-        calibration = EvenlyDrawn(get_dataset(config, True, channels), args.calibration_images)
+        calibration = EvenlyDrawn(data_of(config, True, channels), args.calibration_images)
     return calibration, chosen, chosen.labels
+
+
+def data_of(config, is_train, channels):
+    """The data set. Its errors name flags of the training, where the number of classes can be chosen."""
+    try:
+        return get_dataset(config, is_train, channels)
+    except UserError as error:
+        text = str(error).replace('-data_path', '--data-path').replace('MODEL.NUM_CLASSES is', 'the number of the network\'s is')
+        raise UserError(re.sub(r'set -num_classes \d+', 'wanted the data set that it was trained for', text)) from None
 
 
 class EvenlyDrawn:

@@ -130,6 +130,6 @@ def brief(value):
     return shortened(repr(value))
 
 
-def shortened(text):
+def shortened(text, most=_LONGEST):
     """The beginning of a long text, for a message."""
-    return text if len(text) <= _LONGEST else f'{text[:_LONGEST - 20]}... ({len(text)} letters)'
+    return text if len(text) <= most else f'{text[:most - 20]}... ({len(text)} letters)'

@@ -28,8 +28,8 @@ _C.DATA.BATCH_SIZE_EVAL = 0, within(0, 65536)    # the same in evaluation; 0: as
 _C.DATA.IMAGE_SIZE = 224, within(1, SIDE)        # side of the network's square input, in pixels
 _C.DATA.CROP_PCT = 0.875, within(0.1, 1)  # evaluation resizes the short side to IMAGE_SIZE / CROP_PCT, then crops the centre
 _C.DATA.INTERPOLATION = 'bilinear', one_of('nearest', 'bilinear', 'bicubic', 'lanczos', 'box', 'hamming')
-_C.DATA.IMAGENET_MEAN = [0.485, 0.456, 0.406], Each(SHARE, least=1)             # subtracted from RGB in 0..1
-_C.DATA.IMAGENET_STD = [0.229, 0.224, 0.225], Each(within(1e-6, 1_000_000), least=1)  # then divided by this
+_C.DATA.IMAGENET_MEAN = [0.485, 0.456, 0.406], Each(Bounds(SHARE.admits, '0 to 1, to which pixels are scaled first'), least=1)
+_C.DATA.IMAGENET_STD = [0.229, 0.224, 0.225], Each(within(1e-6, 1_000_000), least=1)  # by which the rest is divided
 _C.DATA.COLOR_ORDER = 'RGB', one_of('RGB', 'BGR')  # in which the network takes colours, after normalizing; OpenCV reads BGR
 _C.DATA.NUM_WORKERS = 2, within(0, 512)    # processes that load images; 0 loads in the training process
 _C.DATA.FAST_DECODE = True                 # training decodes JPEG at 1/2, 1/4 or 1/8 where its crop keeps the size it needs

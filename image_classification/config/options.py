@@ -1,8 +1,9 @@
 """The options of every command: how they may be written, and what their values may be."""
 import argparse
+import difflib
 import sys
 
-from image_classification.config.bounds import Bounds, above, brief, whole, within
+from image_classification.config.bounds import Bounds, above, brief, shortened, whole, within
 from image_classification.config.defaults import BOUNDS
 from image_classification.errors import UserError
 
@@ -51,6 +52,13 @@ class Parser(argparse.ArgumentParser):
                 if bounds and value is not None and not bounds.admits(value):
                     raise UserError(f'{(action.option_strings or [action.dest])[0]} is {brief(value)}; wanted {bounds.wanted}')
         return namespace, unknown
+
+    def error(self, message):
+        """As argparse's, with the nearest option to one that is unknown."""
+        unknown = message.partition('unrecognized arguments: ')[2].split(' ')[0]
+        known = {_plain(name): name for name in self._option_string_actions}
+        near = difflib.get_close_matches(_plain(unknown), known, n=1) if unknown.startswith('-') else ()
+        super().error(shortened(message, 300) + ''.join(f'; the nearest option is {known[name]}' for name in near))
 
     def _as_declared(self, words):
         """The words, options as they are declared; up to `--`, behind which nothing is an option."""

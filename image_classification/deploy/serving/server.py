@@ -82,7 +82,7 @@ class AppServer:
         try:
             family = socket.AF_INET6 if ':' in host else socket.AF_INET
             self._socket = socket.create_server((host, port), family=family)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:    # the last: a name that no host may have
             reason = getattr(error, 'strerror', None) or error
             raise UserError(f'cannot listen on {host} port {port}: {reason}. Choose another --host or --port') from None
         shown = f'[{host}]' if ':' in host else host
