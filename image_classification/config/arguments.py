@@ -126,7 +126,7 @@ def parse_opts(words):
     values = {}
     for key, word in zip(words[::2], words[1::2]):
         try:
-            value = parsed(word, f'{PAIRS} {shortened(key)}')
+            value = parsed(word, f'{PAIRS} {shortened(key)}', any_case=True)
         except NoYaml:
             value = word
         values.update(_leaves(in_capitals(key), value))

@@ -241,7 +241,7 @@ def _read_chain(path, seen=()):
         text = path.read_text(encoding='utf-8')
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(f'{path} cannot be read as yaml: {" ".join(str(error).split())}') from None
-    tree, source = _mapping(parsed(text, path), path), Source(str(path), text)
+    tree, source = _mapping(parsed(text, path, any_case=True), path), Source(str(path), text)
     bases = next((tree.pop(key) for key in list(tree) if str(key).upper() == 'BASE'), None) or []
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):

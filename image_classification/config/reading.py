@@ -5,7 +5,7 @@ from image_classification.config.bounds import shortened
 from image_classification.errors import UserError
 
 _DEEPEST = 20                              # groups and lists within each other
-_MOST = 100_000                            # keys and values, where `*name` counts with all that it stands for
+_MOST = 100_000                            # keys and values that are there by names such as `*name`, again and again
 _LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)            # libyaml, where PyYAML has it: a sixth of the time
 
 
@@ -13,9 +13,11 @@ class NoYaml(UserError):
     """The text has an error in its syntax."""
 
 
-def parsed(text, source):
+def parsed(text, source, any_case=False):
     """The content of a yaml.
 
+    Args:
+        any_case: two keys that differ only in capital and small letters are the same.
     Raises:
         NoYaml: it is none.
         UserError: a key that is there twice, or too many groups within each other; with `source` and the line.
@@ -27,7 +29,7 @@ def parsed(text, source):
             node = loader.get_single_node()
             if node is None:
                 return None
-            _check_node(node, source, {})
+            _Checks(source, len(text), str.upper if any_case else str).node(node)
             return loader.construct_document(node)
         finally:
             loader.dispose()
@@ -55,37 +57,42 @@ def _too_deep(source, event):
                      'wanted groups of keys such as "TRAIN:", with values')
 
 
-def _check_node(node, source, known, depth=0, prefix=''):
-    """Raise UserError for a key that is there twice, and for names that repeat without end. Returns (keys and values in it, how
-    deep it is); `known` has those of the nodes that were looked at, for `*name` gives one again."""
-    if isinstance(node, yaml.ScalarNode):
-        return 1, 0
-    size, height = known.get(id(node), (None, 0))
-    if depth + height >= _DEEPEST:
-        raise _too_deep(source, node)
-    if size is None:
-        if isinstance(node, yaml.MappingNode):
-            _check_keys(node, source, prefix)
-            children = [(child, f'{prefix}{key.value}.') for key, child in node.value]
-        else:
-            children = [(child, prefix) for child in node.value]
-        found = [_check_node(child, source, known, depth + 1, name) for child, name in children]
-        size, height = 1 + sum(count for count, _ in found), 1 + max((below for _, below in found), default=0)
-        if size > _MOST:
-            raise UserError(f'{source}, line {node.start_mark.line + 1}: more than {_MOST} values, by names such as *name that '
-                            'repeat others; wanted fewer')
-        known[id(node)] = size, height
-    return size, height
+class _Checks:
+    """Raises UserError for a key that is there twice, and for names that repeat each other without end."""
 
+    def __init__(self, source, length, word):
+        self.source, self.most, self.word = source, _MOST + length, word
+        self.known = {}                    # {node: (keys and values in it, how deep it is)}, for `*name` gives one again
 
-def _check_keys(node, source, prefix):
-    lines = {}                                                     # of what was seen; keys are understood in any case
-    for key, _ in node.value:
-        word, line = str(key.value).upper(), key.start_mark.line + 1
-        if word in lines:
-            raise UserError(f'{source}, line {line}: {shortened(prefix + str(key.value))} is there twice, first on line '
-                            f'{lines[word]}; wanted it once, with all that belongs to it')
-        lines[word] = line
+    def node(self, node, depth=0, prefix=''):
+        """What `known` has of the node."""
+        if isinstance(node, yaml.ScalarNode):
+            return 1, 0
+        size, height = self.known.get(node, (None, 0))
+        if depth + height >= _DEEPEST:
+            raise _too_deep(self.source, node)
+        if size is None:
+            if isinstance(node, yaml.MappingNode):
+                self.keys(node, prefix)
+                children = [(child, f'{prefix}{key.value}.') for key, child in node.value]
+            else:
+                children = [(child, prefix) for child in node.value]
+            found = [self.node(child, depth + 1, name) for child, name in children]
+            size, height = 1 + sum(count for count, _ in found), 1 + max((below for _, below in found), default=0)
+            if size > self.most:
+                raise UserError(f'{self.source}, line {node.start_mark.line + 1}: {size} values, most of them by names such as *name '
+                                'that repeat others; wanted fewer')
+            self.known[node] = size, height
+        return size, height
+
+    def keys(self, node, prefix):
+        lines = {}                                                 # of what was seen
+        for key, _ in node.value:
+            word, line = self.word(str(key.value)), key.start_mark.line + 1
+            if word in lines:
+                raise UserError(f'{self.source}, line {line}: {shortened(prefix + str(key.value))} is there twice, first on line '
+                                f'{lines[word]}; wanted it once, with all that belongs to it')
+            lines[word] = line
 
 
 def line_of(text, key):
