@@ -134,8 +134,8 @@ def parse_opts(words):
 
 
 def _leaves(name, value):
-    """(dotted key, value) of what is no group."""
-    if not isinstance(value, dict):
+    """(dotted key, value) of what is no group, or an empty one."""
+    if not isinstance(value, dict) or not value:
         yield name, value
         return
     for key, below in value.items():

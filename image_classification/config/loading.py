@@ -110,8 +110,8 @@ class Source:
 
     def at(self, key):
         """What to call the place of a dotted key."""
-        lines = (line_of(self.text, name) for name in (key, *old_places(key))) if self.text else ()
-        line = next(filter(None, lines), 0)
+        lines = (line_of(self.text, name, exact=True) for name in (key, *old_places(key))) if self.text else ()
+        line = next(filter(None, lines), 0) or self.text and line_of(self.text, key)
         return f'{self.name}, line {line}' if line else self.name
 
 

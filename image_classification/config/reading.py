@@ -1,11 +1,13 @@
 """Text of a yaml as nested dicts, and the line on which a key stands."""
 import yaml
 
-from image_classification.config.bounds import shortened
+from image_classification.config.bounds import brief, shortened
 from image_classification.errors import UserError
 
 _DEEPEST = 20                              # groups and lists within each other
 _MOST = 100_000                            # keys and values that are there by names such as `*name`, again and again
+_KINDS = {f'tag:yaml.org,2002:{tag}': kind for tag, kind in (
+    ('timestamp', 'date'), ('int', 'number'), ('float', 'number'), ('binary', 'base64'))}
 _LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)            # libyaml, where PyYAML has it: a sixth of the time
 
 
@@ -30,14 +32,29 @@ def parsed(text, source, any_case=False):
             if node is None:
                 return None
             _Checks(source, len(text), str.upper if any_case else str).node(node)
+            bad = _unreadable(loader, node)
+            if bad is not None:
+                raise NoYaml(f'{source}, line {bad.start_mark.line + 1}: {brief(bad.value)} is no {_KINDS[bad.tag]}; wanted one, or '
+                             'a text in quotation marks')
             return loader.construct_document(node)
         finally:
             loader.dispose()
-    except UserError:
-        raise
-    except (yaml.YAMLError, ValueError, OverflowError) as error:   # the others: of a date or a number that there is not
+    except yaml.YAMLError as error:
         reason = ' '.join(str(error).split()).replace(' in "<unicode string>",', ',')
         raise NoYaml(f'{source} cannot be read as yaml: {reason[:500]}') from None
+
+
+def _unreadable(loader, node):
+    """The first scalar that looks like a date or a number and is none, such as 2020-13-45; None where there is none."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag in _KINDS:
+            try:
+                loader.construct_object(node)
+            except (ValueError, OverflowError):
+                return node
+        return None
+    below = (item for entry in node.value for item in (entry if isinstance(entry, tuple) else (entry,)))
+    return next((bad for child in below if (bad := _unreadable(loader, child)) is not None), None)
 
 
 def _check_depth(text, source):
@@ -80,8 +97,8 @@ class _Checks:
             found = [self.node(child, depth + 1, name) for child, name in children]
             size, height = 1 + sum(count for count, _ in found), 1 + max((below for _, below in found), default=0)
             if size > self.most:
-                raise UserError(f'{self.source}, line {node.start_mark.line + 1}: {size} values, most of them by names such as *name '
-                                'that repeat others; wanted fewer')
+                raise UserError(f'{self.source}, line {node.start_mark.line + 1}: {size} values, most of them by names such as '
+                                '*name that repeat others; wanted fewer')
             self.known[node] = size, height
         return size, height
 
@@ -90,18 +107,19 @@ class _Checks:
         for key, _ in node.value:
             word, line = self.word(str(key.value)), key.start_mark.line + 1
             if word in lines:
-                raise UserError(f'{self.source}, line {line}: {shortened(prefix + str(key.value))} is there twice, first on line '
-                                f'{lines[word]}; wanted it once, with all that belongs to it')
+                raise UserError(f'{self.source}, line {line}: {shortened(prefix + str(key.value))} is there twice, first on '
+                                f'line {lines[word]}; wanted it once, with all that belongs to it')
             lines[word] = line
 
 
-def line_of(text, key):
-    """The line of a yaml on which a dotted key stands, or the innermost group around it; 0 where not even that is there."""
+def line_of(text, key, exact=False):
+    """The line of a yaml on which a dotted key stands, or the innermost group around it; 0 where not even that is there, or,
+    if it must be `exact`, where the key itself is not."""
     node, line = yaml.compose(text, Loader=_LOADER), 0
     for part in key.split('.'):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         found = next(((name, child) for name, child in pairs if str(name.value).upper() == part.upper()), None)
         if not found:
-            break
+            return 0 if exact else line
         node, line = found[1], found[0].start_mark.line + 1
     return line
