@@ -63,8 +63,9 @@ def whole(least, most):
 def one_of(*choices, any_case=False):
     """One of these texts; with `any_case` in any mixture of capital and small letters."""
     known = {choice.lower() if any_case else choice for choice in choices}
-    shown = [choice or "''" for choice in choices]
+    shown = [choice for choice in choices if choice]
     words = f'{", ".join(shown[:-1])} or {shown[-1]}' if len(shown) < 4 else f'one of: {", ".join(shown)}'
+    words += ", or '' for none" if '' in choices else ''
     bounds = Bounds(lambda value: isinstance(value, str) and (value.lower() if any_case else value) in known, words)
     bounds.choices = choices
     return bounds

@@ -17,7 +17,7 @@ from image_classification.errors import TemporaryError, UserError
 
 SHARED_MEMORY = '/dev/shm'
 _PR_SET_PDEATHSIG = 1                      # <linux/prctl.h>
-_GOOD_STEPS = 10                           # of an epoch: in one or two, a network learns next to nothing
+_GOOD_BATCH, _GOOD_STEPS = 8, 10           # images of a step, steps of an epoch: with fewer, a network learns next to nothing
 _LEAST_SHARED_MEMORY = 256 << 20           # bytes
 
 
@@ -50,7 +50,8 @@ def _check_step(batches, batch_size, world_size, images):
     total = largest * world_size
     if total > images:
         there = f', {largest} at {side} pixels,' if len(batches) > 1 else ''
-        good = max(1, images * batch_size // (total * _GOOD_STEPS))
+        most = max(1, images * batch_size // total)
+        good = min(most, max(_GOOD_BATCH, most // _GOOD_STEPS))
         steps = images // -(-good * total // batch_size)
         advice = (f'set -batch_size {good}, which makes {steps} step{"s" * (steps > 1)} of an epoch' if steps
                   else 'use fewer processes')

@@ -61,7 +61,7 @@ def test_what_is_not_finite_is_within_no_bounds():
     (above(0, most=1), (1e-9, 1), (0, 1.001), 'a number above 0, up to 1'),
     (whole(1, 3), (1, 3), (0, 4, 1.0, True, '2'), 'a whole number from 1 to 3'),
     (one_of('ce', 'bce'), ('ce',), ('CE', '', 3, None), 'ce or bce'),
-    (one_of('', 'a', 'b'), ('', 'a'), ('c',), "'', a or b"),
+    (one_of('', 'a', 'b'), ('', 'a'), ('c',), "a or b, or '' for none"),
     (one_of('a', 'b', 'c', 'd', any_case=True), ('A', 'd'), ('e',), 'one of: a, b, c, d'),
     (pair(within(0, 1)), ([0, 1], (0.5, 0.5)), ([1, 0], [0], [0, 1, 1], [], [NAN, 1], [0, '1'], 0.5), '[least, most], in this'),
     (pair(whole(1, 9), optional=True), ([], [1, 9]), ([9, 1], [1.0, 2]), '[] or [least, most]'),

@@ -41,4 +41,5 @@ def test_a_package_that_is_missing_is_said_before_training_starts(tiny, monkeypa
 
 
 def test_another_program_is_refused(tiny):
-    assert 'wanted visualdl or tensorboard' in message(tiny(VISUAL='wandb'))
+    with pytest.raises(ic.UserError, match='VISUAL is .wandb.; wanted visualdl or tensorboard'):
+        tiny(VISUAL='wandb')

@@ -37,8 +37,8 @@ def test_it_serves_until_sigterm_and_then_exits_without_an_error(server, picture
 
 
 @pytest.mark.parametrize('flags, words', [
-    (['--max-batch', 0], 'max_batch is 0'), (['--engine', 'paddle'], "the engine 'paddle' does not run"),
-    (['--port', 99999], 'cannot listen on 127.0.0.1 port 99999')])
+    (['--max-batch', 0], '--max-batch is 0'), (['--engine', 'paddle'], "the engine 'paddle' does not run"),
+    (['--port', 99999], '--port is 99999; wanted 0 to 65535')])
 def test_bad_flags_get_one_line(call_tool, exported, flags, words):
     code, out, err = call_tool(load_tool('serve'), exported[1], *flags)
     assert (code, out) == (1, '') and words in err and len(err.splitlines()) == 1
