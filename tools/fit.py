@@ -5,20 +5,18 @@ import time
 from pathlib import Path
 
 from image_classification.config import BOUNDS, Parser
-from image_classification.config.bounds import within
-from image_classification.config.defaults import SIDE
 from image_classification.errors import exit_with_message
-from image_classification.fit.run import fit
+from image_classification.fit.run import MINUTES, SIDES, fit
 
 
 def parse(argv):
     parser = Parser(description='Look at a folder of pictures, train a classifier for them in the given time, test it '
                                                  'on pictures that decided nothing, and export it.')
     parser.add_argument('directory', help='with a folder of pictures for each class, or with such folders in train/ and val/ or test/')
-    parser.add_argument('--minutes', type=float, default=10.0, bounds=within(0.1, 100_000),
+    parser.add_argument('--minutes', type=float, default=10.0, bounds=MINUTES,
                         help='for everything together; default: 10')
     parser.add_argument('--network', help='a model of this library; default: the best whose published weights can be had')
-    parser.add_argument('--size', type=int, bounds=within(32, SIDE),
+    parser.add_argument('--size', type=int, bounds=SIDES,
                         help='side of the network\'s input in pixels; default: by the pictures')
     parser.add_argument('--test', metavar='DIR', help='other pictures of the same classes to test with; default: DIR/test or DIR/val, or '
                                                       'a fixed fifth of the pictures')

@@ -75,7 +75,7 @@ def data_of(config, is_train, channels):
     try:
         return get_dataset(config, is_train, channels)
     except UserError as error:
-        text = str(error).replace('-data_path', '--data-path').replace('MODEL.NUM_CLASSES is', 'the number of the network\'s is')
+        text = str(error).replace('-data_path', '--data-path').replace('MODEL.NUM_CLASSES is', 'the network knows')
         raise UserError(re.sub(r'set -num_classes \d+', 'wanted the data set that it was trained for', text)) from None
 
 

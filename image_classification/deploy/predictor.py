@@ -8,11 +8,14 @@ import numpy as np
 from PIL import Image
 
 from image_classification.config import check
+from image_classification.config.bounds import whole
 from image_classification.config.options import BATCH, THREADS
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.images import as_image
 from image_classification.deploy.classifier import ENGINES, Classifier
 from image_classification.errors import UserError
+
+_CLASSES, _WORKERS = whole(1, 1_000_000), whole(0, 1024)
 
 
 class Predictor:
@@ -75,6 +78,7 @@ class Predictor:
             prepare: turns one of them into what the network takes, or raises UserError; by default the method of that name.
             workers: threads that prepare the next batch while the network computes; the paths are then asked for that early.
         """
+        check('the number of workers', workers, _WORKERS)
         prepared = self._prepare_all(paths, prepare or self.prepare, workers)
         while batch := list(islice(prepared, self.batch_size)):
             good = [index for index, (_, result) in enumerate(batch) if not isinstance(result, UserError)]
@@ -107,6 +111,7 @@ class Predictor:
 
     def top_k(self, probabilities, k):
         """The k most probable classes of one image, the best first: [(class name, probability)]."""
+        check('k', k, _CLASSES)
         best = np.argsort(-probabilities, kind='stable')[:k]
         return [(self.class_names[index], float(probabilities[index])) for index in best]
 
