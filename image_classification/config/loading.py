@@ -61,7 +61,7 @@ def _yaml_of(model):
     """The path of a model's yaml; None where there is none."""
     if Path(model).name == model:
         return next((path for path in (directory / f'{model}.yaml' for directory in PACKAGE.iterdir())
-                     if os.path.isfile(path)), None)      # Path.is_file raises for a name that is too long
+                     if os.path.isfile(path)), None)               # Path.is_file raises for a name that is too long
 
 
 def find_config(name, beside=None):
@@ -89,9 +89,9 @@ def find_config(name, beside=None):
 
 def similar(word, names):
     """The names that begin with the word or hold it, whatever its case and its hyphens; else the three that are nearest."""
-    plain = {name: _plain(name) for name in names}
+    letters = _plain(word)
     for fits in (str.startswith, str.__contains__):
-        found = [name for name in plain if len(word) > 2 and fits(plain[name], _plain(word))]
+        found = [name for name in names if len(letters) > 2 and fits(_plain(name), letters)]
         if 0 < len(found) <= _MOST_SUGGESTED:
             return found
     return difflib.get_close_matches(word.lower()[:_LONGEST_NAME], names, n=3)
