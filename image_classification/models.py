@@ -67,7 +67,12 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
         if name is None:
             raise UserError('create_model wants the name of a model, e.g. \'mobileformer_26m\', or a yaml file; found None')
         cfg = get_config(name)
-        words = {f'MODEL.{_key(word, cfg.MODEL)}': word for word in overrides}
+        words = {}
+        for word in overrides:
+            key = f'MODEL.{_key(word, cfg.MODEL)}'
+            if key in words:
+                raise UserError(f'create_model\'s {words[key]} and {word} are both {key}; give one of them')
+            words[key] = word
         places = {key: f'create_model\'s {word}' for key, word in words.items()}
         overrides = {key: overrides[word] for key, word in words.items()}
         if pretrained:

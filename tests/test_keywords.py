@@ -68,6 +68,11 @@ def test_a_keyword_that_may_be_two_keys_is_answered_with_both_choices():
         create_model('mobileformer_26m', kernels=5)
 
 
+def test_two_keywords_of_one_key_are_refused():
+    with pytest.raises(ic.UserError, match="create_model's drop_rate and dropout are both MODEL.DROPOUT; give one of them"):
+        create_model('mobileformer_26m', drop_rate=0.1, dropout=0.2)
+
+
 def test_an_unknown_keyword_is_answered_with_the_nearest():
     with pytest.raises(ic.UserError, match="no keyword 'tokns'; the nearest is 'tokens'"):
         create_model('mobileformer_26m', tokns=5)

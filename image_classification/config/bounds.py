@@ -21,6 +21,26 @@ class Bounds:
         """None for a value that is good; else (its place in a list, such as '[1]', or '', what is there, what is wanted)."""
         return None if self.admits(value) else ('', value, self.wanted)
 
+    def spelled(self, value):
+        """A value that is good, as the code compares it."""
+        return value
+
+
+class Choice(Bounds):
+    """One of these texts; with `any_case` in any mixture of capital and small letters."""
+
+    def __init__(self, choices, any_case=False):
+        self.choices = choices
+        shown = [choice for choice in choices if choice]
+        words = f'{", ".join(shown[:-1])} or {shown[-1]}' if len(shown) < 4 else f'one of: {", ".join(shown)}'
+        words += ", or '' for none" if '' in choices else ''
+        self._known = {choice.lower() if any_case else choice: choice for choice in choices}
+        self._key = str.lower if any_case else str
+        super().__init__(lambda value: isinstance(value, str) and self._key(value) in self._known, words)
+
+    def spelled(self, value):
+        return self._known[self._key(value)] if self.admits(value) else value
+
 
 class Each(Bounds):
     """Of a list: each item is within the bounds `of`; there are `count` or, where that is 0, at least `least` of them."""
@@ -61,14 +81,8 @@ def whole(least, most):
 
 
 def one_of(*choices, any_case=False):
-    """One of these texts; with `any_case` in any mixture of capital and small letters."""
-    known = {choice.lower() if any_case else choice for choice in choices}
-    shown = [choice for choice in choices if choice]
-    words = f'{", ".join(shown[:-1])} or {shown[-1]}' if len(shown) < 4 else f'one of: {", ".join(shown)}'
-    words += ", or '' for none" if '' in choices else ''
-    bounds = Bounds(lambda value: isinstance(value, str) and (value.lower() if any_case else value) in known, words)
-    bounds.choices = choices
-    return bounds
+    """A Choice of these texts."""
+    return Choice(choices, any_case)
 
 
 def pair(of, optional=False):

@@ -180,7 +180,7 @@ def _merged(layers):
         raise UserError(f'{place}: {error}') from None
     cfg.MODEL.update(family_defaults(family).clone())
     for source, tree in layers:
-        _merge(cfg, tree, source, '', cfg, {} if source.stored else bounds)
+        _merge(cfg, tree, source, '', cfg, bounds)
     cfg.freeze()
     return cfg
 
@@ -323,17 +323,25 @@ def _merge(node, tree, source, prefix, cfg, bounds):
         if key not in node:
             raise UserError(f'{source.at(name)}: unknown key {shortened(name)}. {_nearest(name, keys_below(cfg))}')
         if not isinstance(node[key], CN):
-            node[key] = _coerced(value, node[key], name, source)
-            try:
-                check(name, node[key], bounds.get(name))
-            except UserError as error:
-                raise UserError(f'{source.at(name)}: {error}') from None
+            node[key] = _within(bounds.get(name), _coerced(value, node[key], name, source), name, source)
         elif isinstance(value, dict):
             _merge(node[key], value, source, f'{name}.', cfg, bounds)
         elif value is not None:                                    # an empty group in a yaml is None
             some = list(node[key])
             raise UserError(f'{source.at(name)}: {name} is {brief(value)}; wanted a group of keys: {", ".join(some[:5])}'
                             f'{", ..." * (len(some) > 5)}')
+
+
+def _within(bounds, value, name, source):
+    """The value, as the code compares it. Raises UserError where it is out of its bounds."""
+    if not bounds:
+        return value
+    try:
+        if not source.stored:
+            check(name, value, bounds)
+    except UserError as error:
+        raise UserError(f'{source.at(name)}: {error}') from None
+    return bounds.spelled(value)
 
 
 def _nearest(name, known):

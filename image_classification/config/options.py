@@ -3,7 +3,7 @@ import argparse
 import difflib
 import sys
 
-from image_classification.config.bounds import Bounds, above, brief, shortened, whole, within
+from image_classification.config.bounds import TEXT, Bounds, above, brief, shortened, whole, within
 from image_classification.config.defaults import BOUNDS
 from image_classification.errors import UserError
 
@@ -30,7 +30,8 @@ class Parser(argparse.ArgumentParser):
     """argparse, but
 
     - an option may be written with one dash or two, with hyphens or underscores: -batch_size is --batch-size;
-    - `add_argument(..., bounds=...)` are those of its values, or of each in a list of them;
+    - `add_argument(..., bounds=...)` are those of its values, or of each in a list of them; without, an option that takes a text
+      takes no empty one, as a shell makes it of "$A_NAME_THAT_IS_NOT_SET";
     - where there is an option -opts, the pairs of words behind it end at the next option.
     """
 
@@ -47,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         if pairs:
             setattr(namespace, PAIRS.strip('-'), pairs)
         for action in self._actions:
-            bounds, values = getattr(action, 'bounds', None), getattr(namespace, action.dest, None)
+            bounds, values = _bounds_of(action), getattr(namespace, action.dest, None)
             for value in values if isinstance(values, list) else [values]:
                 if bounds and value is not None and not bounds.admits(value):
                     raise UserError(f'{(action.option_strings or [action.dest])[0]} is {brief(value)}; wanted {bounds.wanted}')
@@ -90,6 +91,11 @@ class Parser(argparse.ArgumentParser):
                 pairs += words[i:i + 2]
                 i += 2
         return others, pairs
+
+
+def _bounds_of(action):
+    plain_text = action.option_strings and action.type is None and action.nargs is None and action.default != ''
+    return getattr(action, 'bounds', None) or (TEXT if plain_text else None)
 
 
 def _plain(name):

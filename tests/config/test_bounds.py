@@ -136,6 +136,12 @@ def test_a_configuration_that_was_changed_by_hand_is_checked(tmp_path):
     assert message(check_values, cfg, 'TRAIN.') == 'TRAIN.BASE_LR is nan; wanted 0 to 1000'
 
 
+def test_a_choice_in_another_case_is_read_as_the_code_compares_it():
+    cfg = get_config(None, {'DATA.DATASET': 'Folder', 'TRAIN.OPTIMIZER.NAME': 'sgd'})
+    assert (cfg.DATA.DATASET, cfg.TRAIN.OPTIMIZER.NAME) == ('folder', 'SGD')
+    assert config_from_text('TRAIN: {OPTIMIZER: {NAME: adamw}}', 'a checkpoint').TRAIN.OPTIMIZER.NAME == 'AdamW'
+
+
 def test_numbers_of_numpy_are_numbers():
     cfg = get_config(None, {'MODEL.NUM_CLASSES': numpy.int64(5), 'TRAIN.BASE_LR': numpy.float32(0.5),
                             'TRAIN.WARMUP_EPOCHS': numpy.int32(2)})

@@ -14,6 +14,8 @@ def parse():
     parser.add_argument('--clients', type=int, nargs='+', bounds=whole(1, 9))
     parser.add_argument('--timeout', type=float, bounds=SECONDS)
     parser.add_argument('--host', bounds=HOST)
+    parser.add_argument('--output')
+    parser.add_argument('--style', default='')
     parser.add_argument_group('others').add_argument('--peer-python')
     return lambda *words: parser.parse_args(list(words))
 
@@ -40,6 +42,12 @@ def test_a_value_out_of_its_bounds_is_named_with_them(parse, words, text):
     with pytest.raises(ic.UserError) as caught:
         parse(*words.split())
     assert str(caught.value).startswith(text)
+
+
+def test_a_text_is_not_empty_unless_its_default_is(parse):
+    with pytest.raises(ic.UserError, match="--output is ''; wanted a text that is not empty"):
+        parse('--output', '')
+    assert parse('--output', 'x', '--style', '', '').pictures == ['']
 
 
 def test_an_unknown_option_is_answered_with_the_nearest(parse, capsys):
