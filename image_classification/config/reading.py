@@ -7,7 +7,7 @@ from image_classification.errors import UserError
 _DEEPEST = 20                              # groups and lists within each other
 _MOST = 100_000                            # keys and values that are there by names such as `*name`, again and again
 _KINDS = {f'tag:yaml.org,2002:{tag}': kind for tag, kind in (
-    ('timestamp', 'date'), ('int', 'number'), ('float', 'number'), ('binary', 'base64'))}
+    ('timestamp', 'date'), ('int', 'number'), ('float', 'number'), ('bool', 'switch'))}
 _LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)            # libyaml, where PyYAML has it: a sixth of the time
 
 
@@ -34,8 +34,8 @@ def parsed(text, source, any_case=False):
             _Checks(source, len(text), str.upper if any_case else str).node(node)
             bad = _unreadable(loader, node)
             if bad is not None:
-                raise NoYaml(f'{source}, line {bad.start_mark.line + 1}: {brief(bad.value)} is no {_KINDS[bad.tag]}; wanted one, or '
-                             'a text in quotation marks')
+                raise NoYaml(f'{source}, line {bad.start_mark.line + 1}: {brief(bad.value)} is no {_KINDS[bad.tag]}; wanted '
+                             'one, or a text in quotation marks')
             return loader.construct_document(node)
         finally:
             loader.dispose()
@@ -50,7 +50,7 @@ def _unreadable(loader, node):
         if node.tag in _KINDS:
             try:
                 loader.construct_object(node)
-            except (ValueError, OverflowError):
+            except (ValueError, OverflowError, AttributeError, KeyError):      # the last two: of `!!bool x` and the like
                 return node
         return None
     below = (item for entry in node.value for item in (entry if isinstance(entry, tuple) else (entry,)))
