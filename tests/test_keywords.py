@@ -33,7 +33,7 @@ def other(value, bounds):
     elif isinstance(value, str):
         found = f'{value}x', *getattr(bounds, 'choices', ())
     else:
-        found = value + 1, value + 0.5, value - 1
+        found = (value + 1, value - 1) if isinstance(value, int) else (value + 1, value / 2, value + 0.5)
     return next(item for item in found if item != value and not (bounds and bounds.fault(item)))
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import runpy
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from yacs.config import CfgNode as CN
@@ -14,13 +14,12 @@ from yacs.config import CfgNode as CN
 from image_classification.config.bounds import brief, check, shortened, taken_apart
 from image_classification.config.defaults import BOUNDS, DEFAULTS
 from image_classification.config.reading import line_of, parsed
-from image_classification.config.spellings import keys_below, modernized, old_places
+from image_classification.config.spellings import in_capitals, keys_below, modernized, old_places
 from image_classification.errors import UserError
 from image_classification.weights.catalogue import DEFAULT, meant, preprocessing_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONFIGS = PACKAGE.parent / 'configs'
-_OVERRIDES = 'the overrides'               # of get_config, for errors
 _MOST_SUGGESTED, _LONGEST_NAME = 20, 100
 
 
@@ -106,11 +105,18 @@ class Source:
     """Where a layer of a configuration comes from."""
     name: str
     text: str = ''                         # of a file: tells the lines of its keys
+    places: dict = field(default_factory=dict)  # {dotted key: what its user has written it as}, of keys that are in no file
     stored: bool = False                   # by a training: its values have made a network, whatever the bounds are today
 
     def at(self, key):
         """What to call the place of a dotted key."""
-        lines = (line_of(self.text, name, exact=True) for name in (key, *old_places(key))) if self.text else ()
+        names = (key, *old_places(key))
+        for name in names:
+            parts = name.upper().split('.')
+            place = next(filter(None, (self.places.get('.'.join(parts[:n])) for n in range(len(parts), 0, -1))), '')
+            if place:
+                return place
+        lines = (line_of(self.text, name, exact=True) for name in names) if self.text else ()
         line = next(filter(None, lines), 0) or self.text and line_of(self.text, key)
         return f'{self.name}, line {line}' if line else self.name
 
@@ -146,11 +152,32 @@ def config_from_text(text, source, overrides=None, places=None):
 
 
 def _layers_of(overrides, places):
-    """[(Source, tree)], one for each of the overrides: a group that is given as a whole leaves the others their keys."""
-    places = places or {}
-    if 'BASE' in (overrides or {}):
-        raise UserError(f'{places.get("BASE", _OVERRIDES)}: BASE is for yaml files; give its files one by one')
-    return [(Source(places.get(key, _OVERRIDES)), nested({key: value})) for key, value in (overrides or {}).items()]
+    """[(Source, tree)] of the overrides, one or none; a group that is given as a whole leaves its other keys."""
+    if not overrides:
+        return []
+    source, tree = Source('the overrides', places={key.upper(): place for key, place in (places or {}).items()}), {}
+    for key, value in overrides.items():
+        if key.upper() == 'BASE':
+            raise UserError(f'{source.at(key)}: BASE is for yaml files; give its files one by one')
+        _put(tree, in_capitals(key), value, source)
+    return [(source, tree)]
+
+
+def _put(tree, key, value, source):
+    """Write the value of a dotted key, or the keys of a group, into a tree that may have some of them."""
+    if isinstance(value, dict) and value:
+        for name, below in value.items():
+            _put(tree, in_capitals(f'{key}.{name}'), below, source)
+        return
+    *groups, last = key.split('.')
+    for i, group in enumerate(groups):
+        tree = tree.setdefault(group, {})
+        if not isinstance(tree, dict):
+            raise UserError(f'{source.at(key)}: {".".join(groups[:i + 1])} is {brief(tree)}; wanted a group of keys')
+    if not isinstance(tree.get(last), dict):
+        tree[last] = value
+    elif value is not None and value != {}:
+        raise UserError(f'{source.at(key)}: {key} is {brief(value)}; wanted a group of keys')
 
 
 def keys_set(name):
@@ -302,8 +329,7 @@ def changed(cfg, values):
 
 def keys_of(overrides):
     """The dotted keys that `overrides` of `get_config` set, as they are called today."""
-    trees = (modernized(nested({key: value}))[0] for key, value in overrides.items())
-    return [leaf for tree in trees for leaf in _leaves(tree, '')]
+    return [leaf for _, tree in _modernized(_layers_of(overrides, None)) for leaf in _leaves(tree, '')]
 
 
 def _leaves(tree, prefix):

@@ -30,8 +30,8 @@ class Parser(argparse.ArgumentParser):
     """argparse, but
 
     - an option may be written with one dash or two, with hyphens or underscores: -batch_size is --batch-size;
-    - `add_argument(..., bounds=...)` are those of its values, or of each in a list of them; without, an option that takes a text
-      takes no empty one, as a shell makes it of "$A_NAME_THAT_IS_NOT_SET";
+    - `add_argument(..., bounds=...)` are those of its values, or of each in a list of them; without, an option that takes
+      a text takes no empty one, as a shell makes it of "$A_NAME_THAT_IS_NOT_SET";
     - where there is an option -opts, the pairs of words behind it end at the next option.
     """
 

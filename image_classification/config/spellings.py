@@ -31,8 +31,10 @@ _KNOWN = {*keys_below(DEFAULTS), *_MOVED, *_MOVED_ELSEWHERE, *_RETIRED, *_FORGOT
 
 
 def in_capitals(key):
-    """A dotted key in the case that it has, however it is written; one that is not shared by all families stays."""
-    return key.upper() if key.upper() in _KNOWN else key
+    """A dotted key in the case that it has, however it is written; the part of it that only a family knows stays."""
+    parts = key.split('.')
+    known = next((n for n in range(len(parts), 0, -1) if '.'.join(parts[:n]).upper() in _KNOWN), 0)
+    return '.'.join([part.upper() for part in parts[:known]] + parts[known:])
 
 
 def old_places(key):

@@ -69,7 +69,7 @@ def test_an_empty_cfg_is_no_configuration():
 
 def test_keys_that_are_found_by_name_are_found_in_any_case():
     assert overrides_of(parsed('-opts', 'data', '{data_path: x}', 'model.mf.tokens', '[2, 8]')) == {
-        'DATA.DATA_PATH': 'x', 'model.mf.tokens': [2, 8]}
+        'DATA.DATA_PATH': 'x', 'MODEL.mf.tokens': [2, 8]}
 
 
 def test_every_flag_of_paddlevit_is_accepted():

@@ -124,6 +124,17 @@ def test_keys_are_understood_in_any_case(tmp_path):
 def test_overrides_of_a_group_leave_its_other_keys():
     cfg = get_config('edgenext_small.yaml', {'TRAIN.NUM_EPOCHS': 3, 'TRAIN': {'BASE_LR': 0.5}, 'MODEL': None})
     assert (cfg.TRAIN.NUM_EPOCHS, cfg.TRAIN.BASE_LR, cfg.TRAIN.WARMUP_EPOCHS) == (3, 0.5, 20.0)
+    cfg = get_config(None, {'MODEL.NUM_CLASSES': 5, 'model.mf.tokens': [2, 8], 'Model': {'MF': {'num_head': 2}, 'dropout': 0.5},
+                            'MODEL.MF': {}})
+    assert (cfg.MODEL.NUM_CLASSES, cfg.MODEL.MF.TOKENS, cfg.MODEL.MF.NUM_HEAD, cfg.MODEL.DROPOUT) == (5, [2, 8], 2, 0.5)
+    for overrides in ({'TRAIN': 3, 'TRAIN.NUM_EPOCHS': 3}, {'TRAIN.NUM_EPOCHS': 3, 'TRAIN': 3}):
+        assert message(get_config, None, overrides) == 'the overrides: TRAIN is 3; wanted a group of keys'
+
+
+def test_sizes_of_batches_that_are_given_with_the_size_of_the_images_stay():
+    for keys in (['TRAIN.MULTI_SCALE', 'DATA.IMAGE_SIZE'], ['DATA.IMAGE_SIZE', 'TRAIN.MULTI_SCALE']):
+        values = {'TRAIN.MULTI_SCALE': [64, 96], 'DATA.IMAGE_SIZE': 64}
+        assert get_config('edgenext_small.yaml', {key: values[key] for key in keys}).TRAIN.MULTI_SCALE == [64, 96]
 
 
 @pytest.mark.parametrize('variant', ['26m', '151m', '294m'])
