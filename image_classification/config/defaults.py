@@ -9,7 +9,7 @@ from image_classification.config.bounds import (FILE_NAME, PART, SHARE, TEXT, Bo
                                                 rising, taken_apart, whole, within)
 from image_classification.weights.catalogue import ENTRY_WORDS, is_entry
 
-COUNT, RATE = at_least(0), within(0, 1000)       # of anything; of learning
+COUNT = at_least(0)                              # of anything, also a rate of learning
 SIDE = 4096                                      # pixels, at most
 
 _C = CN()
@@ -54,10 +54,10 @@ _C.TRAIN = CN()
 _C.TRAIN.NUM_EPOCHS = 300, within(1, 1_000_000)
 _C.TRAIN.MAX_STEPS = 0, COUNT              # end after so many optimizer steps, for a quick try; 0: no limit
 _C.TRAIN.WARMUP_EPOCHS = 5.0, COUNT        # the rate rises linearly from WARMUP_START_LR to BASE_LR, step by step
-_C.TRAIN.WARMUP_START_LR = 1e-6, RATE
-_C.TRAIN.BASE_LR = 1e-3, RATE
+_C.TRAIN.WARMUP_START_LR = 1e-6, COUNT
+_C.TRAIN.BASE_LR = 1e-3, COUNT
 _C.TRAIN.LR_SCHEDULE = 'cosine', one_of('cosine', 'step', 'exponential', 'poly', 'constant')   # after the warm-up
-_C.TRAIN.END_LR = 1e-5, RATE               # where cosine and poly end, below which step and exponential do not fall
+_C.TRAIN.END_LR = 1e-5, COUNT               # where cosine and poly end, below which step and exponential do not fall
 _C.TRAIN.DECAY_EPOCHS = 30.0, above(0)     # step and exponential: epochs (from the start) per factor DECAY_RATE
 _C.TRAIN.DECAY_RATE = 0.1, above(0, most=1)      # step and exponential: step at once, exponential a little at every step
 _C.TRAIN.DECAY_MILESTONES = [], rising(COUNT)    # step: epochs after which the rate falls, instead of every DECAY_EPOCHS
