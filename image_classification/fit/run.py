@@ -8,7 +8,7 @@ import paddle
 
 from image_classification.checkpoint import load_network, write_network
 from image_classification.config import BOUNDS, changed, check
-from image_classification.config.bounds import whole, within
+from image_classification.config.bounds import above, whole
 from image_classification.config.defaults import SIDE
 from image_classification.cpu.build_operators import build_in_background
 from image_classification.cpu.settings import release_memory
@@ -34,7 +34,7 @@ _SELDOM = 0.05                                                     # share of wr
 _LEAST = 8                                                         # pictures of a step in each process
 _TURNED = 200                                                      # pictures that are looked at mirrored and turned
 _SHARES = (0.75, 0.5)                                              # of the way from the head to the training's end
-MINUTES, SIDES = within(0.1, 100_000), whole(32, SIDE)
+MINUTES, SIDES = above(0, most=100_000), whole(32, SIDE)
 CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
 
 
