@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-from image_classification.config.bounds import within
+from image_classification.config.bounds import shortened, within
 from image_classification.config.options import SECONDS, Parser
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
@@ -136,12 +136,12 @@ def main(argv=None):
     elif flags:
         raise UserError(f'{flags[0]} is unknown, or a setting of a server that runs already; wanted what --help lists')
     try:
-        load = Load(address, images)
         try:
+            load = Load(address, images)
             before = load.memory()
             load.run(1, 1)                                         # warm
-        except OSError as error:
-            raise UserError(f'{address} does not answer: {error}; wanted the address of tools/serve.py') from None
+        except (OSError, ValueError, http.client.HTTPException) as error:    # the latter two: of no address at all
+            raise UserError(f'{shortened(address)} does not answer: {error}; wanted the address of tools/serve.py') from None
         print(f'{title}; memory before {"unknown" if before is None else f"{before:.0f} MiB"}\n{HEAD}', flush=True)
         rows = []
         for clients in args.clients:

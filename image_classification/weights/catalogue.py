@@ -47,7 +47,8 @@ def find_entry(entries, pretrained, name):
     if is_address(pretrained) or os.path.exists(pretrained) or Path(pretrained).suffix:   # Path.exists raises for long names
         return None
     tags = [entry['TAG'] for entry in entries]
-    raise UserError(f'{name} has no weights {pretrained!r}; wanted {", ".join([*tags, "a file", "an address"])}')
+    shown = pretrained if len(pretrained) < 100 else f'{pretrained[:60]}...'
+    raise UserError(f'{name} has no weights {shown!r}; wanted {", ".join([*tags, "a file", "an address"])}')
 
 
 def meant(entries, pretrained):

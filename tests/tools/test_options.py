@@ -76,3 +76,10 @@ def test_the_settings_of_a_server_have_the_same_bounds():
     assert Settings(max_wait_ms=0).max_wait_ms == 0
     with pytest.raises(ic.UserError, match='max_batch is 2.5; wanted a whole number from 1 to 1024'):
         Settings(max_batch=2.5)
+
+
+def test_a_name_that_is_nearly_one_is_answered_with_the_nearest(call_tool):
+    for tool, words in (('predict', ['mobilenet', 'a.jpg']), ('serve', ['mobilenet'])):
+        code, out, err = call_tool(load_tool(tool), *words)
+        assert code == 1 and len(err.splitlines()) == 1
+        assert all(name in err for name in ('mobilenet_v1_x0_25', 'mobilenet_v2_x1_0', 'mobilenet_v3_small_x1_0'))

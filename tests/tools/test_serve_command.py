@@ -76,7 +76,8 @@ def test_the_load_test_tells_refusals_and_errors_from_answers(load, serve, colou
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (['http://127.0.0.1:1'], 'does not answer'), (['nowhere'], 'tools/serve.py ended with exit code 1'),
+    (['http://127.0.0.1:1'], 'does not answer'), (['http://127.0.0.1:99999'], 'does not answer'),
+    ([f'http://{"x" * 300}'], 'does not answer'), (['nowhere'], 'tools/serve.py ended with exit code 1'),
     (['http://127.0.0.1:1', '--max-batch', 3], '--max-batch is unknown'), (['http://127.0.0.1:1', 'no.jpg'], 'cannot be read')])
 def test_the_load_test_says_what_is_wrong(load, arguments, words):
     code, out, err = load(*arguments)
