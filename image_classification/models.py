@@ -7,7 +7,7 @@ import warnings
 
 from yacs.config import CfgNode
 
-from image_classification.config import changed, get_config, keys_below, model_yamls
+from image_classification.config import changed, check_values, get_config, keys_below, model_yamls
 from image_classification.errors import UserError
 from image_classification.layers import FeatureExtractor, set_checkpointing
 from image_classification.weights.catalogue import DEFAULT, meant, preprocessing_of
@@ -28,7 +28,9 @@ def list_pretrained(pattern='*'):
 
 
 def build_model(cfg):
-    """The network of a configuration, freshly initialized; it remembers the configuration as `model.config`."""
+    """The network of a configuration, freshly initialized; it remembers the configuration as `model.config`. Raises UserError
+    for a value out of its bounds."""
+    check_values(cfg, 'MODEL.')
     module = importlib.import_module(f'image_classification.{cfg.MODEL.TYPE.lower()}.model')
     model = module.build_model(cfg)
     model.config = cfg
@@ -62,14 +64,23 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
                             'Put them into the configuration.')
         cfg = with_preprocessing_of(name, pretrained) if pretrained else name
     else:
+        if name is None:
+            raise UserError('create_model wants the name of a model, e.g. \'mobileformer_26m\', or a yaml file; found None')
         cfg = get_config(name)
-        overrides = {f'MODEL.{_key(word, cfg.MODEL)}': value for word, value in overrides.items()}
+        words = {}
+        for word in overrides:
+            key = f'MODEL.{_key(word, cfg.MODEL)}'
+            if key in words:
+                raise UserError(f'create_model\'s {words[key]} and {word} are both {key}; give one of them')
+            words[key] = word
+        places = {key: f'create_model\'s {word}' for key, word in words.items()}
+        overrides = {key: overrides[word] for key, word in words.items()}
         if pretrained:
             overrides['PRETRAINED'] = pretrained
         if overrides:
             with warnings.catch_warnings():                        # said once above
                 warnings.simplefilter('ignore')
-                cfg = get_config(name, overrides)
+                cfg = get_config(name, overrides, places=places)
     model = build_model(cfg)
     if pretrained:
         source, dropped = load_pretrained(model, pretrained)

@@ -3,21 +3,20 @@
 Soft as in https://arxiv.org/abs/1503.02531, hard as in https://arxiv.org/abs/2012.12877. The teacher sees the batch as the
 network does, augmented and mixed.
 """
+import os
 from pathlib import Path
 
 import paddle
 import paddle.nn.functional as F
 
 from image_classification.checkpoint import load_network
-from image_classification.config import get_config
+from image_classification.config import check_values, find_config, get_config
 from image_classification.datasets import Preprocess
 from image_classification.deploy.engines import open_engine
 from image_classification.deploy.export_directory import PREFIX, PROGRAM, WEIGHTS, ExportDirectory
 from image_classification.errors import UserError
 from image_classification.models import build_model
 from image_classification.weights.pretrained import load_whole
-
-KINDS = ('none', 'soft', 'hard')
 
 
 def build_distillation(cfg, class_names, amp=False):
@@ -27,14 +26,10 @@ def build_distillation(cfg, class_names, amp=False):
         UserError: values out of range, a teacher that cannot be read, or one of other classes or channels.
     """
     keys = cfg.TRAIN.DISTILL
-    for key, good, wanted in (
-            ('KIND', keys.KIND in KINDS, f'one of: {", ".join(KINDS)}'),
-            ('ALPHA', 0 <= keys.ALPHA <= 1, '0 to 1'),
-            ('TAU', keys.TAU > 0, 'a number above 0'),
-            ('TEACHER', bool(keys.TEACHER) == (keys.KIND != 'none'),
-             'a teacher with KIND soft or hard, none with KIND none')):
-        if not good:
-            raise UserError(f'TRAIN.DISTILL.{key} is {keys[key]!r}; wanted {wanted}')
+    check_values(cfg, 'TRAIN.DISTILL.')
+    if bool(keys.TEACHER) != (keys.KIND != 'none'):
+        raise UserError(f'TRAIN.DISTILL.TEACHER is {keys.TEACHER!r}; wanted a teacher with KIND soft or hard, none with KIND '
+                        'none')
     if keys.KIND == 'none':
         return NoDistillation()
     return Distillation(load_teacher(cfg, class_names, amp), keys.KIND, keys.ALPHA, keys.TAU)
@@ -116,12 +111,17 @@ def _in_rgb(images, preprocess):
 def load_teacher(cfg, class_names, amp=False):
     """The Teacher of TRAIN.DISTILL: the directory of an export, a checkpoint of ours, or a model's name with its weights."""
     name = cfg.TRAIN.DISTILL.TEACHER
-    if Path(name).is_dir():
+    if os.path.isdir(name):                                        # Path.is_dir raises for a name that is too long
         parts = _export(ExportDirectory(name))
     elif Path(name).suffix == '.safetensors':
         network, names = load_network(name)
         parts = *_from_network(network), names, True
     else:
+        try:
+            find_config(name)
+        except UserError as error:
+            raise UserError('TRAIN.DISTILL.TEACHER is no directory of an export and no checkpoint (.safetensors); '
+                            f'{error}') from None
         parts = *_from_network(_published(cfg)), [], True
     student = Preprocess.from_config(cfg, channels=cfg.MODEL.IN_CHANNELS)
     teacher = Teacher(*parts, student, cfg.AMP_DTYPE if amp else '')

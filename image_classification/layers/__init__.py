@@ -11,9 +11,9 @@ from image_classification.layers.network import Network, PlainNetwork, beside, c
 from image_classification.layers.shuffle import channel_shuffle
 from image_classification.layers.stage import Stage, set_checkpointing
 from image_classification.layers.statistics import running_statistics
-from image_classification.layers.width import check_width, make_divisible
+from image_classification.layers.width import make_divisible
 
 __all__ = ['BasicConv2d', 'Branches', 'Conv2D', 'DropPath', 'FeatureExtractor', 'Network', 'PlainNetwork', 'Stage', 'beside',
-           'channel_shuffle', 'check_size', 'check_width', 'dynamic_relu', 'levels_of', 'make_divisible', 'merge_heads',
+           'channel_shuffle', 'check_size', 'dynamic_relu', 'levels_of', 'make_divisible', 'merge_heads',
            'network_of', 'pytorch_uniform', 'read_map', 'running_statistics', 'set_checkpointing', 'set_parameter',
            'softmax_of_tokens', 'split_heads']
