@@ -5,11 +5,12 @@ import importlib
 import os
 import warnings
 
+import numpy as np
 from yacs.config import CfgNode
 
 from image_classification.config import changed, get_config, keys_below, model_yamls
 from image_classification.errors import UserError
-from image_classification.layers import FeatureExtractor, set_checkpointing
+from image_classification.layers import MOST_CHANNELS, FeatureExtractor, classes_wanted, count_wanted, set_checkpointing
 from image_classification.weights.catalogue import DEFAULT, meant, preprocessing_of
 from image_classification.weights.pretrained import load_pretrained, load_whole
 
@@ -55,15 +56,20 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
     Raises:
         UserError: an unknown name or key, weights that do not fit, levels that do not exist.
     """
-    pretrained = DEFAULT if pretrained is True else os.fspath(pretrained or '')
+    pretrained = _pretrained(pretrained)
+    if out_indices is not None and not features_only:
+        raise UserError(f'create_model got out_indices {out_indices!r} without features_only; wanted features_only=True, too')
     if isinstance(name, CfgNode):
         if overrides:
             raise UserError(f'create_model takes a configuration or keywords, not both; found {", ".join(overrides)}. '
                             'Put them into the configuration.')
         cfg = with_preprocessing_of(name, pretrained) if pretrained else name
     else:
+        if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
+            raise UserError(f'create_model got the name {name!r}; wanted one of image_classification.list_models(), the path '
+                            'of a yaml, or a configuration')
         cfg = get_config(name)
-        overrides = {f'MODEL.{_key(word, cfg.MODEL)}': value for word, value in overrides.items()}
+        overrides = {f'MODEL.{(key := _key(word, cfg.MODEL))}': _value(key, word, value) for word, value in overrides.items()}
         if pretrained:
             overrides['PRETRAINED'] = pretrained
         if overrides:
@@ -77,6 +83,24 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
             warnings.warn(f'{source} has another number of classes than {cfg.MODEL.NUM_CLASSES}: {", ".join(dropped)} start '
                           'afresh', stacklevel=2)
     return FeatureExtractor(model, out_indices) if features_only else model
+
+
+def _pretrained(value):
+    """PRETRAINED as a text, of what `create_model` takes for it."""
+    if value is None or isinstance(value, bool):
+        return DEFAULT if value else ''
+    if not isinstance(value, (str, os.PathLike)):
+        raise UserError(f'create_model got pretrained {repr(value)[:80]}; wanted True, a tag of '
+                        'image_classification.list_pretrained(), an address or a file. A state dict goes to weights.from_torch')
+    return os.fspath(value)
+
+
+def _value(key, word, value):
+    """The value of a keyword as a configuration takes it: no types of numpy, and numbers that make a network."""
+    value = value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+    if key == 'NUM_CLASSES':
+        return classes_wanted(value, f'create_model got {word}')
+    return count_wanted(value, f'create_model got {word}', MOST_CHANNELS) if key == 'IN_CHANNELS' else value
 
 
 def network_by_name(text, weights=''):
