@@ -11,7 +11,7 @@ from yacs.config import CfgNode
 from image_classification.config import changed, get_config, keys_below, model_yamls
 from image_classification.errors import UserError
 from image_classification.layers import MOST_CHANNELS, FeatureExtractor, classes_wanted, count_wanted, set_checkpointing
-from image_classification.weights.catalogue import DEFAULT, meant, preprocessing_of
+from image_classification.weights.catalogue import DEFAULT, classifier_of, meant, preprocessing_of
 from image_classification.weights.pretrained import load_pretrained, load_whole
 
 # What timm's users call these keys.
@@ -44,7 +44,8 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
     Args:
         name: a model of `list_models()`, a yaml's path, or a configuration.
         pretrained: published weights, True or a tag of `list_pretrained()`, an address, or a file: .safetensors, .pth, .pt,
-            .tar or .pdparams, in any publisher's key style. With a tag, the configuration takes its preprocessing. If
+            .tar or .pdparams, in any publisher's key style. With a tag, or a checkpoint of a training, the configuration takes
+            its preprocessing, and with the latter its number of classes and of channels, unless you give others. If
             `num_classes` differs from theirs, the classifier keeps its fresh weights, with a warning; if `in_chans` does,
             the first convolution's weights are adapted.
         features_only: give the list of feature maps instead of logits, see `FeatureExtractor`; `out_indices` choose levels.
@@ -71,17 +72,17 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
         cfg = get_config(name)
         overrides = {f'MODEL.{(key := _key(word, cfg.MODEL))}': _value(key, word, value) for word, value in overrides.items()}
         if pretrained:
-            overrides['PRETRAINED'] = pretrained
+            known = classifier_of(pretrained) if os.fspath(name) in model_yamls() else {}    # a yaml of the user's says it
+            overrides = {**known, **overrides, 'PRETRAINED': pretrained}
         if overrides:
             with warnings.catch_warnings():                        # said once above
                 warnings.simplefilter('ignore')
                 cfg = get_config(name, overrides)
     model = build_model(cfg)
     if pretrained:
-        source, dropped = load_pretrained(model, pretrained)
-        if dropped:
-            warnings.warn(f'{source} has another number of classes than {cfg.MODEL.NUM_CLASSES}: {", ".join(dropped)} start '
-                          'afresh', stacklevel=2)
+        source, kept = load_pretrained(model, pretrained)
+        if kept:
+            warnings.warn(f'{source} {kept.why}: {", ".join(kept)} start afresh', stacklevel=2)
     return FeatureExtractor(model, out_indices) if features_only else model
 
 
@@ -120,19 +121,21 @@ def network_by_name(text, weights=''):
     return None
 
 
-def published_network(name, weights='', check=None, advice='wanted those of all its classes; for another number give the '
-                                                           'checkpoint of a training'):
+def published_network(name, weights='', check=None, num_classes=None,
+                      advice='wanted those of all its classes; for another number give the checkpoint of a training'):
     """The network `name` with published weights for all its classes, and with the preprocessing that comes with them.
 
     Args:
         weights: as `pretrained` of `create_model`; by default the first tag.
         check: is called with the network before its weights are looked for, to refuse one that is of no use.
+        num_classes: of the weights, where it is not the network's usual one.
         advice: the end of the message where the weights know another number of classes.
     Raises:
         UserError: as `create_model`, or another number of classes.
     """
     weights = weights or DEFAULT
-    network = build_model(with_preprocessing_of(get_config(name), weights))
+    classes = {} if num_classes is None else {'MODEL.NUM_CLASSES': num_classes}
+    network = build_model(get_config(name, {'PRETRAINED': weights, **classes}))
     if check:
         check(network)
     load_whole(network, weights, advice)
