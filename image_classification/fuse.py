@@ -16,6 +16,7 @@ import copy
 import paddle
 from paddle import nn
 
+from image_classification.errors import UserError
 from image_classification.layers import beside, network_of, set_parameter
 
 _NORMS = (nn.BatchNorm1D, nn.BatchNorm2D)
@@ -26,7 +27,14 @@ def fuse(model):
     layer, or directly precedes a linear layer, is part of it; the same outputs but for rounding.
 
     Which layers follow each other is seen on one image of the configuration's size. Norms elsewhere stay.
+    Args:
+        model: a network of `create_model`, with `features_only`, too.
+    Raises:
+        UserError: it is something else.
     """
+    if not isinstance(model, nn.Layer) or not hasattr(network_of(model), 'config'):
+        raise UserError(f'fuse got a {type(model).__name__}; wanted a network of create_model, with or without features_only. '
+                        'Of a network of your own, fuse the part that is one.')
     model = reparameterize(model)
     for first, second in _neighbours(model):
         if isinstance(second, _NORMS):
@@ -92,7 +100,7 @@ def _outputs(model, images):
 
 
 def _input_shape(model):
-    cfg = model.config
+    cfg = network_of(model).config
     return [1, cfg.MODEL.IN_CHANNELS, cfg.DATA.IMAGE_SIZE, cfg.DATA.IMAGE_SIZE]
 
 

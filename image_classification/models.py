@@ -5,12 +5,13 @@ import importlib
 import os
 import warnings
 
+import numpy as np
 from yacs.config import CfgNode
 
 from image_classification.config import changed, check_values, get_config, keys_below, model_yamls
 from image_classification.errors import UserError
-from image_classification.layers import FeatureExtractor, set_checkpointing
-from image_classification.weights.catalogue import DEFAULT, meant, preprocessing_of
+from image_classification.layers import MOST_CHANNELS, FeatureExtractor, classes_wanted, count_wanted, set_checkpointing
+from image_classification.weights.catalogue import DEFAULT, classifier_of, meant, preprocessing_of
 from image_classification.weights.pretrained import load_pretrained, load_whole
 
 # What timm's users call these keys.
@@ -45,7 +46,8 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
     Args:
         name: a model of `list_models()`, a yaml's path, or a configuration.
         pretrained: published weights, True or a tag of `list_pretrained()`, an address, or a file: .safetensors, .pth, .pt,
-            .tar or .pdparams, in any publisher's key style. With a tag, the configuration takes its preprocessing. If
+            .tar or .pdparams, in any publisher's key style. With a tag, or a checkpoint of a training, the configuration takes
+            its preprocessing, and with the latter its number of classes and of channels, unless you give others. If
             `num_classes` differs from theirs, the classifier keeps its fresh weights, with a warning; if `in_chans` does,
             the first convolution's weights are adapted.
         features_only: give the list of feature maps instead of logits, see `FeatureExtractor`; `out_indices` choose levels.
@@ -57,37 +59,63 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
     Raises:
         UserError: an unknown name or key, weights that do not fit, levels that do not exist.
     """
-    pretrained = DEFAULT if pretrained is True else os.fspath(pretrained or '')
+    pretrained = _pretrained(pretrained)
+    if out_indices is not None and not features_only:
+        raise UserError(f'create_model got out_indices {out_indices!r} without features_only; wanted features_only=True, too')
     if isinstance(name, CfgNode):
         if overrides:
             raise UserError(f'create_model takes a configuration or keywords, not both; found {", ".join(overrides)}. '
                             'Put them into the configuration.')
         cfg = with_preprocessing_of(name, pretrained) if pretrained else name
     else:
-        if name is None:
-            raise UserError('create_model wants the name of a model, e.g. \'mobileformer_26m\', or a yaml file; found None')
+        if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
+            raise UserError(f'create_model got the name {name!r}; wanted one of image_classification.list_models(), the path '
+                            'of a yaml, or a configuration')
         cfg = get_config(name)
-        words = {}
-        for word in overrides:
-            key = f'MODEL.{_key(word, cfg.MODEL)}'
-            if key in words:
-                raise UserError(f'create_model\'s {words[key]} and {word} are both {key}; give one of them')
-            words[key] = word
-        places = {key: f'create_model\'s {word}' for key, word in words.items()}
-        overrides = {key: overrides[word] for key, word in words.items()}
+        places, overrides = _keys(overrides, cfg.MODEL)
         if pretrained:
-            overrides['PRETRAINED'] = pretrained
+            known = classifier_of(pretrained) if os.fspath(name) in model_yamls() else {}    # a yaml of the user's says it
+            overrides = {**known, **overrides, 'PRETRAINED': pretrained}
         if overrides:
             with warnings.catch_warnings():                        # said once above
                 warnings.simplefilter('ignore')
                 cfg = get_config(name, overrides, places=places)
     model = build_model(cfg)
     if pretrained:
-        source, dropped = load_pretrained(model, pretrained)
-        if dropped:
-            warnings.warn(f'{source} has another number of classes than {cfg.MODEL.NUM_CLASSES}: {", ".join(dropped)} start '
-                          'afresh', stacklevel=2)
+        source, kept = load_pretrained(model, pretrained)
+        if kept:
+            warnings.warn(f'{source} {kept.why}: {", ".join(kept)} start afresh', stacklevel=2)
     return FeatureExtractor(model, out_indices) if features_only else model
+
+
+def _pretrained(value):
+    """PRETRAINED as a text, of what `create_model` takes for it."""
+    if value is None or isinstance(value, bool):
+        return DEFAULT if value else ''
+    if not isinstance(value, (str, os.PathLike)):
+        raise UserError(f'create_model got pretrained {repr(value)[:80]}; wanted True, a tag of '
+                        'image_classification.list_pretrained(), an address or a file. A state dict goes to weights.from_torch')
+    return os.fspath(value)
+
+
+def _keys(keywords, model):
+    """({dotted key: what errors call it}, {dotted key: value}) of keywords."""
+    words = {}
+    for word in keywords:
+        key = f'MODEL.{_key(word, model)}'
+        if key in words:
+            raise UserError(f'create_model\'s {words[key]} and {word} are both {key}; give one of them')
+        words[key] = word
+    return ({key: f'create_model\'s {word}' for key, word in words.items()},
+            {key: _value(key.removeprefix('MODEL.'), word, keywords[word]) for key, word in words.items()})
+
+
+def _value(key, word, value):
+    """The value of a keyword as a configuration takes it: no types of numpy, and numbers that make a network."""
+    value = value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+    if key == 'NUM_CLASSES':
+        return classes_wanted(value, f'create_model got {word}')
+    return count_wanted(value, f'create_model got {word}', MOST_CHANNELS) if key == 'IN_CHANNELS' else value
 
 
 def network_by_name(text, weights=''):
@@ -107,19 +135,21 @@ def network_by_name(text, weights=''):
     return None
 
 
-def published_network(name, weights='', check=None, advice='wanted those of all its classes; for another number give the '
-                                                           'checkpoint of a training'):
+def published_network(name, weights='', check=None, num_classes=None,
+                      advice='wanted those of all its classes; for another number give the checkpoint of a training'):
     """The network `name` with published weights for all its classes, and with the preprocessing that comes with them.
 
     Args:
         weights: as `pretrained` of `create_model`; by default the first tag.
         check: is called with the network before its weights are looked for, to refuse one that is of no use.
+        num_classes: of the weights, where it is not the network's usual one.
         advice: the end of the message where the weights know another number of classes.
     Raises:
         UserError: as `create_model`, or another number of classes.
     """
     weights = weights or DEFAULT
-    network = build_model(with_preprocessing_of(get_config(name), weights))
+    classes = {} if num_classes is None else {'MODEL.NUM_CLASSES': num_classes}
+    network = build_model(get_config(name, {'PRETRAINED': weights, **classes}))
     if check:
         check(network)
     load_whole(network, weights, advice)

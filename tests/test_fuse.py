@@ -1,4 +1,5 @@
 import paddle
+import pytest
 from paddle import nn
 
 import image_classification as ic
@@ -16,6 +17,22 @@ def test_fusing_leaves_the_network_as_it_was():
     before = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     ic.fuse(model)
     assert model.training and all((before[name] == tensor.numpy()).all() for name, tensor in model.state_dict().items())
+
+
+def test_feature_maps_are_fused_as_their_network():
+    cfg = ic.get_config('mobilenet_v1_x0_25', {'DATA.IMAGE_SIZE': 64})
+    maps = ic.create_model(cfg, features_only=True, out_indices=(1, -1))
+    fused, x = ic.fuse(maps), paddle.randn([2, 3, 64, 64])
+    maps.eval()
+    assert fused.strides == maps.strides and not any(isinstance(layer, nn.BatchNorm2D) for layer in fused.sublayers())
+    for plain, folded in zip(maps(x), fused(x), strict=True):
+        assert ((plain - folded).abs().max() <= 1e-4 * plain.std()).item()
+
+
+@pytest.mark.parametrize('thing', [nn.Linear(2, 2), nn.Sequential(nn.Conv2D(3, 3, 1)), None, 'mobilenet_v1', {}])
+def test_what_is_no_network_of_the_library_is_named(thing):
+    with pytest.raises(ic.UserError, match=f'fuse got a {type(thing).__name__}; wanted a network of create_model'):
+        ic.fuse(thing)
 
 
 class Residual(nn.Layer):

@@ -244,6 +244,61 @@ def test_a_misspelled_keyword_is_answered_with_the_nearest():
         ic.create_model('mobileformer_26m', num_clases=3)
 
 
+WHOLE = 'wanted a whole number from 1 to'
+NAMES = 'wanted one of image_classification.list_models'
+
+
+@pytest.mark.parametrize('arguments, words', [
+    ({'num_classes': 0}, 'create_model got num_classes 0, which would leave no classifier; .*forward_features.*features_only'),
+    ({'num_classes': np.int64(0)}, 'got num_classes 0, which would leave no classifier'),
+    ({'num_classes': -1}, f'create_model got num_classes -1; {WHOLE} 1000000'), ({'num_classes': 10 ** 9}, WHOLE),
+    ({'num_classes': True}, f'got num_classes True; {WHOLE}'), ({'num_classes': '5'}, f"got num_classes '5'; {WHOLE}"),
+    ({'num_classes': 2.0}, WHOLE), ({'num_classes': None}, WHOLE), ({'num_classes': [5]}, WHOLE),
+    ({'num_classes': 'x' * 999}, WHOLE),
+    ({'in_chans': 0}, f'create_model got in_chans 0; {WHOLE} 4096'), ({'in_chans': -3}, f'got in_chans -3; {WHOLE}'),
+    ({'in_channels': 1.5}, f'got in_channels 1.5; {WHOLE}'), ({'in_chans': False}, WHOLE), ({'in_chans': float('nan')}, WHOLE),
+    ({'out_indices': (1,)}, r'out_indices \(1,\) without features_only'),
+    ({'pretrained': 5}, 'got pretrained 5; wanted True, a tag'), ({'pretrained': ['a']}, 'got pretrained'),
+    ({'pretrained': {'a': 1}}, 'A state dict goes to weights.from_torch'),
+    ({'name': ''}, f"got the name ''; {NAMES}"), ({'name': None}, NAMES), ({'name': {}}, NAMES), ({'name': 5}, NAMES)])
+def test_values_that_make_no_network_are_named_with_what_is_wanted(arguments, words):
+    with pytest.raises(ic.UserError, match=words) as caught:
+        ic.create_model(**{'name': 'mobilenet_v1_x0_25', **arguments})
+    assert len(str(caught.value)) < 400
+
+
+def test_numbers_of_numpy_are_numbers():
+    with paddle.LazyGuard():
+        model = ic.create_model('mobileformer_26m', num_classes=np.int64(7), in_chans=np.uint8(1), drop_path=np.float32(0.5),
+                                tokens=np.array([3, 128])).config.MODEL
+    assert (model.NUM_CLASSES, model.IN_CHANNELS, model.DROPPATH, list(model.MF.TOKENS)) == (7, 1, 0.5, [3, 128])
+
+
+@pytest.mark.parametrize('count', [0, -1, '5', 2.5, None, True, 10 ** 9, np.float32(2), [5]])
+def test_a_classifier_has_a_whole_number_of_classes(count):
+    for name in ('mobilenet_v2_x0_35', 'edgenext_xx_small', 'blazeface'):      # by their blocks' list, on their own, with none
+        network = outline(name)
+        before = list(network.state_dict())
+        with pytest.raises(ic.UserError, match='reset_classifier got .*; wanted a whole number from 1'):
+            network.reset_classifier(count)
+        assert list(network.state_dict()) == before
+
+
+@pytest.mark.parametrize('levels', [3, 'ab', (1.5,), '', (), [True], [None], (5,), (-6,), {1: 'a', 'b': 2}, [10 ** 9],
+                                    float('nan'), 'x' * 999])
+def test_levels_that_are_none_are_named_with_those_that_are(levels):
+    with pytest.raises(ic.UserError, match=r'out_indices is .*; wanted some of 0..4, the 5 levels of .*, as a list') as caught:
+        FeatureExtractor(outline('mobilenet_v1_x0_25'), levels)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize('levels, wanted', [
+    ([1, 2], (1, 2)), (np.array([0, -1]), (0, 4)), (range(3), (0, 1, 2)), ([np.int8(-2)], (3,)), (iter([1]), (1,)),
+    (None, (0, 1, 2, 3, 4))])
+def test_any_row_of_whole_numbers_names_levels(levels, wanted):
+    assert FeatureExtractor(outline('mobilenet_v1_x0_25'), levels).out_indices == wanted
+
+
 def test_a_configuration_is_taken_as_it_is():
     cfg = ic.get_config('mobileformer_26m', {'MODEL.NUM_CLASSES': 3})
     assert ic.create_model(cfg).config is cfg

@@ -129,7 +129,7 @@ class TwoMaps(Network):
         raise UserError('BlazeFace makes no logits of a map; BlazeFaceDetector finds faces, with blazeface_front or '
                         'blazeface_back')
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         raise UserError(f'BlazeFace has no classifier for {num_classes} classes; take its maps (features_only=True), or '
                         'another network')
 

@@ -62,13 +62,19 @@ def release_memory():
 
 
 def quieten():
-    """For commands, before `import paddle`: leave out what Paddle says at every import and about every trace. For the processes
-    that they start, too."""
+    """For commands, before `import paddle`: leave out what Paddle says at every import and about every trace, for the processes
+    that they start, too; and the lines of code from which users are warned."""
     warnings.filterwarnings('ignore', message=_NO_CCACHE)          # said at every import, meant for who builds operators
+    warnings.formatwarning = _one_line
     os.environ.setdefault('GLOG_minloglevel', '2')                 # errors only
     told = os.environ.get('PYTHONWARNINGS', '')
     if _NO_CCACHE not in told:
         os.environ['PYTHONWARNINGS'] = ','.join(filter(None, [told, f'ignore:{_NO_CCACHE}']))
+
+
+def _one_line(message, category, filename, lineno, line=None):
+    """As `warnings.formatwarning`, which it takes the place of; what is for programmers stays as it was."""
+    return f'warning: {message}\n' if category is UserWarning else f'{filename}:{lineno}: {category.__name__}: {message}\n'
 
 
 def usable_cores():

@@ -212,7 +212,7 @@ class EdgeNeXt(Network):
         self.head_dropout = nn.Dropout(dropout)
         self.feature_channels = list(dims)
         self.feature_strides = [4 * 2 ** i for i in range(len(dims))]
-        self.reset_classifier(num_classes)
+        self.replace_classifier(num_classes)
 
     key_style = 'official'
     classifier_layers = ('head',)  # what a new number of classes replaces
@@ -243,7 +243,7 @@ class EdgeNeXt(Network):
             pooled = self.norm(F.adaptive_avg_pool2d(features, 1).flatten(1))
         return self.head(self.head_dropout(pooled))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.head = nn.Linear(self.feature_channels[-1], num_classes, bias_attr=nn.initializer.Constant(0.0),
                               weight_attr=nn.initializer.TruncatedNormal(std=0.02 * self.head_scale))
 

@@ -130,7 +130,7 @@ class EfficientNetLite(Network):
         pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)     # (B, 1280)
         return self.classifier(self.dropout(pooled))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.classifier = linear(LAST, num_classes)
 
 

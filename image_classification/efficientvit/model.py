@@ -248,7 +248,7 @@ class EfficientViTBackbone(Network):
     def forward_head(self, features):
         raise UserError('a detector backbone has no head; use one of efficientvit_m0 to efficientvit_m5 to classify')
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         raise UserError(f'a detector backbone has no classifier for {num_classes} classes; use one of efficientvit_m0 to '
                         'efficientvit_m5 to classify')
 
@@ -268,7 +268,7 @@ class EfficientViT(EfficientViTBackbone):
     def forward(self, x):
         return self.forward_head(self.forward_features(x))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.head.replace(num_classes)
 
 

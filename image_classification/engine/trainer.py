@@ -275,12 +275,9 @@ class Trainer:
         model, cfg = self.network.model, self.cfg
         if not cfg.PRETRAINED:
             return []
-        source, dropped = load_pretrained(model, cfg.PRETRAINED)
+        source, kept = load_pretrained(model, cfg.PRETRAINED)
         self.network.ema.set_state_dict(model.state_dict())
-        if not dropped:
-            return [f'weights from {source}']
-        return [f'weights from {source}, which has another number of classes than {cfg.MODEL.NUM_CLASSES}: '
-                f'{", ".join(dropped)} start afresh']
+        return [f'weights from {source}' + (f', which {kept.why}: {", ".join(kept)} start afresh' if kept else '')]
 
     def open_log(self, directory, messages):
         """The log of the run in `directory`, which the supervisor and the watchdog get to know; None: a silent one."""

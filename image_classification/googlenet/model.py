@@ -132,7 +132,7 @@ class GoogLeNet(Network):
             return logits, self.aux1(first), self.aux2(second)
         return logits
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         """New final and auxiliary classifiers."""
         self.fc = linear(1024, num_classes)
         if self.aux_logits:

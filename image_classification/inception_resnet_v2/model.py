@@ -133,7 +133,7 @@ class InceptionResNetV2(Network):
         self.block8 = block8(1.0, drop_path, relu=False)
         self.conv2d_7b = Conv(2080, 1536, 1)
         self.dropout = nn.Dropout(dropout)
-        self.reset_classifier(num_classes)
+        self.replace_classifier(num_classes)
         self.feature_channels = [64, 192, 320, 1088, 1536]
         self.feature_strides = [2, 4, 8, 16, 32]
 
@@ -157,7 +157,7 @@ class InceptionResNetV2(Network):
     def forward_head(self, features):
         return self.classif(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.classif = nn.Linear(1536, num_classes, weight_attr=PYTORCH, bias_attr=pytorch_uniform(1536))
 
 

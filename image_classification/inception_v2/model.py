@@ -105,7 +105,7 @@ class InceptionV2(Network):
         self.Reduction_7 = reduction_b()
         self.Mixed_7 = Stage(figure_7(1280), *(figure_7(2048) for _ in range(depths[2] - 1)))
         self.dropout = nn.Dropout(dropout)
-        self.reset_classifier(num_classes)
+        self.replace_classifier(num_classes)
         self.feature_channels = [64, 80, 288, 768, 2048]
         self.feature_strides = [2, 4, 8, 16, 32]
 
@@ -128,7 +128,7 @@ class InceptionV2(Network):
     def forward_head(self, features):
         return self.fc(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.fc = nn.Linear(2048, num_classes, weight_attr=INIT, bias_attr=nn.initializer.Constant(0.0))
 
 

@@ -215,7 +215,7 @@ class InceptionV3(Network):
             return logits, self.AuxLogits(maps[-2])
         return logits
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         """New final and auxiliary classifiers."""
         self.fc = linear(2048, num_classes)
         if self.aux_logits:

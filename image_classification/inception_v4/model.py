@@ -126,7 +126,7 @@ class InceptionV4(Network):
             reduction_b(), *(InceptionC() for _ in range(c)))      # 32
         self.dropout = nn.Dropout(dropout)
         self.num_features = 1536
-        self.reset_classifier(num_classes)
+        self.replace_classifier(num_classes)
         self.levels = [2, 4, 5 + a, 6 + a + b, 7 + a + b + c]      # the last layer of `features` at each stride
         self.feature_channels = [64, 192, 384, 1024, 1536]
         self.feature_strides = [2, 4, 8, 16, 32]
@@ -146,7 +146,7 @@ class InceptionV4(Network):
     def forward_head(self, features):
         return self.last_linear(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.last_linear = nn.Linear(self.num_features, num_classes, weight_attr=PYTORCH,
                                      bias_attr=pytorch_uniform(self.num_features))
 

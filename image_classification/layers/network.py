@@ -1,5 +1,6 @@
 """What the networks of the library have in common."""
 import importlib
+import numbers
 
 import paddle
 import paddle.nn.functional as F
@@ -7,13 +8,16 @@ from paddle import nn
 
 from image_classification.errors import UserError
 
+MOST_CLASSES, MOST_CHANNELS = 1_000_000, 4096                      # as the bounds of MODEL.NUM_CLASSES and of MODEL.IN_CHANNELS
+
 
 class Network(nn.Layer):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes). A family's network adds, besides its layers:
 
     - `forward_features(x)`, the last map, and `forward_head(features)`, the logits;
     - `forward_intermediates(x)`, the last map at each stride, with lists `feature_channels` and `feature_strides`;
-    - `reset_classifier(num_classes)`, which replaces the layers whose names begin with `classifier_layers`;
+    - `replace_classifier(num_classes)`, which does what `reset_classifier` promises, to the layers whose names begin with
+      `classifier_layers`;
     - `key_style`, the publisher whose names the parameters bear: official, timm or torchvision; '' where nobody has published
       weights. Further publishers, and weights that differ by more than this, are in the family's `published.py`;
     - `explained_layer()`, the layer whose map explains a class, where it is not the last map; `class_logits(output)`, for a network
@@ -38,6 +42,18 @@ class Network(nn.Layer):
         """Logits (B, classes) of what `forward` gives in evaluation."""
         return output
 
+    def reset_classifier(self, num_classes):
+        """Put a fresh classifier for so many classes in the place of the old one; the network's configuration says so, too.
+        Raises UserError for less than one, or for something that is no whole number."""
+        num_classes = classes_wanted(num_classes, 'reset_classifier got')
+        self.replace_classifier(num_classes)
+        if hasattr(self, 'config'):
+            cfg = self.config.clone()                              # others may have the same one
+            cfg.defrost()
+            cfg.MODEL.NUM_CLASSES = num_classes
+            cfg.freeze()
+            self.config = cfg
+
     def forward(self, x):
         return self.forward_head(self.forward_features(x))
 
@@ -60,9 +76,24 @@ class PlainNetwork(Network):
     def forward_head(self, features):
         return self.classifier(F.adaptive_avg_pool2d(features, 1).flatten(1))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         layers = self.classifier
         layers[len(layers) - 1] = self.make_linear(layers[-1].weight.shape[0], num_classes)  # layers[-1] would be a new one
+
+
+def classes_wanted(value, what):
+    """A number of classes as int, also from numpy; `what` are the words before it in the UserError for another value."""
+    if isinstance(value, numbers.Integral) and value == 0:
+        raise UserError(f'{what} {value}, which would leave no classifier; wanted a whole number from 1 to {MOST_CLASSES}. For '
+                        'features take model.forward_features(x), the last map, or create_model(name, features_only=True)')
+    return count_wanted(value, what, MOST_CLASSES)
+
+
+def count_wanted(value, what, most):
+    """The same for any number from 1 to `most`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 1 <= value <= most:
+        raise UserError(f'{what} {repr(value)[:80]}; wanted a whole number from 1 to {most}')
+    return int(value)
 
 
 def beside(network, name):

@@ -355,7 +355,7 @@ class MobileFormer(Network):
     def forward_head(self, features):
         return self.head(*features)
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.head.fc2 = linear(self.head.fc2.weight.shape[0], num_classes, self.init)
 
 

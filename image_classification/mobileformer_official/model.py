@@ -305,7 +305,7 @@ class MobileFormerOfficial(Network):
     def forward_head(self, features):
         return self.classifier(*features)
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         layers = self.classifier.classifier
         layers[1] = linear(layers[1].weight.shape[0], num_classes)
 

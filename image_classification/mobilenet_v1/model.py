@@ -96,7 +96,7 @@ class MobileNetV1(Network):
         pooled = F.adaptive_avg_pool2d(x, 1).flatten(1)            # (B, C)
         return self.classifier(self.dropout(pooled))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.classifier = linear(self.feature_channels[-1], num_classes)
 
 

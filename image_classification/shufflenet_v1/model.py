@@ -112,7 +112,7 @@ class ShuffleNetV1(Network):
         pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)     # (B, C)
         return self.classifier(self.dropout(pooled))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.classifier = nn.Sequential(linear(self.feature_channels[-1], num_classes))
 
 

@@ -123,7 +123,7 @@ class ShuffleNetV2(Network):
         pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)     # (B, head)
         return self.fc(self.dropout(pooled))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.fc = linear(self.fc.weight.shape[0], num_classes)
 
 

@@ -152,5 +152,5 @@ class UniFormerLight(Network):
         logits = self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
         return (logits, self.head_cls(self.norm_cls(cls_token[:, 0]))) if self.training else logits
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.head, self.head_cls = (linear(self.feature_channels[-1], num_classes) for _ in range(2))

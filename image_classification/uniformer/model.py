@@ -77,7 +77,7 @@ class UniFormer(Network):
     def forward_head(self, features):
         return self.head(F.adaptive_avg_pool2d(features, 1).flatten(1))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.head = linear(self.feature_channels[-1], num_classes)
 
 

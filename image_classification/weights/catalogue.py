@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 import safetensors
+import yaml
 
 from image_classification.errors import UserError
 from image_classification.weights.packages import is_installed
@@ -24,6 +25,7 @@ OPTIONAL = {'TOP1', 'SHA256', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA'}   # MA
 PREPROCESSING = {'IMAGE_SIZE', 'CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD', 'COLOR_ORDER'}   # keys of DATA
 ENTRY_WORDS = (f'{", ".join(sorted(REQUIRED))}, URL or PACKAGE, and perhaps {", ".join(sorted(OPTIONAL))}, with DATA of '
                f'{", ".join(sorted(PREPROCESSING))}')
+CHECKPOINTS = 'paddle-mobile-backbones checkpoint'                 # how the format of this library's begins, in their metadata
 DEFAULT = 'default'                                                # stands for the first tag that can be had, as True does
 
 
@@ -60,18 +62,53 @@ def meant(entries, pretrained):
 
 
 def preprocessing_of(entries, pretrained, name):
-    """The DATA keys that come with weights: of a tag, or of a file that tools/convert_weights.py made."""
+    """The DATA keys that come with weights: a tag, a checkpoint of this library, or a file of tools/convert_weights.py."""
     entry = find_entry(entries, pretrained, name)
     if entry is not None:
         return entry.get('DATA') or {}
+    return preprocessing_in(pretrained)
+
+
+def preprocessing_in(path):
+    """The same of a file; {} where it says none."""
+    notes = _notes(path)
+    stored = _of_checkpoint(notes).get('DATA') or _read(json.loads, notes.get('protocol', '{}'))
+    return {key: value for key, value in stored.items() if key in PREPROCESSING} if isinstance(stored, dict) else {}
+
+
+def classifier_of(pretrained):
+    """{dotted key: value} that a checkpoint of this library says of its input and its classes; {} of other weights."""
+    stored = _of_checkpoint(_notes(pretrained))
+    model = stored.get('MODEL') if isinstance(stored.get('MODEL'), dict) else {}
+    values = {'MODEL.NUM_CLASSES': model.get('NUM_CLASSES'), 'MODEL.IN_CHANNELS': model.get('IN_CHANNELS'),
+              'TEMPERATURE': stored.get('TEMPERATURE')}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _notes(pretrained):
+    """The metadata of a .safetensors file; {} of anything else: loading will say what is wrong."""
     if is_address(pretrained) or Path(pretrained).suffix != '.safetensors' or not os.path.isfile(pretrained):
         return {}
     try:
         with safetensors.safe_open(pretrained, framework='numpy') as file:
-            stored = json.loads((file.metadata() or {}).get('protocol', '{}'))
-    except (safetensors.SafetensorError, OSError, ValueError):     # loading will say what is wrong
+            return file.metadata() or {}
+    except (safetensors.SafetensorError, OSError, ValueError):
         return {}
-    return {key: value for key, value in stored.items() if key in PREPROCESSING} if isinstance(stored, dict) else {}
+
+
+def _of_checkpoint(notes):
+    """The configuration in the metadata of a checkpoint, as a dict; {} of another file."""
+    if not notes.get('format', '').startswith(CHECKPOINTS):
+        return {}
+    stored = _read(lambda text: yaml.load(text, Loader=getattr(yaml, 'CSafeLoader', yaml.SafeLoader)), notes.get('config', ''))
+    return stored if isinstance(stored, dict) else {}
+
+
+def _read(parse, text):
+    try:
+        return parse(text)
+    except (ValueError, yaml.YAMLError):
+        return {}
 
 
 def is_entry(entry):

@@ -24,6 +24,8 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.layers import beside
+from image_classification.weights import parts
+from image_classification.weights.parts import entries
 
 PADDLE = 'paddle'
 _AS_HERE = (PADDLE, 'seed')
@@ -68,7 +70,8 @@ def published_names(model, style=''):
 
 
 def to_ours(model, published, style=''):
-    """A published state dict in our names and shapes: {published key: array} -> {our name: array}; what fits nowhere is kept.
+    """A published state dict, without a prefix, in our names and shapes: {published key: array} -> {our name: array}; what fits
+    nowhere is kept.
 
     Skipped are `num_batches_tracked` and `derived_entries`, a network's list of endings of published keys whose values follow
     from its architecture. An optional part that the file lacks keeps the network's values, with a warning; one that the
@@ -80,7 +83,7 @@ def to_ours(model, published, style=''):
     ours = {key: name for name, key in published_names(model, style).items()}
     skipped = ('num_batches_tracked', *getattr(model, 'derived_entries', ()))
     state = {}
-    for key, value in without_prefix(published).items():
+    for key, value in published.items():
         if key.endswith(skipped):
             continue
         value = np.asarray(value)
@@ -120,16 +123,20 @@ def detect_style(model, state):
     That is the family's own, another publisher's, or 'paddle' for a file of this library; the own one ('' where it has no
     name) if none fits: loading then says what does not.
     """
-    shapes = {key: tuple(value.shape) for key, value in without_prefix(state).items()}
+    return find_part(model, entries(state, lambda value: value)).style
+
+
+def find_part(model, found, style=''):
+    """The `Part` of a file's entries that is the network's; `style` is that of the keys, '' is found out."""
     own, linear = model.state_dict(), _linear_weights(model)
     here = {name: tuple(tensor.shape) for name, tensor in own.items()}
     there = {name: shape[::-1] if name in linear else shape for name, shape in here.items()}
-
-    def fitting(names, wanted):
-        return sum(key in shapes and shapes[key][:len(wanted[name])] == wanted[name] for name, key in names.items())
-    scores = {style: fitting(published_names(model, style), there) for style in styles(model) or ('',)}
-    scores[PADDLE] = fitting({name: name for name in own}, here)
-    return max(scores, key=scores.get)                             # the first of several
+    known = {}
+    for each in [style] if style else [*(styles(model) or ('',)), PADDLE]:
+        is_here = each in _AS_HERE
+        names = {name: name for name in own} if is_here else published_names(model, each)
+        known[each] = {key: (here if is_here else there)[name] for name, key in names.items()}
+    return parts.find_part(found, known)
 
 
 def adapt_input(weight, in_chans):
@@ -168,13 +175,6 @@ def _style(model, name):
 def _linear_weights(model):
     """Names of the weights of linear layers, which PyTorch has transposed; an array of two axes may be something else."""
     return {f'{name}.weight' for name, layer in model.named_sublayers() if isinstance(layer, nn.Linear)}
-
-
-def without_prefix(state):
-    """The state without the `module.` that PyTorch's parallel wrappers put before every key."""
-    prefix = 'module.'
-    prefixed = all(isinstance(key, str) and key.startswith(prefix) for key in state)
-    return {key[len(prefix):]: value for key, value in state.items()} if prefixed else state
 
 
 def _change_epsilon(model, state, epsilon, back=False):

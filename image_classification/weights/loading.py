@@ -1,6 +1,8 @@
 """Weights in and out: files of tensors, read without running code, loaded strictly."""
 import hashlib
 import json
+import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,37 +12,90 @@ from safetensors.numpy import load_file, save_file
 
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
+from image_classification.layers import network_of
+from image_classification.weights.catalogue import CHECKPOINTS, preprocessing_in
 from image_classification.weights.formats import safe_pickle
 from image_classification.weights.formats.torch_file import is_torch, read_torch
-from image_classification.weights.key_styles import detect_style, to_ours, to_published, without_prefix
+from image_classification.weights.key_styles import find_part, styles, to_ours, to_published
+from image_classification.weights.parts import WRAPPERS, behind, choose_place, entries, parts, strip
 
-# Where training programs put a state dict, the preferred first: the moving average is what they evaluate.
-WRAPPERS = ('model_ema', 'state_dict_ema', 'ema', 'model', 'state_dict')
 # Beside the weights, of paddle.save and of tools/convert_weights.py.
 NOTES = ('StructuredToParameterName@@', '__provenance__')
 CHECKSUM = 'sha256'                        # the key of a file's metadata; of the content, see `checksum`
+# Types of .safetensors as numpy reads them. It has no bfloat16, whose bits are widened.
+_DTYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'BF16': '<u2', 'I64': '<i8', 'I32': '<i4', 'I16': '<i2', 'I8': 'i1',
+           'U64': '<u8', 'U32': '<u4', 'U16': '<u2', 'U8': 'u1', 'BOOL': '?', 'C64': '<c8'}
+_ENDINGS = ('.safetensors', '.pdparams', '.pth', '.pt', '.bin', '.ckpt', '.tar')
+_OF_EXPORTS = ('.pdiparams', '.pdmodel', '.onnx', '.xml', '.nb', '.json')
 # What is saved by mistake in place of weights, by how it begins.
 _NO_WEIGHTS = {b'<': 'a web page', b'version https://git-lfs': 'a pointer to a file in Git LFS'}
 
 
-def load_weights(model, path, new_classifier=False):
+class Kept(list):
+    """Names of the network's entries that keep the values they had. `why`, of a file: 'has no classifier'."""
+    why = ''
+
+
+def load_weights(model, path, new_classifier=False, part=''):
     """Load a weights file or a checkpoint into `model`, all of it or nothing.
 
+    Of what a training program saved, that part is taken behind whose prefix most entries fit the network; a warning says which,
+    where it is not the whole file.
     Args:
         path: as `read_weights` takes it, in any publisher's key style.
-        new_classifier: keep the model's own classifier where the file's has another number of classes.
+        new_classifier: keep the model's own classifier where the file has none, or one of another number of classes.
+        part: of a training checkpoint, in place of the one that fits best: words of its prefix, e.g. 'model', 'ema.module'.
     Returns:
         names of the classifier's parameters that were kept for that reason.
     Raises:
         UserError: the file is missing, damaged, of another format, or does not fit; nothing has been changed then.
     """
-    return load_state(model, read_for(model, path), path, new_classifier)
+    if not isinstance(path, (str, os.PathLike)):
+        raise UserError(f'load_weights got a {type(path).__name__}; wanted the path of a file. A state dict of PyTorch goes to '
+                        'weights.from_torch, and what that gives to model.set_state_dict')
+    model = _network(model, 'load_weights')
+    state, note = read_for(model, path, required=part)
+    kept = load_state(model, state, source_with(path, note), new_classifier)
+    if note:
+        warnings.warn(f'{path}: {note}', stacklevel=2)
+    found, data = preprocessing_in(os.fspath(path)), model.config.DATA
+    differ = [f'DATA.{key} {value}, not {data[key]}' for key, value in sorted(found.items()) if data[key] != value]
+    if differ:
+        warnings.warn(f'{path} is of a network with {"; ".join(differ)}, as this one\'s configuration has it. '
+                      'create_model(name, pretrained=file) takes over how pictures are prepared', stacklevel=2)
+    return kept
 
 
-def read_for(model, path, wrapper='', style=''):
-    """`read_weights` in the model's names and shapes, as far as they fit; style '' is found out."""
-    state = read_weights(path, wrapper)
-    return to_ours(model, state, style or detect_style(model, state))
+def _network(model, function):
+    """The network in what a user gives to a function."""
+    network = network_of(model)
+    if not hasattr(network, 'config') or not hasattr(network, 'classifier_layers'):
+        raise UserError(f'{function} got a {type(model).__name__}; wanted a network of create_model, also with features_only')
+    return network
+
+
+def source_with(source, note):
+    """How messages call weights of which a part was taken."""
+    return f'{source} ({note})' if note else source
+
+
+def read_for(model, path, wrapper='', style='', required=''):
+    """(weights of a file in the model's names and shapes, as far as they fit; what was taken of it, in words, '' for all).
+
+    Args:
+        wrapper: of a published file, the words of the prefix to take, where it has them.
+        style: of its keys; '' is found out.
+        required: like `wrapper`, but the file must have them.
+    """
+    content, of_ours, as_array = _content(path)
+    if of_ours and not required:
+        return to_ours(model, of_ours, 'paddle'), ''
+    found = _entries(content, path, as_array)
+    chosen = behind(found, required or wrapper) if required or wrapper else found
+    if required and not chosen:
+        raise _no_part(path, required, found)
+    part = find_part(model, chosen or found, style)
+    return to_ours(model, part.state, part.style), '' if wrapper and not part.others else part.note()
 
 
 def load_state(model, state, source, new_classifier=False):
@@ -54,28 +109,43 @@ def load_state(model, state, source, new_classifier=False):
 
 
 def _fit(model, state, source, new_classifier):
-    """Raise UserError unless `state` has all of the model's entries, in their shapes, and no others. Returns the names of the
-    classifier's entries if they differ in shape and `new_classifier` allows it."""
+    """Raise UserError unless `state` has all of the model's entries, in their shapes and as real numbers, and no others.
+    Returns the Kept entries: the classifier's, if they are missing or differ in shape and `new_classifier` allows it."""
     own = model.state_dict()
+    layers = [f'{layer}.' for layer in model.classifier_layers]
     misfits = [name for name in own if name in state and tuple(state[name].shape) != tuple(own[name].shape)]
-    classifier = [name for name in misfits if name.startswith(tuple(f'{prefix}.' for prefix in model.classifier_layers))]
-    dropped = classifier if new_classifier and classifier == misfits else []
+    missing = [name for name in own if name not in state]
+    kept = Kept(_without_classifier(own, state, misfits, missing, layers) if new_classifier else ())
+    kept.why = f'has another number of classes than {model.config.MODEL.NUM_CLASSES}' if misfits else 'has no classifier'
     problems = {
-        'missing': [f'{name} {tuple(own[name].shape)}' for name in own if name not in state],
+        'missing': [f'{name} {tuple(own[name].shape)}' for name in missing if name not in kept],
         'unexpected': [f'{name} {tuple(np.shape(state[name]))}' for name in state if name not in own],
         'of another shape': [f'{name} {tuple(state[name].shape)}, wanted {tuple(own[name].shape)}'
-                             for name in misfits if name not in dropped],
+                             for name in misfits if name not in kept],
+        'of another type': [f'{name} {state[name].dtype}, wanted real numbers' for name in own
+                            if name in state and 'float' in _numpy_dtype(own[name]) and 'float' not in str(state[name].dtype)],
     }
     if any(problems.values()):
         found = '; '.join(f'{len(names)} {kind}: {", ".join(names[:3])}{", ..." if len(names) > 3 else ""}'
                           for kind, names in problems.items() if names)
         raise UserError(f'{source} does not fit {type(model).__name__} ({model.config.MODEL.NAME}): {found}. '
                         'Check the model\'s name and MODEL.NUM_CLASSES.')
-    return dropped
+    return kept
+
+
+def _without_classifier(own, state, misfits, missing, layers):
+    """The entries of the classifier, where all that does not fit is of it, and what is missing are whole layers; else none."""
+    if not all(name.startswith(tuple(layers)) for name in (*misfits, *missing)):
+        return []
+    lacking = {layer for layer in layers if any(name.startswith(layer) for name in missing)}
+    if any(name in state for name in own if name.startswith(tuple(lacking))):
+        return []
+    return [name for name in own if name in misfits or name in missing]
 
 
 def from_torch(model, torch_state, style='', strict=True):
-    """A published PyTorch state dict as this model's: {published key: array} -> {our name: array}.
+    """A published PyTorch state dict as this model's: {published key: array} -> {our name: array}. Of what a training program
+    has put around it, the part that fits best is taken, with a warning.
 
     Args:
         style: whose keys these are, of the family's `published.py` (official, timm, torchvision); '' is the family's own.
@@ -84,7 +154,12 @@ def from_torch(model, torch_state, style='', strict=True):
     Raises:
         UserError: an unknown style; names are missing or unexpected, or shapes differ: the first few of each are listed.
     """
-    state = to_ours(model, torch_state, style)
+    model = _network(model, 'from_torch')
+    found = entries(torch_state, lambda value: None if isinstance(value, (dict, list, tuple)) else np.asarray(value))
+    part = find_part(model, found, style or next(iter(styles(model)), ''))
+    if part.note():
+        warnings.warn(f'the PyTorch state dict: {part.note()}', stacklevel=2)
+    state = to_ours(model, part.state, style)
     if strict:
         _fit(model, state, 'the PyTorch state dict', new_classifier=False)
     return state
@@ -92,7 +167,7 @@ def from_torch(model, torch_state, style='', strict=True):
 
 def to_torch(model, style=''):
     """The inverse: the model's weights under the keys and in the shapes of a publisher, {published key: array}."""
-    return to_published(model, style)
+    return to_published(_network(model, 'to_torch'), style)
 
 
 def _numpy_dtype(tensor):
@@ -105,24 +180,84 @@ def read_weights(path, wrapper=''):
     What the file holds decides how it is read, its ending only what an error says.
     Args:
         path: .safetensors, .pdparams, or what `torch.save` wrote (.pth, .pt, .tar, .bin).
-        wrapper: which part of a training checkpoint to take, if it is one; by default the first of `WRAPPERS` that it has.
+        wrapper: which part of a training checkpoint to take, if it is one; by default the first of `WRAPPERS` that it has, or
+            its only one.
     Raises:
         UserError: the file is missing, damaged, of another format, or holds something else than weights.
     """
+    content, of_ours, as_array = _content(path)
+    if of_ours and not wrapper:
+        return of_ours
+    found = _entries(content, path, as_array)
+    chosen = behind(found, wrapper) if wrapper else found
+    if not chosen and any(parts(found)):
+        raise _no_part(path, wrapper, found)
+    return unwrap(chosen or found, path)
+
+
+def unwrap(found, path):
+    """{key: array} of `entries`: of the dict that is a state dict by its name, without the words that PyTorch's wrappers put
+    before every key, nor those of a program that keeps all in one dict, 'ema.KEY' and 'model.KEY'."""
+    place = choose_place(found)
+    if place and len(parts(found)) > 1 and place.rstrip('.').rpartition('.')[2] not in WRAPPERS:
+        raise _no_part(path, '', found)
+    state = strip({key: array for where, key, array in found if where == place})
+    return _inside(state) or state
+
+
+def _inside(state):
+    """What is 'ema.KEY' of a state, else what is 'model.KEY'."""
+    average, plain = ({key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}
+                      for prefix in ('ema.', 'model.'))
+    return average or plain
+
+
+def _no_part(path, wanted, found):
+    names = ', '.join(place.rstrip('.') for place in parts(found) if place) or 'none, but weights'
+    what = f'no part {wanted!r}' if wanted else 'several parts, none of which is called as state dicts are'
+    return UserError(f'{path} has {what}; found {names}. Name one of these, or fetch the checkpoint that has it.')
+
+
+def _content(path):
+    """(nested dicts and lists of a weights file; {name: array} if it is a checkpoint of this library, else {}; what makes an
+    array of a value of it)."""
     path = Path(path)
     kind = _format(path)
-    if kind == '.safetensors':
-        state, _ = read_safetensors(path)
-        for prefix in ('ema.', 'model.'):
-            inside = {name[len(prefix):]: value for name, value in state.items() if name.startswith(prefix)}
-            if inside:
-                return inside
-        return state
-    content = read_torch(path) if kind == '.pth' else safe_pickle.load(path, encoding='latin1')
-    parts = [name for name in WRAPPERS if isinstance(content, dict) and isinstance(content.get(name), dict)]
-    if wrapper and parts and wrapper not in parts:
-        raise UserError(f'{path} has no part {wrapper!r}; found {", ".join(parts)}. Fetch the checkpoint that has it.')
-    return _state(unwrap(content, (wrapper,) if wrapper else WRAPPERS), path)
+    if kind == '.pth':
+        return read_torch(path), {}, _array
+    if kind == '.pdparams':
+        return safe_pickle.load(path, encoding='latin1'), {}, _array_of_paddle
+    state, metadata = read_safetensors(path)
+    return state, _inside(state) if metadata.get('format', '').startswith(CHECKPOINTS) else {}, _array
+
+
+def _entries(content, path, as_array):
+    """The `entries` of a file, which must have some."""
+    if not isinstance(content, (dict, list, tuple)):
+        raise UserError(f'{path} holds a {type(content).__name__}; wanted the state dict of a network')
+    if isinstance(content, dict):
+        content = {name: value for name, value in content.items() if name not in NOTES}
+    found = entries(content, as_array)
+    if not found:
+        names = [str(name) for name in content][:3] if isinstance(content, dict) else []
+        raise UserError(f'{path} holds no tensors under {names or "any name"}; wanted the state dict of a network')
+    return found
+
+
+def _array(value):
+    return value if isinstance(value, np.ndarray) else None
+
+
+def _array_of_paddle(value):
+    """paddle.save writes a tensor bare or, in nested dicts, as (name, array), and bfloat16 as uint16 of the same bits."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
+        value = value[1]
+    return _widened(value) if isinstance(value, np.ndarray) and value.dtype == np.uint16 else _array(value)
+
+
+def _widened(bits):
+    """float32 from the bits of bfloat16, uint16, which are its upper half."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def _format(path):
@@ -130,8 +265,15 @@ def _format(path):
     try:
         with open(path, 'rb') as file:
             start = file.read(512)
+    except IsADirectoryError:
+        files = sorted(file.name for file in path.iterdir() if file.suffix in _ENDINGS)
+        found = ' or '.join(files[:3]) or 'of which it has none'
+        raise UserError(f'{path} is a directory; wanted a file of weights in it, {found}') from None
     except OSError as error:
         raise UserError(f'no weights at {path} ({error.strerror}); wanted a .safetensors, .pdparams or PyTorch file') from None
+    if path.suffix in _OF_EXPORTS:
+        raise UserError(f'{path} is part of an export, whose weights have lost their names; wanted the checkpoint or the file '
+                        'of weights that it was made from')
     if start[8:9] == b'{':                                         # behind the header's length
         return '.safetensors'
     if is_torch(start):
@@ -145,17 +287,9 @@ def _format(path):
                     'Fetch or copy it again.')
 
 
-def unwrap(content, prefer=WRAPPERS):
-    """The state dict within what a training program saved: the first part of these names, without `module.`, which PyTorch's
-    parallel wrappers put before every key. What has no such part is given back as it is."""
-    if not isinstance(content, dict):
-        return content
-    state = next((content[name] for name in prefer if isinstance(content.get(name), dict)), content)
-    return without_prefix(state)
-
-
 def read_safetensors(path):
-    """({name: array}, {metadata key: text}) of a .safetensors file. One of ours is compared with its checksum.
+    """({name: array}, {metadata key: text}) of a .safetensors file, bfloat16 widened to float32. One of ours is compared with
+    its checksum.
 
     Raises:
         UserError: the file is missing, cut off, changed, or of another format.
@@ -163,19 +297,30 @@ def read_safetensors(path):
     try:
         with safetensors.safe_open(path, framework='numpy') as file:
             metadata = file.metadata() or {}
-        tensors = load_file(path)
-        foreign = [array.dtype for array in tensors.values() if array.dtype.isbuiltin == 2]
-        if foreign:                                                # bfloat16, where another package has brought it to numpy
-            raise TypeError(str(foreign[0]))
-    except (TypeError, AttributeError) as error:                   # of the library, for types that numpy lacks
-        raise UserError(f'{path} holds numbers of a type that is not read here ({error}); wanted float32 or float16') from None
+            kinds = {file.get_slice(name).get_dtype() for name in file.keys()}
+        strange = kinds - set(_DTYPES)
+        if strange:
+            raise UserError(f'{path} holds numbers of a type that is not read here ({", ".join(sorted(strange))}); wanted '
+                            'float32, float16 or bfloat16')
+        tensors = _with_bfloat16(path) if 'BF16' in kinds else load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f'{path} is damaged or no .safetensors file: {error}. Fetch or copy it again.') from None
     wanted = metadata.pop(CHECKSUM, '')
     if wanted and checksum(tensors, metadata) != wanted:
         raise UserError(f'{path} is damaged: its content has changed since it was written (the checksum differs). Take another '
                         'copy or an earlier checkpoint.')
     return tensors, metadata
+
+
+def _with_bfloat16(path):
+    """{name: array} of a file of which numpy does not know all types."""
+    tensors = {}
+    for name, entry in safetensors.deserialize(Path(path).read_bytes()):
+        array = np.frombuffer(entry['data'], _DTYPES[entry['dtype']]).reshape(entry['shape'])
+        tensors[name] = _widened(array) if entry['dtype'] == 'BF16' else array
+    return tensors
 
 
 def write_safetensors(path, tensors, metadata):
@@ -198,21 +343,3 @@ def checksum(arrays, metadata):
         digest.update(f'{name} {array.dtype} {array.shape} '.encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return digest.hexdigest()
-
-
-def _state(content, path):
-    """{name: array} of a state dict, whose values are checked."""
-    if not isinstance(content, dict):
-        raise UserError(f'{path} holds a {type(content).__name__}; wanted the state dict of a network')
-    state = {name: _array(value) for name, value in content.items() if name not in NOTES}
-    strange = [name for name, value in state.items() if value is None]
-    if strange or not state:
-        raise UserError(f'{path} holds no tensors under {strange[:3] or "any name"}; wanted the state dict of a network')
-    return state
-
-
-def _array(value):
-    """The array in a saved tensor: paddle.save writes it bare or, in nested dicts, as (name, array)."""
-    if isinstance(value, tuple) and len(value) == 2:
-        value = value[1]
-    return value if isinstance(value, np.ndarray) else None

@@ -1,4 +1,5 @@
 """How a network gets published weights, of the catalogue or of a file."""
+import warnings
 from pathlib import Path
 
 from image_classification.download import fetch
@@ -7,7 +8,7 @@ from image_classification.errors import UserError
 from image_classification.weights import packages
 from image_classification.weights.catalogue import find_entry, is_address
 from image_classification.weights.key_styles import adapt_first_convolution
-from image_classification.weights.loading import load_state, read_for
+from image_classification.weights.loading import load_state, read_for, source_with
 
 
 def locate(cfg, pretrained):
@@ -46,22 +47,29 @@ def _in_package(entry, name):
 def load_pretrained(model, pretrained):
     """Give a network published weights, or those of a file in any known format and key style; all of them or nothing.
 
-    The classifier keeps its fresh weights where the number of classes differs, and the first convolution is adapted where
-    the number of input channels does.
+    The classifier keeps its fresh weights where the number of classes differs or the file has none, and the first convolution
+    is adapted where the number of input channels differs.
     Args:
         pretrained: a tag of PUBLISHED.WEIGHTS, 'default' for the first that can be had, an address, or a path.
     Returns:
-        (where the weights come from, names of the classifier's entries that were kept).
+        (where the weights come from and, in brackets, which part of the file they are where it holds more, of which a warning
+        tells, too; names of the classifier's entries that were kept, as `Kept`).
     Raises:
         UserError: no such weights, a download that fails, a file that is damaged or does not fit.
     """
     path, source, entry = locate(model.config, pretrained)
-    state = read_for(model, path, entry.get('WRAPPER', ''), entry.get('STYLE', ''))
-    return source, load_state(model, adapt_first_convolution(model, state), source, new_classifier=True)
+    state, note = read_for(model, path, entry.get('WRAPPER', ''), entry.get('STYLE', ''))
+    source = source_with(source, note)
+    kept = load_state(model, adapt_first_convolution(model, state), source, new_classifier=True)
+    if note:
+        warnings.warn(f'{path}: {note}', stacklevel=2)
+    return source, kept
 
 
 def load_whole(model, pretrained, advice):
-    """The same, with the classifier, which must fit: otherwise a UserError that ends in `advice`."""
-    source, dropped = load_pretrained(model, pretrained)
-    if dropped:
-        raise UserError(f'{source} has another number of classes than {model.config.MODEL.NUM_CLASSES}; {advice}')
+    """The same, with the classifier, which must fit: otherwise a UserError that ends in `advice`. Gives the source."""
+    source, kept = load_pretrained(model, pretrained)
+    if kept:
+        raise UserError(f'{source} {kept.why}; {advice}' if 'classes' in kept.why else
+                        f'{source} {kept.why}: it lacks {", ".join(kept)}. Wanted weights of the whole network.')
+    return source

@@ -137,7 +137,7 @@ class Xception(Network):
     def forward_head(self, features):
         return self.fc(self.dropout(F.adaptive_avg_pool2d(features, 1).flatten(1)))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.fc = linear(2048, num_classes)
 
 

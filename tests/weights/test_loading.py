@@ -11,6 +11,7 @@ import pytest
 import image_classification as ic
 from image_classification.weights import read_safetensors, read_weights, write_safetensors
 from image_classification.weights.loading import unwrap
+from image_classification.weights.parts import entries
 from tests import torch_writer
 from tests.torch_writer import Name, legacy_file, zip_file
 
@@ -53,14 +54,16 @@ def test_a_pdparams_of_the_seeds_code_loads(model, file):
 def test_a_training_checkpoint_of_paddlevit_loads(model, tmp_path, wrapper):
     paddle.save({wrapper: model.state_dict(), 'epoch': 3, 'optimizer': {}}, str(tmp_path / 'a.pdparams'))
     other = fresh()
-    ic.load_weights(other, tmp_path / 'a.pdparams')
+    with pytest.warns(UserWarning, match=rf'taken from {wrapper}.\*$'):
+        ic.load_weights(other, tmp_path / 'a.pdparams')
     assert_equal(model, other)
 
 
 def test_the_moving_average_is_preferred_where_there_is_one(model, tmp_path):
     paddle.save({'model': fresh().state_dict(), 'model_ema': model.state_dict()}, str(tmp_path / 'a.pdparams'))
     other = fresh()
-    ic.load_weights(other, tmp_path / 'a.pdparams')
+    with pytest.warns(UserWarning, match=r'taken from model_ema.\*; model.\* would fit as well'):
+        ic.load_weights(other, tmp_path / 'a.pdparams')
     assert_equal(model, other)
 
 
@@ -162,7 +165,7 @@ def test_a_part_of_a_checkpoint_can_be_named(torch_file):
                        'args': Name('argparse', 'Namespace')()})
     np.testing.assert_array_equal(read_weights(path)['w'], [3, 4, 5])
     np.testing.assert_array_equal(read_weights(path, wrapper='model')['w'], [0, 1, 2])
-    assert "no part 'student'; found model_ema, model" in message(read_weights, path, 'student')
+    assert "no part 'student'; found model, model_ema" in message(read_weights, path, 'student')
 
 
 def test_weights_without_a_wrapper_need_none(torch_file):
@@ -172,12 +175,21 @@ def test_weights_without_a_wrapper_need_none(torch_file):
 @pytest.mark.parametrize('content, taken', [
     ({'model': {'x': 1}, 'state_dict_ema': {'x': 2}}, {'x': 2}), ({'state_dict': {'x': 1}, 'ema': {'x': 2}}, {'x': 2}),
     ({'model': {'module.x': 1, 'module.y': 2}}, {'x': 1, 'y': 2}), ({'module.x': 1, 'y': 2}, {'module.x': 1, 'y': 2}),
-    ({'model': 'a name', 'x': 1}, {'model': 'a name', 'x': 1}), ([1], [1])])
+    ({'module._orig_mod.x': 1, 'module._orig_mod.y': 2}, {'x': 1, 'y': 2}),
+    ({'net': {'x': 1}, 'optimizer': {'x': 2}}, {'x': 1}),
+    ({'model': 'a name', 'x': 1}, {'x': 1}), ([{'state_dict': {'x': 1}}], {'x': 1}), ({'ema.x': 1, 'model.x': 2}, {'x': 1})])
 def test_wrappers_are_taken_off(content, taken):
-    assert unwrap(content) == taken
+    """Without a network to compare with."""
+    assert unwrap(entries(content, lambda value: value if isinstance(value, int) else None), 'a file') == taken
 
 
-@pytest.mark.parametrize('content', [{'w': 'x'}, {'net': TWO}, [1], {}, 7, {'model': {}}])
+def test_of_several_parts_without_a_usual_name_one_must_be_named(torch_file):
+    path = torch_file({'first': {'w': TWO['a.weight']}, 'second': {'w': TWO['a.bias']}})
+    assert 'several parts, none of which is called as state dicts are; found first, second. ' in message(read_weights, path)
+    np.testing.assert_array_equal(read_weights(path, 'second')['w'], [3, 4, 5])
+
+
+@pytest.mark.parametrize('content', [{'w': 'x'}, [1], {}, 7, {'model': {}}, {'net': {'w': None}}])
 def test_what_is_no_state_dict_is_an_error(tmp_path, content):
     for data in (zip_file(content, {'0': bytes(12), '1': bytes(12)}), torch_writer.program({'a': 1})):
         (tmp_path / 'a.pth').write_bytes(data)
@@ -195,7 +207,7 @@ def test_what_is_saved_by_mistake_is_named(tmp_path, content, found):
 
 @pytest.mark.parametrize('dtype, shape, header, problem', [
     ('F32', [2], 10 ** 15, 'header too large'), ('F32', [10 ** 12], None, 'damaged'), ('F32', [10 ** 10] * 2, None, 'damaged'),
-    ('BF16', [4], None, 'numbers of a type'), ('F8_E4M3', [8], None, 'numbers of a type')])
+    ('F8_E5M2', [8], None, 'numbers of a type'), ('F8_E4M3', [8], None, 'of a type that is not read here (F8_E4M3); wanted')])
 def test_safetensors_that_promise_too_much_are_an_error(tmp_path, dtype, shape, header, problem):
     text = json.dumps({'a': {'dtype': dtype, 'shape': shape, 'data_offsets': [0, 8]}}).encode()
     (tmp_path / 'a.safetensors').write_bytes(struct.pack('<Q', header or len(text)) + text + bytes(8))
@@ -217,6 +229,19 @@ def test_flipped_bits_of_a_pdparams_are_an_error_or_another_number(tmp_path):
         else:
             assert sum(value.nbytes for value in state.values()) <= len(data)
     assert errors > 50
+
+
+@pytest.mark.parametrize('name, words', [
+    ('run', r'run is a directory; wanted a file of weights in it, best.safetensors or last.safetensors'),
+    ('empty', 'empty is a directory; wanted a file of weights in it, of which it has none'),
+    ('inference.pdiparams', 'part of an export, .* wanted the checkpoint'), ('a.onnx', 'part of an export')])
+def test_a_directory_or_an_export_is_told_from_weights(tmp_path, name, words):
+    for directory in ('run', 'empty'):
+        (tmp_path / directory).mkdir()
+    for file in ('run/best.safetensors', 'run/last.safetensors', 'run/log.txt', 'inference.pdiparams', 'a.onnx'):
+        (tmp_path / file).write_bytes(bytes(100))
+    with pytest.raises(ic.UserError, match=words):
+        read_weights(tmp_path / name)
 
 
 def test_a_missing_file_is_named(tmp_path):

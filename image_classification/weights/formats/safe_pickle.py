@@ -168,7 +168,13 @@ NAMES = {
     **{(module, name): make for module in ('builtins', '__builtin__') for name, make in _BUILTINS.items()},
     # Options of training programs, beside the weights in their checkpoints.
     **{place: _opaque for place in (
-        ('argparse', 'Namespace'), ('types', 'SimpleNamespace'), ('yacs.config', 'CfgNode'),
+        ('argparse', 'Namespace'), ('types', 'SimpleNamespace'), ('yacs.config', 'CfgNode'), ('easydict', 'EasyDict'),
+        ('addict.addict', 'Dict'), ('mmengine.config.config', 'ConfigDict'), ('fvcore.common.config', 'CfgNode'),
+        ('ml_collections.config_dict.config_dict', 'ConfigDict'), ('omegaconf.dictconfig', 'DictConfig'),
+        ('omegaconf.listconfig', 'ListConfig'), ('omegaconf.base', 'ContainerMetadata'), ('omegaconf.base', 'Metadata'),
+        *(('omegaconf.nodes', f'{kind}Node') for kind in ('Any', 'String', 'Integer', 'Float', 'Boolean')), ('typing', 'Any'),
+        *((f'{package}.utilities.{module}', 'AttributeDict') for package, module in (
+            ('lightning_fabric', 'data'), ('lightning.fabric', 'data'), ('pytorch_lightning', 'parsing'))),
         *((module, f'{pure}{system}Path') for module in ('pathlib', 'pathlib._local') for pure in ('', 'Pure')
           for system in ('', 'Posix', 'Windows')))},
 }
