@@ -23,6 +23,7 @@ from image_classification.fit.statistics import find_temperature, surest
 from image_classification.fit.survey import lines, survey
 from image_classification.fit.training import process_count, train, write_recipe
 from image_classification.fit.verdict import conclude
+from image_classification.names.text import say
 from image_classification.weights import read_weights, write_safetensors
 
 _END = 40.0                                                        # seconds for the export and the drawings, beside the test
@@ -47,7 +48,7 @@ class Candidate:
         return 100 * float((self.logits.argmax(1) == labels).mean())
 
 
-def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, say=print):
+def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, say=say):
     """Make a classifier of the pictures in a folder.
 
     Args:
