@@ -21,6 +21,7 @@ from image_classification.explain.inputs import preprocess_of, seen_box
 from image_classification.explain.sheets import attention_sheets, cam_sheet
 from image_classification.files import unused, write_atomically
 from image_classification.models import network_by_name, published_network
+from image_classification.names.text import shown
 from image_classification.progress import progress_bar
 from image_classification.weights.catalogue import is_address
 
@@ -127,6 +128,8 @@ def main(argv=None):
     args = parse(argv)
     pixel = find_pixel(args.pixel) if args.pixel else None
     pictures = find_pictures(args.images)
+    for note in pictures.notes:
+        print(note, file=sys.stderr)
     model, names = open_model(args.model, args.weights)
     indices = [find_class(text, names) for text in args.classes]
     try:
@@ -148,8 +151,7 @@ def main(argv=None):
             advise(model, picture, evidences[0])
         paths = save(sheets, name, args.output)
         said = ', '.join(f'{names[evidence.class_index]} {100 * evidence.probability:.1f} %' for evidence in evidences)
-        shown = os.fsencode(name).decode('utf-8', 'replace')       # a name of any bytes
-        tqdm.write(f'{shown}  {said}  {"  ".join(map(str, paths))}')
+        tqdm.write(f'{shown(name)}  {said}  {"  ".join(map(str, paths))}')
     if bad:
         raise UserError(f'{bad} of {count} pictures could not be read; see above')
 
