@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from image_classification.checkpoint import load_network
+from image_classification.datasets.classes import same
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture
 from image_classification.deploy.by_name import NAMED
@@ -63,8 +64,9 @@ def open_model(name, weights):
 
 def find_class(text, names):
     """The number of the class of this name or, where no class has it, of this number."""
-    if text in names:
-        return names.index(text)
+    known = {same(name): index for index, name in reversed(list(enumerate(names)))}
+    if same(text) in known:
+        return known[same(text)]
     if text.isdecimal() and int(text) < len(names):
         return int(text)
     close = difflib.get_close_matches(text, names, n=1, cutoff=0.0)

@@ -3,6 +3,7 @@ student.
 
 Names are the same if their letters are, however these are composed: a folder `café` of a Mac is that of Linux.
 """
+import contextlib
 import difflib
 import unicodedata
 
@@ -16,8 +17,11 @@ _NAMED = 10                                # names in a message
 
 
 def same(name):
-    """The name in the form in which it is compared."""
-    return unicodedata.normalize('NFC', str(name))
+    """The name in the form in which it is compared: that of its bytes as UTF-8, whatever the locale has made of them."""
+    name = str(name)
+    with contextlib.suppress(UnicodeEncodeError):                  # a surrogate that stands for no byte
+        name = name.encode('utf-8', 'surrogateescape').decode('utf-8', 'surrogateescape')
+    return unicodedata.normalize('NFC', name)
 
 
 def are_known(names):

@@ -53,7 +53,9 @@ def imagenet2012(cfg, is_train, channels):
                         f'folders without lists use -dataset folder')
     names, labels = read_list(file)
     notes = []
-    if is_train and (root / 'val_list.txt').is_file():
+    if not is_train:
+        names, labels, notes = _each_once(names, labels, file)
+    elif (root / 'val_list.txt').is_file():
         names, labels, notes = _without_evaluated(names, labels, root)
     classes = [str(i) for i in range(cfg.MODEL.NUM_CLASSES)]
     if (root / 'classes.txt').is_file():
@@ -68,6 +70,17 @@ def imagenet2012(cfg, is_train, channels):
         advice = '; labels count from 0' if labels and min(labels) == 1 else ''
         data.notes.append(f'warning: {file} has no pictures of {listed(missing)}{advice}')
     return data
+
+
+def _each_once(names, labels, file):
+    """(names, labels, lines that say so) of a list to evaluate, each picture at its first place alone."""
+    first = {}
+    for i, name in enumerate(names):
+        first.setdefault(os.path.normpath(name), i)
+    kept = list(first.values())
+    left = len(names) - len(kept)
+    notes = [f'warning: {left} of the {len(names)} lines of {file} name a picture again, and are left out'] if left else []
+    return [names[i] for i in kept], [labels[i] for i in kept], notes
 
 
 def _without_evaluated(names, labels, root):

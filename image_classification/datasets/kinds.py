@@ -79,7 +79,8 @@ def about_unread(paths, where):
 def advice(kinds):
     """What a user does with pictures of these endings."""
     if not set(kinds) & set(HEIC):
-        return 'Convert them to JPEG or PNG'
+        newer = ', or install Pillow 11.3 or newer' if set(kinds) & set(_OF_PILLOW['avif']) else ''
+        return f'Convert them to JPEG or PNG{newer}'
     others = '; convert the others to JPEG or PNG' if set(kinds) - set(HEIC) else ''
     return f"To read HEIC, install pillow-heif, in the clone of this library by: pip install -e '.[heic]'{others}"
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 BITS = 'significant bits'                  # key of a PIL image's info
 _STEPS = (8, 10, 12, 14, 16, 24, 32)
-_OTHER_BYTE = {';16B': ';16L', ';16L': ';16B'}
+_OTHER_BYTE = {';16B': ';16L', ';16L': ';16B', ';16N': ';16B' if sys.byteorder == 'little' else ';16L'}
 _said = set()
 
 

@@ -50,6 +50,11 @@ def test_two_names_that_differ_in_composition_alone_are_refused_with_escapes():
     assert unknown([SPREAD, 'x'], [COMPOSED]) == ['x']
 
 
+def test_a_name_is_the_same_in_every_locale():
+    in_ascii = '猫'.encode().decode('ascii', 'surrogateescape')
+    assert order(['猫', '\udcd6\udcd0', '\ud800'], [in_ascii, '\udcd6\udcd0', '\ud800']) == [0, 1, 2]
+
+
 def test_a_long_list_is_cut():
     assert listed([str(i) for i in range(30)]).endswith('8, 9, ... (30 in all)') and listed(['a', 'b']) == 'a, b'
 

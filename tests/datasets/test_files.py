@@ -92,6 +92,11 @@ def test_labels_from_1_on_are_not_answered_with_one_more_class(imagenet, tmp_pat
     assert note.endswith('has no pictures of a; labels count from 0')
 
 
+def test_a_picture_is_evaluated_once_however_often_it_is_listed(imagenet):
+    data = imagenet('train/a b/0.png 3\ntrain/c/0.png 9\n./train/a b/0.png 3\n', is_train=False)
+    assert data.labels.tolist() == [3, 9] and '1 of the 3 lines of' in data.notes[0]
+
+
 def test_a_picture_of_both_lists_is_evaluated_and_not_learned(imagenet, tmp_path):
     imagenet('train/a b/../a b/0.png 3\n', is_train=False)
     data = imagenet('train/a b/0.png 3\ntrain/c/0.png 9\ntrain/a b/1.png 0\n')

@@ -63,6 +63,14 @@ def test_what_the_file_says_of_its_bits_counts():
     assert np.asarray(open_image(io.BytesIO(png(ramp(65535), 12)), 1)).tolist() == [RAMP]
 
 
+@pytest.mark.parametrize('compression', [1, 5])                    # none, LZW
+def test_a_tiff_in_colour_is_scaled_alike(tmp_path, compression):
+    cv2 = pytest.importorskip('cv2')
+    pixels = np.repeat(ramp(4095)[..., None], 3, 2)
+    cv2.imwrite(str(tmp_path / 'a.tif'), pixels, [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+    assert np.asarray(open_image(tmp_path / 'a.tif'))[..., 1].tolist() == [RAMP]
+
+
 @pytest.mark.parametrize('options', [{}, {'compression': 'tiff_lzw'}, {'tiffinfo': {281: 4095}}])
 def test_a_tiff_is_scaled_alike(tmp_path, options):
     Image.fromarray(ramp(4095)).save(tmp_path / 'a.tif', **options)
