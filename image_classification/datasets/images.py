@@ -210,6 +210,9 @@ def _named_errors(file, formats=None):
         if kind and f'.{kind.lower()}' not in kinds.endings():
             raise UserError(f'{name} is {kind} by its content, which is not read here. '
                             f'{kinds.advice([f".{kind.lower()}"])}') from None
+        if kinds.is_picture(name) and not kinds.is_read(name):
+            ending = os.path.splitext(name)[1].lower()
+            raise UserError(f'{name} is of a kind that is not read here ({ending}). {kinds.advice([ending])}') from None
         raise UserError(f'{name} is no image that Pillow reads (damaged, or not {wanted} at all)') from None
     except Image.DecompressionBombError:
         limit = 2 * Image.MAX_IMAGE_PIXELS

@@ -125,8 +125,10 @@ def _parts(layout, test):
         return found
     if not Path(test).is_dir():
         raise UserError(f'--test {shown(test)} is no folder; wanted one with a folder of pictures for each class')
-    known = folders_in(found[0][1])
-    return [*found, ('test', find_layout(test, known).first_of('test', 'val', 'train', '')[1])]
+    place = find_layout(test, folders_in(found[0][1])).first_of('test', 'val', 'train', '')[1]
+    if any(part in ('', 'train') and os.path.realpath(folder) == os.path.realpath(place) for part, folder in found):
+        raise UserError(f'--test {shown(test)} is the folder that is learned; wanted other pictures of the same classes')
+    return [*found, ('test', place)]
 
 
 def _files(part, first, classes, walk):

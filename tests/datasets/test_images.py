@@ -141,6 +141,12 @@ def test_a_file_of_a_kind_that_is_not_read_says_how_to_read_it(tmp_path, monkeyp
             as_image(source, 3)
 
 
+def test_a_camera_s_raw_file_is_named_as_one(tmp_path):
+    (tmp_path / 'a.CR3').write_bytes(b'x' * 40)
+    with pytest.raises(UserError, match=r'a.CR3 is of a kind that is not read here \(.cr3\). Convert them to JPEG or PNG'):
+        open_image(tmp_path / 'a.CR3')
+
+
 def test_heic_is_read_where_its_package_is_installed(tmp_path):
     pytest.importorskip('pillow_heif')
     assert '.heic' in kinds.endings()

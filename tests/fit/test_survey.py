@@ -70,6 +70,11 @@ def test_train_alone_is_learned_and_a_test_elsewhere_is_the_test(folder, tmp_pat
         split(found)
 
 
+def test_what_is_learned_is_no_test(folder):
+    with pytest.raises(UserError, match='is the folder that is learned; wanted other pictures'):
+        survey(folder({'red': 4, 'green': 4}), folder({}))
+
+
 def test_links_and_what_is_not_read_are_said(folder):
     root = folder({'red': 4, 'green': 4})
     (root / 'red' / 'up').symlink_to('..')
