@@ -284,8 +284,8 @@ def find_layout(root, known=()):
 
 
 def _wrappers(root, known):
-    """[(folder, whether there is nothing empty beside it)]: `root`; and as long as pictures are in one of the folders of a
-    folder alone, which has none itself and is no known class, that one."""
+    """[(folder, whether there is no other beside it)]: `root`; and as long as pictures are in one of the folders of a folder
+    alone, which has none itself and is no known class, that one."""
     chain = [(root, True)]
     while len(chain) <= _DEEPEST:
         place = chain[-1][0]
@@ -293,16 +293,17 @@ def _wrappers(root, known):
         full = [name for name in names if has_pictures(place / name)] if len(names) <= _FEW else names
         if len(full) != 1 or same(full[0]) in known or has_pictures(place / full[0], deep=False):
             break
-        chain.append((place / full[0], all(os.listdir(place / name) for name in names)))
+        chain.append((place / full[0], len(names) == 1))
     return chain
 
 
 def _unwrapped(root, known):
-    """The folder whose folders are the classes: `root`, or one in it that has several, or known ones. Beside an empty folder,
-    which must be a class without pictures, it is a class, too."""
-    place, only = _wrappers(root, known)[-1]
+    """The folder whose folders are the classes: `root`, or the only one in it, which has several, or known ones. Beside others
+    without pictures it would be a class, and these, too."""
+    chain = _wrappers(root, known)
+    place, alone = chain[-1][0], all(alone for _, alone in chain)
     inside = [name for name in folders_in(place) if has_pictures(place / name)]
-    return place if only and (len(inside) > 1 or inside and known.issuperset(map(same, inside))) else root
+    return place if alone and (len(inside) > 1 or inside and known.issuperset(map(same, inside))) else root
 
 
 def _find_parts(root, known):

@@ -183,8 +183,9 @@ def test_what_can_be_read_in_two_ways_is_refused(make, names, words):
         to_learn(root), to_evaluate(root)
 
 
-def test_an_empty_folder_is_a_class_that_lacks_pictures_not_the_wrapping_of_the_other(make):
-    root = make('cat/2020/1.jpg', 'cat/2021/1.jpg', 'dog/')
+@pytest.mark.parametrize('other', ['dog/', 'dog/notes.txt'])
+def test_a_folder_without_pictures_is_a_class_that_lacks_them_and_no_sign_of_a_wrapper(make, other):
+    root = make('cat/2020/1.jpg', 'cat/2021/1.jpg', other)
     assert find_layout(root).parts == {'': root}
     with pytest.raises(UserError, match='dog has no images'):
         to_learn(root)
