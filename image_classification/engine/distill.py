@@ -12,6 +12,7 @@ from image_classification.checkpoint import load_network
 from image_classification.config import get_config
 from image_classification.datasets import Preprocess
 from image_classification.datasets.classes import are_known, difference, order
+from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.deploy.engines import open_engine
 from image_classification.deploy.export_directory import PREFIX, PROGRAM, WEIGHTS, ExportDirectory
 from image_classification.errors import UserError
@@ -197,7 +198,8 @@ def _check_fit(teacher, student, num_classes, class_names):
 
 def _match_classes(teacher, class_names):
     """Put the teacher's classes into the student's order. Raises UserError where they are others."""
-    found = order(class_names, teacher.class_names) if teacher.class_names else None
+    theirs = teacher.class_names or (names_to_show([], 1000) if len(class_names) == 1000 else [])
+    found = order(class_names, theirs) if theirs else None
     if found == list(range(len(class_names))) or not class_names:
         return
     if found is not None:

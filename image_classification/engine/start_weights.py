@@ -1,4 +1,6 @@
 """How a training starts from weights: a classifier is kept only where its classes are those of the data, by their names."""
+from pathlib import Path
+
 import paddle
 from paddle import nn
 
@@ -6,6 +8,7 @@ from image_classification.checkpoint import checkpoint_at
 from image_classification.datasets.classes import are_known, difference, order
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.engine.freeze import is_below
+from image_classification.weights.catalogue import is_address
 from image_classification.weights.pretrained import load_pretrained
 
 
@@ -22,9 +25,12 @@ def start_from(model, pretrained, classes):
                 f'{", ".join(dropped)} start afresh']
     checkpoint = checkpoint_at(pretrained)
     names = checkpoint.class_names if checkpoint else []
-    found = order(classes, names or names_to_show([], len(classes)))       # of 1,000 without names, ImageNet's
+    imagenet = names_to_show([], 1000) if not names and len(classes) == 1000 else []
+    found = order(classes, names or imagenet)
     if found == list(range(len(classes))):
         return [f'weights from {source}']
+    if not Path(pretrained).exists() and not is_address(pretrained):
+        names = names or imagenet                                  # of a tag of published weights
     if not are_known(names) or not are_known(classes):
         return [f'weights from {source}; the names of its classes, or those of the data, are not known: the classifier is kept, '
                 'number by number']

@@ -8,6 +8,7 @@ import codecs
 import contextlib
 import json
 import sys
+import unicodedata
 
 BYTES_OR_ESCAPES = 'paddle_mobile_backbones.bytes_or_escapes'
 
@@ -46,15 +47,16 @@ def say(line):
 
 
 def shown(name):
-    """A name, or a path, in valid Unicode, each odd byte of it as an escape like \\xd6."""
+    """A name, or a path, in valid Unicode on one line: each odd byte and each control character as an escape like \\xd6."""
     name = str(name)
-    return name if name.isascii() else ''.join(map(_valid, name))
+    return name if name.isprintable() else ''.join(map(_valid, name))
 
 
 def _valid(letter):
-    if not '\ud800' <= letter <= '\udfff':
-        return letter
-    return f'\\x{ord(letter) - 0xdc00:02x}' if '\udc80' <= letter <= '\udcff' else f'\\u{ord(letter):04x}'
+    if '\udc80' <= letter <= '\udcff':
+        return f'\\x{ord(letter) - 0xdc00:02x}'
+    is_odd = unicodedata.category(letter) in ('Cc', 'Cs', 'Zl', 'Zp')              # controls, surrogates, ends of lines
+    return letter.encode('unicode_escape').decode() if is_odd else letter
 
 
 def as_json(value, **options):

@@ -11,8 +11,8 @@ GBK = b'\xd6\xd0\xce\xc4'.decode('utf-8', 'surrogateescape')        # a name fro
 
 
 @pytest.mark.parametrize('name, text', [('cat', 'cat'), ('猫', '猫'), (GBK, r'\xd6\xd0\xce\xc4'), (f'猫{GBK[0]}', r'猫\xd6'),
-                                        ('\ud800', r'\ud800')])
-def test_a_name_is_shown_in_valid_unicode(name, text):
+                                        ('\ud800', r'\ud800'), ('a\nb\x1b[2J', r'a\nb\x1b[2J'), ('👩\u200d🚀', '👩\u200d🚀')])
+def test_a_name_is_shown_in_valid_unicode_on_one_line(name, text):
     assert shown(name) == text and text.encode()
 
 
