@@ -5,6 +5,8 @@ import pytest
 
 import image_classification as ic
 from image_classification.checkpoint import write_network
+from image_classification.datasets.imagenet_names import imagenet_classes
+from image_classification.engine import start_weights
 from image_classification.engine.start_weights import start_from
 from image_classification.weights import write_safetensors
 
@@ -56,3 +58,12 @@ def test_weights_without_names_keep_their_classifier_and_it_says_so(known, tmp_p
     model = network()
     assert 'are not known' in start_from(model, str(tmp_path / 'w.safetensors'), NAMES)[0]
     np.testing.assert_array_equal(model.classifier.bias.numpy(), [1, 2, 3])
+
+
+def test_published_weights_of_1000_classes_know_imagenets(monkeypatch, tmp_path):
+    monkeypatch.setattr(start_weights, 'load_pretrained', lambda model, pretrained: ('there', []))
+    (tmp_path / 'w.pdparams').touch()
+    others = [f'class {i}' for i in range(1000)]
+    assert start_from(network(), 'default', list(imagenet_classes())) == ['weights from there']
+    assert 'start afresh' in start_from(network(), 'default', others)[0]
+    assert 'are not known' in start_from(network(), str(tmp_path / 'w.pdparams'), others)[0]
