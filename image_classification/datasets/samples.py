@@ -5,6 +5,7 @@ fewest of 8, 10, 12, 14, 16, 24 and 32 that hold its largest sample. So the 12 b
 Floats: 1 where none is above 2, which leaves room for what sharpening adds; 255 where none is above 511; else as whole numbers.
 What is below 0 is black, what is above white is white. Where white is another than 65535, 1 or 255, a line says so.
 """
+import mmap
 import struct
 import sys
 
@@ -14,7 +15,7 @@ from PIL import Image
 BITS = 'significant bits'                  # key of a PIL image's info
 _STEPS = (8, 10, 12, 14, 16, 24, 32)
 _OTHER_BYTE = {';16B': ';16L', ';16L': ';16B', ';16N': ';16B' if sys.byteorder == 'little' else ';16L'}
-_said = set()
+_said = mmap.mmap(-1, 64)                  # for each number of bits; shared with processes that load images
 
 
 def to_8_bit(array, bits=0, name='an image'):
@@ -48,8 +49,9 @@ def _white_of(array, most, bits):
 
 def _say(name, most, white):
     """Once for each white: a data set has thousands of such pictures."""
-    if white not in _said:
-        _said.add(white)
+    slot = int(white).bit_length()
+    if not _said[slot]:
+        _said[slot] = 1
         print(f'warning: {name} has samples up to {most:g}; white is taken to be {white}, here and in others like it',
               file=sys.stderr, flush=True)
 

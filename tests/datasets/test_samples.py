@@ -1,5 +1,6 @@
 """What white is in pictures of more than 8 bits."""
 import io
+import os
 import struct
 import zlib
 
@@ -31,7 +32,7 @@ def png(pixels, bits=0):
 
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch):
-    monkeypatch.setattr(samples, '_said', set())
+    monkeypatch.setattr(samples, '_said', bytearray(64))
 
 
 @pytest.mark.parametrize('most, is_said', [(1.0, False), (1.02, True), (255.0, False), (300.0, True), (4095.0, True)])
@@ -53,6 +54,19 @@ def test_few_bits_in_a_file_of_16_are_not_black_and_it_says_so_once(tmp_path, ca
     expected = f'warning: {tmp_path}/a.png has samples up to {2 ** bits - 1}; white is taken to be {2 ** bits - 1}'
     said = capsys.readouterr().err.splitlines()
     assert [line.partition(',')[0] for line in said] == [expected] * (bits < 16)
+
+
+def test_processes_that_load_images_do_not_say_it_again(monkeypatch, capfd):
+    monkeypatch.setattr(samples, '_said', samples.mmap.mmap(-1, 64))
+    for _ in range(2):
+        child = os.fork()
+        if not child:
+            try:
+                convert(Image.fromarray(ramp(4095)), 1)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+    assert capfd.readouterr().err.count('warning') == 1
 
 
 def test_what_the_file_says_of_its_bits_counts():
