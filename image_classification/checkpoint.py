@@ -15,6 +15,7 @@ from image_classification.config import config_from_text
 from image_classification.config.bounds import shortened
 from image_classification.errors import UserError
 from image_classification.models import build_model
+from image_classification.names.text import as_json
 from image_classification.weights import load_state, read_safetensors, write_safetensors
 
 FORMAT = 'paddle-mobile-backbones checkpoint 1'
@@ -84,7 +85,7 @@ def read_checkpoint(path):
 
 def write_network(path, network, cfg, class_names):
     """Write a checkpoint of a network alone, which nothing goes on training from: the file is there whole or not at all."""
-    metadata = {'format': FORMAT, 'config': cfg.dump(), 'class_names': json.dumps(class_names, ensure_ascii=False),
+    metadata = {'format': FORMAT, 'config': cfg.dump(), 'class_names': as_json(class_names),
                 'progress': json.dumps(Progress().to_dict()), 'scaler': '{}'}
     write_safetensors(path, {f'model.{name}': tensor.numpy() for name, tensor in network.state_dict().items()}, metadata)
 

@@ -14,6 +14,8 @@ import functools
 import os
 import sys
 
+from image_classification.names.text import let_streams_take_any_name
+
 
 class UserError(ValueError):
     """Something in the user's files, flags or configuration is wrong: names what was found, what is wanted, what to do."""
@@ -43,6 +45,7 @@ def exit_with_message(main):
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
+        let_streams_take_any_name()
         try:
             result = main(*args, **kwargs)
             sys.stdout.flush()

@@ -3,7 +3,6 @@ import command_setup  # noqa: F401  (first: before Paddle is imported)
 
 import csv
 import io
-import json
 import os
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from image_classification.datasets.images import open_image
 from image_classification.datasets.pictures import find_images
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
+from image_classification.names.text import as_json
 from image_classification.progress import progress_bar
 
 from predict import PROGRESS_FROM, encoded
@@ -106,9 +106,9 @@ def as_csv(found):
     return text.getvalue()
 
 
-def as_json(found):
+def as_list(found):
     content = [{'file': file, 'drawn': copy, 'faces': [_face(face) for face in faces]} for file, copy, faces in found]
-    return json.dumps(content, ensure_ascii=False, indent=1) + '\n'
+    return as_json(content, indent=1) + '\n'
 
 
 def _face(face):
@@ -117,13 +117,16 @@ def _face(face):
     return {'score': round(float(face[-1]), 6), **dict(zip(COLUMNS[:4], places)), 'key_points': points}
 
 
-FORMATS = {'table': as_table, 'json': as_json, 'csv': as_csv}
+FORMATS = {'table': as_table, 'json': as_list, 'csv': as_csv}
 
 
 @exit_with_message
 def main(argv=None):
     args = parse(argv)
-    files = find_images(args.images)
+    notes = []
+    files = find_images(args.images, notes)
+    for note in notes:
+        print(note, file=sys.stderr)
     detector = detector_of(args)
     copies = names_of_copies(files, args.output)
     try:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from image_classification.checkpoint import load_network
 from image_classification.config.bounds import brief
 from image_classification.config.options import Parser
+from image_classification.datasets.classes import same
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture
 from image_classification.deploy.by_name import NAMED
@@ -22,6 +23,7 @@ from image_classification.explain.inputs import preprocess_of, seen_box
 from image_classification.explain.sheets import attention_sheets, cam_sheet
 from image_classification.files import unused, write_atomically
 from image_classification.models import network_by_name, published_network
+from image_classification.names.text import shown
 from image_classification.progress import progress_bar
 from image_classification.weights.catalogue import is_address
 
@@ -64,8 +66,9 @@ def open_model(name, weights):
 
 def find_class(text, names):
     """The number of the class of this name or, where no class has it, of this number."""
-    if text in names:
-        return names.index(text)
+    known = {same(name): index for index, name in reversed(list(enumerate(names)))}
+    if same(text) in known:
+        return known[same(text)]
     if text.isdecimal() and len(text) < _DIGITS and int(text) < len(names):
         return int(text)
     close = difflib.get_close_matches(text, names, n=1, cutoff=0.0)
@@ -129,6 +132,8 @@ def main(argv=None):
     args = parse(argv)
     pixel = find_pixel(args.pixel) if args.pixel else None
     pictures = find_pictures(args.images)
+    for note in pictures.notes:
+        print(note, file=sys.stderr)
     model, names = open_model(args.model, args.weights)
     indices = [find_class(text, names) for text in args.classes]
     try:
@@ -150,8 +155,7 @@ def main(argv=None):
             advise(model, picture, evidences[0])
         paths = save(sheets, name, args.output)
         said = ', '.join(f'{names[evidence.class_index]} {100 * evidence.probability:.1f} %' for evidence in evidences)
-        shown = os.fsencode(name).decode('utf-8', 'replace')       # a name of any bytes
-        tqdm.write(f'{shown}  {said}  {"  ".join(map(str, paths))}')
+        tqdm.write(f'{shown(name)}  {said}  {"  ".join(map(str, paths))}')
     if bad:
         raise UserError(f'{bad} of {count} pictures could not be read; see above')
 

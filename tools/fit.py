@@ -31,8 +31,7 @@ def main(argv=None):
     args = parse(argv)
     name = Path(args.directory).resolve().name
     output = args.output or Path('output') / f'fit-{name}-{time.strftime("%Y%m%d-%H%M%S")}'
-    fit(args.directory, output, args.minutes, args.network, args.size, args.test, args.seed,
-        lambda line: print(line, flush=True))
+    fit(args.directory, output, args.minutes, args.network, args.size, args.test, args.seed)
 
 
 if __name__ == '__main__':

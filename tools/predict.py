@@ -4,7 +4,6 @@ import command_setup  # noqa: F401  (first: before Paddle is imported)
 import contextlib
 import csv
 import io
-import json
 import sys
 import time
 import unicodedata
@@ -14,13 +13,14 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from image_classification.config.options import BATCH, CLASSES, MEGABYTES, SECONDS, Parser
-from image_classification.datasets.files import IMAGE_ENDINGS
+from image_classification.datasets.kinds import is_picture
 from image_classification.datasets.pictures import find_pictures, label_from_folders, open_picture
 from image_classification.deploy.by_name import FORMS, open_predictor
 from image_classification.deploy.predictor import ENGINES
 from image_classification.drawing.contact_sheet import ContactSheet, thumbnail
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
+from image_classification.names.text import as_json
 from image_classification.progress import progress_bar
 
 PROGRESS_FROM = 50                                                 # images
@@ -125,7 +125,7 @@ class Json:
         content = {'file': file, 'predictions': [{'class': name, 'probability': round(p, 6)} for name, p in best]}
         if label is not None:
             content['label'] = label
-        return f'{before}\n {json.dumps(content, ensure_ascii=False)}'
+        return f'{before}\n {as_json(content)}'
 
     def tail(self):
         return '\n]\n'
@@ -235,7 +235,7 @@ def say_of_sheet(sheet):
 
 
 def check(args):
-    if args.output and args.output.lower().endswith(IMAGE_ENDINGS):
+    if args.output and is_picture(args.output):
         raise UserError(f'--output {args.output} has the name of a picture; wanted a file for text, e.g. result.csv')
     if args.only_wrong and not args.labels_from_folders:
         raise UserError('--only-wrong needs --labels-from-folders, which say what is right')
@@ -249,6 +249,8 @@ def main(argv=None):
     check(args)
     predictor = open_predictor(args.model, args.weights, args.engine, args.batch_size)
     pictures = find_pictures(args.images, args.list)
+    for note in pictures.notes:
+        print(note, file=sys.stderr)
     if args.labels_from_folders and pictures.total is not None:
         for name in pictures:                                      # a folder that is no class is said before the work
             label_from_folders(name, args.images, predictor.class_names)

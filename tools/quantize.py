@@ -1,8 +1,10 @@
 """Quantise an export to 8 bits: python tools/quantize.py EXPORT --dataset folder --data-path DIR --output EXPORT_int8"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
+import functools
 import re
 import shlex
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from image_classification.config import get_config
 from image_classification.config.bounds import SHARE
 from image_classification.config.options import ALL_OR_SOME, IMAGES, THREADS, Parser
 from image_classification.datasets import DATASETS, get_dataset
-from image_classification.datasets.files import IMAGE_ENDINGS
+from image_classification.datasets.classes import are_known, match_classes
+from image_classification.datasets.files import labelled_folder, learned_folder
 from image_classification.datasets.imagenet_names import names_to_show
+from image_classification.datasets.pictures import find_images
 from image_classification.deploy.by_name import NAMED
 from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
@@ -53,21 +57,28 @@ def load_data(args, class_names, channels):
     """(pictures to calibrate with, pictures to compare with, their labels), read when they are asked for."""
     config = get_config(None, {'DATA.DATASET': args.dataset, 'DATA.DATA_PATH': args.data_path,
                                'MODEL.NUM_CLASSES': len(class_names)})
-    test = data_of(config, False, channels)
-    # Without names of its own, the network has numbers or ImageNet's names: then nothing tells whether they fit.
-    if class_names not in (names_to_show([], len(class_names)), test.classes):
-        a, b = next(pair for pair in zip(class_names, [*test.classes, 'nothing']) if pair[0] != pair[1])
-        raise UserError(f'the network\'s classes are not those of the data set: {a!r} here, {b!r} there; wanted the data set '
-                        'that the network was trained for')
+    test, learned = _parts(config, args, class_names, channels)
     chosen = EvenlyDrawn(test, args.images)
     if args.calibrate:
-        files = sorted(path for path in Path(args.calibrate).rglob('*') if path.name.lower().endswith(IMAGE_ENDINGS))
-        if not files:
-            raise UserError(f'{args.calibrate} has no images in it; wanted files of {", ".join(IMAGE_ENDINGS)}')
-        calibration = [files[i] for i in _evenly(len(files), args.calibration_images)]
+        files = find_images([args.calibrate], notes := [])
+        for note in notes:
+            print(note, file=sys.stderr)
+        return [files[i] for i in _evenly(len(files), args.calibration_images)], chosen, chosen.labels
+    return EvenlyDrawn(learned(), args.calibration_images), chosen, chosen.labels
+
+
+def _parts(config, args, class_names, channels):
+    """(data set to compare with, function that gives the one to calibrate with), whose classes are matched by name."""
+    if args.dataset == 'folder' and are_known(class_names) and class_names != names_to_show([], len(class_names)):
+        test, notes = labelled_folder(config, channels, class_names, whole=False)
+        learned = functools.partial(learned_folder, config, channels, class_names)
     else:
-        calibration = EvenlyDrawn(data_of(config, True, channels), args.calibration_images)
-    return calibration, chosen, chosen.labels
+        test = data_of(config, False, channels)
+        notes = [*test.notes, *match_classes(test, class_names, 'the network')]
+        learned = functools.partial(data_of, config, True, channels)
+    for note in notes:
+        print(note, file=sys.stderr)
+    return test, learned
 
 
 def data_of(config, is_train, channels):

@@ -28,6 +28,7 @@ class ImageDataset(paddle.io.Dataset):
     """
 
     backend = 'pillow'
+    notes = ()                             # lines for the log about what was found
 
     def __init__(self, cfg, is_train, channels, source, labels, classes):
         super().__init__()
@@ -105,6 +106,7 @@ def _check_labels(labels, count, num_classes, source):
         raise UserError(f'{source} has the label {least}; wanted 0 to {num_classes - 1}: labels count from 0')
     if most >= num_classes:
         raise UserError(f'{source} has the label {most}; wanted 0 to {num_classes - 1}, as MODEL.NUM_CLASSES is '
-                        f'{num_classes}; set -num_classes {most + 1}')
+                        f'{num_classes}; set -num_classes {most + 1}'
+                        f'{", or subtract 1 from each where they count from 1" if least == 1 else ""}')
     if most >= count:
         raise UserError(f'{source} has the label {most}, but there are only {count} class names; wanted one for every label')

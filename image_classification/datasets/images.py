@@ -6,11 +6,15 @@ no more than that box needs.
 import contextlib
 import io
 import os
+import warnings
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from image_classification.datasets import kinds
+from image_classification.datasets.samples import BITS, bits_said, is_deep, to_8_bit, whole_samples
 from image_classification.errors import UserError
+from image_classification.names.text import shown
 
 MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}      # channels: Pillow's mode
 
@@ -35,12 +39,13 @@ def open_image(file, channels=3, formats=None, max_pixels=None):
         if max_pixels is not None and image.width * image.height > max_pixels:
             raise TooManyPixels(f'{_name(file)} has {image.width} x {image.height} pixels; wanted at most {max_pixels} in all. '
                                 'Scale it down')
-        image.load()
+        image = _loaded(image, file)
     return _upright(image, channels, _name(file))
 
 
 def as_image(image, channels):
-    """A PIL image as it is, or of a path, the bytes of a file, or a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+    """A PIL image of a path, of the bytes of a file, of a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) whose colours
+    are RGB, or of a PIL image, which itself stays as it is; turned upright by its EXIF orientation.
 
     Raises:
         UserError: something else, or as `open_image`.
@@ -54,7 +59,11 @@ def as_image(image, channels):
     if not isinstance(image, Image.Image):
         raise UserError(f'a {type(image).__name__} is no image; wanted a path, the bytes of a file, a PIL image or a uint8 '
                         'array (H, W, C)')
-    return image
+    with _named_errors(image):
+        image.load()
+        if orientation(image) != 1:
+            image = ImageOps.exif_transpose(image)                 # a copy: the caller's stays as it is
+    return _converted(image, channels, _name(image))
 
 
 def _from_array(array):
@@ -75,7 +84,7 @@ def open_to_crop(file, channels):
         if is_plain_jpeg(image):
             return PlainJpeg(file, image, channels)
         with image:
-            image.load()
+            image = _loaded(image, file)
     return Decoded(_upright(image, channels, _name(file)))
 
 
@@ -113,10 +122,15 @@ class PlainJpeg:
 
 def is_plain_jpeg(image):
     """Whether an opened PIL image is JPEG, grey or RGB, and not to be turned by its EXIF orientation."""
+    return image.format == 'JPEG' and image.mode in ('L', 'RGB') and orientation(image, damaged=0) == 1
+
+
+def orientation(image, damaged=1):
+    """Of a PIL image by its EXIF data: 1 is upright. `damaged` is for one whose data cannot be read."""
     try:
-        return image.format == 'JPEG' and image.mode in ('L', 'RGB') and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-    except Exception:                      # damaged EXIF data
-        return False
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:
+        return damaged
 
 
 def reduction(box, size):
@@ -131,14 +145,58 @@ def reduced(box, shrink):
 
 
 def _name(file):
-    return file if isinstance(file, (str, os.PathLike)) else getattr(file, 'name', 'the file')
+    """What messages call a path, a stream or a PIL image."""
+    if isinstance(file, (str, os.PathLike)):
+        return shown(os.fspath(file))
+    name = getattr(file, 'name', '') or getattr(file, 'filename', '')
+    return shown(name) if isinstance(name, str) and name else 'the image' if isinstance(file, Image.Image) else 'the file'
 
 
 def _header(file, formats=None):
     """A PIL image of which only the header is read; to be closed."""
     if isinstance(file, (str, os.PathLike)) and os.path.getsize(file) == 0:
-        raise UserError(f'{file} is empty (0 bytes); wanted an image')
+        raise UserError(f'{_name(file)} is empty (0 bytes); wanted an image')
+    kinds.endings()                        # by which Pillow learns of the formats of other packages
+    return quietly_opened(file, formats)
+
+
+def quietly_opened(file, formats=None):
+    """Image.open without Pillow's warnings: about pictures of 90 to 179 megapixels, which are read (more are an error), and about
+    damaged data beside good pixels. Whoever has a filter for the first keeps it."""
+    # Not catch_warnings: at its end, Python forgets which warnings of others it has shown already.
+    if not any(category is Image.DecompressionBombWarning for _, _, category, _, _ in warnings.filters):
+        warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.')
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
     return Image.open(file, formats=formats)
+
+
+def _loaded(image, file):
+    """An opened PIL image with its pixels, at their full depth where Pillow would drop what counts."""
+    if not is_deep(image):
+        image.load()
+        return image
+    with _stream(file) as stream:
+        image.info[BITS] = bits_said(image, stream)
+    image.load()
+    if image.mode[0] in 'IF':
+        return image                       # `convert` scales them
+    with _stream(file) as stream, quietly_opened(stream) as again:
+        whole = whole_samples(image, again, image.info[BITS], _name(file))
+    if whole is None:
+        return image
+    whole.info = image.info
+    return whole
+
+
+def _stream(file):
+    """A file of its own to read, at its beginning."""
+    if isinstance(file, (str, os.PathLike)):
+        return open(file, 'rb')
+    place = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(place)
+    return io.BytesIO(data)
 
 
 @contextlib.contextmanager
@@ -150,8 +208,15 @@ def _named_errors(file, formats=None):
     except UserError:
         raise
     except UnidentifiedImageError:
-        kinds = f'a {", ".join(formats)}' if formats else 'an image'
-        raise UserError(f'{name} is no image that Pillow reads (damaged, or not {kinds} at all)') from None
+        wanted = f'a {", ".join(formats)}' if formats else 'an image'
+        kind = '' if formats else kinds.real_kind(file)
+        if kind and f'.{kind.lower()}' not in kinds.endings():
+            raise UserError(f'{name} is {kind} by its content, which is not read here. '
+                            f'{kinds.advice([f".{kind.lower()}"])}') from None
+        if kinds.is_picture(name) and not kinds.is_read(name):
+            ending = os.path.splitext(name)[1].lower()
+            raise UserError(f'{name} is of a kind that is not read here ({ending}). {kinds.advice([ending])}') from None
+        raise UserError(f'{name} is no image that Pillow reads (damaged, or not {wanted} at all)') from None
     except Image.DecompressionBombError:
         limit = 2 * Image.MAX_IMAGE_PIXELS
         raise TooManyPixels(f'{name} is too large: more than {limit} pixels could exhaust the memory. Scale it down') from None
@@ -165,14 +230,18 @@ def _upright(image, channels, name):
         ImageOps.exif_transpose(image, in_place=True)
     except Exception:                      # damaged EXIF data beside good pixels: take the pixels as they are
         pass
+    return _converted(image, channels, name)
+
+
+def _converted(image, channels, name):
     try:
-        return convert(image, channels)
+        return convert(image, channels, name)
     except (ValueError, OSError) as error:
         raise UserError(f'{name} of mode {image.mode} cannot be converted to {MODES[channels]}: {error}') from None
 
 
-def convert(image, channels):
-    """A PIL image of any mode -> mode L, RGB or RGBA.
+def convert(image, channels, name='an image'):
+    """A PIL image of any mode -> mode L, RGB or RGBA; `name` is for the line about samples of more than 8 bits (`samples.py`).
 
     Transparency is dropped, as torchvision and timm do: the colours stored below it stay, nothing is composited.
     """
@@ -180,17 +249,7 @@ def convert(image, channels):
     if image.mode == mode:
         return image
     if image.mode[0] in 'IF':              # I, I;16, I;16B, F, ...: Pillow would clip these at 255 instead of scaling
-        image = Image.fromarray(_to_8_bit(np.asarray(image)))
+        image = Image.fromarray(to_8_bit(np.asarray(image), image.info.get(BITS, 0), name))
     elif image.mode in ('P', 'PA', 'La', 'RGBa'):
         image = image.convert('RGBA')      # a palette's transparency may have no meaning for the mode that is wanted
     return image.convert(mode)
-
-
-def _to_8_bit(array):
-    """Integers are 16-bit samples, 0 to 65535; floats are 0 to 1, or 0 to 255 where any of them is above 1."""
-    if array.dtype.kind == 'f':
-        array = np.nan_to_num(array, nan=0.0, posinf=255.0, neginf=0.0)
-        array = array if array.max() > 1 else array * 255
-    else:
-        array = array / 257
-    return np.clip(np.rint(array), 0, 255).astype(np.uint8)

@@ -86,7 +86,7 @@ def _size(data):
 
 
 def _size_by_pillow(data):
-    with Image.open(io.BytesIO(data)) as image:
+    with images.quietly_opened(io.BytesIO(data)) as image:
         return image.size if image.mode == 'RGB' and images.is_plain_jpeg(image) else None
 
 

@@ -3,18 +3,24 @@
 `find_pictures` gives their names, `open_picture` one of them as an image. Names are kept in memory for files that were looked
 for; lists are read line by line, however long they are.
 """
+import fnmatch
 import glob
 import io
 import os
 import re
 import sys
+from functools import lru_cache
 from itertools import chain, groupby
 from pathlib import Path
 
-from image_classification.datasets.files import IMAGE_ENDINGS
+from image_classification.datasets.classes import listed, same
+from image_classification.datasets.folders import Walk
 from image_classification.datasets.images import open_image
+from image_classification.datasets.kinds import about_unread, endings, is_left_out
+from image_classification.datasets.lists import check_text, encoding_of, with_slashes
 from image_classification.download import read_address
 from image_classification.errors import UserError
+from image_classification.names.text import shown
 from image_classification.weights.catalogue import is_address
 
 STANDARD_INPUT = '-'
@@ -34,13 +40,13 @@ def find_pictures(names, are_lists=False):
     """
     if names.count(STANDARD_INPUT) > 1:
         raise UserError(f'{STANDARD_INPUT} is there {names.count(STANDARD_INPUT)} times; standard input can be read once')
-    parts = []
+    parts, notes = [], []
     for kind, group in groupby(names, lambda name: PictureList if are_lists else _kind(name)):
         if kind is find_images:
-            parts.append(find_images(group))
+            parts.append(find_images(group, notes))
         else:
             parts += map(kind, group)
-    return PictureNames(parts)
+    return PictureNames(parts, notes)
 
 
 def _kind(name):
@@ -57,11 +63,11 @@ def _kind(name):
 class PictureNames:
     """Names of pictures, to be gone through as often as one likes unless they come from standard input or a pipe.
 
-    `total` is how many there are; None where only the end tells.
+    `total` is how many there are; None where only the end tells. `notes` are lines about what folders have beside them.
     """
 
-    def __init__(self, parts):
-        self._parts = parts
+    def __init__(self, parts, notes=()):
+        self._parts, self.notes = parts, list(notes)
         lists = [part for part in parts if isinstance(part, PictureList)]
         self.total = None if any(part.comes_once for part in lists) else sum(1 for _ in self)
 
@@ -83,41 +89,106 @@ class PictureList:
         folder = '' if self.name == STANDARD_INPUT else os.path.dirname(self.name)
         try:
             file = sys.stdin.fileno() if self.name == STANDARD_INPUT else self.name
-            with open(file, encoding='utf-8-sig', errors='surrogateescape', closefd=file is self.name) as lines:
+            encoding, errors = self._encoding()
+            with open(file, encoding=encoding, errors=errors, closefd=file is self.name) as lines:
                 for line in lines:
-                    if '\0' in line:
-                        raise UserError(f'{self.name} is no text; wanted a list with one picture a line')
+                    check_text(self.name, line, 'a list with one picture a line')
                     line = line.strip()
                     if line and not line.startswith('#'):
-                        beside = os.path.join(folder, line)
-                        yield line if is_address(line) or os.path.exists(line) or not os.path.exists(beside) else beside
+                        yield self._place(line, folder)
         except OSError as error:
-            raise UserError(f'the list {self.name} cannot be read: {error.strerror}') from None
+            raise UserError(f'the list {shown(self.name)} cannot be read: {error.strerror}') from None
+        except UnicodeError:
+            raise UserError(f'{shown(self.name)} is damaged: it begins as {encoding.upper()} and goes on as something '
+                            'else') from None
+
+    def _encoding(self):
+        """Of a file, by its beginning; what comes once is UTF-8."""
+        if self.comes_once:
+            return 'utf-8-sig', 'surrogateescape'
+        with open(self.name, 'rb') as file:
+            return encoding_of(file.read(4))
+
+    @staticmethod
+    def _place(line, folder):
+        """Where the picture of a line is: from here, or from the folder of the list."""
+        if is_address(line):
+            return line
+        for place in ('', folder):
+            there = os.path.join(place, *with_slashes([line], place or '.'))
+            if os.path.exists(there):
+                return there
+        return line
 
 
-def find_images(names):
-    """The files that names, folders and patterns mean, in natural order, each once."""
-    found = {}
+def find_images(names, notes=None):
+    """The files that names, folders and patterns mean, in natural order, each once.
+
+    What folders hold says `Walk`: what is hidden or made by systems is passed over, links are followed once, and a file counts
+    once.
+    Args:
+        notes: a list that gets lines about what is passed over.
+    """
+    names, found = list(names), {}
+    walk = Walk([name for name in names if os.path.isdir(name)])
     for name in names:
         if os.path.isfile(name):
             files = [name]                                         # whatever its ending: it was asked for
         elif os.path.isdir(name):
-            files = _below(name)
+            files = _below(name, walk)
         else:
-            matches = glob.glob(name, recursive=True)
-            files = [file for match in matches for file in (_below(match) if os.path.isdir(match) else [match])
-                     if file.lower().endswith(IMAGE_ENDINGS)]
-        if not files:
-            kind = 'has no images in it' if os.path.isdir(name) else 'is no file and no folder, and matches no image'
-            raise UserError(f'{name} {kind}; wanted files of {", ".join(IMAGE_ENDINGS)}')
+            files = _matching(name, walk)
+        if not files and not walk.again:
+            _say_that_there_is_nothing(name, walk)
         for file in files:
             found.setdefault(os.path.abspath(file), file)
+    if notes is not None:
+        notes += walk.notes(os.curdir)
     return sorted(found.values(), key=_natural)
 
 
-def _below(folder):
-    return [os.path.join(directory, file) for directory, folders, files in os.walk(folder) for file in files
-            if file.lower().endswith(IMAGE_ENDINGS) and not file.startswith('.')]
+def _say_that_there_is_nothing(name, walk):
+    kind = 'has no images in it' if os.path.isdir(name) else 'is no file and no folder, and matches no image'
+    unread = about_unread(walk.unread, name)
+    raise UserError(f'{shown(name)} {kind}; wanted files of {", ".join(endings())}{f". {unread}" if unread else ""}')
+
+
+def _matching(pattern, walk):
+    """The pictures that match a pattern with * and ?, and those in folders that match; real names before those by links."""
+    asked, files = Path(pattern).parts, []
+    if '**' in asked:                      # not by glob, which goes through a link to a folder above for ever
+        return _matching_at_any_depth(asked, walk)
+    for match in sorted(glob.glob(pattern), key=lambda match: (os.path.islink(match), match)):
+        if any(is_left_out(part) for part in Path(match).parts if part not in asked):
+            continue
+        files += _below(match, walk) if os.path.isdir(match) else walk.file(match)
+    return files
+
+
+def _matching_at_any_depth(asked, walk):
+    place = asked.index('**')
+    tops = sorted(glob.glob(os.path.join(*asked[:place]))) if place else [os.curdir]
+    files = []
+    for top in tops:
+        found, begin = Walk([top]), len(os.path.join(top, ''))
+        for path in [*found.pictures([top])[0], *found.unread]:
+            parts = Path(path[begin:]).parts
+            if any(_fits(parts[:depth], asked[place:]) for depth in range(1, len(parts) + 1)):
+                files += walk.file(path[begin:] if not place else path)
+    return files
+
+
+def _fits(parts, pattern):
+    """Whether a path fits a pattern, part by part; ** stands for any number of parts."""
+    if not pattern:
+        return not parts
+    if pattern[0] == '**':
+        return _fits(parts, pattern[1:]) or bool(parts) and _fits(parts[1:], pattern)
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def _below(folder, walk):
+    return walk.pictures([folder])[0]
 
 
 def _natural(name):
@@ -153,11 +224,18 @@ def label_from_folders(name, given, classes):
     path = Path(os.path.abspath(name))
     root = next((root for root in map(Path, map(os.path.abspath, given)) if root in path.parents), path.parent)
     folders = [*path.relative_to(root).parent.parts, root.name]
-    label = next((folder for folder in folders if folder in classes), None)
+    known = _known(tuple(classes))
+    label = next((classes[known[same(folder)]] for folder in folders if same(folder) in known), None)
     if label is None:
-        raise UserError(f'{name} lies in no folder that is called like a class: found {", ".join(folders)}; the classes are '
-                        f'{", ".join(classes[:10])}{", ..." if len(classes) > 10 else ""}')
+        raise UserError(f'{shown(name)} lies in no folder that is called like a class: found {listed(folders, classes)}; the '
+                        f'classes are {listed(classes)}')
     return label
+
+
+@lru_cache(maxsize=4)
+def _known(classes):
+    """{name of a class as it is compared: its number}, of two with one name the first."""
+    return {same(name): number for number, name in reversed(list(enumerate(classes)))}
 
 
 class _Bytes(io.BytesIO):

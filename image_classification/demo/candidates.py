@@ -10,6 +10,7 @@ from image_classification.deploy.by_name import FORMS, open_predictor
 from image_classification.errors import UserError
 from image_classification.explain import explain_class, overlay
 from image_classification.models import network_by_name
+from image_classification.names.text import shown
 
 RUNS = 3                                                           # of the network, of which the median is the latency
 _PICTURE_SIDE = 384                                                # pixels, at least, of a heat map: legible on a screen
@@ -30,9 +31,9 @@ class Candidate:
 
     def __init__(self, label, predictor):
         self.label, self.predictor = label, predictor
-        count = Counter(predictor.class_names)
-        self.class_names = [f'{name} ({index})' if count[name] > 1 else name
-                            for index, name in enumerate(predictor.class_names)]
+        names = [shown(name) for name in predictor.class_names]    # what a browser gets is Unicode
+        count = Counter(names)
+        self.class_names = [f'{name} ({index})' if count[name] > 1 else name for index, name in enumerate(names)]
         predictor.warm_up()
 
     @property

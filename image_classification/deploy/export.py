@@ -14,6 +14,7 @@ from image_classification.deploy.verify import Failure, keep_largest, verify
 from image_classification.errors import UserError
 from image_classification.files import new_directory
 from image_classification.layers import network_of
+from image_classification.names.text import as_json
 from image_classification.weights import write_safetensors
 
 FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton')
@@ -152,7 +153,7 @@ def _write_onnx(order, program, directory, content):
         'onnx': str(directory / ONNX) if {'onnx', 'triton'}.intersection(order.formats) else None,
         'openvino': str(directory / OPENVINO) if 'openvino' in order.formats else None,
         'dims': ['batch', *sizes, None] if order.pixels else ['batch', None, *sizes],
-        'metadata': {key: json.dumps(value, ensure_ascii=False) for key, value in content.items()}}
+        'metadata': {key: as_json(value) for key, value in content.items()}}
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / 'report.json'
         problem = run_child('formats.onnx_format', json.dumps({**arguments, 'report': str(report)}), POLYGRAPHY_AUTOINSTALL_DEPS='0')

@@ -57,7 +57,8 @@ class Predictor:
 
         Args:
             images: an iterable of PIL images, paths, the bytes of image files, or uint8 arrays (H, W), (H, W, 1), (H, W, 3) or
-                (H, W, 4); one of them counts as a list of one.
+                (H, W, 4), whose colours are in the order RGB: what cv2.imread gives is BGR, so pass `image[..., ::-1]`. One of
+                them counts as a list of one. All but arrays are turned upright as their EXIF orientation says.
         Raises:
             UserError: an image that cannot be read, or something that is none.
         """

@@ -7,8 +7,9 @@ from image_classification.errors import UserError
 
 # As Linux, Windows and macOS call them: Latin, Greek and Cyrillic letters, then also Chinese, Japanese and Korean ones.
 _FONTS = ('DejaVuSans.ttf', 'LiberationSans-Regular.ttf', 'arial.ttf', 'Arial.ttf', 'NotoSansCJK-Regular.ttc',
-          'wqy-microhei.ttc', 'wqy-zenhei.ttc', 'DroidSansFallbackFull.ttf', 'msyh.ttc', 'malgun.ttf', 'PingFang.ttc',
-          'Hiragino Sans GB.ttc', 'Arial Unicode.ttf')
+          'NotoSansCJKsc-Regular.otf', 'NotoSansSC-Regular.ttf', 'NotoSansSC-Regular.otf', 'SourceHanSansSC-Regular.otf',
+          'SourceHanSansCN-Regular.otf', 'wqy-microhei.ttc', 'wqy-zenhei.ttc', 'DroidSansFallbackFull.ttf', 'msyh.ttc',
+          'simhei.ttf', 'simsun.ttc', 'malgun.ttf', 'PingFang.ttc', 'Hiragino Sans GB.ttc', 'Arial Unicode.ttf')
 
 
 @lru_cache(maxsize=1000)
@@ -40,6 +41,13 @@ def _fonts(size, names):
         except OSError:
             continue
     return found
+
+
+def file_for(text, size=12):
+    """(file of the font that `font_for` takes, '' for Pillow's own; the letters of the text that it lacks)."""
+    font = font_for(text, size)
+    path = getattr(font, 'path', '')
+    return path if isinstance(path, str) else '', [] if text.isascii() else unknown_letters(font, text)
 
 
 def unknown_letters(font, text):

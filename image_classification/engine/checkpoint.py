@@ -7,10 +7,12 @@ import numpy as np
 import paddle
 
 from image_classification.checkpoint import FORMAT
+from image_classification.datasets.classes import difference
 from image_classification.engine.flat import to_arrays
 from image_classification.engine.processes.distributed import Group
 from image_classification.errors import UserError
 from image_classification.layers import running_statistics
+from image_classification.names.text import as_json
 from image_classification.weights import load_state, write_safetensors
 
 
@@ -28,7 +30,7 @@ def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, sca
     for rank, values in enumerate(statistics[1:], 1):
         tensors.update({f'process.{rank}.{name}': value for name, value in zip(own_statistics(model, ema), values)})
     scaler_state = {key: np.asarray(value).tolist() for key, value in scaler.state_dict().items()}
-    metadata = {'format': FORMAT, 'config': cfg.dump(), 'class_names': json.dumps(class_names, ensure_ascii=False),
+    metadata = {'format': FORMAT, 'config': cfg.dump(), 'class_names': as_json(list(class_names)),
                 'progress': json.dumps(progress.to_dict()), 'scaler': json.dumps(scaler_state)}
     fresh = path.with_name(f'.{path.name}.fresh.tmp')
     write_safetensors(fresh, tensors, metadata)                    # a full disk ends it here, before anything has moved
@@ -72,9 +74,10 @@ def check_same_training(checkpoint, cfg, classes):
     if differ:
         raise UserError(f'{checkpoint.path} is of another model or training: its {differ[0]}. Give the -cfg that it was made '
                         'with, or take only its weights by -pretrained.')
-    if checkpoint.class_names != list(classes):
-        raise UserError(f'{checkpoint.path} was trained on the classes {", ".join(checkpoint.class_names[:5])}, ...; the data '
-                        f'set has {", ".join(classes[:5])}, .... Use the data set that it was trained on.')
+    differs = difference(classes, checkpoint.class_names, 'the data set', 'the checkpoint')
+    if differs:
+        raise UserError(f'{checkpoint.path} was trained on other classes than the data set has: {differs}. Use the data set that '
+                        'it was trained on, or take only its weights by -pretrained.')
 
 
 def restore_checkpoint(checkpoint, model, ema, optimizer, scaler, group=Group()):

@@ -4,7 +4,7 @@ from pathlib import Path
 from image_classification.checkpoint import checkpoint_at
 from image_classification.config import (CONFIGS, DEFAULTS, config_from_args, config_from_text, find_config, keys_of, keys_set,
                                          model_yamls, opening_lines, overrides_of, places_of)
-from image_classification.datasets.files import class_folders
+from image_classification.datasets.labelled import all_classes
 
 FINETUNE, SCRATCH = (CONFIGS / '_base_' / f'folder_{name}.yaml' for name in ('finetune', 'scratch'))
 _OF_A_RUN = ('RESUME', 'PRETRAINED', 'SAVE', 'VISUAL', 'PER_CLASS')   # another run has its own
@@ -46,7 +46,7 @@ def _found_in_folder(cfg, known, is_given):
     lists = dataset == 'imagenet2012' and (is_given or any(root.glob('*_list.txt')))
     if not cfg.DATA.DATA_PATH or lists or dataset not in ('imagenet2012', 'folder'):
         return {}
-    classes = class_folders(root)
+    classes = all_classes(root)
     found = {'DATA.DATASET': 'folder'} if classes and dataset != 'folder' else {}
     if classes and 'MODEL.NUM_CLASSES' not in known:
         checkpoint = checkpoint_at(cfg.PRETRAINED) if cfg.EVAL else None    # which may know more classes than are here
@@ -57,7 +57,7 @@ def _found_in_folder(cfg, known, is_given):
 def _of_checkpoint(checkpoint, given, places):
     """The configuration of a checkpoint, with what the command line gives, and in which places, for an evaluation."""
     found = {}
-    if 'DATA.DATA_PATH' in given and 'DATA.DATASET' not in given and class_folders(str(given['DATA.DATA_PATH'])):
+    if 'DATA.DATA_PATH' in given and 'DATA.DATASET' not in given and all_classes(str(given['DATA.DATA_PATH'])):
         found['DATA.DATASET'] = 'folder'
     fresh = {key: DEFAULTS[key] for key in _OF_A_RUN}
     return config_from_text(checkpoint.cfg.dump(), str(checkpoint.path), {**fresh, **found, **given}, places)

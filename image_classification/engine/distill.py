@@ -12,6 +12,8 @@ import paddle.nn.functional as F
 from image_classification.checkpoint import load_network
 from image_classification.config import check_values, find_config, get_config
 from image_classification.datasets import Preprocess
+from image_classification.datasets.classes import are_known, difference, order
+from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.deploy.engines import open_engine
 from image_classification.deploy.export_directory import PREFIX, PROGRAM, WEIGHTS, ExportDirectory
 from image_classification.errors import UserError
@@ -47,7 +49,8 @@ class Distillation:
 
     def __init__(self, teacher, kind, alpha, tau):
         self.teacher, self.kind, self.alpha, self.tau = teacher, kind, alpha, tau
-        self.notes = [f'teacher {teacher.name} at {teacher.preprocess.image_size} px, {kind}, {alpha:g} of the loss']
+        self.notes = [f'teacher {teacher.name} at {teacher.preprocess.image_size} px, {kind}, {alpha:g} of the loss',
+                      *teacher.notes]
 
     def __call__(self, loss, logits, images):
         wanted = self.teacher(images)
@@ -74,11 +77,15 @@ class Teacher:
         network: images (B, C, H, W) -> logits, or probabilities where `gives_logits` is False.
         name, preprocess, class_names: of the teacher; no names where nobody knows them.
         student: the student's Preprocess.
+    Attributes:
+        order: number of each of the student's classes in the teacher's output; None: as they come.
+        notes: lines for the log.
     """
 
     def __init__(self, network, name, preprocess, class_names, gives_logits, student, amp_dtype=''):
         self.network, self.name, self.preprocess, self.class_names = network, name, preprocess, class_names
         self.gives_logits, self.student, self.amp_dtype = gives_logits, student, amp_dtype
+        self.order, self.notes = None, []
         own, theirs = (paddle.to_tensor([p.mean, p.std]).reshape([2, 1, -1, 1, 1]) for p in (preprocess, student))
         self.scale, self.shift = theirs[1] / own[1], (theirs[0] - own[0]) / own[1]
         self.same_scale = preprocess.mean == student.mean and preprocess.std == student.std
@@ -89,6 +96,8 @@ class Teacher:
         with paddle.amp.auto_cast(enable=bool(self.amp_dtype), dtype=self.amp_dtype or 'float16'):
             output = self.network(images)
         output = output.astype('float32')
+        if self.order is not None:
+            output = output.index_select(self.order, axis=1)
         return output if self.gives_logits else output.clip(min=1e-30).log()  # whose softmax they are
 
     def prepare(self, images):
@@ -180,10 +189,26 @@ def _check_fit(teacher, student, num_classes, class_names):
     if teacher.preprocess.channels != student.channels:
         raise UserError(f'the teacher {teacher.name} takes images of {teacher.preprocess.channels} channels; wanted '
                         f'{student.channels}, as MODEL.IN_CHANNELS')
-    if teacher.class_names and class_names and list(teacher.class_names) != [str(name) for name in class_names]:
-        raise UserError(f'the teacher {teacher.name} knows the classes {", ".join(teacher.class_names[:5])}, ...; the data set '
-                        f'has {", ".join(map(str, class_names[:5]))}, .... Choose a teacher of this data set.')
+    _match_classes(teacher, class_names)
     size = teacher.preprocess.image_size
     found = teacher(paddle.zeros([1, student.channels, size, size])).shape[1]
     if found != num_classes:
         raise UserError(f'the teacher {teacher.name} knows {found} classes; wanted {num_classes}, as MODEL.NUM_CLASSES')
+
+
+def _match_classes(teacher, class_names):
+    """Put the teacher's classes into the student's order. Raises UserError where they are others."""
+    theirs = teacher.class_names or (names_to_show([], 1000) if len(class_names) == 1000 else [])
+    found = order(class_names, theirs) if theirs else None
+    if found == list(range(len(class_names))) or not class_names:
+        return
+    if found is not None:
+        teacher.order = paddle.to_tensor(found)
+        teacher.notes = ['the teacher knows the same classes in another order: its answers are put into that of the data set']
+    elif are_known(teacher.class_names) and are_known(class_names):
+        differs = difference(class_names, teacher.class_names, 'the data set', 'the teacher')
+        raise UserError(f'the teacher {teacher.name} knows other classes than the data set has: {differs}. Choose a teacher of '
+                        'this data set.')
+    else:
+        teacher.notes = ['the names of the classes of the teacher, or of the data set, are not known: they are taken to be the '
+                         'same, number by number']

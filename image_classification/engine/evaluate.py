@@ -6,7 +6,9 @@ import paddle.nn.functional as F
 
 from image_classification.checkpoint import checkpoint_at
 from image_classification.datasets import get_dataloader, get_dataset
+from image_classification.datasets.classes import are_known, match_classes, unknown
 from image_classification.datasets.files import labelled_folder
+from image_classification.datasets.labelled import all_classes
 from image_classification.engine.checkpoint import check_same_training
 from image_classification.engine.doubts import Tally, of_evaluation
 from image_classification.engine.report import Confusion, write_per_class
@@ -34,7 +36,7 @@ def evaluate_weights(cfg, group, opening=()):
     data, notes = _pictures(cfg, known)
     model = build_model(cfg)
     if checkpoint:
-        check_same_training(checkpoint, cfg, data.classes)
+        check_same_training(checkpoint, cfg, checkpoint.class_names)
         load_state(model, checkpoint.ema or checkpoint.model, checkpoint.path)
     else:
         load_whole(model, cfg.PRETRAINED, 'set -num_classes')
@@ -53,9 +55,12 @@ def evaluate_weights(cfg, group, opening=()):
 
 
 def _pictures(cfg, checkpoint):
-    """(data set to evaluate, lines that say what it is). A checkpoint knows the names of its classes, and folders have some."""
-    if cfg.DATA.DATASET != 'folder' or checkpoint is None:
-        return get_dataset(cfg, is_train=False, channels=cfg.MODEL.IN_CHANNELS), []
+    """(data set to evaluate, lines that say what it is). Classes are matched by name, where both sides have names."""
+    names = checkpoint.class_names if checkpoint else []
+    is_folder = names and cfg.DATA.DATASET == 'folder'
+    if not is_folder or not are_known(names) and unknown(all_classes(cfg.DATA.DATA_PATH), names):
+        data = get_dataset(cfg, is_train=False, channels=cfg.MODEL.IN_CHANNELS)
+        return data, [*data.notes, *match_classes(data, names, checkpoint.path if checkpoint else cfg.PRETRAINED)]
     trained = checkpoint.cfg.DATA
     same = trained.DATASET == 'folder' and Path(trained.DATA_PATH).resolve() == Path(cfg.DATA.DATA_PATH).resolve()
     return labelled_folder(cfg, cfg.MODEL.IN_CHANNELS, checkpoint.class_names, whole=not same)

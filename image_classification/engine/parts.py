@@ -26,6 +26,7 @@ class TrainingData:
     classes: list                                                  # names
     mixup: Mixup
     steps_per_epoch: int
+    notes: list                                                    # lines for the log
     told: int = 0                                                  # bad images that `new_bad_images` has given
 
     def new_bad_images(self):
@@ -43,7 +44,8 @@ def build_data(cfg, group):
     if not steps:
         raise UserError(f'TRAIN.ACCUM_ITER is {cfg.TRAIN.ACCUM_ITER}, but an epoch has only {len(loader)} batches; '
                         'wanted at most that many. Lower it or -batch_size.')
-    return TrainingData(loader, test_loader, list(train.classes), Mixup.from_config(cfg), steps)
+    notes = list(dict.fromkeys([*train.notes, *test.notes]))
+    return TrainingData(loader, test_loader, list(train.classes), Mixup.from_config(cfg), steps, notes)
 
 
 @dataclass

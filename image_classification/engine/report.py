@@ -2,10 +2,13 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 
+from image_classification.drawing.lettering import file_for
 from image_classification.files import write_atomically
+from image_classification.names.text import shown
 
 LARGEST_DRAWN = 60                                                 # classes: beyond it a matrix has no room for names
 
@@ -63,13 +66,15 @@ def write_per_class(confusion, names, directory):
     writer.writerow(['class', 'images', 'recall', 'precision', 'most often taken for'])
     writer.writerows((name, images, f'{recall:.2f}', f'{precision:.2f}', other)
                      for name, images, recall, precision, other in rows)
-    write_atomically(directory / 'per_class.csv', lambda file: file.write_text(text.getvalue(), encoding='utf-8'))
+    write_atomically(directory / 'per_class.csv', lambda file: file.write_text(text.getvalue(), encoding='utf-8',
+                                                                                errors='surrogateescape'))
     width = min(30, max([len(row[0]) for row in rows] + [5]))
     lines = [f'{"class":{width}}  images  recall  precision  most often taken for']
     lines += [f'{name[:width]:{width}}  {images:6d}  {recall:5.1f}%  {precision:8.1f}%  {other}'
               for name, images, recall, precision, other in rows]
-    return lines + [f'per class   {directory / "per_class.csv"}', _drawn(directory / 'confusion_matrix.png', _draw_matrix,
-                                                                         confusion, rows)]
+    drawn, font, remark = _drawable([row[0] for row in rows])
+    line = _drawn(directory / 'confusion_matrix.png', _draw_matrix, confusion, drawn, font)
+    return lines + [f'per class   {directory / "per_class.csv"}', line + remark]
 
 
 def read_metrics(directory):
@@ -141,8 +146,19 @@ def _draw_curves(figure, records):
     accuracy.legend()
 
 
-def _draw_matrix(figure, confusion, rows):
-    names = [row[0] for row in rows]
+def _drawable(names):
+    """(names as they are drawn, font file or '', words about letters that no font here knows). Names of such letters are the
+    numbers of their rows in per_class.csv."""
+    names = [shown(name).replace('$', r'\$') for name in names]    # what is between two of them would be a formula
+    file, lacking = file_for(''.join(names))
+    if lacking:
+        names = [f'row {number}' if set(name) & set(lacking) else name for number, name in enumerate(names, 1)]
+        letters = ''.join(dict.fromkeys(lacking))
+        return names, '', f' (no font was found that knows {letters[:20]}: rows are numbered; install one, e.g. NotoSansCJK)'
+    return names, file, ''
+
+
+def _draw_matrix(figure, confusion, names, font):
     if len(names) > LARGEST_DRAWN:
         return f'{len(names)} classes have no room, {LARGEST_DRAWN} at most'
     kept = np.flatnonzero(confusion.counts.sum(1))
@@ -155,6 +171,8 @@ def _draw_matrix(figure, confusion, rows):
     figure.colorbar(image, label='share of the class')
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
+    for text in [*axes.get_xticklabels(), *axes.get_yticklabels()] if font else ():
+        text.set_font(Path(font))
     axes.set_xlabel('predicted')
     axes.set_ylabel('label')
     for y, x in np.argwhere(counts) if len(names) <= 20 else ():

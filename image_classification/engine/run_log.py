@@ -9,6 +9,7 @@ from tqdm import tqdm
 from image_classification.engine.visual import NoVisual
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
+from image_classification.names.text import as_json, for_stream
 from image_classification.progress import progress_bar
 
 _FULL_DISK = 'Free some space, and go on by -resume auto.'
@@ -28,7 +29,7 @@ class RunLog:
     def line(self, text):
         if self.directory is None:
             return
-        tqdm.write(text, file=sys.stdout)
+        tqdm.write(for_stream(text, sys.stdout), file=sys.stdout)
         sys.stdout.flush()
         self.write(text)
 
@@ -42,7 +43,7 @@ class RunLog:
 
     def append(self, name, *rows):
         """A line of JSON per row, at the end of the file `name`."""
-        self._append(name, ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows))
+        self._append(name, ''.join(as_json(row) + '\n' for row in rows))
 
     def _append(self, name, text):
         if self.directory is None:

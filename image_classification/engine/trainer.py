@@ -23,10 +23,10 @@ from image_classification.engine.processes.stop_signals import StopSignals
 from image_classification.engine.run_directory import LAST, earlier_lasts, find_checkpoint, is_last, run_directory
 from image_classification.engine.run_log import RunLog
 from image_classification.engine.schedule import check_schedule, learning_rate, peak_rate, steps_in_all
+from image_classification.engine.start_weights import start_from
 from image_classification.engine.summary import finish
 from image_classification.engine.visual import check_visual, open_visual
 from image_classification.errors import UserError
-from image_classification.weights.pretrained import load_pretrained
 
 
 def train_or_evaluate(cfg, group, messages=ChildMessages(), opening=()):
@@ -60,7 +60,7 @@ class Trainer:
         self.progress = Progress(steps_per_epoch=self.data.steps_per_epoch)
         self.best, self.doubts = BestCheckpoints(cfg.KEEP_BEST), Doubts(self.data.classes, group)
         checkpoint = find_checkpoint(cfg, group)
-        notes = [*self.network.notes, *self.optimization.criterion.distillation.notes]
+        notes = [*self.data.notes, *self.network.notes, *self.optimization.criterion.distillation.notes]
         notes += self.resume(checkpoint) if checkpoint else self.load_pretrained()
         self.log = self.open_log(run_directory(cfg, checkpoint) if group.is_main else None, messages)
         self.signals = StopSignals('finishing the step, saving, and stopping; once more ends the process at once')
@@ -275,9 +275,9 @@ class Trainer:
         model, cfg = self.network.model, self.cfg
         if not cfg.PRETRAINED:
             return []
-        source, kept = load_pretrained(model, cfg.PRETRAINED)
+        notes = start_from(model, cfg.PRETRAINED, self.data.classes)
         self.network.ema.set_state_dict(model.state_dict())
-        return [f'weights from {source}' + (f', which {kept.why}: {", ".join(kept)} start afresh' if kept else '')]
+        return notes
 
     def open_log(self, directory, messages):
         """The log of the run in `directory`, which the supervisor and the watchdog get to know; None: a silent one."""

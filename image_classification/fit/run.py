@@ -22,6 +22,7 @@ from image_classification.fit.statistics import find_temperature, surest
 from image_classification.fit.survey import lines, survey
 from image_classification.fit.tuning import Candidate, Tuning
 from image_classification.fit.verdict import conclude
+from image_classification.names.text import say
 from image_classification.weights import write_safetensors
 
 _END = 40.0                                                        # seconds for the export and the drawings, beside the test
@@ -32,7 +33,7 @@ MINUTES, SIDES = above(0, most=100_000), whole(32, SIDE)
 CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
 
 
-def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, say=print):
+def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, say=say):
     """Make a classifier of the pictures in a folder.
 
     Args:

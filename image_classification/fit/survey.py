@@ -1,5 +1,6 @@
 """What is in a folder of pictures, before anything is trained: sizes, files that cannot be read, pictures that are there twice."""
 import hashlib
+import os
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -8,11 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from image_classification.datasets.files import IMAGE_ENDINGS, VAL_NAMES
-from image_classification.datasets.images import open_image
+from image_classification.datasets.classes import listed, places, same, unknown
+from image_classification.datasets.folders import Walk, find_layout, folders_in
+from image_classification.datasets.images import open_image, quietly_opened
+from image_classification.datasets.kinds import about_unread, endings
+from image_classification.datasets.samples import is_deep
 from image_classification.errors import UserError
+from image_classification.names.text import shown
 
-TRAIN, TEST = ('train', 'training'), ('test', *(name for name in VAL_NAMES if name != 'test'))
 _NEAR, _ALIKE = 16, 4.0                                            # near duplicates differ in so many of 256 bits and, on
                                                                    # average, by so many of 255 levels, at most
 _NAMED, _COMPARED = 3, 20_000                                      # files that a line names; pictures that are compared in pairs
@@ -39,7 +43,9 @@ class Survey:
     classes: list
     pictures: list
     unreadable: list = field(default_factory=list)
-    unsupported: list = field(default_factory=list)
+    ignored: list = field(default_factory=list)                    # files that are no pictures by their names
+    unread: list = field(default_factory=list)                     # pictures of kinds that are not read here
+    notes: list = field(default_factory=list)                      # lines about links, and folders that were passed over
 
     def counts(self, pictures=None):
         """Pictures of each class."""
@@ -64,29 +70,31 @@ def survey(root, test=None):
     """
     root = Path(root)
     if not root.is_dir():
-        raise UserError(f'{root} {"is a file" if root.exists() else "does not exist"}; wanted a folder with a folder of pictures for '
-                        'each class')
-    places = [(part, root / name) for part, name in _parts(root).items()] or [('', root)]
-    if test is not None:
-        places.append(('test', _class_root(Path(test))))
-    first = next((place for part, place in places if part in ('', 'train')), places[0][1])
-    classes = _folders(first)
+        raise UserError(f'{shown(root)} {"is a file" if root.exists() else "does not exist"}; wanted a folder with a folder of '
+                        'pictures for each class')
+    layout = find_layout(root)
+    parts = _parts(layout, test)
+    first = next((place for part, place in parts if part in ('', 'train')), None)
+    if first is None:
+        raise UserError(f'{shown(root)} has nothing to learn, only {parts[0][1].name}/; wanted train/ beside it, or a folder '
+                        'of pictures for each class')
+    classes = folders_in(first)
     if len(classes) < 2:
-        found = f'only the folder {classes[0]!r}' if classes else 'no folders'
-        raise UserError(f'{first} has {found}; wanted at least two, one for each class, with its pictures')
-    files, unsupported = [], []
-    for part, place in places:
-        unknown = sorted(set(_folders(place)) - set(classes))
-        if unknown:
-            raise UserError(f'{place} has the class {unknown[0]!r}, which {first} lacks; wanted the same classes: {", ".join(classes)}')
-        for label, name in enumerate(classes):
-            good, bad = _files(place / name)
-            files += [(path, label, part) for path in good]
-            unsupported += bad
+        found = f'only the folder {shown(classes[0])!r}' if classes else 'no folders'
+        raise UserError(f'{shown(first)} has {found}; wanted at least two, one for each class, with its pictures')
+    walk = Walk([place for _, place in parts])
+    in_order = sorted(range(len(parts)), key=lambda i: ('test', 'val', 'train', '').index(parts[i][0]))
+    files = {i: _files(parts[i], first, classes, walk) for i in in_order}          # what is in a test, too, is not learned
+    broken = next((path for some in files.values() for path, _, _ in some if len(str(path).splitlines()) > 1), None)
+    if broken:
+        raise UserError(f'{shown(broken)!r} has a line break in its name, which a list of pictures cannot hold; rename it')
     with ThreadPoolExecutor(2) as pool:
-        looked = list(pool.map(_look, files))
+        looked = list(pool.map(_look, [file for i in range(len(parts)) for file in files[i]]))
+    unread, ignored = ([Path(path) for path in paths] for paths in (walk.unread, walk.others))
+    walk.unread = []
     found = Survey(root, classes, [picture for picture in looked if isinstance(picture, Picture)],
-                   [path for path in looked if isinstance(path, Path)], unsupported)
+                   [path for path in looked if isinstance(path, Path)], ignored, unread,
+                   [note.removeprefix('warning: ') for note in [*layout.notes, *walk.notes(root)]])
     _check(found, first)
     _group(found.pictures)
     return found
@@ -95,54 +103,57 @@ def survey(root, test=None):
 def _check(found, first):
     if not found.pictures:
         count = len(found.unreadable)
-        raise UserError(f'{found.root} has no picture that can be read ({count} unreadable, {len(found.unsupported)} of another kind); '
-                        f'wanted files of {", ".join(IMAGE_ENDINGS)}')
+        others = about_unread(found.unread, found.root)
+        raise UserError(f'{shown(found.root)} has no picture that can be read ({count} unreadable, {len(found.ignored)} of '
+                        f'another kind); wanted files of {", ".join(endings())}{f". {others}" if others else ""}')
     learned = found.counts([picture for picture in found.pictures if picture.part in ('', 'train')])
     lacking = [name for name, count in zip(found.classes, learned) if not count]
     if lacking:
-        raise UserError(f'{first / lacking[0]} has no picture that can be read; wanted at least two in every class, '
-                        'or the folder moved away')
+        lost = next((note for note in found.notes if 'left out' in note or 'counts once' in note or 'count once' in note), '')
+        raise UserError(f'{shown(first / lacking[0])} has no picture that can be read; wanted at least two in every class, '
+                        f'or the folder moved away{f" ({lost})" if lost else ""}')
 
 
-def _parts(root):
-    """{'train', 'val', 'test': name of the folder} of a folder with parts; {} of class folders that stand alone."""
-    names = {entry.name for entry in root.iterdir() if entry.is_dir()}
-    train = next((name for name in TRAIN if name in names), None)
-    others = [name for name in TEST if name in names]
-    if train is None or not others:
-        return {}
-    parts = {'train': train}
-    if len(others) > 1 and 'test' in others:
-        parts['val'] = next(name for name in others if name != 'test')
-    parts['test'] = others[0]
-    return parts
+def _parts(layout, test):
+    """[(part, folder of its classes)]: train, val, test, or '' of class folders that stand alone. The only one to evaluate is
+    the test. `test`: another folder."""
+    roles = dict(layout.parts)
+    if 'test' not in roles and 'val' in roles:
+        roles['test'] = roles.pop('val')
+    found = [(part, roles[part]) for part in ('', 'train', 'val', 'test') if part in roles]
+    if test is None:
+        return found
+    if not Path(test).is_dir():
+        raise UserError(f'--test {shown(test)} is no folder; wanted one with a folder of pictures for each class')
+    place = find_layout(test, folders_in(found[0][1])).first_of('test', 'val', 'train', '')[1]
+    if any(part in ('', 'train') and os.path.realpath(folder) == os.path.realpath(place) for part, folder in found):
+        raise UserError(f'--test {shown(test)} is the folder that is learned; wanted other pictures of the same classes')
+    return [*found, ('test', place)]
 
 
-def _class_root(root):
-    """The folder that holds the classes of a test: DIR/test, DIR/val or DIR itself."""
-    if not root.is_dir():
-        raise UserError(f'--test {root} is no folder; wanted one with a folder of pictures for each class')
-    return next((root / name for name in TEST if (root / name).is_dir()), root)
-
-
-def _folders(root):
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith('.'))
-
-
-def _files(folder):
-    """(picture files below a folder, sorted; others)."""
-    good, bad = [], []
-    for path in sorted(folder.rglob('*')) if folder.is_dir() else ():
-        if path.is_file() and not any(part.startswith('.') for part in path.relative_to(folder).parts):
-            (good if path.name.lower().endswith(IMAGE_ENDINGS) else bad).append(path)
-    return good, bad
+def _files(part, first, classes, walk):
+    """[(path of a picture, label, part)] of the class folders of a part, each class sorted."""
+    name, place = part
+    folders = folders_in(place)
+    for names in (folders, classes):
+        places(names)
+    strangers = unknown(folders, classes)
+    if strangers:
+        raise UserError(f'{shown(place)} has the class {shown(strangers[0])!r}, which {shown(first)} lacks; wanted the '
+                        f'same classes: {listed(classes)}')
+    label = {same(known): number for number, known in enumerate(classes)}
+    folders = sorted(folders, key=lambda folder: label[same(folder)])
+    found = walk.pictures([os.path.join(place, folder) for folder in folders])
+    return [(path, label[same(folder)], name) for folder, paths in zip(folders, found) for path in sorted(map(Path, paths))]
 
 
 def _look(file):
     """The Picture of (path, label, part), or its path where it cannot be read."""
     path, label, part = file
     try:
-        with Image.open(path) as image:
+        with quietly_opened(path) as image:
+            if is_deep(image):
+                raise ValueError                                   # RGB of its upper bytes would be black
             size = image.size
             image.draft('RGB', (64, 64))                           # of a JPEG no more pixels than are looked at here
             small = image.convert('RGB').resize((17, 16), Image.BOX)
@@ -200,8 +211,12 @@ def lines(found):
             f'the middle one {int(np.median(sides[:, 0]))} x {int(np.median(sides[:, 1]))}; {_colour(pictures)}']
     if found.unreadable:
         text.append(f'unreadable  {_names(found.unreadable)}')
-    if found.unsupported:
-        text.append(f'ignored     {_names(found.unsupported)}: no pictures by their names')
+    if found.unread:
+        text.append(f'not read    {about_unread([os.path.relpath(path, found.root) for path in found.unread], found.root)}')
+    if found.ignored:
+        text.append(f'ignored     {_names(found.ignored)}: no pictures by their names')
+    if found.notes:
+        text.append(f'links       {"; ".join(found.notes)}')
     if counts.min() * 4 < counts.max():
         text.append(f'imbalance   {found.classes[counts.argmax()]!r} has {counts.max()} pictures, {found.classes[counts.argmin()]!r} '
                     f'{counts.min()}: rarer classes weigh more in the training')

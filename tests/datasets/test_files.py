@@ -83,6 +83,29 @@ def test_a_missing_list_is_an_error(config, tmp_path):
         get_dataset(config('DATA.DATA_PATH', str(tmp_path)), False)
 
 
+def test_labels_from_1_on_are_not_answered_with_one_more_class(imagenet, tmp_path):
+    for _ in range(2):
+        with pytest.raises(UserError, match='has the labels 1 to 3 for 3 classes; wanted 0 to 2: .*subtract 1 from each'):
+            imagenet('train/c/0.png 1\ntrain/c/0.png 2\ntrain/a b/0.png 3\n', classes=3)
+        (tmp_path / 'classes.txt').write_text('a\nb\nc\n')
+    note, = imagenet('train/c/0.png 1\ntrain/a b/0.png 2\n', classes=3).notes
+    assert note.endswith('has no pictures of a; labels count from 0')
+
+
+def test_a_picture_is_evaluated_once_however_often_it_is_listed(imagenet):
+    data = imagenet('train/a b/0.png 3\ntrain/c/0.png 9\n./train/a b/0.png 3\n', is_train=False)
+    assert data.labels.tolist() == [3, 9] and '1 of the 3 lines of' in data.notes[0]
+
+
+def test_a_picture_of_both_lists_is_evaluated_and_not_learned(imagenet, tmp_path):
+    imagenet('train/a b/../a b/0.png 3\n', is_train=False)
+    data = imagenet('train/a b/0.png 3\ntrain/c/0.png 9\ntrain/a b/1.png 0\n')
+    assert data.labels.tolist() == [9, 0]
+    assert data.notes[0] == 'warning: 1 picture to learn is evaluated, too, and left out: train/a b/0.png is in val_list.txt'
+    with pytest.raises(UserError, match='train_list.txt has no picture that is not in val_list.txt, too, e.g. train/a b/0.png'):
+        imagenet('train/a b/0.png 3\n')
+
+
 # folder
 
 @pytest.mark.parametrize('val', ['val', 'valid', 'validation', 'test'])
@@ -95,7 +118,7 @@ def test_folders_of_train_and_val_are_read(folder, class_folders, tmp_path, val)
 
 
 def test_images_may_lie_deeper_and_other_files_are_ignored(folder, class_folders, photo, tmp_path):
-    class_folders(tmp_path, {'train/a': 1, 'train/a/deep/er': 1, 'train/b': 1, 'train/.cache': 1, 'train/b/.thumbs': 1})
+    class_folders(tmp_path, {'train/a': 1, 'train/a/deep/er': 1, 'train/b': 1, 'train/.cache': 1, 'train/b/.thumbs': 1, 'val/a': 1})
     photo().save(tmp_path / 'train/b/UPPER.JPG')
     photo().save(tmp_path / 'train/b/.hidden.png')
     (tmp_path / 'train/b/notes.txt').write_text('no image')
@@ -123,9 +146,9 @@ def test_an_empty_class_folder_is_an_error_that_names_it(folder, class_folders, 
         folder()
 
 
-def test_val_must_have_the_classes_of_train(folder, class_folders, tmp_path):
+def test_val_must_not_have_other_classes_than_train(folder, class_folders, tmp_path):
     class_folders(tmp_path, {'train/a': 1, 'train/b': 1, 'val/b': 1, 'val/d': 1})
-    with pytest.raises(UserError, match=r"val does not have the classes of .*missing \['a'\], not in train \['d'\]"):
+    with pytest.raises(UserError, match="val has the folders d, which .*train lacks; its classes are a, b. Rename or"):
         folder(False)
 
 
@@ -136,11 +159,16 @@ def test_another_number_of_classes_is_an_error(folder, class_folders, tmp_path, 
         folder(True, count)
 
 
-def test_train_without_val_is_an_error_only_in_evaluation(folder, class_folders, tmp_path):
-    class_folders(tmp_path, {'train/a': 1, 'train/b': 1})
-    assert len(folder()) == 2
-    with pytest.raises(UserError, match='has no folder val or valid or validation or test, but train'):
-        folder(False)
+def test_a_class_may_be_missing_in_val_and_it_says_so(folder, class_folders, tmp_path):
+    class_folders(tmp_path, {'train/a': 1, 'train/b': 1, 'val/b': 2})
+    data = folder(False)
+    assert data.classes == folder().classes == ['a', 'b'] and data.labels.tolist() == [1, 1]
+    assert data.notes == ['no pictures of a in val/'] and folder().notes == []
+
+
+def test_train_without_val_is_split_and_it_says_so(folder, class_folders, tmp_path):
+    class_folders(tmp_path, {'train/a': 5, 'train/b': 5})
+    assert len(folder()) == 8 and len(folder(False)) == 2 and 'a fixed fifth of it is held back' in folder().notes[0]
 
 
 def test_val_without_train_is_an_error_only_in_training(folder, class_folders, tmp_path):
@@ -164,7 +192,7 @@ def test_a_path_that_is_a_file_is_an_error(config, tmp_path):
 # Every data set
 
 def test_a_sample_depends_on_seed_epoch_and_index_only(folder, class_folders, tmp_path):
-    class_folders(tmp_path, {'train/a': 3, 'train/b': 3})
+    class_folders(tmp_path, {'train/a': 3, 'train/b': 3, 'val/a': 1})
     one, two, other = folder(), folder(), folder(True, 2, 'SEED', 1)
     last_first = [two[i][0] for i in reversed(range(6))][::-1]
     for i in range(6):
@@ -200,7 +228,7 @@ def test_an_index_beyond_the_end_is_an_index_error(folder, class_folders, tmp_pa
 
 
 def test_a_data_set_can_be_pickled(folder, class_folders, tmp_path):
-    class_folders(tmp_path, {'train/a': 2, 'train/b': 2})
+    class_folders(tmp_path, {'train/a': 2, 'train/b': 2, 'val/a': 1})
     dataset = folder(True, 2, 'TRAIN.RAND_AUGMENT', True)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(dataset))[3][0], dataset[3][0])
 

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image_classification.datasets.images import MODES, convert, open_image, open_to_crop, reduced, reduction
+from image_classification.datasets import kinds
+from image_classification.datasets.images import MODES, as_image, convert, open_image, open_to_crop, reduced, reduction
 from image_classification.errors import UserError
+
+TURNED = b'Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0'
 
 
 @pytest.mark.parametrize('channels, mode', [(1, 'L'), (3, 'RGB'), (4, 'RGBA')])
@@ -68,7 +71,9 @@ def test_exif_orientation_is_respected(tmp_path, photo):
 
 def test_damaged_exif_does_not_cost_the_image(tmp_path, photo):
     photo().save(tmp_path / 'a.png', exif=b'Exif\0\0II*\0\xff\xff\xff\xff')
-    assert open_image(tmp_path / 'a.png').size == (20, 12)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')                             # of Pillow, of which nobody knows which file they are about
+        assert open_image(tmp_path / 'a.png').size == (20, 12)
 
 
 def test_a_file_object_is_read_like_a_path(tmp_path, photo):
@@ -121,6 +126,63 @@ def test_a_decompression_bomb_is_an_error(tmp_path, photo, monkeypatch):
         open_image(tmp_path / 'bomb.png')
 
 
+def test_a_picture_of_90_megapixels_is_read_without_a_word(tmp_path, photo, monkeypatch):
+    photo(15, 10).save(tmp_path / 'large.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert open_image(tmp_path / 'large.png').size == open_to_crop(tmp_path / 'large.png', 3).size == (15, 10)
+        warnings.simplefilter('error', Image.DecompressionBombWarning)
+        with pytest.raises(UserError, match='decompression bomb'):
+            open_image(tmp_path / 'large.png')
+
+
+@pytest.mark.parametrize('name', ['a.heic', 'renamed.jpg'])
+def test_a_file_of_a_kind_that_is_not_read_says_how_to_read_it(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(kinds, 'endings', lambda: kinds.ALWAYS)
+    (tmp_path / name).write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic' + bytes(40))
+    for source in (tmp_path / name, (tmp_path / name).read_bytes()):
+        with pytest.raises(UserError, match=r"is HEIC by its content, which is not read here. To read HEIC, .*'\.\[heic\]'"):
+            as_image(source, 3)
+
+
+def test_a_camera_s_raw_file_is_named_as_one(tmp_path):
+    (tmp_path / 'a.CR3').write_bytes(b'x' * 40)
+    with pytest.raises(UserError, match=r'a.CR3 is of a kind that is not read here \(.cr3\). Convert them to JPEG or PNG'):
+        open_image(tmp_path / 'a.CR3')
+
+
+def test_heic_is_read_where_its_package_is_installed(tmp_path):
+    pytest.importorskip('pillow_heif')
+    assert '.heic' in kinds.endings()
+    Image.new('RGB', (64, 48), 'red').save(tmp_path / 'a.heic')
+    assert open_image(tmp_path / 'a.heic').size == open_to_crop(tmp_path / 'a.heic', 3).size == (64, 48)
+
+
+# Pictures in memory
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_a_pil_image_is_turned_like_its_file_and_stays_as_it_is(smooth, channels):
+    file = smooth(40, 32, exif=TURNED)
+    with Image.open(file) as image:
+        for given in (image, image.convert('RGB')):
+            found = as_image(given, channels)
+            assert given.size == (40, 32) and found.size == (32, 40) and found.mode == MODES[channels]
+            assert found.tobytes() == as_image(file, channels).tobytes() == as_image(file.read_bytes(), channels).tobytes()
+            assert as_image(found, channels).tobytes() == found.tobytes()
+
+
+def test_a_damaged_pil_image_is_an_error_of_the_user(smooth, monkeypatch):
+    file = smooth(400, 320)
+    file.write_bytes(file.read_bytes()[:1500])
+    with Image.open(file) as image, pytest.raises(UserError, match='smooth.jpg cannot be read as an image: .*truncated'):
+        as_image(image, 3)
+    image = Image.open(smooth(40, 32))
+    image.close()
+    with pytest.raises(UserError, match='cannot be read as an image'):
+        as_image(image, 3)
+
+
 def test_a_mode_that_pillow_cannot_convert_is_an_error(tmp_path, monkeypatch):
     def fail(self, mode):
         raise ValueError('conversion not supported')
@@ -152,9 +214,6 @@ def test_no_box_loses_a_pixel_that_it_needs(shrink):
         box = (left, left, left + 8 * shrink, left + 8 * shrink + 3)
         left, top, right, bottom = reduced(box, reduction(box, 8))
         assert reduction(box, 8) == shrink and right - left >= 8 and bottom - top >= 8
-
-
-TURNED = b'Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0'
 
 
 @pytest.mark.parametrize('options', [{'mode': 'CMYK'}, {'exif': TURNED}], ids=['cmyk', 'turned'])

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 from PIL import Image
 
@@ -13,6 +15,11 @@ from image_classification.weights import to_torch, write_safetensors
 @pytest.fixture(scope='module')
 def photo(pictures):
     return Image.open(pictures / 'picture 3.png')
+
+
+def test_names_of_any_bytes_are_shown_in_unicode():
+    predictor = SimpleNamespace(class_names=['\udcd6\udcd0', '猫'], warm_up=lambda: None)
+    assert Candidate('label', predictor).class_names == [r'\xd6\xd0', '猫']
 
 
 def test_a_candidate_says_what_its_predictor_says(trained, photo):

@@ -3,7 +3,7 @@ from PIL import ImageFont
 
 from image_classification.drawing import lettering
 from image_classification.errors import UserError
-from image_classification.drawing.lettering import cut, font_for, unknown_letters
+from image_classification.drawing.lettering import cut, file_for, font_for, unknown_letters
 
 
 class Font:
@@ -36,6 +36,12 @@ def fonts(monkeypatch):
 @pytest.mark.parametrize('text, index', [('', 0), ('abc', 0), ('xyz', 0), ('abü', 1), ('b数字', 2), ('c数字', 2), ('한', 0)])
 def test_the_first_font_that_knows_most_letters_is_taken(fonts, text, index):
     assert font_for(text, 12) is fonts[index]
+
+
+def test_the_file_of_the_font_and_what_it_lacks_are_told(fonts):
+    fonts[2].path = '/fonts/cjk.ttc'
+    assert file_for('abc') == ('', []) and file_for('数字') == ('/fonts/cjk.ttc', [])
+    assert file_for('数한') == ('/fonts/cjk.ttc', ['한'])
 
 
 def test_letters_that_pillows_own_font_lacks_are_found():

@@ -153,7 +153,7 @@ def test_the_teacher_gets_images_as_its_own_preprocessing_makes_them(theirs, ord
 
 def test_misfits_are_named(trained, tmp_path):
     network, path = trained
-    assert 'has red, bläu' in message(path, classes=['red', 'bläu'])
+    assert 'only in the data set: red' in message(path, classes=['red', 'bläu'])
     assert 'knows 2 classes; wanted 7' in message(path, classes=[], MODEL__NUM_CLASSES=7)
     assert 'takes images of 3 channels; wanted 1' in message(path, MODEL__IN_CHANNELS=1)
     assert 'no export of a classifier' in message(tmp_path)
@@ -166,6 +166,14 @@ def test_misfits_are_named(trained, tmp_path):
     weights = tmp_path / 'weights.safetensors'
     write_safetensors(weights, {name: tensor.numpy() for name, tensor in network.state_dict().items()}, {})
     assert 'Fine-tune it' in message('mobilenet_v1_x0_25', MODEL__NUM_CLASSES=7, TRAIN__DISTILL__WEIGHTS=str(weights))
+
+
+def test_the_same_classes_in_another_order_are_put_right_and_it_says_so(trained):
+    images = paddle.to_tensor(IMAGES)
+    swapped = teacher(trained[1], CLASSES[::-1])
+    np.testing.assert_array_equal(swapped(images).numpy(), trained[0](images).numpy()[:, ::-1])
+    assert 'in another order' in swapped.notes[0] and teacher(trained[1]).notes == []
+    assert 'are not known' in teacher(trained[1], ['0', '1']).notes[0]
 
 
 def test_an_export_that_is_damaged_is_named(exported, tmp_path):

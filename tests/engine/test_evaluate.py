@@ -4,7 +4,9 @@ import shutil
 import pytest
 
 import image_classification as ic
+from image_classification.checkpoint import read_checkpoint
 from image_classification.engine import launch
+from image_classification.engine.checkpoint import check_same_training
 from tests.engine.test_command_line import configured
 from tests.engine.test_trainer import metrics, train
 
@@ -69,6 +71,32 @@ def test_unknown_classes_are_refused_by_name(evaluate, flat, capsys):
     message = capsys.readouterr().err
     assert caught.value.code == 1 and len(message.splitlines()) == 1
     assert 'has the folders green, which the network does not know; its classes are bläu, red, warm' in message
+
+
+def test_lists_are_matched_by_name_too(run, colours, tmp_path, capsys):
+    lists = shutil.copytree(colours, tmp_path / 'lists')
+    (lists / 'val_list.txt').write_text('\n'.join(f'{file.relative_to(lists)} {int("bläu" in str(file))}'
+                                                  for file in sorted(lists.glob('val/*/*.png'))), encoding='utf-8')
+    (lists / 'classes.txt').write_text('red, warm\nbläu\n', encoding='utf-8')         # not in the order of the checkpoint
+
+    def evaluated():
+        launch.single(['-eval', '-pretrained', str(run / 'best.safetensors'), '-data_path', str(lists), '-dataset', 'imagenet2012',
+                       '-output', str(tmp_path / 'e')])
+        directory, = (tmp_path / 'e').iterdir()
+        return metrics(directory, 'eval')[0]['top1'], (directory / 'log.txt').read_text(encoding='utf-8')
+    top1, log = evaluated()
+    assert top1 == metrics(run, 'eval')[0]['top1'] and 'matched by name' in log
+    (lists / 'classes.txt').write_text('red, warm\ngreen\n', encoding='utf-8')
+    with pytest.raises(SystemExit):
+        evaluated()
+    assert 'knows other classes than the data set has: only in the data set: green' in capsys.readouterr().err
+
+
+def test_a_resumed_training_names_what_differs(run):
+    checkpoint = read_checkpoint(run / 'best.safetensors')
+    for names, words in ((['bläu', 'rot'], 'only in the data set: rot'), (['red, warm', 'bläu'], 'in another order: number 0 is red')):
+        with pytest.raises(ic.UserError, match=f'was trained on other classes than the data set has: .*{words}'):
+            check_same_training(checkpoint, checkpoint.cfg, names)
 
 
 def test_of_the_folder_that_it_was_trained_on_the_held_back_fifth_is_evaluated(tiny, colours, tmp_path):

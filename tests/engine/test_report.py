@@ -1,12 +1,14 @@
 import csv
 import json
+import warnings
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
-from image_classification.engine import summary
+from image_classification.engine import report, summary
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.report import Confusion, epoch_table, write_curves, write_per_class
 from image_classification.engine.trainer import train_or_evaluate
@@ -40,6 +42,26 @@ def test_the_table_is_written_and_the_matrix_drawn(tmp_path):
     assert rows[1:] == [['a', '4', '75.00', '60.00', '2'], ['b', '2', '0.00', '0.00', 'a']]
     assert lines[1].split() == ['a', '4', '75.0%', '60.0%', '2']
     assert Image.open(tmp_path / 'confusion_matrix.png').size[0] > 100
+
+
+def test_a_font_is_looked_for_that_knows_the_names_and_odd_names_are_written(tmp_path, monkeypatch):
+    confusion, names = Confusion(3), ['猫', '$a$b$', '\udcd6\udcd0']
+    confusion.add(np.arange(3), np.arange(3))
+    monkeypatch.setattr(report, 'file_for', lambda text: ('', ['猫']))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')                             # of matplotlib, about glyphs
+        lines = write_per_class(confusion, names, tmp_path)
+    assert lines[-1].endswith('(no font was found that knows 猫: rows are numbered; install one, e.g. NotoSansCJK)')
+    assert b'\n\xd6\xd0,1,' in (tmp_path / 'per_class.csv').read_bytes()
+    assert report._drawable(names) == (['row 1', r'\$a\$b\$', r'\xd6\xd0'], '', lines[-1][lines[-1].index(' ('):])
+    font = str(Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSerif.ttf'))
+    monkeypatch.setattr(report, 'file_for', lambda text: (font, []))
+    plain = (tmp_path / 'confusion_matrix.png').read_bytes()
+    write_per_class(confusion, ['ä', 'b', 'c'], tmp_path)
+    serif = (tmp_path / 'confusion_matrix.png').read_bytes()
+    monkeypatch.setattr(report, 'file_for', lambda text: ('', []))
+    write_per_class(confusion, ['ä', 'b', 'c'], tmp_path)
+    assert (tmp_path / 'confusion_matrix.png').read_bytes() not in (plain, serif)
 
 
 def test_many_classes_are_not_drawn(tmp_path):

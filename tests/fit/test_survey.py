@@ -59,6 +59,48 @@ def test_only_unreadable_files_are_one_message(folder):
         survey(root)
 
 
+def test_train_alone_is_learned_and_a_test_elsewhere_is_the_test(folder, tmp_path):
+    root = folder({'red': 8, 'green': 8}, 'Train')
+    assert {picture.part for picture in survey(root).pictures} == {'train'}
+    shutil.copytree(root / 'Train' / 'red', tmp_path / 'other' / 'VAL' / 'red')
+    found = survey(root, tmp_path / 'other')
+    assert found.classes == ['green', 'red']
+    assert [picture.label for picture in found.pictures if picture.part == 'test'] == [1] * 8
+    with pytest.raises(UserError, match="all pictures of the class 'red' are in the test, too"):
+        split(found)
+
+
+def test_what_is_learned_is_no_test(folder):
+    with pytest.raises(UserError, match='is the folder that is learned; wanted other pictures'):
+        survey(folder({'red': 4, 'green': 4}), folder({}))
+
+
+def test_links_and_what_is_not_read_are_said(folder):
+    root = folder({'red': 4, 'green': 4})
+    (root / 'red' / 'up').symlink_to('..')
+    (root / 'red' / 'twice.png').symlink_to('picture 0.png')
+    (root / 'green' / 'raw.cr3').write_bytes(b'x')
+    (root / 'green' / '@eaDir').mkdir()
+    shutil.copy(root / 'red' / 'picture 1.png', root / 'green' / '@eaDir')
+    found = survey(root)
+    assert len(found.pictures) == 8 and not found.ignored
+    for words in ('1 picture is of a kind that is not read here: 1 .cr3, e.g. green/raw.cr3', 'red/up leads to',
+                  'red/twice.png is the same'):
+        assert words in text(found), text(found)
+
+
+def test_a_folder_without_anything_to_learn_is_refused(folder):
+    with pytest.raises(UserError, match='has nothing to learn, only test/'):
+        survey(folder({'red': 4, 'green': 4}, 'test'))
+
+
+def test_12_bits_in_a_file_of_16_are_seen(folder):
+    root = folder({'red': 3, 'green': 3})
+    Image.fromarray(np.arange(0, 4096, 2, dtype=np.uint16).reshape(32, 64)).save(root / 'red' / 'deep.png')
+    deep = next(picture for picture in survey(root).pictures if picture.path.name == 'deep.png')
+    assert deep.small.max() > 200
+
+
 def test_another_class_in_the_test_is_named(folder, tmp_path):
     root = folder({'red': 5, 'green': 5})
     (tmp_path / 'other' / 'blue').mkdir(parents=True)

@@ -258,6 +258,19 @@ def test_a_folder_that_is_no_class_is_refused_before_the_work(call, labelled, tm
     assert (code, out) == (1, '') and 'found val, green' in err and 'the classes are bläu, red, warm' in err
 
 
+def test_what_a_folder_has_beside_its_pictures_is_said_and_labels_are_those_of_evaluation(call, trained, colours, tmp_path):
+    folder = shutil.copytree(colours / 'val', tmp_path / 'data')
+    spread = folder / 'bla\u0308u'                                 # as a Mac writes it
+    (folder / 'bläu').rename(spread)
+    (spread / 'raw.nef').write_bytes(b'x')
+    (spread / '@eaDir').mkdir()
+    shutil.copy(spread / 'picture 0.png', spread / '@eaDir')
+    (folder / 'red, warm' / 'up').symlink_to('..')
+    code, out, err = call(trained, folder, '--labels-from-folders', '--top-k', 1)
+    assert code == 0 and out.splitlines()[-1] == 'top-1       100.00 % (10 of 10 images)'
+    assert '1 picture is of a kind that is not read here: 1 .nef' in err and 'up leads to' in err
+
+
 @pytest.mark.parametrize('count, shown', [(50, False), (51, True)])
 def test_a_progress_bar_comes_with_more_than_50(call, predict, checkpoint, pictures, tmp_path, monkeypatch, count, shown):
     asked, original = [], predict.progress_bar

@@ -1,3 +1,4 @@
+import shutil
 from functools import partial
 
 import pytest
@@ -59,4 +60,20 @@ def test_a_data_set_of_other_classes_is_refused(call, trained, tmp_path, picture
             (tmp_path / 'data' / part / name).mkdir(parents=True)
             (tmp_path / 'data' / part / name / 'a.png').write_bytes((pictures / 'picture 1.png').read_bytes())
     code, out, err = call(trained, '--data-path', tmp_path / 'data', '--output', tmp_path / 'int8')
-    assert code == 1 and "the network's classes are not those of the data set: 'bläu' here, 'cat' there" in err
+    assert code == 1 and "has the folders cat, dog, which the network does not know; its classes are bläu, red, warm" in err
+
+
+def test_classes_are_matched_by_name_whatever_else_the_folders_have(exported, colours, tmp_path):
+    for part, names in (('Train', ['red, warm', 'bläu']), ('Test', ['red, warm'])):
+        for name in names:
+            shutil.copytree(colours / 'val' / name, tmp_path / part / name)
+    (tmp_path / 'Train' / '._x.jpg').write_bytes(b'x')
+    module = load_tool('quantize')
+    args = module.parse([str(exported), '--data-path', str(tmp_path)])
+    calibration, chosen, labels = module.load_data(args, ['bläu', 'red, warm'], 3)
+    assert len(calibration) == 10 and labels.tolist() == [1] * 5
+    for name in ('.ipynb_checkpoints/1.jpg', '._x.jpg', 'album.jpg/x.jpg/y.png'):
+        (tmp_path / 'c' / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(next((colours / 'val' / 'bläu').iterdir()), tmp_path / 'c' / name)
+    args = module.parse([str(exported), '--data-path', str(tmp_path), '--calibrate', str(tmp_path / 'c')])
+    assert module.load_data(args, ['bläu', 'red, warm'], 3)[0] == [str(tmp_path / 'c/album.jpg/x.jpg/y.png')]

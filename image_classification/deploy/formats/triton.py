@@ -5,6 +5,7 @@ import shutil
 
 from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.files import new_directory
+from image_classification.names.text import shown
 
 REPOSITORY = 'triton'                                              # in an export directory
 MAX_BATCH = 32
@@ -51,7 +52,7 @@ def write_repository(export, repository, max_batch=MAX_BATCH):
         (ready / name / 'config.pbtxt').write_text(config, encoding='utf-8')
         if labels:                                                 # a line per class
             lines = [' '.join(str(label).split()) for label in description['class_names']]
-            (ready / name / labels).write_text('\n'.join(lines) + '\n', encoding='utf-8')
+            (ready / name / labels).write_text(shown('\n'.join(lines)) + '\n', encoding='utf-8')
     return name
 
 

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from image_classification.deploy.serving.batcher import Batcher
 from image_classification.deploy.serving.metrics import CountAnswers, Metrics
 from image_classification.deploy.serving.uploads import Uploads, decode, image_bytes
+from image_classification.names.text import shown
 
 _LOG = logging.getLogger('uvicorn.error')
 
@@ -56,7 +57,7 @@ class Service:
                                         {'Retry-After': '1'}) from None
         best = self.predictor.top_k(probabilities, top_k)
         return JSONResponse({'model': self.predictor.name,
-                             'predictions': [{'class': name, 'probability': round(p, 6)} for name, p in best]})
+                             'predictions': [{'class': shown(name), 'probability': round(p, 6)} for name, p in best]})
 
     @contextlib.contextmanager
     def _admission(self):

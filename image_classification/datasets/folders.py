@@ -1,0 +1,348 @@
+"""A folder of pictures as every command sees it: which files are pictures, in which parts of a data set, and never one twice.
+
+`Walk` finds the pictures below folders. Real folders come first. Links to folders are followed once, by where they really lead,
+and never to a folder above. A file that has several names (links, also hard ones) counts once, under the first. Hidden files
+and what systems leave behind (`kinds.py`) are passed over. Nothing of this is silent: `notes` says what was not counted.
+
+`find_layout` finds the parts: train/ or training/, val/, valid/ or validation/, test/ or testing/, in letters of any case,
+perhaps below one wrapper (images/train) or with one inside (train/images/<class>); else the folders are the classes.
+"""
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from image_classification.datasets.classes import listed, same
+from image_classification.datasets.kinds import about_unread, endings, is_left_out, is_picture, is_read
+from image_classification.errors import UserError
+from image_classification.names.text import shown
+
+ROLES = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test',
+         'testing': 'test'}
+_DEEPEST = 3                               # wrappers around the parts
+_FEW = 20                                  # folders beside a wrapper
+
+
+class Walk:
+    """Finds pictures, and remembers which folders and files it has seen.
+
+    Args:
+        tops: folders that no link may lead to, nor above: those that are to be looked through.
+    Attributes:
+        twice: (path, the path under which the same file was counted).
+        turned_back: (link to a folder, where it leads): above, or to what was seen already.
+        unread, others: paths of pictures of kinds that are not read here, and of files that are none.
+        closed: (folder, why it cannot be read).
+        again: how many pictures were seen once more.
+    """
+
+    def __init__(self, tops):
+        self._given = {os.path.abspath(top) for top in tops}
+        self._tops = [os.path.realpath(top) for top in tops]
+        self._folders, self._files, self.again = set(), {}, 0
+        self.twice, self.turned_back, self.unread, self.others, self.closed = [], [], [], [], []
+
+    def pictures(self, places):
+        """The sorted paths of the pictures below each of the folders `places`."""
+        found, links = [[] for _ in places], []
+        for number, place in enumerate(places):
+            place = os.fspath(place)
+            if os.path.islink(place):
+                links.append((number, place))
+            else:
+                self._below(place, found[number], number, links, is_linked=False)
+        while links:                                               # those of linked folders come last
+            links, due = [], sorted(links)
+            for number, link in due:
+                self._follow(link, found[number], number, links)
+        return [sorted(paths) for paths in found]
+
+    def _below(self, top, into, number, links, is_linked):
+        waiting = [top]
+        while waiting:
+            directory = waiting.pop()
+            try:
+                status = os.stat(directory)
+                with os.scandir(directory) as found:
+                    entries = sorted(found, key=lambda entry: entry.name)
+            except OSError as error:
+                self.closed.append((directory, error.strerror))
+                continue
+            identity = status.st_dev, status.st_ino
+            if is_linked and identity in self._folders:
+                continue
+            self._folders.add(identity)
+            for entry in entries:
+                if is_left_out(entry.name):
+                    continue
+                if entry.is_symlink():
+                    links.append((number, entry.path))
+                elif entry.is_dir():
+                    waiting.append(entry.path)
+                elif entry.is_file():
+                    self._add(entry.path, status.st_dev, entry.inode(), into)
+
+    def _follow(self, link, into, number, links):
+        try:
+            status = os.stat(link)
+        except OSError:                                            # it leads nowhere: reading it will say so
+            if is_read(link):
+                into.append(link)
+            return
+        if os.path.isfile(link):
+            self._add(link, status.st_dev, status.st_ino, into)
+        elif os.path.isdir(link):
+            real = os.path.realpath(link)
+            above = [] if os.path.abspath(link) in self._given else [os.path.realpath(os.path.dirname(link)), *self._tops]
+            if (status.st_dev, status.st_ino) in self._folders or any(_is_above(real, place) for place in above):
+                self.turned_back.append((link, real))
+            else:
+                self._below(link, into, number, links, is_linked=True)
+
+    def _add(self, path, device, number, into):
+        """`number` is the file's within its device. Some network file systems give all files of a folder the same one: where it
+        comes again, the system is asked."""
+        name = os.path.basename(path)
+        first = self._files.setdefault(device << 64 | number, path)
+        if first is path or not _is_same_file(first, path):
+            (into if is_read(name) else self.unread if is_picture(name) else self.others).append(path)
+            return
+        self.again += is_read(name)
+        if is_read(name) and os.path.abspath(first) != os.path.abspath(path):      # or the same folder was asked for twice
+            self.twice.append((path, first))
+
+    def file(self, path):
+        """[path], or [] where it is no picture or was seen already under another name."""
+        into = []
+        self._follow(path, into, 0, [])
+        return into
+
+    def notes(self, root, part=None):
+        """Lines about what was not counted, below the folder `part` or anywhere, paths as from `root`."""
+        part = '' if part is None else os.path.join(part, '')
+
+        def of_part(pairs):
+            return [pair for pair in pairs if os.path.join(pair[0], '').startswith(part)]
+
+        def named(path):
+            return shown(os.path.relpath(path, root))
+
+        def line(found, one, many, example):
+            more = len(found) > 1
+            return f'{len(found)} {many if more else one}: {example}{", ..." if more else ""}' if found else ''
+
+        def said(pairs):
+            return f'{named(pairs[0][0])} is the same file as {named(pairs[0][1])}' if pairs else ''
+
+        twice, back, closed = map(of_part, (self.twice, self.turned_back, self.closed))
+        elsewhere = [pair for pair in twice if not pair[1].startswith(part)]
+        within = [pair for pair in twice if pair[1].startswith(part)]
+        unread = [os.path.relpath(path, root) for path in self.unread if path.startswith(part)]
+        lines = [
+            about_unread(unread, root),
+            line(elsewhere, 'picture to learn is evaluated, too, and left out',
+                 'pictures to learn are evaluated, too, and left out', said(elsewhere)),
+            line(within, 'picture has a second name and counts once', 'pictures have a second name and count once',
+                 said(within)),
+            line(back, 'link to a folder is not followed, as that is looked at anyway',
+                 'links to folders are not followed, as these are looked at anyway',
+                 f'{named(back[0][0])} leads to {shown(back[0][1])}' if back else ''),
+            line(closed, 'folder cannot be read', 'folders cannot be read',
+                 f'{named(closed[0][0])} ({closed[0][1]})' if closed else '')]
+        return [f'warning: {text}' for text in lines if text]
+
+    def check(self, places, found):
+        """Raise UserError for a place without pictures, with the reason."""
+        empty = next((os.fspath(place) for place, paths in zip(places, found) if not paths), None)
+        if empty is None:
+            return
+
+        def inside(pairs):
+            return next((pair for pair in pairs if os.path.join(pair[0], '').startswith(os.path.join(empty, ''))), None)
+
+        twice, back, closed = map(inside, (self.twice, self.turned_back, self.closed))
+        unread = [path for path in self.unread if path.startswith(os.path.join(empty, ''))]
+        wanted = 'wanted at least one in every class folder'
+        if unread:
+            raise UserError(f'{about_unread([os.path.relpath(path, empty) for path in unread], empty)}. {wanted.capitalize()}')
+        if closed:
+            raise UserError(f'{shown(closed[0])} cannot be read: {closed[1]}; {wanted}')
+        if twice:
+            there = shown(os.path.dirname(twice[1]))
+            raise UserError(f'{shown(empty)} has no picture that is not in {there}, too, and counted there: {shown(twice[0])} is '
+                            f'the same file as {shown(twice[1])}. {wanted.capitalize()}, of its own')
+        if back:
+            raise UserError(f'{shown(empty)} has no pictures but by a link to {shown(back[1])}, which is looked at already; '
+                            f'{wanted}, of its own')
+        raise UserError(f'{shown(empty)} has no images ({", ".join(endings())}); {wanted}')
+
+
+def _is_above(real, place):
+    """Whether a real path is `place` or a folder above it."""
+    return os.path.join(place, '').startswith(os.path.join(real, ''))
+
+
+def _is_same_file(one, other):
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _is_folder(entry):
+    """Whether an entry is a folder, or a link to one; without asking the system about each file."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def folders_in(path):
+    """Sorted names of the folders in one, without those that are left out and links that lead above.
+
+    Raises:
+        UserError: it is no folder, or cannot be read.
+    """
+    try:
+        with os.scandir(path) as entries:
+            names = [entry.name for entry in entries if not is_left_out(entry.name) and _is_folder(entry)]
+    except OSError as error:
+        raise UserError(f'{shown(path)} cannot be read as a folder of classes: {error.strerror}') from None
+    here = os.path.realpath(path)
+
+    def leads_above(name):
+        place = os.path.join(path, name)
+        return os.path.islink(place) and _is_above(os.path.realpath(place), here)
+
+    return sorted(name for name in names if not leads_above(name))
+
+
+def class_names(path, missing=None):
+    """`folders_in`; where there are none, `missing` or else an error."""
+    names = folders_in(path)
+    if not names and missing is None:
+        raise UserError(f'{shown(path)} has no folders in it; wanted one per class, with its images')
+    return names or list(missing)
+
+
+def has_pictures(folder, deep=True):
+    """Whether there is a picture of any kind, read here or not, in a folder, or at any depth below it."""
+    waiting, seen = [os.fspath(folder)], set()
+    while waiting:
+        directory = waiting.pop()
+        real = os.path.realpath(directory)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if is_left_out(entry.name):
+                        continue
+                    if _is_folder(entry):
+                        waiting += [entry.path] * deep
+                    elif is_picture(entry.name):
+                        return True
+        except OSError:
+            continue
+    return False
+
+
+@dataclass
+class Layout:
+    """Where the class folders of a data set are."""
+    root: Path                             # as it was given
+    parts: dict                            # {'train', 'val' or 'test': folder of its classes}, or {'': that of all}
+    notes: list                            # lines about folders that were passed over
+
+    def first_of(self, *roles):
+        """(role, folder) of the first of these that is there; (None, None)."""
+        return next(((role, self.parts[role]) for role in roles if role in self.parts), (None, None))
+
+    def named(self, role):
+        """A part's folder, as a user calls it."""
+        return f'{os.path.relpath(self.parts[role], self.root)}/' if role else shown(self.root)
+
+
+def find_layout(root, known=()):
+    """The Layout of a folder.
+
+    Args:
+        known: names of classes, where they are known: a folder that is called like one of them is no wrapper.
+    Raises:
+        UserError: it is no folder, or one that may be read in two ways.
+    """
+    root, known = Path(root), {same(name) for name in known}
+    chain = _wrappers(root, known)
+    for place, _ in chain:
+        parts, notes = _find_parts(place, known)
+        if parts:
+            inside = {}
+            for role in sorted(parts, key=('train', 'val', 'test').index):
+                inside[role] = _unwrapped(parts[role], known)
+                known = known or {same(name) for name in folders_in(inside[role])}
+            return Layout(root, inside, notes)
+    place = _unwrapped(root, known)
+    return Layout(root, {'': place}, [] if place == root else [f'the classes are the folders in {shown(place)}'])
+
+
+def _wrappers(root, known):
+    """[(folder, whether there is no other beside it)]: `root`; and as long as pictures are in one of the folders of a folder
+    alone, which has none itself and is no known class, that one."""
+    chain = [(root, True)]
+    while len(chain) <= _DEEPEST:
+        place = chain[-1][0]
+        names = folders_in(place)
+        full = [name for name in names if has_pictures(place / name)] if len(names) <= _FEW else names
+        if len(full) != 1 or same(full[0]) in known or has_pictures(place / full[0], deep=False):
+            break
+        chain.append((place / full[0], len(names) == 1))
+    return chain
+
+
+def _unwrapped(root, known):
+    """The folder whose folders are the classes: `root`, or the only one in it, which has several, or known ones. Beside others
+    without pictures it would be a class, and these, too."""
+    chain = _wrappers(root, known)
+    place, alone = chain[-1][0], all(alone for _, alone in chain)
+    inside = [name for name in folders_in(place) if has_pictures(place / name)]
+    return place if alone and (len(inside) > 1 or inside and known.issuperset(map(same, inside))) else root
+
+
+def _find_parts(root, known):
+    """({role: folder}, notes); no roles where the folders are classes, perhaps of a class that is called train."""
+    names, roles = folders_in(root), defaultdict(list)
+    for name in names:
+        if name.lower() in ROLES:
+            roles[ROLES[name.lower()]].append(root / name)
+    if not roles or known and known.issuperset(map(same, names)):
+        return {}, []
+    others = [name for name in names if name.lower() not in ROLES and has_pictures(root / name)]
+    if others and _are_classes(root, roles, others, known):
+        return {}, []
+    ignored = [f'warning: {shown(root)} has {listed(others)} beside its parts, which is not looked at'] if others else []
+    return {role: _only(folders) for role, folders in roles.items()}, ignored
+
+
+def _are_classes(root, roles, others, known):
+    """Whether folders that are called like parts are classes as the `others` beside them are.
+
+    Raises:
+        UserError: they may be either.
+    """
+    folders = [folder for some in roles.values() for folder in some]
+    inside = [[name for name in folders_in(folder) if has_pictures(folder / name)] for folder in folders]
+    if known and any(known.issuperset(map(same, names)) for names in inside if names):
+        return False
+    if max(map(len, inside)) < 2 or len(roles) > 1 and 'train' in roles:
+        return max(map(len, inside)) < 2
+    name = folders[0].name
+    raise UserError(f'{shown(root)} has {name}/ with folders of pictures in it, as a part of a data set has, and beside it '
+                    f'{listed(others)}: is {name}/ a part or a class? As a part, wanted no others beside it but train/, val/ '
+                    'and test/; as a class, another name')
+
+
+def _only(folders):
+    """The one of several folders of a role that has pictures."""
+    full = [folder for folder in folders if len(folders) == 1 or has_pictures(folder)]
+    if len(full) > 1:
+        raise UserError(f'{shown(full[0])} and {shown(full[1])} are names of the same part of a data set; wanted one of '
+                        'them')
+    return full[0] if full else folders[0]
