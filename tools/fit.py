@@ -20,6 +20,7 @@ def parse(argv):
                                                       'a fixed fifth of the pictures')
     parser.add_argument('--output', help='a new directory; default: output/fit-<name>-<time>')
     parser.add_argument('--seed', type=int, default=0, help='the same one gives the same result; default: 0')
+    parser.add_argument('--force', action='store_true', help='replace an earlier fit in --output, once this one is done')
     return parser.parse_args(argv)
 
 
@@ -32,7 +33,7 @@ def main(argv=None):
     name = Path(args.directory).resolve().name
     output = args.output or Path('output') / f'fit-{name}-{time.strftime("%Y%m%d-%H%M%S")}'
     fit(args.directory, output, args.minutes, args.network, args.size, args.test, args.seed,
-        lambda line: print(line, flush=True))
+        lambda line: print(line, flush=True), args.force)
 
 
 if __name__ == '__main__':

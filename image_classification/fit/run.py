@@ -1,4 +1,6 @@
 """The whole way: look, split, a head on known features, a training of all layers, a test that decides nothing, an export."""
+import contextlib
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from image_classification.cpu.settings import release_memory
 from image_classification.engine.processes.distributed import gpu_count
 from image_classification.engine.run_directory import LAST
 from image_classification.errors import UserError
-from image_classification.files import check_new
+from image_classification.files import check_new, set_aside
 from image_classification.fit.features import Features, best_of, labels_of, logits_of, set_head, thumbnails
 from image_classification.fit.head import choose_strength, means_the_same
 from image_classification.fit.plan import CHANGES, MIRRORED, batch_size, image_size, make_plan, measure, smaller
@@ -21,8 +23,8 @@ from image_classification.fit.split import split, write_lists
 from image_classification.fit.start import choose_start, larger_names, published
 from image_classification.fit.statistics import find_temperature, surest
 from image_classification.fit.survey import lines, survey
-from image_classification.fit.training import process_count, train, write_recipe
-from image_classification.fit.verdict import conclude
+from image_classification.fit.training import OUTPUT, RECIPE, RUNS, process_count, train, write_recipe
+from image_classification.fit.verdict import EXPORT, MISTAKES, conclude
 from image_classification.weights import read_weights, write_safetensors
 
 _END = 40.0                                                        # seconds for the export and the drawings, beside the test
@@ -33,6 +35,7 @@ _LEAST = 8                                                         # pictures of
 _TURNED = 200                                                      # pictures that are looked at mirrored and turned
 _SHARES = (0.75, 0.5)                                              # of the way from the head to the training's end
 CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
+_ENTRIES = {'pictures', RUNS, CLASSIFIER, HEAD, RECIPE, OUTPUT, EXPORT, MISTAKES, 'per_class.csv', 'confusion_matrix.png'}
 
 
 @dataclass
@@ -47,7 +50,7 @@ class Candidate:
         return 100 * float((self.logits.argmax(1) == labels).mean())
 
 
-def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, say=print):
+def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, say=print, force=False):
     """Make a classifier of the pictures in a folder.
 
     Args:
@@ -58,18 +61,41 @@ def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, 
         size: side of its input in pixels; by default its own, or less for small pictures.
         test: another folder of the same classes, whose pictures decide nothing.
         say: takes a line for the user.
+        force: replace an earlier fit in `output`, and nothing else; it stays until this one is done.
     Returns:
         {'top1', 'interval', 'images', 'export', 'checkpoint', ...} of the pictures that decided nothing.
     Raises:
         UserError: pictures that nothing can be learned from, a directory that holds something.
     """
     deadline, output = time.monotonic() + 60 * minutes, Path(output)
-    check_new(output, 'a run')
+    check_new(output, 'a run', not_a_fit, force)
     try:
-        return _fit(Path(root), test, output, _Wish(network, size, seed), deadline, say)
+        with set_aside(output), _whole_or_nothing(output):
+            return _fit(Path(root), test, output, _Wish(network, size, seed), deadline, say)
+    except BrokenPipeError:                                        # nobody reads what is said
+        raise
     except OSError as error:
         raise UserError(f'{error.filename or output}: {error.strerror or error}; wanted pictures that can be read, and space '
                         'and permission to write') from error
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(output):
+    """After an error, or where it is stopped, a fit that has begun no training leaves nothing."""
+    try:
+        yield
+    except BaseException:
+        if not any((output / name).exists() for name in (OUTPUT, CLASSIFIER)):
+            shutil.rmtree(output, ignore_errors=True)
+        raise
+
+
+def not_a_fit(path):
+    """Why a directory is not one that a fit has written, and nobody else: words for a message, or ''."""
+    if not (path / 'pictures').is_dir():
+        return 'has no lists of pictures: no fit has written it'
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in _ENTRIES)
+    return f'holds {", ".join(others[:3])}{", ..." if others[3:] else ""}, which no fit has written' if others else ''
 
 
 @dataclass
