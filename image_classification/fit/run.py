@@ -81,11 +81,13 @@ def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, 
 
 @contextlib.contextmanager
 def _whole_or_nothing(output):
-    """After an error, or where it is stopped, a fit that has begun no training leaves nothing."""
+    """After an error, or where it is stopped, a fit leaves what it has trained or what its training has said of the error, else
+    nothing."""
     try:
         yield
-    except BaseException:
-        if not any((output / name).exists() for name in (OUTPUT, CLASSIFIER)):
+    except BaseException as error:
+        told = isinstance(error, UserError) and (output / OUTPUT).exists()
+        if not told and not (output / CLASSIFIER).exists() and not any((output / RUNS).glob(f'*/{LAST}')):
             shutil.rmtree(output, ignore_errors=True)
         raise
 

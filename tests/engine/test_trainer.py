@@ -160,16 +160,17 @@ def test_an_evaluation_that_was_not_saved_comes_once_more_but_not_twice_in_the_m
     assert [row['step'] for row in metrics(directory, 'eval')] == [6] and len(metrics(directory, 'train')) == 3
 
 
-def test_no_network_of_nan_is_saved_and_the_good_checkpoint_stays(tiny, monkeypatch):
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_no_network_of_nan_is_saved_and_the_good_checkpoint_stays(tiny, monkeypatch, value):
     directory = train(tiny(TRAIN__MAX_STEPS=2))
     before, real = (directory / 'last.safetensors').read_bytes(), trainer.Trainer.end_step
 
     def end_step(self, *args):
         real(self, *args)
-        self.network.model.classifier.bias.set_value(np.float32([1, np.nan]))
+        self.network.model.classifier.bias.set_value(np.float32([1, value]))
     monkeypatch.setattr(trainer.Trainer, 'end_step', end_step)
     text = message(tiny(TRAIN__MAX_STEPS=3, RESUME='auto'))
-    assert 'are NaN after step 3, the first is model.classifier.bias; last.safetensors is not written' in text
+    assert 'are NaN or infinite after step 3, the first is model.classifier.bias; last.safetensors is not written' in text
     assert (directory / 'last.safetensors').read_bytes() == before and not list(directory.glob('.*'))
 
 

@@ -110,6 +110,19 @@ def test_nothing_is_overwritten_and_a_place_that_cannot_be_written_is_named(fold
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['mine']
 
 
+@pytest.mark.parametrize('error, left', [(KeyboardInterrupt(), []), (UserError('the training has failed'), ['training.txt']),
+                                         (SystemExit(143), [])])
+def test_a_fit_that_is_stopped_before_it_has_trained_leaves_nothing(folder, tmp_path, monkeypatch, error, left):
+    def fit(root, test, output, *_):
+        output.mkdir()
+        (output / 'training.txt').touch()
+        raise error
+    monkeypatch.setattr(run, '_fit', fit)
+    with pytest.raises(type(error)):
+        run.fit(folder({'red': 1}), tmp_path / 'out')
+    assert [path.name for path in tmp_path.glob('out/*')] == left and (tmp_path / 'out').exists() == bool(left)
+
+
 def test_by_force_an_earlier_fit_is_replaced_once_this_one_is_done(folder, tmp_path, monkeypatch):
     root, output, found = folder({'red': 5, 'green': 5}), tmp_path / 'out', []
     (output / 'pictures').mkdir(parents=True)
