@@ -1,10 +1,16 @@
 """Train or evaluate on all devices: python main_multi_gpu.py -cfg configs/mobileformer_26m.yaml (-h lists the flags)."""
+import signal
 import sys
-from pathlib import Path
 
-if __name__ == '__main__':
+if __name__ in ('__main__', '__mp_main__'):                        # the latter in the processes that it starts
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)               # no traceback while the next lines are imported
+    from pathlib import Path
     # In place of this file's directory, whose modules would hide others of the same names.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from image_classification import errors
+    errors.expect_signals()
+if __name__ == '__main__':
     from image_classification.cpu import settings
     settings.quieten()                                             # both before Paddle is imported
     settings.tune_cpu()

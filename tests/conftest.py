@@ -76,7 +76,7 @@ def quick_trainings():
     engine/test_introduction.py and engine/test_report.py."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(introduction, 'count_macs', lambda network, image_size: 0)
-        patch.setattr(summary, 'write_curves', lambda directory: 'curves      not drawn')
+        patch.setattr(summary, 'write_curves', lambda *_: 'curves      not drawn')
         yield
 
 

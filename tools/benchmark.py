@@ -7,7 +7,6 @@ from command_setup import ENVIRONMENT                              # first: befo
 import json
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 
 import image_classification as ic
@@ -15,7 +14,7 @@ from image_classification.config import BOUNDS
 from image_classification.config.options import BATCH, THREADS, TURNS, Parser
 from image_classification.deploy.engines import ENGINES, available
 from image_classification.errors import UserError, exit_with_message
-from image_classification.files import write_atomically
+from image_classification.files import temporary_directory, write_atomically
 from image_classification.progress import progress_bar
 
 from benchmarking import table
@@ -49,6 +48,7 @@ def parse(argv):
     parser.add_argument('--tables', type=Path, nargs='+', metavar='JSON',
                         help='print what these files of --json say, as one; time nothing')
     parser.add_argument('--markdown', type=Path, help='write what is printed to this file, too')
+    parser.add_argument('--force', action='store_true', help='replace files of --json and --markdown of an earlier run')
     peers = parser.add_argument_group('the same networks elsewhere')
     peers.add_argument('--peers', nargs='*', choices=(*TORCH, *PADDLE), metavar='LIBRARY',
                        help=f'of {", ".join((*TORCH, *PADDLE))}; without a name, all that are there')
@@ -74,10 +74,21 @@ def check(args):
     if args.amp and args.device == 'cpu':
         raise UserError('--amp wants a GPU: on a CPU, Paddle ignores it')
     for path in filter(None, (args.json, args.markdown)):
-        if path.exists():
-            raise UserError(f'{path} exists, and nothing is overwritten; remove it or choose another file')
+        if path.exists() and not args.force:
+            raise UserError(f'{path} exists, and nothing is overwritten; choose another file, or replace it by --force')
+        if path.exists() and not was_written(path):
+            raise UserError(f'{path} exists and was not written by this command, so it is not replaced; choose another file')
     check_directories(args)
     return names
+
+
+def was_written(path):
+    """Whether a file is of --json or --markdown."""
+    try:
+        text = path.read_text(encoding='utf-8')
+        return {'machine', 'settings', 'results'} <= {*json.loads(text)} if text.startswith('{') else '; paddle ' in text
+    except (OSError, ValueError):
+        return False
 
 
 def measure(name, args, exports):
@@ -98,7 +109,7 @@ def measure(name, args, exports):
 
 
 def measure_all(names, args):
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_directory() as scratch:
         for name in progress_bar(names, label='time'):
             yield from measure(name, args, args.exports or scratch)
 

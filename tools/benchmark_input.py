@@ -9,7 +9,6 @@ import os
 import platform
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from PIL import Image
 from image_classification.config import BOUNDS
 from image_classification.config.options import BATCH, IMAGES, TURNS, Parser
 from image_classification.errors import exit_with_message
+from image_classification.files import temporary_directory
 
 from benchmarking.processes import Child
 
@@ -147,7 +147,7 @@ def main(argv=None):
     args = parse(argv)
     os.environ['OMP_NUM_THREADS'] = '1'                            # before paddle is imported
     import paddle
-    with tempfile.TemporaryDirectory() as root:
+    with temporary_directory() as root:
         size = write_photos(root, args)
         print(f'{args.images} JPEG files of {args.width} x {args.height} pixels, {size / 1000:.0f} kB on average, to batches '
               f'of {args.batch_size} at {args.image_size} px, {args.workers} worker(s), '

@@ -2,7 +2,6 @@
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
 import contextlib
-import tempfile
 import time
 
 import numpy as np
@@ -13,6 +12,7 @@ from image_classification.config.options import IMAGES
 from image_classification.engine import trainer
 from image_classification.engine.processes.distributed import Group, gpu_count
 from image_classification.errors import exit_with_message
+from image_classification.files import temporary_directory
 
 WARM_UP = 3                                                        # steps that are not counted
 NETWORK = 'forward, loss, backward'
@@ -83,10 +83,13 @@ def measure(cfg):
         paddle.set_device('cpu')
     paddle.seed(cfg.SEED)
     training, clock = trainer.Trainer(cfg, Group()), Clock()
+    training.begin()
     attach(clock, training)
     while not training.stopped:
         training.train_epoch(training.progress.epoch)
+        training.end_epoch(training.progress.epoch)
     training.log.close()
+    training.lock.release()
     return clock.steps[WARM_UP:-1]                                 # the end of the last one is not known
 
 
@@ -113,7 +116,8 @@ def main(argv=None):
     cfg = config_from_args(args).clone()
     cfg.defrost()
     cfg.TRAIN.MAX_STEPS = WARM_UP + args.steps + 1
-    with tempfile.TemporaryDirectory() as cfg.SAVE:
+    with temporary_directory() as directory:
+        cfg.SAVE = str(directory)
         steps = measure(cfg)
     print(f'\n{cfg.MODEL.NAME} at {cfg.DATA.IMAGE_SIZE} px, batch {cfg.DATA.BATCH_SIZE} x {cfg.TRAIN.ACCUM_ITER}, '
           f'{paddle.get_device()}, PaddlePaddle {paddle.__version__}; medians of {args.steps} steps\n')

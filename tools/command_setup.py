@@ -1,15 +1,24 @@
 """Imported first by every command in this directory: it sets up the process before Paddle is imported."""
 import os
+import signal
 import sys
 
 ENVIRONMENT = dict(os.environ)                                     # the user's, before anything is set
+_COMMAND = os.path.abspath(getattr(sys.modules['__main__'], '__file__', None) or '')
+IS_COMMAND = os.path.dirname(_COMMAND) == os.path.dirname(os.path.abspath(__file__))    # not a test, say, that imports one
 
+if IS_COMMAND and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)                   # no traceback while the next lines are imported
 try:
-    from image_classification.cpu import settings
+    from image_classification import errors
 except ModuleNotFoundError as error:
     if error.name != 'image_classification':
         raise
     sys.exit('error: the library is not installed; in its clone: pip install -e .')
+if IS_COMMAND:
+    errors.expect_signals()
+
+from image_classification.cpu import settings  # noqa: E402
 
 settings.quieten()
 settings.tune_cpu()

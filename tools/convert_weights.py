@@ -16,11 +16,12 @@ from image_classification.deploy.complexity import count_parameters
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
 from image_classification.models import network_by_name, with_preprocessing_of
-from image_classification.weights import read_weights, to_torch, write_safetensors
+from image_classification.weights import read_safetensors, read_weights, to_torch, write_safetensors
 from image_classification.weights.loading import checksum
 from image_classification.weights.catalogue import PREPROCESSING, is_address
 from image_classification.weights.pretrained import load_whole, locate
 
+FORMAT = 'paddle-mobile-backbones weights'
 ENDINGS = ('.safetensors', '.pdparams')
 
 
@@ -35,13 +36,14 @@ def parse(argv):
                         help='number of classes of the weights, where it is not 1000')
     parser.add_argument('--style', default='', help="whose key names to write, e.g. timm; by default this library's")
     parser.add_argument('--verify', action='store_true', help='print parameters, a digest, and statistics of the logits')
+    parser.add_argument('--force', action='store_true', help='replace a file that this command has written')
     return parser.parse_args(argv)
 
 
 def provenance(cfg, args):
     """{metadata key: text} that says what the weights are and where they come from."""
     path, source, entry = locate(cfg, args.source)
-    notes = {'format': 'paddle-mobile-backbones weights', 'model': cfg.MODEL.NAME, 'num_classes': cfg.MODEL.NUM_CLASSES,
+    notes = {'format': FORMAT, 'model': cfg.MODEL.NAME, 'num_classes': cfg.MODEL.NUM_CLASSES,
              'source': entry.get('URL') or (source if entry or is_address(args.source) else Path(args.source).name),
              'source_sha256': hashlib.sha256(path.read_bytes()).hexdigest(), 'tag': entry.get('TAG', ''),
              'licence': entry.get('LICENCE', 'not stated'), 'style': args.style or 'paddle',
@@ -55,6 +57,16 @@ def write(path, state, notes):
         return write_safetensors(path, state, notes)
     content = {**state, '__provenance__': notes}                    # paddle's set_state_dict ignores names that no layer has
     write_atomically(path, lambda temporary: temporary.write_bytes(pickle.dumps(content, protocol=4)))
+
+
+def was_converted(path):
+    """Whether this command has written a file."""
+    try:
+        if path.suffix == '.safetensors':
+            return read_safetensors(path)[1].get('format') == FORMAT
+        return FORMAT.encode() in path.read_bytes()                # of a pickle, which is not run for it
+    except (UserError, OSError):
+        return False
 
 
 def describe(model, state):
@@ -81,8 +93,10 @@ def main(argv=None):
         raise UserError(f'{args.source} names no network; wanted NAME=WEIGHTS, or --model NAME')
     if args.output.suffix not in ENDINGS:
         raise UserError(f'{args.output} ends in {args.output.suffix or "nothing"!r}; wanted {" or ".join(ENDINGS)}')
-    if args.output.exists():
-        raise UserError(f'{args.output} exists and is not overwritten; choose another name, or remove it')
+    if args.output.exists() and not args.force:
+        raise UserError(f'{args.output} exists and is not overwritten; choose another name, or replace it by --force')
+    if args.output.exists() and not was_converted(args.output):
+        raise UserError(f'{args.output} exists and was not written by this command, so it is not replaced; choose another name')
     model = ic.create_model(args.model, **({} if args.num_classes is None else {'num_classes': args.num_classes}))
     load_whole(model, args.source, 'give its --num-classes')
     state = to_torch(model, args.style or 'paddle')

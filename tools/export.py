@@ -37,6 +37,7 @@ def parse(argv):
                         help='side of the square input in pixels; by default that of the training')
     parser.add_argument('--allow-unsupported', action='store_true',
                         help='with the format lite, write operators that Paddle-Lite does not document, too')
+    parser.add_argument('--force', action='store_true', help='replace an earlier export in that directory')
     return parser.parse_args(argv)
 
 
@@ -84,7 +85,7 @@ def main(argv=None):
     model, class_names, directory = load(args)
     directory = Path(args.output) if args.output else directory
     export_model(model, directory, class_names, args.format, args.softmax, args.image_size, args.preprocess,
-                 args.allow_unsupported)
+                 args.allow_unsupported, args.force)
     for path in sorted(path for path in directory.rglob('*') if path.is_file()):
         print(f'{path}  {path.stat().st_size:,} bytes')
     report(ExportDirectory(directory).read(), directory)

@@ -23,6 +23,7 @@ def parse(argv):
     parser.add_argument('--output', help='a new directory; default: output/fit-<name>-<time>')
     parser.add_argument('--seed', type=int, default=0, bounds=BOUNDS['SEED'],
                         help='the same one gives the same result; default: 0')
+    parser.add_argument('--force', action='store_true', help='replace an earlier fit in --output, once this one is done')
     return parser.parse_args(argv)
 
 
@@ -31,7 +32,7 @@ def main(argv=None):
     args = parse(argv)
     name = Path(args.directory).resolve().name
     output = args.output or Path('output') / f'fit-{name}-{time.strftime("%Y%m%d-%H%M%S")}'
-    fit(args.directory, output, args.minutes, args.network, args.size, args.test, args.seed)
+    fit(args.directory, output, args.minutes, args.network, args.size, args.test, args.seed, force=args.force)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,6 @@ import functools
 import re
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
 from image_classification.deploy.quantize import METHODS, OPERATORS, quantize_export
 from image_classification.errors import UserError, exit_with_message
+from image_classification.files import temporary_directory
 from image_classification.models import network_by_name, published_network
 
 HEAD = '| engine | precision | top-1 | agreement | MiB | ms, batch 1 | ms, batch 8 |\n|---|---|---|---|---|---|---|'
@@ -50,6 +50,7 @@ def parse(argv):
     parser.add_argument('--bf16', nargs='*', choices=['openvino', 'paddle_inference'], default=[],
                         help='measure the export in bfloat16 by these engines, too')
     parser.add_argument('--threads', type=int, bounds=THREADS, help='to measure the speed with')
+    parser.add_argument('--force', action='store_true', help='replace an earlier export in that directory')
     return parser.parse_args(argv)
 
 
@@ -126,7 +127,7 @@ def main(argv=None):
     named = network_by_name(args.model, args.weights)
     model = Path('export', named[0]) if named else Path(args.model)
     target = Path(args.output) if args.output else model.with_name(f'{model.stem}_int8')
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_directory() as scratch:
         if named or model.suffix == '.safetensors':
             network, class_names = (published_network(*named), None) if named else load_network(model)
             known = Predictor.of_network(network, class_names or ())
@@ -137,7 +138,7 @@ def main(argv=None):
             known = Predictor(model, 'onnxruntime')
             data = load_data(args, known.class_names, known.preprocess.channels)
         result = quantize_export(model, target, *data, args.operators.split(','), args.exclude, args.method, args.min_agreement,
-                                 args.threads, args.bf16)
+                                 args.threads, args.bf16, args.force)
     print(report(result))
     print(f'written: {target}; serve or predict as any export: python tools/predict.py {shlex.quote(str(target))} IMAGE')
 

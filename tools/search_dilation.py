@@ -46,11 +46,13 @@ def load(args):
     return cfg, state
 
 
-def check_names(output, inherit):
+def check_names(checkpoint, output, inherit):
     """Raise UserError for names that the trainer could not read again, or that cannot be written."""
     for flag, path, ending in (('--output', output, '.json'), ('--inherit', inherit, '.safetensors')):
         if path and path.suffix != ending:
             raise UserError(f'{flag} is {path}; wanted a name that ends in {ending}')
+        if path and path.exists() and os.path.realpath(path) == os.path.realpath(checkpoint):
+            raise UserError(f'{flag} is {path}, the checkpoint itself, which is not overwritten; choose another name')
         if path and not path.parent.is_dir():
             raise UserError(f'{flag} is {path}; there is no directory {path.parent}')
 
@@ -102,7 +104,7 @@ def main(argv=None):
         args.model, args.checkpoint = named
     output = Path(args.output) if args.output else Path(args.checkpoint).with_name('pattern.json')
     inherit = Path(args.inherit) if args.inherit else None
-    check_names(output, inherit)
+    check_names(args.checkpoint, output, inherit)
     cfg, state = load(args)
     found, depths = search_dilations(state, args.max_dilation), list(cfg.MODEL.IC.DEPTHS)
     if len(found) != sum(depths):

@@ -47,6 +47,7 @@ def main(argv=None):
     args = parse(Settings, argv)
     settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
     predictor = open_predictor(args.model, args.weights, args.engine, threads=args.threads)
+    predictor.warm_up()                                            # which finds weights that are spoilt
     server = Server(predictor, settings, args.host, args.port)
     print(f'{predictor.name} ({predictor.engine}) at {server.address}; Ctrl-C or SIGTERM stops', flush=True)
     server.run()

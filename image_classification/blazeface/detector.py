@@ -165,5 +165,7 @@ class BlazeFaceDetector:
         x = paddle.to_tensor(images.transpose(0, 3, 1, 2)).astype(self.model.classifier_8.weight.dtype) / 127.5 - 1.0
         with paddle.no_grad():
             regressors, classifiers = (output.astype('float64').numpy() for output in self.model(x))
+        if not (np.isfinite(regressors).all() and np.isfinite(classifiers).all()):
+            raise UserError('the detector gives NaN or infinite numbers: its weights are spoilt. Take others')
         candidates = decode(regressors, classifiers, self.side)
         return [blend(rows[rows[:, -1] >= self.min_score], self.min_overlap) for rows in candidates]

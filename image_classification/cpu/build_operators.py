@@ -6,15 +6,15 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from functools import lru_cache
 from pathlib import Path
 
-from image_classification.errors import UserError, exit_with_message
-from image_classification.files import write_atomically
+from image_classification.errors import UserError, ends_with_parent, exit_with_message
+from image_classification.files import temporary_directory, write_atomically
 from image_classification.cpu import operators
 
 # In a process of its own: Paddle ends the one in which a compilation fails.
@@ -29,8 +29,9 @@ load(name='mobile_backbones', sources=[sys.argv[1]], build_directory=sys.argv[2]
 def build():
     """Compile the operators into the cache and return the library's path. Raises UserError with the compiler's last lines."""
     library = operators.library_path()
-    with tempfile.TemporaryDirectory() as folder:
-        result = subprocess.run([sys.executable, '-c', COMPILE, str(operators.SOURCE), folder], capture_output=True, text=True)
+    with temporary_directory() as folder:
+        result = subprocess.run([sys.executable, '-c', COMPILE, str(operators.SOURCE), str(folder)], capture_output=True, text=True,
+                                preexec_fn=ends_with_parent(signal.SIGKILL))
         made = sorted(Path(folder).rglob('*.so'))
         if result.returncode or not made:
             lines = [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]

@@ -11,9 +11,9 @@ import paddle
 from paddle.utils.dlpack import from_dlpack
 
 from image_classification.config import check_values
-from image_classification.datasets import transforms
+from image_classification.datasets import shared_memory, transforms
 from image_classification.datasets.sampler import EvalSampler, TrainSampler, batches_by_size
-from image_classification.errors import TemporaryError, UserError
+from image_classification.errors import TemporaryError, UserError, oom_kills, out_of_memory, ran_out_of_memory
 
 SHARED_MEMORY = '/dev/shm'
 _PR_SET_PDEATHSIG = 1                      # <linux/prctl.h>
@@ -126,8 +126,10 @@ class Loader:
         loader = paddle.io.DataLoader(batches, batch_sampler=[[number] for number in numbers], collate_fn=_only_item,
                                       num_workers=self.num_workers, use_shared_memory=self.use_shared_memory,
                                       worker_init_fn=_end_with_parent)
-        handler = signal.getsignal(signal.SIGCHLD)
+        handler, killed = signal.getsignal(signal.SIGCHLD), oom_kills()
         iterator = iter(loader)
+        workers = [worker.pid for worker in iterator._workers]
+        shared_memory.watch_over(workers)
         if threading.current_thread() is threading.main_thread():
             # Paddle sets a handler that raises a worker's death wherever this process is at that moment, maybe in the middle
             # of an optimizer's step. Without it the iterator finds out within 5 s. None: a handler that is not Python's.
@@ -135,12 +137,14 @@ class Loader:
         try:
             yield from iterator
         except SystemError:                # Paddle's word for a worker that ended before its time
-            raise TemporaryError('a process that loads images was killed, maybe because memory ran out; try a smaller '
-                                 '-num_workers or -batch_size') from None
+            reason = 'as memory ran out' if oom_kills() > killed else 'maybe because memory ran out'
+            raise TemporaryError(f'a process that loads images was killed, {reason}; try a smaller -num_workers or '
+                                 '-batch_size') from None
         finally:
             # An iterator that is left to the garbage collector waits for its workers for ever: by then the collector has
             # already closed the queue through which it would tell them to end.
             iterator._try_shutdown_all(timeout=5)
+            shared_memory.have_ended(workers)
 
     def _note(self, bad):
         self.bad_images += [message for message in dict.fromkeys(bad) if message not in self.bad_images]
@@ -178,7 +182,9 @@ class _Batches(paddle.io.Dataset):
             return np.stack(images), np.array(labels, np.int64).reshape(-1), pack_holes(holes), bad, []
         except UserError as error:
             return *nothing, bad, [str(error), True]
-        except Exception:
+        except Exception as error:
+            if ran_out_of_memory(error):
+                return *nothing, bad, [str(out_of_memory(error)), True]
             return *nothing, bad, [traceback.format_exc(), False]
 
     def _sample(self, index, copy, size, bad):

@@ -4,7 +4,6 @@ import io
 import os
 import secrets
 import shutil
-import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image
 from image_classification.datasets.images import open_image
 from image_classification.deploy.serving.uploads import FORMATS, decode
 from image_classification.errors import UserError
+from image_classification.files import make_temporary, remove_temporary
 
 ALIAS = '/pictures'                                                # what a visitor is told instead of the folder's path
 TYPES = {'.jpeg': 'image/jpeg', '.png': 'image/png', '.webp': 'image/webp', '.gif': 'image/gif', '.bmp': 'image/bmp'}
@@ -28,14 +28,14 @@ class PictureStore:
     """
 
     def __init__(self, max_pixels, max_mb, keep_minutes):
-        self.folder = Path(tempfile.mkdtemp(prefix='mobile-backbones-')).resolve()
+        self.folder = make_temporary().resolve()
         self._max_pixels, self._max_bytes, self._keep_seconds = max_pixels, max_mb * (1 << 20), 60 * keep_minutes
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_temporary(self.folder)
 
     def add(self, data):
         """The bytes of an image file -> the path below ALIAS under which it is found.

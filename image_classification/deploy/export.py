@@ -1,18 +1,17 @@
 """Static export, verified: what appears in the target directory has run and agreed with the network."""
 import json
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from image_classification.datasets import Preprocess
 from image_classification.deploy.child import reason, run_child
 from image_classification.deploy.description import describe, examine, output_names
-from image_classification.deploy.export_directory import ONNX, OPENVINO, PREFIX, ExportDirectory
+from image_classification.deploy.export_directory import ONNX, OPENVINO, PREFIX, REPOSITORY, ExportDirectory, not_an_export
 from image_classification.deploy.formats import lite, onnx_format, triton
 from image_classification.deploy.static import on_cpu, onednn_of, save_static
 from image_classification.deploy.verify import Failure, keep_largest, verify
 from image_classification.errors import UserError
-from image_classification.files import new_directory
+from image_classification.files import new_directory, temporary_directory
 from image_classification.layers import network_of
 from image_classification.names.text import as_json
 from image_classification.weights import write_safetensors
@@ -22,7 +21,7 @@ _SAME_FILES = ('paddle', 'pdmodel', 'lite')                        # each writes
 
 
 def export_model(model, directory, class_names=None, format='paddle', softmax=False, image_size=None, pixels=False,
-                 allow_unsupported=False):
+                 allow_unsupported=False, force=False):
     """Write a network for other programs: one or more of the formats below, and inference.yaml.
 
     | format | files | for |
@@ -39,13 +38,14 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
     Args:
         model: of `create_model` (with `features_only`, too) or `load_network`; left as it is. What it gives is what the export
             gives: logits, feature maps, or a detector's tensors.
-        directory: must not exist yet, or be empty.
+        directory: must not exist yet, or be empty, unless `force`.
         class_names: one per class, or None; for logits only, like `softmax`.
         format: a name, several with commas between them, or a list of names.
         softmax: put one at the end, so that the export gives probabilities.
         image_size: side of the square input in pixels; by default the configuration's DATA.IMAGE_SIZE.
         pixels: take uint8 (B, H, W, C), RGB; scaling, normalizing and the order of colours become part of the graph.
         allow_unsupported: with the format lite, write a network whose operators Paddle-Lite does not document, too.
+        force: replace an earlier export, and nothing else, at the end.
     Returns:
         {batch size: largest difference, relative to that output's standard deviation}; inference.yaml has the absolute one.
     Raises:
@@ -57,7 +57,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
     preprocess = Preprocess.from_config(config, channels=config.MODEL.IN_CHANNELS)
     if image_size is not None:
         preprocess = replace(preprocess, image_size=image_size)
-    with new_directory(directory, 'export') as ready, on_cpu():
+    with new_directory(directory, 'export', not_an_export, force) as ready, on_cpu():
         cfg, output = examine(model, preprocess, class_names, softmax)
         order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported)
         differences = _write_verified(order, ExportDirectory(ready))
@@ -115,7 +115,7 @@ def _write(order, directory, free, sizes):
     if 'paddle' in order.formats:
         _trace(order, directory / PREFIX, order.shape(free), products=True)
     if {'onnx', 'openvino', 'triton'}.intersection(order.formats):
-        with tempfile.TemporaryDirectory() as scratch:
+        with temporary_directory() as scratch:
             program = Path(scratch) / PREFIX
             _trace(order, program, order.shape(free), products=False)
             report = _write_onnx(order, program, directory, content)
@@ -131,7 +131,7 @@ def _write(order, directory, free, sizes):
     content.update(report)
     directory.write(content)
     if 'triton' in order.formats:
-        triton.write_repository(directory.path, directory / triton.REPOSITORY)
+        triton.write_repository(directory.path, directory / REPOSITORY)
     return content['differences']
 
 
@@ -154,7 +154,7 @@ def _write_onnx(order, program, directory, content):
         'openvino': str(directory / OPENVINO) if 'openvino' in order.formats else None,
         'dims': ['batch', *sizes, None] if order.pixels else ['batch', None, *sizes],
         'metadata': {key: as_json(value) for key, value in content.items()}}
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_directory() as scratch:
         report = Path(scratch) / 'report.json'
         problem = run_child('formats.onnx_format', json.dumps({**arguments, 'report': str(report)}), POLYGRAPHY_AUTOINSTALL_DEPS='0')
         if problem:
@@ -164,7 +164,7 @@ def _write_onnx(order, program, directory, content):
 
 def _write_pdmodel(order, prefix, shape):
     network = network_of(order.model)
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_directory() as scratch:
         weights = str(Path(scratch) / 'weights.safetensors')
         write_safetensors(weights, {name: tensor.numpy() for name, tensor in network.state_dict().items()},
                           {'config': order.cfg.dump()})

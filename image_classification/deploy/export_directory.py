@@ -21,7 +21,17 @@ FILES = {                                                          # engine: alt
     'onnxruntime': [(ONNX,)],
     'openvino': [(OPENVINO, OPENVINO_WEIGHTS)],
 }
+GUIDE, REPOSITORY = 'README.txt', 'triton'                         # of the formats lite and triton
+_ENTRIES = {DESCRIPTION, PROGRAM, OLDER_PROGRAM, WEIGHTS, ONNX, OPENVINO, OPENVINO_WEIGHTS, GUIDE, REPOSITORY}
 _WITHOUT_CLASSES = {'maps': 'feature maps', 'tensors': 'tensors of a detector'}
+
+
+def not_an_export(path):
+    """Why a directory is not one that an export has written, and nobody else: words for a message, or ''."""
+    if not (path / DESCRIPTION).is_file():
+        return f'has no {DESCRIPTION}: no export has written it'
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in _ENTRIES)
+    return f'holds {", ".join(others[:3])}{", ..." if others[3:] else ""}, which no export has written' if others else ''
 
 
 class ExportDirectory:

@@ -1,10 +1,10 @@
 """What each layer of a quantised ONNX file loses by its own rounding."""
-import tempfile
 
 import numpy as np
 
 from image_classification.deploy.engines.onnxruntime import open_session, session_options
 from image_classification.deploy.formats.onnx_int8 import LAYERS
+from image_classification.files import temporary_directory
 
 
 def layer_losses(source, quantized, batch):
@@ -36,7 +36,7 @@ def layer_losses(source, quantized, batch):
     for name in names:
         for kind in ('signal', 'noise'):
             graph.output.append(onnx.helper.make_tensor_value_info(f'{name}/{kind}', onnx.TensorProto.FLOAT, []))
-    with tempfile.TemporaryDirectory() as scratch:                 # a file: large models do not fit into one message
+    with temporary_directory() as scratch:                         # a file: large models do not fit into one message
         onnx.save(model, f'{scratch}/twins.onnx')
         options = session_options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL    # or QDQ pairs become kernels

@@ -125,14 +125,23 @@ class Predictor:
         return self.preprocess(image)
 
     def probabilities(self, inputs):
-        """A batch of what `prepare` gives, (B, ...) -> (B, num_classes) float32."""
+        """A batch of what `prepare` gives, (B, ...) -> (B, num_classes) float32. Raises UserError where they are NaN."""
         output = self._engine.run(inputs)[0]
-        return _softmax(output / np.float32(self._classes.temperature)) if self._classes.gives_logits else output
+        found = _softmax(output / np.float32(self._classes.temperature)) if self._classes.gives_logits else output
+        self._check_finite(found)
+        return found
+
+    def _check_finite(self, outputs):
+        good = int(np.isfinite(outputs).all(axis=1).sum())
+        if good < len(outputs):
+            raise UserError(f'{self.name} ({self.engine}) gives NaN or infinite numbers for {len(outputs) - good} of '
+                            f'{len(outputs)} pictures: its weights are spoilt. Take another checkpoint or other weights, and '
+                            'export again')
 
     def warm_up(self, batch_sizes=(1,)):
         """Run the network at these batch sizes, so that the first images do not wait for what an engine prepares."""
         for size in batch_sizes:
-            self._engine.run(np.zeros((size, *self._one_input_shape()), self._engine.input['dtype']))
+            self._check_finite(self._engine.run(np.zeros((size, *self._one_input_shape()), self._engine.input['dtype']))[0])
 
     def _one_input_shape(self):
         size, channels = self.preprocess.image_size, self.preprocess.channels
@@ -152,5 +161,6 @@ def _check(engine, batch_size, threads):
 
 def _softmax(logits):
     logits = logits.astype(np.float64)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    with np.errstate(invalid='ignore'):                            # of infinite ones, `_check_finite` tells
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -4,12 +4,13 @@ import shutil
 import statistics
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
 from image_classification.config import check
 from image_classification.config.bounds import SHARE
-from image_classification.deploy.export_directory import DESCRIPTION, ONNX, ExportDirectory
+from image_classification.deploy.export_directory import DESCRIPTION, ONNX, ExportDirectory, not_an_export
 from image_classification.deploy.formats.onnx_int8 import METHODS, OPERATORS, quantize_onnx, sums_overflow
 from image_classification.deploy.layer_losses import layer_losses
 from image_classification.deploy.predictor import Predictor
@@ -21,12 +22,12 @@ _CALIBRATION_BATCH = 16
 
 
 def quantize_export(source, target, calibration, images, labels, operators=OPERATORS, exclude=(), method='minmax',
-                    min_agreement=0.95, threads=None, bf16=()):
+                    min_agreement=0.95, threads=None, bf16=(), force=False):
     """Quantise the export `source` and write it as the export `target`, if it still says what it said.
 
     Args:
         source: a directory with inference.onnx of a classifier.
-        target: must not exist yet, or be empty.
+        target: must not exist yet, or be empty, unless `force`.
         calibration: pictures (whatever Predictor takes) that the scales of the layers' inputs are found with.
         images, labels: pictures to compare with, and the numbers of their classes.
         operators: kinds of ONNX operators to quantise.
@@ -35,6 +36,7 @@ def quantize_export(source, target, calibration, images, labels, operators=OPERA
         min_agreement: the least share of `images` that must get the same first class as before.
         threads: with which the speed is measured.
         bf16: engines of the source to compare in bfloat16, too.
+        force: replace an earlier export, and nothing else, at the end.
     Returns:
         {'rows': one dict per engine and precision (top1, agreement, bytes, ms), 'layers': [(node, signal to noise in dB)]},
         the layer that loses most first.
@@ -45,12 +47,14 @@ def quantize_export(source, target, calibration, images, labels, operators=OPERA
     check('min_agreement', min_agreement, SHARE)
     source = ExportDirectory(source)
     _check(source, calibration, images, labels, method)
+    if Path(target).resolve() == source.path.resolve():
+        raise UserError(f'{target} is the export to quantise; wanted another directory')
     before = Predictor(source.path, 'onnxruntime', threads=threads)
     # Of one size, or the methods that count values fail.
     size = max(size for size in range(1, _CALIBRATION_BATCH + 1) if len(calibration) % size == 0)
     inputs = [np.stack([before.prepare(image) for image in calibration[start:start + size]])
               for start in range(0, len(calibration), size)]
-    with new_directory(target, 'export') as ready:
+    with new_directory(target, 'export', not_an_export, force) as ready:
         result = ExportDirectory(ready)
         shutil.copy(source / DESCRIPTION, ready)                   # until there is more to say
         names, first = quantize_onnx(source.onnx(), result / ONNX, inputs, operators, exclude, method)

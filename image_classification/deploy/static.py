@@ -8,6 +8,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.cpu.paddle_internals import translated_once
+from image_classification.errors import undisturbed
 from image_classification.fuse import reparameterize
 from image_classification.layers import beside, network_of
 
@@ -59,7 +60,7 @@ class Pixels(nn.Layer):
 
 def save_static(path, *arguments, **options):
     """Write what `to_static` makes of the other arguments: path.json or path.pdmodel, and path.pdiparams."""
-    with translated_once():
+    with translated_once(), undisturbed():                         # Paddle's tracer calls Python, and crashes at an exception
         paddle.jit.save(to_static(*arguments, **options), str(path))
 
 

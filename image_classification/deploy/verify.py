@@ -1,5 +1,4 @@
 """Does an export give what its network gives? Engines run it in a process of its own, which may crash."""
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from image_classification.deploy.engines.eager import outputs_of
 from image_classification.deploy.static import Deployed
 from image_classification.deploy.trial import read_outputs
 from image_classification.errors import UserError
+from image_classification.files import temporary_directory
 
 TOLERANCE = 1e-4                                                   # relative to the output's standard deviation
 ROUNDINGS = 10                                                     # or so many times the network's own error of float32
@@ -105,7 +105,7 @@ def _run_engines(kind, directory, inputs, left_out):
     present = set(directory.engines()).intersection(available())
     chosen = [engine for engine in _ENGINES if engine.split('/')[0] in present and engine not in left_out]
     while chosen:
-        with tempfile.TemporaryDirectory() as scratch:
+        with temporary_directory() as scratch:
             given, results = str(Path(scratch) / 'inputs.npz'), [Path(scratch) / f'{i}.npz' for i in range(len(chosen))]
             np.savez(given, **inputs)
             pairs = [str(word) for pair in zip(chosen, results) for word in pair]
@@ -123,6 +123,9 @@ def eager(network, inputs):
     for name, images in inputs.items():
         try:
             outputs[name] = outputs_of(network, images)
+            if not all(np.isfinite(output).all() for output in outputs[name]):
+                raise UserError('the network gives NaN or infinite numbers: its weights are spoilt. Export another checkpoint, '
+                                'or other weights')
         except UserError as error:
             raise Failure(str(error)) from None
         except Exception as error:                                 # e.g. position embeddings of another size

@@ -23,9 +23,18 @@ def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, sca
     Args:
         statistics: values of `own_statistics` per process, as `Group.gather` gives them.
         earlier: paths that what was at `path` moves on to: it to the first, the first to the second, ...
+    Raises:
+        UserError: weights or running statistics are NaN or infinite: the good checkpoints of before stay.
     """
     tensors = {f'model.{name}': value for name, value in to_arrays(model.state_dict()).items()}
     tensors.update({f'ema.{name}': value for name, value in to_arrays(ema.state_dict()).items()})
+    trained = {name for name, _ in model.named_parameters()}       # a buffer, a mask say, may be infinite
+    spoilt = [name for name, value in tensors.items()
+              if name.partition('.')[2] in trained and value.dtype.kind == 'f' and not np.isfinite(value).all()]
+    if spoilt:
+        raise UserError(f'{len(spoilt)} of {len(tensors)} weights and statistics of the network are NaN or infinite after step '
+                        f'{progress.step}, the first is {spoilt[0]}; {path.name} is not written, what was saved before stays. '
+                        'Lower TRAIN.BASE_LR or set TRAIN.GRAD_CLIP')
     tensors.update({f'optimizer.{name}': value for name, value in _optimizer_state(optimizer, model).items()})
     for rank, values in enumerate(statistics[1:], 1):
         tensors.update({f'process.{rank}.{name}': value for name, value in zip(own_statistics(model, ema), values)})

@@ -9,13 +9,14 @@ GAP = 25.0                                                         # points of a
 SMALL = 100_000                                                    # training pictures
 
 
-def before_training(cfg, steps_per_epoch, images, rate_scale, has_weights):
+def before_training(cfg, steps_per_epoch, images, rate_scale, has_weights, labels=()):
     """Lines about what the configuration makes of so few pictures.
 
     Args:
         images: number of training pictures.
         rate_scale: what the rates of the configuration are multiplied with.
         has_weights: whether the network starts from weights of a file or a checkpoint.
+        labels: of the training pictures.
     """
     train, lines, steps = cfg.TRAIN, [], steps_in_all(cfg.TRAIN, steps_per_epoch)
     if train.WARMUP_EPOCHS * steps_per_epoch >= steps:
@@ -25,6 +26,9 @@ def before_training(cfg, steps_per_epoch, images, rate_scale, has_weights):
     if steps < FEW_STEPS:
         lines.append(f'the training has {steps} step{"s" * (steps != 1)} in all, of {steps_per_epoch} in an epoch; a network '
                      f'learns little in fewer than {FEW_STEPS}. Raise -epochs, or lower -batch_size')
+    if len(labels) and (labels[0] == labels).all():
+        lines.append(f'all {images:,} training pictures are of one class: to say always that one is learned at once, and is '
+                     'worth nothing. Add pictures of others')
     if train.FREEZE and not has_weights:
         lines.append(f'TRAIN.FREEZE keeps {", ".join(map(str, train.FREEZE))} as drawn at random, for there are no weights. '
                      'Give some by -pretrained, or leave -freeze out')

@@ -1,4 +1,6 @@
 """Accuracy and loss of a network on a data set."""
+import math
+import sys
 from pathlib import Path
 
 import paddle
@@ -6,6 +8,7 @@ import paddle.nn.functional as F
 
 from image_classification.checkpoint import checkpoint_at
 from image_classification.datasets import get_dataloader, get_dataset
+from image_classification.datasets.check import check_pictures
 from image_classification.datasets.classes import are_known, match_classes, unknown
 from image_classification.datasets.files import labelled_folder
 from image_classification.datasets.labelled import all_classes
@@ -14,7 +17,7 @@ from image_classification.engine.doubts import Tally, of_evaluation
 from image_classification.engine.report import Confusion, write_per_class
 from image_classification.engine.run_directory import find_checkpoint, new_run_directory
 from image_classification.engine.run_log import RunLog
-from image_classification.errors import UserError
+from image_classification.errors import READER_GONE, UserError
 from image_classification.models import build_model
 from image_classification.progress import progress_bar
 from image_classification.weights import load_state
@@ -34,6 +37,7 @@ def evaluate_weights(cfg, group, opening=()):
         raise UserError('-eval has nothing to evaluate; give weights by -pretrained, or a checkpoint by -resume')
     known = checkpoint or checkpoint_at(cfg.PRETRAINED)
     data, notes = _pictures(cfg, known)
+    notes += check_pictures(data, group)
     model = build_model(cfg)
     if checkpoint:
         check_same_training(checkpoint, cfg, checkpoint.class_names)
@@ -46,11 +50,13 @@ def evaluate_weights(cfg, group, opening=()):
     tally = (Confusion if cfg.PER_CLASS else Tally)(cfg.MODEL.NUM_CLASSES)
     metrics = evaluate(model, get_dataloader(cfg, data, False, group.rank, group.world_size), group, tally)
     log.metrics(kind='eval', **metrics)
-    for line in [describe(metrics), *of_evaluation(metrics, tally, data.classes).values()]:
+    for line in [describe(metrics, cfg.MODEL.NUM_CLASSES), *of_evaluation(metrics, tally, data.classes).values()]:
         log.line(line)
     if cfg.PER_CLASS and group.is_main:
         for line in write_per_class(tally, data.classes, log.directory):
             log.line(line)
+    if log.reader_gone:
+        sys.exit(READER_GONE)
     return metrics
 
 
@@ -66,9 +72,14 @@ def _pictures(cfg, checkpoint):
     return labelled_folder(cfg, cfg.MODEL.IN_CHANNELS, checkpoint.class_names, whole=not same)
 
 
-def describe(metrics):
-    return (f'top-1 {metrics["top1"]:.2f} %, top-5 {metrics["top5"]:.2f} %, loss {metrics["loss"]:.4f} '
-            f'on {metrics["images"]} images')
+def says_something(classes):
+    """Whether top-5 does: of five classes, one is always right."""
+    return classes > 5
+
+
+def describe(metrics, classes):
+    top5 = f'top-5 {metrics["top5"]:.2f} %, ' if says_something(classes) else ''
+    return f'top-1 {metrics["top1"]:.2f} %, {top5}loss {metrics["loss"]:.4f} on {metrics["images"]} images'
 
 
 @paddle.no_grad()
@@ -77,10 +88,12 @@ def evaluate(model, loader, group, tally=None):
 
     Leaves the network in the mode that it was in. `tally` (`doubts.Tally` or `report.Confusion`) gets what is
     taken for what.
+    Raises:
+        UserError, in all processes: outputs that are not finite, of which no accuracy could tell anything.
     """
     was_training = model.training
     model.eval()
-    sums = [0, 0, 0.0, 0]
+    sums = [0, 0, 0.0, 0, 0]
     for images, labels in progress_bar(loader.epoch(0), len(loader), 'evaluate', enabled=group.is_main, leave=False):
         group.watch.beat('evaluation')
         logits = model(images).astype('float32')
@@ -90,11 +103,16 @@ def evaluate(model, loader, group, tally=None):
         if tally is not None:
             tally.add(labels.numpy(), best[:, 0].numpy())
         loss = F.cross_entropy(logits, labels, reduction='sum')
-        for i, value in enumerate((hits[:, 0].sum().item(), hits.sum().item(), loss.item(), len(labels))):
+        spoilt = len(labels) - logits.isfinite().all(axis=1).sum().item()
+        for i, value in enumerate((hits[:, 0].sum().item(), hits.sum().item(), loss.item(), len(labels), spoilt)):
             sums[i] += value
     if was_training:
         model.train()
     if tally is not None:
         tally.merge(group)
-    top1, top5, loss, images = group.sum(sums)
+    top1, top5, loss, images, spoilt = group.sum(sums)
+    if spoilt or not math.isfinite(loss):
+        raise UserError(f'the network gives NaN or infinite numbers for {int(spoilt)} of {int(images)} images to evaluate '
+                        f'(loss {loss / images:.4g}): its weights or statistics are spoilt. Take an earlier checkpoint or '
+                        'other weights; in a training, lower TRAIN.BASE_LR or set TRAIN.GRAD_CLIP')
     return {'top1': 100 * top1 / images, 'top5': 100 * top5 / images, 'loss': loss / images, 'images': int(images)}

@@ -9,11 +9,12 @@ from image_classification.cpu.settings import tune_cpu
 from image_classification.engine.command_line import configuration
 from image_classification.engine.processes import distributed
 from image_classification.engine.processes.child_messages import ChildMessages
+from image_classification.engine.processes.stop_signals import start_resource_tracker
 from image_classification.engine.processes.supervisor import supervise
 from image_classification.engine.processes.watchdog import Watchdog
 from image_classification.engine.run_directory import has_last
 from image_classification.engine.trainer import train_or_evaluate
-from image_classification.errors import TemporaryError, UserError, exit_with_message
+from image_classification.errors import TemporaryError, UserError, exit_with_message, reason_outside
 
 _LAST_WORDS = 5.0                          # seconds for the watchdog to find out which other process has failed
 
@@ -39,6 +40,8 @@ def multi(argv=None):
 
 def start(cfg, processes, max_restarts, opening=()):
     """Train in this process, or in new ones where there are several or one may have to start again."""
+    if processes > 1 or max_restarts or cfg.DATA.NUM_WORKERS:
+        start_resource_tracker()
     if processes == 1 and not max_restarts:
         work(cfg, ChildMessages(), opening=opening)
     else:
@@ -78,14 +81,26 @@ def work(cfg, messages, parent=0, opening=()):
         messages.send_failure(group.rank, str(error), error.exit_code)
         watch.fail(str(error), error.exit_code)
         raise
+    except BrokenPipeError:                                        # nobody reads what is printed
+        watch.close()
+        raise
     except Exception as error:
         if group.world_size > 1:
             time.sleep(_LAST_WORDS)                                # where another has failed, the watchdog ends this one now
-        traceback.print_exc()
-        reason = f'{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else "no message"}'
+        reason = failure(error)
         messages.send_failure(group.rank, reason, TemporaryError.exit_code)
         watch.fail(reason, TemporaryError.exit_code)
         raise TemporaryError(reason) from None
     except BaseException:                                          # asked to stop
         watch.close()
         raise
+
+
+def failure(error):
+    """The reason of an exception that nobody has foreseen, in one line. Where it may be a fault of this library, its traceback is
+    printed before, which helps to mend it."""
+    outside = reason_outside(error)
+    if outside:
+        return str(outside)
+    traceback.print_exception(error)
+    return f'{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else "no message"}'

@@ -83,8 +83,8 @@ def read_metrics(directory):
         return [json.loads(line) for line in file if line.strip()]
 
 
-def epoch_table(rows, best=3, last=7):
-    """Lines of a table of the `best` and the `last` evaluations among the rows of metrics.jsonl.
+def epoch_table(rows, best=3, last=7, top5=True):
+    """Lines of a table of the `best` and the `last` evaluations among the rows of metrics.jsonl, perhaps with their `top5`.
 
     The training loss is the mean over the steps since the evaluation before.
     """
@@ -97,17 +97,17 @@ def epoch_table(rows, best=3, last=7):
             steps = sum(weight for _, weight in losses)
             loss = f'{sum(loss * weight for loss, weight in losses) / steps:.4f}' if steps else '-'
             table.append((row['top1'], f'{row["epoch"]:5d}  {row["step"]:8d}  {loss:>10}  {row["loss"]:9.4f}  '
-                                       f'{row["top1"]:6.2f}  {row["top5"]:6.2f}'))
+                                       f'{row["top1"]:6.2f}' + (f'  {row["top5"]:6.2f}' if top5 else '')))
             losses = []
     order = sorted(range(len(table)), key=lambda i: -table[i][0])  # of equal ones the first is the best
     shown = sorted({*order[:best], *range(len(table))[-last:]})
-    return ['epoch      step  train loss  test loss   top 1   top 5',
+    return ['epoch      step  train loss  test loss   top 1' + ('   top 5' if top5 else ''),
             *(table[i][1] + ('  best' if i == order[0] else '') for i in shown)]
 
 
-def write_curves(directory):
+def write_curves(directory, top5=True):
     """curves.png of a run's metrics.jsonl: loss, accuracy, learning rate. Returns a line that says where, or why not."""
-    return _drawn(directory / 'curves.png', _draw_curves, read_metrics(directory))
+    return _drawn(directory / 'curves.png', _draw_curves, read_metrics(directory), top5)
 
 
 def _drawn(path, draw, *content):
@@ -127,7 +127,7 @@ def _drawn(path, draw, *content):
     return f'{kind:10}  {path}'
 
 
-def _draw_curves(figure, records):
+def _draw_curves(figure, records, top5):
     train, test = ([row for row in records if row.get('kind') == kind] for kind in ('train', 'eval'))
     if not train:
         return 'the run has no report of a training step'
@@ -136,7 +136,8 @@ def _draw_curves(figure, records):
     loss.plot([row['step'] for row in train], [row['loss'] for row in train], label='training')
     loss.plot([row['step'] for row in test], [row['loss'] for row in test], 'o-', label='evaluation')
     accuracy.plot([row['step'] for row in test], [row['top1'] for row in test], 'o-', label='top-1')
-    accuracy.plot([row['step'] for row in test], [row['top5'] for row in test], 'o-', label='top-5')
+    if top5:
+        accuracy.plot([row['step'] for row in test], [row['top5'] for row in test], 'o-', label='top-5')
     rate.plot([row['step'] for row in train], [row['lr'] for row in train])
     for axes, title in ((loss, 'loss'), (accuracy, 'accuracy, percent'), (rate, 'learning rate')):
         axes.set_title(title)

@@ -7,7 +7,7 @@ from datetime import datetime
 from tqdm import tqdm
 
 from image_classification.engine.visual import NoVisual
-from image_classification.errors import UserError
+from image_classification.errors import UserError, forget_readers
 from image_classification.files import write_atomically
 from image_classification.names.text import as_json, for_stream
 from image_classification.progress import progress_bar
@@ -17,20 +17,25 @@ _FULL_DISK = 'Free some space, and go on by -resume auto.'
 
 class RunLog:
     """Lines on the terminal and in log.txt, dicts in metrics.jsonl and `visual`, a progress bar. In other processes than the
-    main one, and without a directory, it keeps silent."""
+    main one, and without a directory, it keeps silent. `reader_gone` becomes True where nobody reads the lines any more, as
+    behind `| head`; that a terminal is closed changes nothing: log.txt has the lines."""
 
     def __init__(self, directory, total_steps=0, done_steps=0, visual=NoVisual()):
         self.directory, self.visual = directory, visual
         self.total, self.done, self.begin = total_steps, done_steps, time.monotonic()
         self.bar = progress_bar(total=total_steps, initial=done_steps, enabled=bool(directory and total_steps),
                                 bar_format='{desc}{n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}')
-        self.shown = 0.0
+        self.shown, self.reader_gone = 0.0, False
 
     def line(self, text):
         if self.directory is None:
             return
-        tqdm.write(for_stream(text, sys.stdout), file=sys.stdout)
-        sys.stdout.flush()
+        try:
+            tqdm.write(for_stream(text, sys.stdout), file=sys.stdout)
+            sys.stdout.flush()
+        except OSError as error:
+            self.reader_gone = self.reader_gone or isinstance(error, BrokenPipeError)
+            forget_readers()
         self.write(text)
 
     def metrics(self, **values):
@@ -54,13 +59,14 @@ class RunLog:
         except OSError as error:
             raise UserError(f'cannot write {self.directory / name}: {error.strerror}. {_FULL_DISK}') from None
 
-    def forget_after(self, step):
-        """Take out of metrics.jsonl what a killed run has written after its last checkpoint: it comes once more."""
+    def forget_after(self, step, evaluated=True):
+        """Take out of metrics.jsonl what a killed run has written after its last checkpoint: it comes once more. The checkpoint
+        is of step `step` and, unless `evaluated`, of before its evaluation."""
         path = self.directory / 'metrics.jsonl' if self.directory else None
         if path is None or not path.is_file():
             return
-        lines = path.read_text(encoding='utf-8').splitlines()
-        kept = [line for line in lines if _step(line) <= step]
+        lines, last = path.read_text(encoding='utf-8').splitlines(), (step, 2 if evaluated else 1)
+        kept = [line for line in lines if _place(line) <= last]
         if kept != lines:
             text = ''.join(f'{line}\n' for line in kept)
             write_atomically(path, lambda temporary: temporary.write_text(text, encoding='utf-8'), _FULL_DISK)
@@ -85,9 +91,11 @@ class RunLog:
         self.visual.close()
 
 
-def _step(line):
-    """The step of a line of metrics.jsonl; infinite for half a line, which a kill leaves behind."""
+def _place(line):
+    """(step, 1 for a training's line, 2 for an evaluation's behind it) of a line of metrics.jsonl; behind all others for half a
+    line, which a kill leaves."""
     try:
-        return json.loads(line).get('step', 0)
-    except json.JSONDecodeError:
-        return float('inf')
+        row = json.loads(line)
+        return row.get('step', 0), 2 if row.get('kind') == 'eval' else 1
+    except (json.JSONDecodeError, AttributeError):
+        return float('inf'), 0

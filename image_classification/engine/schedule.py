@@ -29,9 +29,13 @@ def steps_in_all(train, steps_per_epoch):
 
 
 def peak_rate(train, steps_per_epoch):
-    """The highest rate that the training comes to: below BASE_LR where it ends within the warm-up."""
+    """The highest rate that the training comes to. It is below BASE_LR where the training ends within the warm-up, or where the
+    schedule has begun to fall before the warm-up ends, as step and exponential may."""
     steps = steps_in_all(train, steps_per_epoch)
-    return learning_rate(steps - 1, steps_per_epoch, train) if train.WARMUP_EPOCHS * steps_per_epoch >= steps else train.BASE_LR
+    warmup = math.ceil(train.WARMUP_EPOCHS * steps_per_epoch)
+    cooldown = math.ceil((train.NUM_EPOCHS - train.COOLDOWN_EPOCHS) * steps_per_epoch)
+    turns = {0, warmup - 1, warmup, cooldown - 1, cooldown, steps - 1}    # between two of them it rises or falls throughout
+    return max(learning_rate(step, steps_per_epoch, train) for step in turns if 0 <= step < steps)
 
 
 def _cosine(train, epochs, progress):

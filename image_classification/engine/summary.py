@@ -8,10 +8,10 @@ from image_classification.checkpoint import load_network
 from image_classification.datasets import get_dataloader
 from image_classification.deploy.export import export_model
 from image_classification.engine.best import BEST
-from image_classification.engine.evaluate import evaluate
+from image_classification.engine.evaluate import evaluate, says_something
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.report import Confusion, epoch_table, read_metrics, write_curves, write_per_class
-from image_classification.files import unused
+from image_classification.files import unused, write_atomically
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -24,10 +24,11 @@ def finish(cfg, log, dataset, best):
         best: what the evaluation of that checkpoint has given.
     """
     directory, checkpoint = log.directory, log.directory / BEST
-    for line in epoch_table(read_metrics(directory)):
+    top5 = says_something(cfg.MODEL.NUM_CLASSES)
+    for line in epoch_table(read_metrics(directory), top5=top5):
         log.line(line)
     lines = [f'top-1       {best["top1"]:.2f} % on {best["images"]} images (epoch {best["epoch"]})',
-             f'checkpoint  {_short(checkpoint)}', f'log         {_short(directory / "log.txt")}', write_curves(directory)]
+             f'checkpoint  {_short(checkpoint)}', f'log         {_short(directory / "log.txt")}', write_curves(directory, top5)]
     target = checkpoint
     model, class_names = load_network(checkpoint)
     if cfg.PER_CLASS:
@@ -41,7 +42,7 @@ def finish(cfg, log, dataset, best):
         agreement = ', '.join(f'{difference:.1e} at batch {batch}' for batch, difference in differences.items())
         lines.append(f'export      {_short(target)} (largest difference from the network: {agreement})')
     sample = directory / 'sample.png'
-    dataset.image(0).save(sample)
+    write_atomically(sample, lambda file: dataset.image(0).save(file, 'PNG'))
     command = [_short(sys.executable), _short(PROJECT / 'tools' / 'predict.py'), _short(target), _short(sample)]
     lines.append(f'classify    {shlex.join(command)}')
     for line in lines:

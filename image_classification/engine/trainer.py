@@ -9,7 +9,9 @@ import paddle
 
 from image_classification.checkpoint import Progress
 from image_classification.config import check_values
-from image_classification.engine.batch_norm import batches_to_average, lags_behind, learning_norms, renew_statistics
+from image_classification.datasets.check import check_pictures
+from image_classification.engine.batch_norm import (SinglePictures, batches_to_average, lags_behind, learning_norms,
+                                                   renew_statistics)
 from image_classification.engine.best import BestCheckpoints, repair_best
 from image_classification.engine.checkpoint import check_same_training, own_statistics, restore_checkpoint, save_checkpoint
 from image_classification.engine.doubts import Doubts, Tally, before_training
@@ -21,12 +23,13 @@ from image_classification.engine.parts import build_data, build_network, build_o
 from image_classification.engine.processes.child_messages import ChildMessages
 from image_classification.engine.processes.stop_signals import StopSignals
 from image_classification.engine.run_directory import LAST, earlier_lasts, find_checkpoint, is_last, run_directory
+from image_classification.engine.run_lock import RunLock
 from image_classification.engine.run_log import RunLog
-from image_classification.engine.schedule import check_schedule, learning_rate, peak_rate, steps_in_all
+from image_classification.engine.schedule import check_schedule, learning_rate, peak_rate
 from image_classification.engine.start_weights import start_from
 from image_classification.engine.summary import finish
 from image_classification.engine.visual import check_visual, open_visual
-from image_classification.errors import UserError
+from image_classification.errors import READER_GONE, UserError
 
 
 def train_or_evaluate(cfg, group, messages=ChildMessages(), opening=()):
@@ -45,6 +48,9 @@ def check_config(cfg):
     # How a checkpoint was trained that is evaluated does not matter.
     check_values(cfg, *(('DATA.', 'MODEL.', 'SEED', 'AMP_DTYPE') if cfg.EVAL else ()))
     if not cfg.EVAL:
+        if cfg.MODEL.NUM_CLASSES < 2:
+            raise UserError(f'MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}; wanted 2 or more to train: of one class, every '
+                            'answer is right. Add a folder of pictures that are something else')
         check_schedule(cfg.TRAIN)
     check_visual(cfg.VISUAL)
 
@@ -53,41 +59,84 @@ class Trainer:
     """One training. `train()` is the loop; what it works with is built once, here."""
 
     def __init__(self, cfg, group, messages=ChildMessages(), opening=()):
-        self.cfg, self.group, self.meter = cfg, group, Meter()
+        self.cfg, self.group, self.messages, self.meter = cfg, group, messages, Meter()
         self.data = build_data(cfg, group)
+        checked = check_pictures(self.data.test_loader.dataset, group)
         self.network = build_network(cfg, group)
         self.optimization = build_optimization(cfg, group, self.network.model, self.data.classes)
         self.progress = Progress(steps_per_epoch=self.data.steps_per_epoch)
         self.best, self.doubts = BestCheckpoints(cfg.KEEP_BEST), Doubts(self.data.classes, group)
-        checkpoint = find_checkpoint(cfg, group)
-        notes = [*self.data.notes, *self.network.notes, *self.optimization.criterion.distillation.notes]
-        notes += self.resume(checkpoint) if checkpoint else self.load_pretrained()
-        self.log = self.open_log(run_directory(cfg, checkpoint) if group.is_main else None, messages)
+        self.single_pictures = SinglePictures(self.network.model, group)
+        self.lock, self.saved = RunLock(), None                    # the latter: step of what is in last.safetensors
         self.signals = StopSignals('finishing the step, saving, and stopping; once more ends the process at once')
-        self.introduce(opening, notes)
+        checkpoint = find_checkpoint(cfg, group, self.lock.take)
+        notes = [*self.data.notes, *checked, *self.network.notes, *self.optimization.criterion.distillation.notes]
+        notes += self.resume(checkpoint) if checkpoint else self.load_pretrained()
+        self.opening, self.notes, self.checkpoint = opening, notes, checkpoint
 
     def train(self):
-        """The loop. Returns the best metrics."""
+        """All of it. Returns the best metrics."""
+        try:
+            with self.signals:
+                self.begin()
+                self.loop()
+            return self.conclude()
+        finally:
+            self.lock.release()
+
+    def begin(self):
+        """Make or enter the run's directory, and write the first lines of its log."""
+        checkpoint, self.checkpoint = self.checkpoint, None        # which is as large as the network
+        directory = run_directory(self.cfg, checkpoint, self.lock.take) if self.group.is_main else None
+        self.log = self.open_log(directory)
+        self.introduce(self.opening, [*self.lock.notes, *self.notes])
+
+    def loop(self):
+        """Train and evaluate, epoch by epoch. What has been learned is saved before it is evaluated, which may fail."""
         cfg, progress = self.cfg, self.progress
-        with self.signals:
-            for epoch in range(progress.epoch, cfg.TRAIN.NUM_EPOCHS):
-                if self.out_of_patience:
-                    break
-                self.train_epoch(epoch)
-                last = self.is_last(epoch)
-                if last or (epoch + 1) % cfg.VALIDATE_FREQ == 0:
-                    self.evaluate(epoch)
-                if last or self.out_of_patience or (epoch + 1) % cfg.SAVE_FREQ == 0:
-                    self.save_last()
-                if self.stopped:
-                    break
+        for epoch in range(progress.epoch, cfg.TRAIN.NUM_EPOCHS):
+            if self.out_of_patience:
+                break
+            self.train_epoch(epoch)
+            last = self.is_last(epoch)
+            evaluates, saves = (last or (epoch + 1) % frequency == 0 for frequency in (cfg.VALIDATE_FREQ, cfg.SAVE_FREQ))
+            if evaluates and saves:
+                self.save_last()
+            self.end_epoch(epoch)
+            if evaluates:
+                self.evaluate(epoch)
+            if saves or self.out_of_patience:
+                self.save_last()
+            if self.stopped:
+                break
+
+    def conclude(self):
+        """The last lines, the export, and the best metrics; unless a signal has come during the last evaluation."""
         if self.out_of_patience:
-            self.log.line(f'stopped early: {progress.since_best} evaluations without a better top-1 (TRAIN.EARLY_STOP)')
+            self.log.line(f'stopped early: {self.progress.since_best} evaluations without a better top-1 (TRAIN.EARLY_STOP)')
+        if self.asked_to_stop:
+            self.leave()
         self.log.close()
         self.group.watch.close()                                   # what follows is the main process's alone
         if self.group.is_main:
-            finish(cfg, self.log, self.data.test_loader.dataset, self.best.records[0])
+            finish(self.cfg, self.log, self.data.test_loader.dataset, self.best.records[0])
+        if self.asked_to_stop:                                     # nobody reads the last lines
+            sys.exit(128 + self.asked_to_stop)
         return self.best.records[0]
+
+    @property
+    def asked_to_stop(self):
+        """The number of the signal, 0 for none; of SIGPIPE where nobody reads what is printed any more."""
+        return self.signals.caught or (READER_GONE - 128 if self.log.reader_gone else 0)
+
+    @property
+    def position(self):
+        """Where the schedule is: steps since the first epoch, had each had as many steps as it has now."""
+        return self.progress.epoch * self.data.steps_per_epoch + self.progress.batch // self.cfg.TRAIN.ACCUM_ITER
+
+    @property
+    def batches_per_epoch(self):
+        return self.data.steps_per_epoch * self.cfg.TRAIN.ACCUM_ITER
 
     @property
     def stopped(self):
@@ -103,8 +152,7 @@ class Trainer:
 
     def train_epoch(self, epoch):
         """From the batch where `progress` stands to the epoch's end, or to TRAIN.MAX_STEPS."""
-        cfg, progress = self.cfg, self.progress
-        end = self.data.steps_per_epoch * cfg.TRAIN.ACCUM_ITER
+        cfg, progress, end = self.cfg, self.progress, self.batches_per_epoch
         batches = self.data.loader.epoch(epoch, start=progress.batch)
         self.network.begin_epoch(epoch)
         while progress.batch < end and not self.stopped:
@@ -121,14 +169,18 @@ class Trainer:
                 self.stop()
             if goes_on and cfg.SAVE_STEPS and progress.step % cfg.SAVE_STEPS == 0:
                 self.save_last()
-        if progress.batch == end:
-            progress.epoch, progress.batch = epoch + 1, 0
+
+    def end_epoch(self, epoch):
+        """Go on to the next one, unless TRAIN.MAX_STEPS has ended this one. A checkpoint of before is evaluated by the run that
+        goes on from it."""
+        if self.progress.batch == self.batches_per_epoch:
+            self.progress.epoch, self.progress.batch = epoch + 1, 0
 
     def begin_step(self):
         """Set the step's random numbers and its learning rate, which is returned."""
         step, optimization = self.progress.step, self.optimization
         paddle.seed(stream_seed(self.cfg.SEED, step, self.group.rank))   # dropout depends on the step alone
-        rate = learning_rate(step, self.data.steps_per_epoch, self.cfg.TRAIN) * optimization.rate_scale
+        rate = learning_rate(self.position, self.data.steps_per_epoch, self.cfg.TRAIN) * optimization.rate_scale
         optimization.optimizer.set_lr(rate)
         optimization.guard.begin()
         return rate
@@ -149,7 +201,7 @@ class Trainer:
         images, targets = self.data.mixup(images, labels, np.random.default_rng([cfg.SEED, *position, self.group.rank]))
         alone = self.group.world_size > 1 and not last
         with parallel.no_sync() if alone else contextlib.nullcontext():
-            with paddle.amp.auto_cast(enable=optimization.amp, dtype=cfg.AMP_DTYPE):
+            with paddle.amp.auto_cast(enable=optimization.amp, dtype=cfg.AMP_DTYPE), self.single_pictures.checked(images):
                 outputs = parallel(images)
             loss = optimization.criterion(outputs, targets, images)
             self.doubts.saw(outputs, labels)
@@ -159,7 +211,7 @@ class Trainer:
     def end_step(self, epoch, losses):
         """Change the weights by the gradients, if these are finite, and drop the gradients."""
         network, optimization = self.network, self.optimization
-        if optimization.guard.passes(losses, self.signals.caught):
+        if optimization.guard.passes(losses, self.asked_to_stop):
             optimization.scaler.step(optimization.optimizer)
             network.ema.update(network.model, self.progress.step + 1)
             self.meter.add(losses)
@@ -179,9 +231,12 @@ class Trainer:
     def stop(self):
         """Save, and leave, as a signal has asked for. At an epoch's end, its evaluation is left to the resumed run."""
         self.save_last()
+        self.leave()
+
+    def leave(self):
         self.log.line(f'stopped after step {self.progress.step}; -resume auto goes on')
         self.log.close()
-        sys.exit(128 + (self.signals.caught or signal.SIGTERM))
+        sys.exit(128 + (self.asked_to_stop or signal.SIGTERM))     # where another process was asked
 
     def pace(self):
         """(images/s of all processes, share of this one's time that waits for data) since the last report."""
@@ -212,8 +267,8 @@ class Trainer:
             self.renew_statistics(model, epoch)
             metrics = evaluate(model, self.data.test_loader, self.group, tally)
         self.log.metrics(kind='eval', epoch=epoch + 1, step=progress.step, **metrics)
-        self.log.line(f'epoch {epoch + 1}/{self.cfg.TRAIN.NUM_EPOCHS} {describe(metrics)}')
-        warm, last = progress.step >= self.cfg.TRAIN.WARMUP_EPOCHS * self.data.steps_per_epoch, self.is_last(epoch)
+        self.log.line(f'epoch {epoch + 1}/{self.cfg.TRAIN.NUM_EPOCHS} {describe(metrics, self.cfg.MODEL.NUM_CLASSES)}')
+        warm, last = self.position >= self.cfg.TRAIN.WARMUP_EPOCHS * self.data.steps_per_epoch, self.is_last(epoch)
         for line in self.doubts.after(metrics, tally, last) if warm or last else ():
             self.log.line(line)
         progress.add_evaluation({'epoch': epoch + 1, 'step': progress.step, **metrics}, counts=warm)
@@ -226,14 +281,16 @@ class Trainer:
         cfg, progress, network = self.cfg, self.progress, self.network
         norms = learning_norms(model) if cfg.TRAIN.PRECISE_BN else []
         frozen = cfg.TRAIN.FREEZE_EPOCHS * self.data.steps_per_epoch if network.freeze.thaws else 0
-        steps = progress.step - frozen if progress.step > frozen else progress.step
+        steps = min(progress.step, self.position - frozen if self.position > frozen else self.position)
         if lags_behind(norms, network.ema, steps, cfg.TRAIN.ACCUM_ITER):
             paddle.seed(stream_seed(cfg.SEED, progress.step, self.group.rank))    # the next step sets its own
             count = batches_to_average(self.data.loader, cfg.DATA.BATCH_SIZE, self.group)
             renew_statistics(model, norms, network.ema, self.data.loader, epoch, count, self.group)
 
     def save_last(self):
-        self.save(LAST, earlier_lasts(self.cfg.KEEP_CHECKPOINTS))
+        """What an evaluation has said since the last step replaces the checkpoint of before it."""
+        again, self.saved = self.saved == self.progress.step, self.progress.step
+        self.save(LAST, [] if again else earlier_lasts(self.cfg.KEEP_CHECKPOINTS))
 
     def save(self, name, earlier):
         """Write a checkpoint, by which the one before moves on to the names `earlier`; all processes give what each has of
@@ -248,7 +305,7 @@ class Trainer:
 
     def resume(self, checkpoint):
         """Go on where a checkpoint was written. Returns lines for the log."""
-        network, optimization, steps = self.network, self.optimization, self.data.steps_per_epoch
+        network, optimization = self.network, self.optimization
         check_same_training(checkpoint, self.cfg, self.data.classes)
         restore_checkpoint(checkpoint, network.model, network.ema, optimization.optimizer, optimization.scaler, self.group)
         progress = self.progress = checkpoint.progress
@@ -256,10 +313,9 @@ class Trainer:
         notes += [f'resumed from {checkpoint.path} after {progress.step} steps', *changed_since(checkpoint, self.cfg)]
         if len(progress.meters) == self.group.world_size:
             self.meter.restore(*progress.meters[self.group.rank])
-        if progress.steps_per_epoch != steps:
-            progress.batch, progress.step, progress.steps_per_epoch = 0, progress.epoch * steps, steps
-            notes.append(f'an epoch has {steps} steps now: goes on at the start of epoch {progress.epoch + 1}')
+        notes += self.fit_epoch(checkpoint.cfg.TRAIN.ACCUM_ITER)
         if is_last(checkpoint.path):
+            self.saved = progress.step
             found = repair_best(checkpoint.path.parent, self.cfg.KEEP_BEST) if self.group.is_main else None
             self.best.records, damaged = self.group.gather_objects(found)[0]
             notes += damaged
@@ -270,6 +326,19 @@ class Trainer:
                                 'train on with more -epochs.')
         return notes
 
+    def fit_epoch(self, accum_before):
+        """An epoch that was begun with other steps begins again; one that is trained, but not evaluated yet, stays. The count
+        of steps goes on, and so does what was written of them. Returns lines for the log."""
+        progress, steps = self.progress, self.data.steps_per_epoch
+        before, progress.steps_per_epoch = progress.steps_per_epoch, steps
+        if before == steps and accum_before == self.cfg.TRAIN.ACCUM_ITER:
+            return []
+        if progress.batch == before * accum_before:
+            progress.batch = self.batches_per_epoch
+            return [f'an epoch has {steps} steps now']
+        progress.batch = 0
+        return [f'an epoch has {steps} steps now: goes on at the start of epoch {progress.epoch + 1}']
+
     def load_pretrained(self):
         """Start from the weights of PRETRAINED, if it is set. Returns lines for the log."""
         model, cfg = self.network.model, self.cfg
@@ -279,13 +348,14 @@ class Trainer:
         self.network.ema.set_state_dict(model.state_dict())
         return notes
 
-    def open_log(self, directory, messages):
+    def open_log(self, directory):
         """The log of the run in `directory`, which the supervisor and the watchdog get to know; None: a silent one."""
-        cfg, done, steps = self.cfg, self.progress.step, steps_in_all(self.cfg.TRAIN, self.data.steps_per_epoch)
-        log = RunLog(directory, steps, done, open_visual(cfg.VISUAL, directory, done))
-        log.forget_after(done)
+        cfg, progress, done = self.cfg, self.progress, self.progress.step
+        steps = done + cfg.TRAIN.NUM_EPOCHS * self.data.steps_per_epoch - self.position
+        log = RunLog(directory, min(steps, cfg.TRAIN.MAX_STEPS or steps), done, open_visual(cfg.VISUAL, directory, done))
+        log.forget_after(done, evaluated=progress.batch < self.batches_per_epoch)
         if directory is not None:
-            messages.send_run_directory(directory)
+            self.messages.send_run_directory(directory)
         self.group.watch.listen(lambda reason, code: log.write(f'error: {reason}'))
         return log
 
@@ -296,7 +366,8 @@ class Trainer:
         scale, steps = self.optimization.rate_scale, data.steps_per_epoch
         lines = introduction(cfg, self.network.model, self.network.freeze, images, scale * peak_rate(cfg.TRAIN, steps), group,
                              self.log.directory) if group.is_main else []
-        notes = [*notes, *before_training(cfg, steps, images[0], scale, bool(cfg.PRETRAINED or self.progress.step))]
+        notes = [*notes, *before_training(cfg, steps, images[0], scale, bool(cfg.PRETRAINED or self.progress.step),
+                                             data.loader.dataset.labels)]
         group.gather_objects(None)                                 # the others wait here, not in the middle of a step
         if cfg.AMP and not self.optimization.amp:
             notes = [*notes, 'mixed precision is for GPUs; goes on in float32']

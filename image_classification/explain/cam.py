@@ -138,6 +138,8 @@ def _logits(model, output):
 def _probabilities(model, logits):
     """(classes,) float32."""
     values = logits[0].astype('float64') / getattr(getattr(model, 'config', None), 'TEMPERATURE', 1.0)
+    if not values.isfinite().all().item():
+        raise UserError(f'{type(model).__name__} gives NaN or infinite logits: its weights are spoilt. Take another checkpoint')
     return (F.softmax(values) if model.exclusive_classes else F.sigmoid(values)).astype('float32').numpy()
 
 

@@ -1,4 +1,6 @@
 """The whole way: look, split, a head on known features, a training of all layers, a test that decides nothing, an export."""
+import contextlib
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +13,9 @@ from image_classification.config.bounds import above, whole
 from image_classification.config.defaults import SIDE
 from image_classification.cpu.build_operators import build_in_background
 from image_classification.engine.processes.distributed import gpu_count
+from image_classification.engine.run_directory import LAST
 from image_classification.errors import UserError
-from image_classification.files import check_new
+from image_classification.files import check_new, set_aside
 from image_classification.fit.features import Features, best_of, labels_of, set_head, thumbnails
 from image_classification.fit.head import choose_strength, means_the_same
 from image_classification.fit.plan import CHANGES, MIRRORED, image_size
@@ -20,8 +23,9 @@ from image_classification.fit.split import split, write_lists
 from image_classification.fit.start import choose_start, larger_names, published
 from image_classification.fit.statistics import find_temperature, surest
 from image_classification.fit.survey import lines, survey
-from image_classification.fit.tuning import Candidate, Tuning
-from image_classification.fit.verdict import conclude
+from image_classification.fit.training import OUTPUT, RECIPE, RUNS
+from image_classification.fit.tuning import LAST_EPOCHS, Candidate, Tuning
+from image_classification.fit.verdict import EXPORT, MISTAKES, conclude
 from image_classification.names.text import say
 from image_classification.weights import write_safetensors
 
@@ -31,9 +35,10 @@ _SURELY = 0.5                                                      # standard er
 _TURNED = 200                                                      # pictures that are looked at mirrored and turned
 MINUTES, SIDES = above(0, most=100_000), whole(32, SIDE)
 CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
+_ENTRIES = {'pictures', RUNS, LAST_EPOCHS, CLASSIFIER, HEAD, RECIPE, OUTPUT, EXPORT, MISTAKES, 'per_class.csv', 'confusion_matrix.png'}
 
 
-def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, say=say):
+def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, say=say, force=False):
     """Make a classifier of the pictures in a folder.
 
     Args:
@@ -44,6 +49,7 @@ def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, 
         size: side of its input in pixels; by default its own, or less for small pictures.
         test: another folder of the same classes, whose pictures decide nothing.
         say: takes a line for the user.
+        force: replace an earlier fit in `output`, and nothing else; it stays until this one is done.
     Returns:
         {'top1', 'interval', 'images', 'export', 'checkpoint', ...} of the pictures that decided nothing.
     Raises:
@@ -53,12 +59,36 @@ def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, 
         if value is not None:
             check(name, value, bounds)
     deadline, output = time.monotonic() + 60 * minutes, Path(output)
-    check_new(output, 'a run')
+    check_new(output, 'a run', not_a_fit, force)
     try:
-        return _fit(Path(root), test, output, _Wish(network, size, seed), deadline, say)
+        with set_aside(output), _whole_or_nothing(output):
+            return _fit(Path(root), test, output, _Wish(network, size, seed), deadline, say)
+    except BrokenPipeError:                                        # nobody reads what is said
+        raise
     except OSError as error:
         raise UserError(f'{error.filename or output}: {error.strerror or error}; wanted pictures that can be read, and space '
                         'and permission to write') from error
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(output):
+    """After an error, or where it is stopped, a fit leaves what it has trained or what its training has said of the error, else
+    nothing."""
+    try:
+        yield
+    except BaseException as error:
+        told = isinstance(error, UserError) and (output / OUTPUT).exists()
+        if not told and not (output / CLASSIFIER).exists() and not any((output / RUNS).glob(f'*/{LAST}')):
+            shutil.rmtree(output, ignore_errors=True)
+        raise
+
+
+def not_a_fit(path):
+    """Why a directory is not one that a fit has written, and nobody else: words for a message, or ''."""
+    if not (path / 'pictures').is_dir():
+        return 'has no lists of pictures: no fit has written it'
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in _ENTRIES)
+    return f'holds {", ".join(others[:3])}{", ..." if others[3:] else ""}, which no fit has written' if others else ''
 
 
 @dataclass

@@ -1,4 +1,5 @@
 """The trainer at work for a fit: its yaml, the list of its pictures, and its process, which is watched and told when to end."""
+import contextlib
 import signal
 import subprocess
 import sys
@@ -16,16 +17,17 @@ from image_classification.engine.processes.distributed import gpu_count
 from image_classification.engine.processes.stop_signals import STOPPED, StopSignals
 from image_classification.engine.report import read_metrics
 from image_classification.engine.run_directory import LAST
-from image_classification.errors import UserError
+from image_classification.errors import UserError, ends_with_parent
 from image_classification.files import write_atomically
 from image_classification.fit.plan import recipe
 from image_classification.fit.split import write_list
 from image_classification.progress import progress_bar
 
-RECIPE, OUTPUT = 'fit.yaml', 'training.txt'
+RECIPE, OUTPUT, RUNS = 'fit.yaml', 'training.txt', 'runs'
 LAUNCHER = Path(__file__).resolve().parents[1] / 'main_multi_gpu.py'
 _MOST_PROCESSES = 4                                                # on a CPU: each holds a network and its maps
 _LOOK = 0.5                                                        # seconds between two looks at the metrics
+_GRACE = 15.0                                                      # seconds for a trainer that is asked to end
 
 
 @dataclass
@@ -52,7 +54,7 @@ def write_recipe(directory, plan, network_cfg, training, head, seed):
     write_list(lists, 'train', balanced(evenly(training, plan.images, seed), classes, seed))
     keys = recipe(plan, bool(head))
     keys.update({'DATA.DATASET': 'imagenet2012', 'DATA.DATA_PATH': str(lists.resolve()), 'SEED': seed,
-                 'MODEL.NUM_CLASSES': classes, 'SAVE': str((directory / 'runs').resolve())})
+                 'MODEL.NUM_CLASSES': classes, 'SAVE': str((directory / RUNS).resolve())})
     keys.update({f'DATA.{key}': list(value) if isinstance(value, (list, tuple)) else value for key, value in network_cfg.DATA.items()
                  if key in ('CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD')})
     if head:
@@ -65,7 +67,8 @@ def write_recipe(directory, plan, network_cfg, training, head, seed):
 
 def train(directory, plan, deadline, say):
     """Run the trainer by the fit.yaml of `directory`, to its end or to `deadline` (of time.monotonic); what it prints is kept in
-    training.txt. Ctrl-C ends it as the deadline does: it saves, and what it has is taken.
+    training.txt. Ctrl-C ends it as the deadline does: it saves, and what it has is taken. SIGTERM and SIGHUP end it, too, and
+    then this process.
 
     Returns:
         `Trained`.
@@ -76,33 +79,49 @@ def train(directory, plan, deadline, say):
     with open(directory / OUTPUT, 'wb') as output:
         # A session of its own: one Ctrl-C comes to it once, from here.
         trainer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                                   start_new_session=True)
-    code = _watch(trainer, directory, plan, deadline, say)
+                                   start_new_session=True, preexec_fn=ends_with_parent(signal.SIGINT))
+    try:
+        code = _watch(trainer, directory, plan, deadline, say)
+    finally:
+        _end(trainer)
     if code not in {0, *STOPPED}:
         lines = (directory / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
         reason = next((line for line in reversed(lines) if line.strip()), 'it said nothing').removeprefix('error: ')
         raise UserError(f'the training has failed (exit code {code}): {reason}. All that it said is in {directory / OUTPUT}')
-    return Trained([path for name in (LAST, BEST) for path in (directory / 'runs').glob(f'*/{name}')], code == 0)
+    return Trained([path for name in (LAST, BEST) for path in (directory / RUNS).glob(f'*/{name}')], code == 0)
 
 
 def _watch(trainer, directory, plan, deadline, say):
     """The trainer's exit code, after lines and a bar that tell how far it is."""
     stopped, told = False, 0
     with progress_bar(total=plan.steps(), label='training') as bar, \
-            StopSignals('ending the training; going on with the best so far', lambda number: trainer.send_signal(signal.SIGINT)):
+            StopSignals('ending the training', lambda number: trainer.send_signal(signal.SIGINT)) as signals:
         while trainer.poll() is None:
             time.sleep(_LOOK)
             if time.monotonic() > deadline and not stopped:
                 say('training    the time is up: going on with the best so far')
                 trainer.send_signal(signal.SIGINT)
                 stopped = True
-            rows = [row for file in (directory / 'runs').glob('*/metrics.jsonl') for row in _rows(file.parent)]
+            rows = [row for file in (directory / RUNS).glob('*/metrics.jsonl') for row in _rows(file.parent)]
             bar.update(max((row['step'] for row in rows), default=0) - bar.n)
             evaluations = [row for row in rows if row['kind'] == 'eval']
             for row in evaluations[told:]:
                 say(f'epoch       {row["epoch"]} of {plan.epochs}: {row["top1"]:.1f} % of the deciding pictures')
             told = len(evaluations)
+    if signals.caught not in (0, signal.SIGINT):
+        sys.exit(128 + signals.caught)
+    if signals.caught:
+        say('training    ended by Ctrl-C: going on with the best so far')
     return trainer.returncode
+
+
+def _end(trainer):
+    """End a trainer that nobody waits for any more: politely at first, so that it leaves nothing."""
+    for ask, seconds in ((lambda: trainer.send_signal(signal.SIGINT), _GRACE), (trainer.kill, None)):
+        if trainer.poll() is None:
+            ask()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                trainer.wait(seconds)
 
 
 def _rows(run):

@@ -1,4 +1,6 @@
 """Statistics of batch norms belong to the weights that are evaluated and saved."""
+import contextlib
+
 import numpy as np
 import paddle
 import pytest
@@ -9,12 +11,12 @@ import image_classification as ic
 from image_classification.checkpoint import load_network
 from image_classification.datasets import get_dataloader, get_dataset
 from image_classification.engine import batch_norm
-from image_classification.engine.batch_norm import batches_to_average, lags_behind, learning_norms, renew_statistics
+from image_classification.engine.batch_norm import SinglePictures, batches_to_average, lags_behind, learning_norms, renew_statistics
 from image_classification.engine.ema import ModelEma
 from image_classification.engine.processes.distributed import Group
 from image_classification.layers import running_statistics
 from tests.engine.faults import in_processes
-from tests.engine.test_trainer import assert_same_file, metrics, train
+from tests.engine.test_trainer import assert_same_file, message, metrics, train
 from tests.test_models import CLASSIFIERS, SHORT, side, small
 
 
@@ -191,3 +193,60 @@ def test_after_100_steps_every_family_is_as_good_in_evaluation_mode(name, averag
     cfg, checkpoint = trained(name, shapes, tmp_path, **{'TRAIN.MODEL_EMA': average, 'TRAIN.MODEL_EMA_DECAY': 0.98})
     evaluating, training = accuracies(checkpoint, cfg)
     assert evaluating > 50 and evaluating >= training - 3.2        # two of 64 pictures
+
+
+# Batches of a single picture
+
+def first_step(network, images):
+    """What is said of a forward pass; '' where nothing is."""
+    try:
+        with SinglePictures(network, Group()).checked(images):
+            network(images)
+    except ic.UserError as error:
+        return str(error)
+    return ''
+
+
+def test_a_norm_that_gets_one_value_per_channel_is_named(network):
+    text = first_step(network, paddle.rand([1, 3, 32, 32]))
+    assert text.startswith('behind the batch norm blocks.') and 'no two pictures differ in a batch of 1 at 32 x 32 pixels' in text
+    for images in (paddle.rand([2, 3, 32, 32]), paddle.rand([1, 3, 64, 64])):
+        assert first_step(network, images) == ''
+    assert first_step(network.eval(), paddle.rand([1, 3, 32, 32])) == ''
+
+
+@pytest.mark.parametrize('name, side, layer', [('efficientvit_m0', 224, 'head.bn'), ('uniformer_xxs', 64, 'norm')])
+def test_so_is_one_before_a_mean_over_all_pixels(name, side, layer):
+    network, images = ic.create_model(name, num_classes=2), paddle.rand([1, 3, side, side])
+    with paddle.no_grad():
+        assert first_step(network, images).startswith(f'behind the batch norm {layer}, no two pictures differ')
+
+
+def test_the_look_at_single_pictures_changes_nothing_and_takes_a_classifier_of_zeros_for_none(network):
+    images, states = paddle.rand([1, 3, 64, 64]), []
+    for look in (False, True):
+        paddle.seed(0)
+        for norm in learning_norms(network):
+            norm._mean.zero_()
+        with SinglePictures(network, Group()).checked(images) if look else contextlib.nullcontext():
+            network(images)
+        states.append([norm._mean.numpy() for norm in learning_norms(network)] + [paddle.rand([3]).numpy()])
+    assert all((a == b).all() for a, b in zip(*states))
+    network.classifier.weight.set_value(paddle.zeros_like(network.classifier.weight))
+    assert first_step(network, images) == ''
+
+
+def test_each_shape_is_looked_at_once_and_nothing_stays_in_the_layers(network):
+    checks, hooks = SinglePictures(network, Group()), []
+    for shape in ([2, 3, 32, 32], [2, 3, 32, 32], [4, 3, 32, 32]):
+        with checks.checked(paddle.zeros(shape)):
+            hooks.append(any(layer._forward_pre_hooks for layer in network.sublayers()))
+    assert hooks == [True, False, True] and not any(layer._forward_pre_hooks for layer in network.sublayers())
+    with pytest.raises(ic.UserError, match='no two pictures differ'), checks.checked(paddle.zeros([1, 3, 32, 32])):
+        network(paddle.rand([1, 3, 32, 32]))                       # a smaller batch later on, as with TRAIN.MULTI_SCALE
+
+
+def test_a_training_by_single_pictures_ends_at_its_first_step_whatever_is_accumulated(tiny):
+    text = message(tiny(DATA__BATCH_SIZE=1, TRAIN__ACCUM_ITER=4))
+    assert 'no two pictures differ' in text and 'Set -batch_size 2 or more (TRAIN.ACCUM_ITER does not help)' in text
+    train(tiny(DATA__BATCH_SIZE=1, TRAIN__FREEZE_BN=True, TRAIN__MAX_STEPS=1))

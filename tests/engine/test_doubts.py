@@ -50,6 +50,12 @@ def test_a_configuration_that_makes_little_of_so_few_pictures_is_named(tiny, opt
     assert len(lines) == bool(words) and all(words in line for line in lines)
 
 
+def test_training_pictures_of_one_class_are_named(tiny):
+    for labels, count in (([1] * 500, 1), ([1] * 499 + [0], 0)):
+        lines = before_training(tiny(TRAIN__NUM_EPOCHS=9), 600, 500, 1.0, False, np.array(labels))
+        assert len(lines) == count and all('all 500 training pictures are of one class' in line for line in lines)
+
+
 def test_a_frozen_backbone_with_weights_is_no_reason_to_warn(tiny, begun):  # noqa: F811
     frozen = {'TRAIN__FREEZE': ['backbone'], 'TRAIN__MAX_STEPS': 1}
     assert not [line for line in warnings(train(tiny(**frozen, PRETRAINED=str(begun)))) if 'FREEZE' in line]

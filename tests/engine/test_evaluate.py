@@ -1,12 +1,18 @@
 """An evaluation needs nothing but a checkpoint and a folder, whose names are those of the classes."""
 import shutil
 
+import numpy as np
+import paddle
 import pytest
 
 import image_classification as ic
 from image_classification.checkpoint import read_checkpoint
+from image_classification.datasets import get_dataloader, get_dataset
 from image_classification.engine import launch
 from image_classification.engine.checkpoint import check_same_training
+from image_classification.engine.evaluate import describe, evaluate as evaluate_network
+from image_classification.engine.processes.distributed import Group
+from image_classification.weights import read_safetensors, write_safetensors
 from tests.engine.test_command_line import configured
 from tests.engine.test_trainer import metrics, train
 
@@ -129,3 +135,44 @@ def test_a_folder_without_pictures_is_refused(evaluate, tmp_path, capsys, made, 
         evaluate(tmp_path / 'DIR')
     message = capsys.readouterr().err
     assert caught.value.code == 1 and words in message and len(message.splitlines()) == 1
+
+
+class Gives(paddle.nn.Layer):
+    """(B, 3, H, W) -> logits, of which those of the first picture are `value`."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value, self.seen = value, False
+
+    def forward(self, images):
+        logits = paddle.zeros([len(images), 2])
+        if not self.seen:
+            logits[0] = self.value
+        self.seen = True
+        return logits
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), float('-inf')])
+def test_logits_that_are_not_finite_are_an_error(tiny, value):
+    cfg = tiny()
+    loader = get_dataloader(cfg, get_dataset(cfg, False), False)
+    assert evaluate_network(Gives(0.0), loader, Group())['top1'] == 50
+    with pytest.raises(ic.UserError, match='gives NaN or infinite numbers for 1 of 10 images to evaluate'):
+        evaluate_network(Gives(value), loader, Group())
+
+
+def test_an_evaluation_of_nan_fails(run, tmp_path, capsys):
+    tensors, metadata = read_safetensors(run / 'best.safetensors')
+    tensors['model.classifier.bias'] = np.float32([0, np.nan])
+    write_safetensors(tmp_path / 'spoilt.safetensors', tensors, metadata)
+    with pytest.raises(SystemExit) as caught:
+        launch.single(['-eval', '-pretrained', str(tmp_path / 'spoilt.safetensors'), '-output', str(tmp_path / 'out')])
+    assert caught.value.code == 1 and 'for 10 of 10 images' in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_top5_is_told_where_there_are_more_than_five_classes(run):
+    found = {'top1': 50.0, 'top5': 90.0, 'loss': 1.0, 'images': 10}
+    assert describe(found, 6) == 'top-1 50.00 %, top-5 90.00 %, loss 1.0000 on 10 images'
+    assert describe(found, 5) == 'top-1 50.00 %, loss 1.0000 on 10 images'
+    log = (run / 'log.txt').read_text()
+    assert 'top-1' in log and 'top 1' in log and 'top-5' not in log and 'top 5' not in log

@@ -1,21 +1,26 @@
 """What a training does when it is killed, stopped, given a full disk, or images that break it. One process; for several see
 processes/test_supervisor.py."""
+import errno
+import io
 import json
 import os
 import random
 import resource
 import shutil
 import signal
+import sys
 import time
 
 import numpy as np
 import pytest
 
 import image_classification as ic
-from image_classification.engine.run_log import RunLog
-from image_classification.engine import trainer
 from image_classification.checkpoint import read_checkpoint
+from image_classification.engine import launch, trainer
+from image_classification.engine.processes.child_messages import ChildMessages
 from image_classification.engine.run_directory import find_checkpoint
+from image_classification.engine.run_log import RunLog
+from image_classification.errors import TemporaryError
 from tests.engine.faults import begin, begin_fresh, end, wait_for
 from tests.engine.test_trainer import assert_same_file, message, metrics, train
 
@@ -167,7 +172,7 @@ def test_a_log_that_cannot_be_written_is_one_message_too(tiny, tmp_path):
 
 # Asked to stop
 
-@pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_saves_the_step_at_hand_and_the_resumed_run_is_the_same(tiny, whole, monkeypatch, number, code):
     """In the process itself; the next test's come from outside."""
     cfg, real = tiny(**{**FULL, 'SAVE_STEPS': 0}, RESUME='auto'), trainer.Trainer.backward
@@ -187,6 +192,86 @@ def test_a_signal_saves_the_step_at_hand_and_the_resumed_run_is_the_same(tiny, w
     assert_same_file(whole / 'last.safetensors', resumed / 'last.safetensors')
     for kind in ('train', 'eval'):
         assert metrics(whole, kind) == metrics(resumed, kind)
+
+
+def test_a_closed_terminal_below_nohup_stops_nothing(tiny, monkeypatch):
+    before, real = signal.signal(signal.SIGHUP, signal.SIG_IGN), trainer.Trainer.end_step
+
+    def end_step(self, *args):
+        signal.raise_signal(signal.SIGHUP)
+        real(self, *args)
+    monkeypatch.setattr(trainer.Trainer, 'end_step', end_step)
+    try:
+        assert 'top-1' in (train(tiny(TRAIN__NUM_EPOCHS=1)) / 'log.txt').read_text()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_during_the_last_evaluation_is_heeded_before_the_export(tiny, monkeypatch):
+    def evaluate(*_):
+        signal.raise_signal(signal.SIGTERM)
+        return {'top1': 50.0, 'top5': 100.0, 'loss': 1.0, 'images': 10}
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
+        patch.setattr(trainer, 'evaluate', evaluate)
+        train(tiny(TRAIN__NUM_EPOCHS=1))
+    stopped = find_checkpoint(tiny(TRAIN__NUM_EPOCHS=1, RESUME='auto'))
+    log = stopped.path.with_name('log.txt')
+    assert caught.value.code == 143 and stopped.progress.epoch == 1 and log.read_text().endswith('-resume auto goes on\n')
+    train(tiny(TRAIN__NUM_EPOCHS=1, RESUME='auto'))
+    assert 'top-1       50.00 %' in log.read_text()
+
+
+class Head:
+    """A standard output whose reader has enough after some lines."""
+
+    def __init__(self, lines):
+        self.left = lines
+
+    def write(self, text):
+        if not self.left:
+            raise BrokenPipeError
+        self.left -= text == '\n'
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize('lines, step', [(0, 1), (5, 3), (9, 6)])
+def test_a_reader_who_has_seen_enough_ends_a_training_as_a_signal_does(tiny, monkeypatch, lines, step):
+    """In the middle of its first lines, of its steps, and of its last ones."""
+    monkeypatch.setattr(sys, 'stdout', Head(lines))
+    with pytest.raises(SystemExit) as caught:
+        train(tiny(TRAIN__NUM_EPOCHS=1))
+    found = find_checkpoint(tiny(RESUME='auto'))
+    assert caught.value.code == 141 and found.progress.step == step
+    assert 'learning rate' in found.path.with_name('log.txt').read_text()
+
+
+def test_a_terminal_that_is_closed_does_not_stop_a_training_that_was_not_asked(tiny, monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.EIO, 'Input/output error')
+    monkeypatch.setattr(sys, 'stdout', Gone())
+    directory = train(tiny(TRAIN__NUM_EPOCHS=1))
+    assert 'classify ' in (directory / 'log.txt').read_text()
+
+
+def test_an_evaluation_that_nobody_reads_ends_quietly(tiny, monkeypatch):
+    weights = train(tiny(TRAIN__MAX_STEPS=1)) / 'best.safetensors'
+    monkeypatch.setattr(sys, 'stdout', Head(0))
+    with pytest.raises(SystemExit) as caught:
+        train(tiny(EVAL=True, PRETRAINED=str(weights)))
+    assert caught.value.code == 141
+
+
+def test_memory_that_runs_out_is_one_line(tiny, monkeypatch, capsys):
+    def backward(*_, **__):
+        raise MemoryError('\nC++ Traceback\nResourceExhaustedError: Fail to alloc memory of 2147483648 size, error code is 12.\n'
+                          '  [Hint: Expected error == 0, but received error:12 != 0:0.]')
+    monkeypatch.setattr(trainer.Trainer, 'backward', backward)
+    with pytest.raises(TemporaryError, match=r'^memory ran out \(2.00 GiB more were wanted\)'):
+        launch.work(tiny(), ChildMessages())
+    assert capsys.readouterr().err == ''
 
 
 def test_a_second_signal_ends_at_once(tiny, tmp_path):

@@ -98,6 +98,7 @@ def test_the_table_has_the_best_and_the_last_evaluations_and_the_mean_loss_of_th
     lines = epoch_table(rows)[1:]
     assert [int(line.split()[0]) for line in lines] == [2, 5, *range(14, 21)]
     assert lines[0].split() == ['2', '8', '3.0000', '1.5000', '90.00', '99.00', 'best'] and 'best' not in ''.join(lines[1:])
+    assert [line.split()[-2:] for line in epoch_table(rows, top5=False)[:2]] == [['top', '1'], ['90.00', 'best']]
 
 
 def test_after_training_too_the_best_checkpoint_is_looked_at_class_by_class(tiny):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import image_classification as ic
-from image_classification.engine.schedule import check_schedule, learning_rate, rate_scale
+from image_classification.engine.schedule import check_schedule, learning_rate, peak_rate, rate_scale
 
 
 def train(**values):
@@ -86,3 +86,16 @@ def test_the_rate_scales_with_the_total_batch():
 def test_a_value_that_makes_no_schedule_is_named(key, value, words):
     with pytest.raises(ic.UserError, match=f'TRAIN.{key} is .*{words}'):
         check_schedule(train(**{key: value}))
+
+
+@pytest.mark.parametrize('keys', [
+    {'WARMUP_EPOCHS': 20.0, 'NUM_EPOCHS': 3}, {'NUM_EPOCHS': 2}, {'NUM_EPOCHS': 6}, {'WARMUP_EPOCHS': 0.0, 'NUM_EPOCHS': 3},
+    {'WARMUP_EPOCHS': 0.3, 'NUM_EPOCHS': 3}, {'LR_SCHEDULE': 'exponential', 'NUM_EPOCHS': 30}, {'LR_SCHEDULE': 'constant'},
+    {'LR_SCHEDULE': 'step', 'DECAY_MILESTONES': [2, 4], 'NUM_EPOCHS': 9}, {'NUM_EPOCHS': 9, 'MAX_STEPS': 12},
+    {'END_LR': 0.5, 'NUM_EPOCHS': 9}, {'END_LR': 0.5, 'NUM_EPOCHS': 9, 'COOLDOWN_EPOCHS': 2.0},
+    {'WARMUP_START_LR': 0.7, 'NUM_EPOCHS': 9}])
+@pytest.mark.parametrize('steps', [1, 4])
+def test_the_peak_is_the_highest_rate_that_a_step_gets(keys, steps):
+    keys = train(**keys)
+    found = [learning_rate(step, steps, keys) for step in range(min(keys.NUM_EPOCHS * steps, keys.MAX_STEPS or 10 ** 6))]
+    assert peak_rate(keys, steps) == max(found)

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,11 @@ from safetensors.numpy import load_file
 import image_classification as ic
 from image_classification.datasets import get_dataloader, get_dataset
 from image_classification.checkpoint import load_network, read_checkpoint
+from image_classification.engine import trainer
+from image_classification.engine.best import best_names
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.evaluate import evaluate
+from image_classification.engine.schedule import learning_rate
 from image_classification.engine.trainer import train_or_evaluate
 
 
@@ -94,6 +99,91 @@ def test_another_batch_size_goes_on_at_the_start_of_the_epoch(tiny):
     assert 'goes on at the start of epoch 1' in (directory / 'log.txt').read_text()
 
 
+@pytest.mark.parametrize('changed, steps', [({'DATA__BATCH_SIZE': 8}, 3), ({'DATA__BATCH_SIZE': 2, 'TRAIN__ACCUM_ITER': 2}, 6)])
+def test_what_a_run_has_written_survives_a_resume_with_other_steps(tiny, changed, steps):
+    options = {'REPORT_FREQ': 1, 'TRAIN__NUM_EPOCHS': 4, 'TRAIN__WARMUP_EPOCHS': 1, 'KEEP_BEST': 9}
+    directory = train(tiny(**options, TRAIN__MAX_STEPS=15))        # two epochs, and a half of the third
+    before = [metrics(directory, kind) for kind in ('train', 'eval')]
+    train(tiny(**options, **changed, RESUME='auto'))
+    after = [metrics(directory, kind) for kind in ('train', 'eval')]
+    assert [rows[:len(kept)] for rows, kept in zip(after, before)] == before
+    assert [row['step'] for row in after[0]] == list(range(1, 16 + 2 * steps))        # the third begins again
+    assert [(row['epoch'], row['step']) for row in after[1][-2:]] == [(3, 15 + steps), (4, 15 + 2 * steps)]
+    cfg = tiny(**options)
+    rates = [learning_rate(step, steps, cfg.TRAIN) for step in range(2 * steps, 4 * steps)]
+    assert [row['lr'] for row in after[0][15:]] == rates
+    kept = [directory / name for name in best_names(9) if (directory / name).exists()]
+    assert sorted(read_checkpoint(path).progress.evaluated['step'] for path in kept) == [row['step'] for row in after[1]]
+
+
+def fail_to_evaluate(patch, error=ic.UserError('a picture is damaged')):
+    def evaluate(*_):
+        raise error
+    patch.setattr(trainer, 'evaluate', evaluate)
+
+
+def test_an_epoch_that_is_trained_but_not_evaluated_is_not_trained_again_with_other_steps(tiny, monkeypatch):
+    with monkeypatch.context() as patch:
+        fail_to_evaluate(patch)
+        message(tiny())
+    train(tiny(RESUME='auto', DATA__BATCH_SIZE=8))
+    directory, = Path(tiny().SAVE).iterdir()
+    assert [(row['epoch'], row['step']) for row in metrics(directory, 'eval')] == [(1, 6), (2, 9)]
+
+
+def test_a_failing_evaluation_loses_no_step_and_the_resumed_run_begins_with_it(tiny, monkeypatch):
+    options = {'VALIDATE_FREQ': 2, 'REPORT_FREQ': 1, 'TRAIN__MODEL_EMA': True}
+    whole = train(tiny(**options))
+    with monkeypatch.context() as patch:
+        fail_to_evaluate(patch)
+        assert message(tiny(**options, SAVE=f'{whole.parent}-2')) == 'a picture is damaged'
+    directory, = Path(f'{whole.parent}-2').iterdir()
+    assert read_checkpoint(directory / 'last.safetensors').progress.step == metrics(whole, 'train')[-1]['step']
+    assert not metrics(directory, 'eval') and not (directory / 'best.safetensors').exists()
+    train(tiny(**options, SAVE=str(directory.parent), RESUME='auto'))
+    assert_same_file(whole / 'last.safetensors', directory / 'last.safetensors')
+    assert [metrics(whole, kind) for kind in ('train', 'eval')] == [metrics(directory, kind) for kind in ('train', 'eval')]
+    assert sorted(path.name for path in whole.iterdir()) == sorted(path.name for path in directory.iterdir())
+
+
+def test_an_evaluation_that_was_not_saved_comes_once_more_but_not_twice_in_the_metrics(tiny, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def add(self, *_):
+        raise Killed                                               # after its lines are written
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(trainer.BestCheckpoints, 'add', add)
+        train(tiny(TRAIN__NUM_EPOCHS=1))
+    train(tiny(TRAIN__NUM_EPOCHS=1, RESUME='auto'))
+    directory, = Path(tiny().SAVE).iterdir()
+    assert [row['step'] for row in metrics(directory, 'eval')] == [6] and len(metrics(directory, 'train')) == 3
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_no_network_of_nan_is_saved_and_the_good_checkpoint_stays(tiny, monkeypatch, value):
+    directory = train(tiny(TRAIN__MAX_STEPS=2))
+    before, real = (directory / 'last.safetensors').read_bytes(), trainer.Trainer.end_step
+
+    def end_step(self, *args):
+        real(self, *args)
+        self.network.model.classifier.bias.set_value(np.float32([1, value]))
+    monkeypatch.setattr(trainer.Trainer, 'end_step', end_step)
+    text = message(tiny(TRAIN__MAX_STEPS=3, RESUME='auto'))
+    assert 'are NaN or infinite after step 3, the first is model.classifier.bias; last.safetensors is not written' in text
+    assert (directory / 'last.safetensors').read_bytes() == before and not list(directory.glob('.*'))
+
+
+def test_damaged_pictures_to_evaluate_are_named_before_anything_is_trained(tiny, colours, tmp_path):
+    data = shutil.copytree(colours, tmp_path / 'data')
+    for number in (1, 3):
+        os.truncate(data / 'val' / 'bläu' / f'picture {number}.png', 700)
+    text = message(tiny(DATA__DATA_PATH=str(data)))
+    assert text.startswith('2 of 10 pictures to evaluate cannot be read')
+    assert 'picture 1.png' in text and 'picture 3.png' in text
+    assert not Path(tiny().SAVE).exists()
+
+
 def test_accumulating_batches_equals_one_large_batch(tiny):
     options = {'TRAIN__MAX_STEPS': 1, 'TRAIN__OPTIMIZER__NAME': 'SGD', 'TRAIN__BASE_LR': 0.01, 'TRAIN__CROP_SCALE': [1.0, 1.0],
                'TRAIN__HFLIP': 0, 'MODEL__DROPOUT': 0.0}
@@ -148,7 +238,6 @@ def test_paddle_model_evaluates_on_a_data_set_of_ours(tiny):
 
 
 def test_unreadable_training_images_are_named_in_the_log(tiny, colours, tmp_path):
-    import shutil
     data = tmp_path / 'data'
     shutil.copytree(colours, data)
     (data / 'train' / 'bläu' / 'picture 3.png').write_bytes(b'no image')
@@ -161,7 +250,7 @@ def test_unreadable_training_images_are_named_in_the_log(tiny, colours, tmp_path
     ({'DATA__BATCH_SIZE': 100}, 'set -batch_size 8, which makes 3 steps of an epoch'), ({'TRAIN__ACCUM_ITER': 7}, 'ACCUM_ITER is 7'),
     ({'EVAL': True}, '-pretrained'),
     ({'RESUME': 'nowhere.safetensors'}, 'no checkpoint at nowhere'), ({'DATA__DATA_PATH': '/nowhere'}, '/nowhere'),
-    ({'MODEL__NUM_CLASSES': 3}, '-num_classes 2'),
+    ({'MODEL__NUM_CLASSES': 3}, '-num_classes 2'), ({'MODEL__NUM_CLASSES': 1}, 'NUM_CLASSES is 1; wanted 2 or more to train'),
     ({'PRETRAINED': 'nowhere.pdparams'}, 'no weights at nowhere')])
 def test_bad_input_gets_one_clear_message_and_leaves_no_run(tiny, overrides, words):
     cfg = tiny(**overrides)

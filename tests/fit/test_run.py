@@ -130,6 +130,44 @@ def test_nothing_is_overwritten_and_a_place_that_cannot_be_written_is_named(fold
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['mine']
 
 
+@pytest.mark.parametrize('error, left', [(KeyboardInterrupt(), []), (UserError('the training has failed'), ['training.txt']),
+                                         (SystemExit(143), [])])
+def test_a_fit_that_is_stopped_before_it_has_trained_leaves_nothing(folder, tmp_path, monkeypatch, error, left):
+    def fit(root, test, output, *_):
+        output.mkdir()
+        (output / 'training.txt').touch()
+        raise error
+    monkeypatch.setattr(run, '_fit', fit)
+    with pytest.raises(type(error)):
+        run.fit(folder({'red': 1}), tmp_path / 'out')
+    assert [path.name for path in tmp_path.glob('out/*')] == left and (tmp_path / 'out').exists() == bool(left)
+
+
+def test_by_force_an_earlier_fit_is_replaced_once_this_one_is_done(folder, tmp_path, monkeypatch):
+    root, output, found = folder({'red': 5, 'green': 5}), tmp_path / 'out', []
+    (output / 'pictures').mkdir(parents=True)
+    (output / 'fit.yaml').write_text('before')
+
+    def fit(*_):
+        found.append(sorted(path.name for path in tmp_path.glob('out*')))
+        output.mkdir()
+        (output / 'training.txt').write_text('now')
+        if len(found) == 1:
+            raise KeyboardInterrupt
+    monkeypatch.setattr(run, '_fit', fit)
+    with pytest.raises(UserError, match='or replace it by --force'):
+        run.fit(root, output)
+    with pytest.raises(KeyboardInterrupt):
+        run.fit(root, output, force=True)
+    assert (output / 'fit.yaml').read_text() == 'before' and not (output / 'training.txt').exists()
+    run.fit(root, output, force=True)
+    assert [path.name for path in output.iterdir()] == ['training.txt'] and found == [['out-before']] * 2
+    (output / 'pictures').mkdir()
+    (output / 'thesis.doc').touch()
+    with pytest.raises(UserError, match='holds thesis.doc, which no fit has written, so it is not replaced'):
+        run.fit(root, output, force=True)
+
+
 def test_where_there_is_no_time_it_says_so(folder, tmp_path):
     with pytest.raises(UserError, match='no 20 steps in them'):
         run.fit(folder({'red': 9, 'green': 9}), tmp_path / 'out', minutes=0.001, network=NETWORK, size=32, say=lambda line: None)

@@ -1,4 +1,5 @@
 """The trainer at work for a fit."""
+import signal
 import time
 from dataclasses import dataclass, replace
 
@@ -34,6 +35,47 @@ def test_a_trainer_that_fails_gives_its_reason(tmp_path):
     (tmp_path / training.RECIPE).write_text('BASE: [mobilenet_v1_x0_25]\nTRAIN: {NUM_EPOCHS: 0}\n')
     with pytest.raises(UserError, match=r'the training has failed \(exit code \d+\): .*NUM_EPOCHS.*training.txt'):
         training.train(tmp_path, Plan(32, 8, 1, 8, 0.1), time.monotonic() + 60, print)
+
+
+@pytest.fixture
+def sleeping(tmp_path, monkeypatch):
+    """sleeping(happens): what a training of a minute gives, where `happens` is called at the first look at its metrics."""
+    started = []
+
+    def begin(happens):
+        (tmp_path / 'launcher.py').write_text('import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: exit(130)')
+        monkeypatch.setattr(training, 'LAUNCHER', tmp_path / 'launcher.py')
+        monkeypatch.setattr(training, '_LOOK', 0.1)
+        once = iter([happens])
+        monkeypatch.setattr(training, 'read_metrics', lambda run: next(once, lambda run: [])(run))
+        (tmp_path / 'runs' / 'one').mkdir(parents=True)
+        (tmp_path / 'runs' / 'one' / 'metrics.jsonl').touch()
+        real = training.subprocess.Popen
+        monkeypatch.setattr(training.subprocess, 'Popen', lambda *args, **keys: started.append(real(*args, **keys)) or started[-1])
+        said = []
+        found = training.train(tmp_path, Plan(32, 8, 1, 8, 0.1), time.monotonic() + 60, said.append)
+        return found, said
+    yield begin
+    assert started[0].returncode                                   # it did not sleep to its end
+
+
+@pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_sigterm_ends_a_fit_and_its_training(sleeping, number, code):
+    with pytest.raises(SystemExit) as caught:
+        sleeping(lambda run: signal.raise_signal(number) or [])
+    assert caught.value.code == code
+
+
+def test_ctrl_c_ends_the_training_alone(sleeping):
+    assert sleeping(lambda run: signal.raise_signal(signal.SIGINT) or []) == (
+        [], ['training    ended by Ctrl-C: going on with the best so far'])
+
+
+def test_a_training_that_nobody_waits_for_any_more_is_ended(sleeping):
+    def fails(run):
+        raise BrokenPipeError
+    with pytest.raises(BrokenPipeError):
+        sleeping(fails)
 
 
 def test_pictures_are_varied_as_far_as_they_mean_the_same():

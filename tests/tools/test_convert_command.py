@@ -69,3 +69,17 @@ def test_what_cannot_be_converted_is_named(run_tool, source, tmp_path, arguments
     assert done.returncode == 1 and words in done.stderr and 'Traceback' not in done.stderr
     assert [file.name for file in tmp_path.iterdir()] == ['taken.safetensors']
     assert (tmp_path / 'taken.safetensors').read_bytes() == b'mine'
+
+
+@pytest.mark.parametrize('ending', ['.safetensors', '.pdparams'])
+def test_by_force_it_replaces_what_it_has_written_and_nothing_else(run_tool, source, tmp_path, ending):
+    output = tmp_path / f'out{ending}'
+    arguments = ('convert_weights.py', source[1], output, '--model', NAME, '--num-classes', '4')
+    assert run_tool(*arguments).returncode == 0
+    done = run_tool(*arguments)
+    assert done.returncode == 1 and 'or replace it by --force' in done.stderr
+    done = run_tool(*arguments, '--style', 'timm', '--force')
+    assert done.returncode == 0 and read_weights(output).keys() == read_weights(source[1]).keys(), done.stderr
+    output.write_bytes(source[1].read_bytes())
+    done = run_tool(*arguments, '--force')
+    assert done.returncode == 1 and 'was not written by this command, so it is not replaced' in done.stderr

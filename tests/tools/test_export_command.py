@@ -1,9 +1,12 @@
+import os
 import re
 import shlex
 
+import numpy as np
 import pytest
 
 import image_classification as ic
+from image_classification.checkpoint import write_network
 from image_classification.deploy.predictor import Predictor
 from image_classification.weights import to_torch, write_safetensors
 from tests.exports import CLASSES
@@ -98,7 +101,43 @@ def test_bad_arguments_get_one_line(run_tool, tmp_path, arguments, words):
 
 
 def test_it_refuses_to_overwrite(exported, checkpoint, run_tool):
-    assert 'not empty; an export never overwrites' in failure(run_tool('export.py', checkpoint))
+    line = failure(run_tool('export.py', checkpoint))
+    assert 'not empty; an export never overwrites' in line and line.endswith('or replace it by --force.')
+
+
+def test_by_force_it_replaces_an_export_and_nothing_else(run_tool, checkpoint, tmp_path):
+    target, arguments = tmp_path / 'export', (checkpoint, '--output', tmp_path / 'export', '--force')
+    target.mkdir()
+    (target / 'inference.yaml').write_text('name: before')
+    (target / 'notes.txt').write_text('mine')
+    assert 'holds notes.txt, which no export has written, so it is not replaced' in failure(run_tool('export.py', *arguments))
+    (target / 'notes.txt').unlink()
+    assert run_tool('export.py', *arguments).returncode == 0
+    assert Predictor(target).class_names == CLASSES and os.listdir(tmp_path) == ['export']
+    (target / 'inference.yaml').unlink()
+    assert 'has no inference.yaml: no export has written it' in failure(run_tool('export.py', *arguments))
+
+
+@pytest.fixture
+def spoilt(network, tmp_path):
+    """A checkpoint whose classifier is NaN."""
+    bias = network.classifier.bias
+    before = bias.numpy()
+    bias.set_value(np.full_like(before, np.nan))
+    write_network(tmp_path / 'best.safetensors', network, network.config, CLASSES)
+    bias.set_value(before)
+    return tmp_path / 'best.safetensors'
+
+
+def test_what_is_nan_is_neither_exported_nor_believed(run_tool, spoilt, pictures):
+    line = failure(run_tool('export.py', spoilt))
+    assert 'gives NaN or infinite numbers: its weights are spoilt' in line and os.listdir(spoilt.parent) == [spoilt.name]
+    done = run_tool('predict.py', spoilt, pictures)
+    assert done.returncode == 1 and '(paddle) gives NaN or infinite numbers for 12 of 12 pictures' in done.stderr
+    done = run_tool('explain.py', spoilt, pictures / 'picture 1.png', '--output', spoilt.parent / 'why')
+    assert done.returncode == 1 and 'gives NaN or infinite logits' in done.stderr and not os.listdir(spoilt.parent / 'why')
+    done = run_tool('serve.py', spoilt, '--port', 0)
+    assert done.returncode == 1 and 'gives NaN or infinite numbers for 1 of 1 pictures' in done.stderr
 
 
 def test_weights_without_an_auxiliary_head_are_exported_all_the_same(tmp_path):

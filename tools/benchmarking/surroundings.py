@@ -4,13 +4,13 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import image_classification
 from image_classification.deploy.engines import available
 from image_classification.deploy.export_directory import ExportDirectory
+from image_classification.files import temporary_directory
 
 FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx', 'openvino': 'openvino'}         # of tools/export.py
 TOOLS = Path(__file__).resolve().parents[1]
@@ -38,7 +38,7 @@ def input_pipeline(options, peers, peer_python, environment):
     """What tools/benchmark_input.py finds: {'markdown': what it prints, 'images_per_second': ...} or {'error': reason}."""
     options = ['--backends', 'pillow', *(['opencv'] if find_spec('cv2') else []), *options]
     options += ['--peers', '--peer-python', peer_python] if peers else []
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_directory() as scratch:
         path = Path(scratch) / 'input.json'
         command = [sys.executable, str(TOOLS / 'benchmark_input.py'), *options, '--json', str(path)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, errors='replace')

@@ -2,11 +2,10 @@
 from pathlib import Path
 
 from image_classification.cpu.paddle_internals import operators_of_older_program
-from image_classification.deploy.export_directory import OLDER_PROGRAM, PREFIX, WEIGHTS
+from image_classification.deploy.export_directory import GUIDE, OLDER_PROGRAM, PREFIX, WEIGHTS
 from image_classification.errors import UserError
 
 LIST = Path(__file__).with_name('lite_operators.txt')
-GUIDE = 'README.txt'                                               # in the export directory
 COMMAND = (f'paddle_lite_opt --model_file={OLDER_PROGRAM} --param_file={WEIGHTS} --optimize_out_type=naive_buffer '
            f'--optimize_out={PREFIX} --valid_targets=arm')
 

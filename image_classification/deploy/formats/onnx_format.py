@@ -6,7 +6,6 @@ misses; here ONNX Runtime does it.
 """
 import json
 import sys
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from image_classification.cpu.settings import tune_cpu
 from image_classification.deploy.engines.onnxruntime import open_session, session_options
 from image_classification.deploy.engines.openvino import import_openvino
 from image_classification.errors import UserError, missing_package
+from image_classification.files import temporary_directory
 
 OPSET = 17                                                         # the first with layer norm as one operator
 NEEDS = {'onnx': ('paddle2onnx', 'onnx', 'onnxruntime'), 'openvino': ('paddle2onnx', 'onnx', 'onnxruntime', 'openvino')}
@@ -50,7 +50,7 @@ def main(arguments):
         _save(model, given['onnx'])
     report = {'opset': given['opset'], 'nodes': {'converted': before, 'folded': len(model.graph.node)}}
     if given['openvino']:                                          # which changes the model
-        with tempfile.TemporaryDirectory() as scratch:
+        with temporary_directory() as scratch:
             _save(spread_norms(model), Path(scratch) / 'model.onnx')
             _write_openvino(Path(scratch) / 'model.onnx', given['openvino'], given['metadata'])
     Path(given['report']).write_text(json.dumps(report))
@@ -125,7 +125,7 @@ def fold(model):
     ONNX on any machine. The higher levels write operators of its own for this processor."""
     import onnx
     import onnxruntime
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_directory() as scratch:
         options = session_options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(Path(scratch) / 'folded.onnx')

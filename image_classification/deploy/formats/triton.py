@@ -7,7 +7,6 @@ from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.files import new_directory
 from image_classification.names.text import shown
 
-REPOSITORY = 'triton'                                              # in an export directory
 MAX_BATCH = 32
 _QUEUE_DELAY = 2000                                                # microseconds that a request waits for others
 _TYPES = {'float32': 'TYPE_FP32', 'uint8': 'TYPE_UINT8'}

@@ -101,6 +101,8 @@ class AppServer:
             # uvicorn raises a signal again after the graceful stop, which then is no failure.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: None)
+            if signal.getsignal(getattr(signal, 'SIGHUP', signal.SIGTERM)) is not signal.SIG_IGN:
+                signal.signal(getattr(signal, 'SIGHUP', signal.SIGTERM), lambda *_: self.stop())   # uvicorn does not know it
         self._server.run(sockets=[self._socket])
 
     def stop(self):

@@ -1,5 +1,6 @@
 """Processes: how many, on which devices, and what they tell each other."""
 import os
+import socket
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ import paddle
 import paddle.distributed as dist
 
 from image_classification.engine.processes.watchdog import Unwatched
-from image_classification.errors import UserError
+from image_classification.errors import TemporaryError, UserError
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,24 @@ def world_size_for(ngpus):
     if ngpus < 1 or (gpus and ngpus > gpus):
         raise UserError(f'-ngpus is {ngpus}; wanted -1, or {f"1 to {gpus}" if gpus else "1 or more processes on the CPU"}')
     return ngpus
+
+
+def check_start_port(count):
+    """Raise an error unless the processes can meet at FLAGS_START_PORT, from which on Paddle gives each a port, where that is
+    set. Paddle itself would abort."""
+    text = os.environ.get('FLAGS_START_PORT')
+    if text is None:
+        return
+    if not text.strip().isdecimal() or not 0 < int(text) <= 65536 - count:
+        raise UserError(f'FLAGS_START_PORT is {text!r}; wanted the first of {count} ports, 1 to {65536 - count}. Without the '
+                        'variable, free ones are taken')
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(('', int(text)))
+        except OSError as error:
+            raise TemporaryError(f'port {text.strip()} (FLAGS_START_PORT) cannot be used: {error.strerror}. Set another one; '
+                                 'without the variable, a free one is taken') from None
 
 
 def under_launcher():

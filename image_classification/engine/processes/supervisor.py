@@ -3,7 +3,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import time
 from multiprocessing import connection
 
@@ -12,7 +11,8 @@ import paddle.distributed as dist
 from image_classification.engine.processes import distributed
 from image_classification.engine.processes.child_messages import ChildMessages
 from image_classification.engine.processes.stop_signals import STOPPED, StopSignals
-from image_classification.errors import TemporaryError, UserError
+from image_classification.errors import READER_GONE, TemporaryError, UserError, blocked_signals, complain, oom_kills
+from image_classification.files import temporary_directory
 
 _GRACE = 15.0                              # seconds for the processes that are left, after one has failed
 _FINAL = {0, 1, 2, *STOPPED}               # exit codes after which a new start would be wrong or useless: see errors.py
@@ -22,7 +22,7 @@ def supervise(function, cfg, count, max_restarts, resumed):
     """Run `function(cfg, messages, parent)` in `count` new processes, or, under paddle's launcher, in one in place of this.
 
     When one fails, the others get a short time to end, and then all start again with the configuration
-    `resumed(cfg, run directory or None)`, at most `max_restarts` times. SIGTERM and Ctrl-C are passed on.
+    `resumed(cfg, run directory or None)`, at most `max_restarts` times. SIGTERM, SIGHUP and Ctrl-C are passed on.
     Raises:
         UserError, TemporaryError: the reason of the last failure. SystemExit: the processes were asked to stop.
     """
@@ -32,7 +32,7 @@ def supervise(function, cfg, count, max_restarts, resumed):
     if ignored not in told:
         os.environ['PYTHONWARNINGS'] = ','.join(filter(None, [told, ignored]))
     for attempt in range(max_restarts + 1):
-        with tempfile.TemporaryDirectory() as directory:
+        with temporary_directory() as directory:
             messages = ChildMessages(directory)
             code, reason = _attempt(function, cfg, messages, count)
             run = messages.run_directory()
@@ -42,7 +42,7 @@ def supervise(function, cfg, count, max_restarts, resumed):
             sys.exit(code)
         if code in _FINAL or attempt == max_restarts:
             break
-        print(f'{reason}; start {attempt + 2} of {max_restarts + 1}', file=sys.stderr, flush=True)
+        complain(f'{reason}; start {attempt + 2} of {max_restarts + 1}')
         cfg = resumed(cfg, run)
     failed = f'a training process failed: {reason}'
     raise UserError(failed) if code in _FINAL else TemporaryError(failed)
@@ -50,22 +50,29 @@ def supervise(function, cfg, count, max_restarts, resumed):
 
 def _attempt(function, cfg, messages, count):
     """(exit code, reason) of one start."""
-    processes, _kept = _start(function, (cfg, messages, os.getpid()), count)
+    processes = []
 
     def forward(number):
         for process in processes:
             if process.is_alive():
                 os.kill(process.pid, number)
     with StopSignals('asking the training to save its state and to stop; once more ends it at once', forward) as signals:
+        with blocked_signals():
+            started, _kept = _start(function, (cfg, messages, os.getpid()), count)
+        processes += started
+        if signals.caught:                                         # while they were started
+            forward(signals.caught)
+        killed = oom_kills()
         failed = _wait(processes)
         if signals.caught:
             return 128 + signals.caught, ''
-    return _judge(failed, messages.failures()) if failed else (0, '')
+    return _judge(failed, messages.failures(), oom_kills() > killed) if failed else (0, '')
 
 
 def _start(function, args, count):
     """(processes, what must live as long as they do: paddle's queues to them)."""
     if not distributed.under_launcher() and count > 1:
+        distributed.check_start_port(count)
         backend = 'nccl' if distributed.gpu_count() else 'gloo'
         context = dist.spawn(function, args=args, nprocs=count, backend=backend, join=False)
         return context.processes, context
@@ -94,15 +101,25 @@ def _wait(processes):
     return failed
 
 
-def _judge(failed, reasons):
-    """One exit code and one reason: a signal that has killed a process, else what a process has said."""
+def _judge(failed, reasons, out_of_memory=False):
+    """One exit code and one reason: a signal that has killed a process, else what a process has said.
+
+    Args:
+        out_of_memory: whether the kernel has killed processes for lack of it.
+    """
     killed = [(number, -code) for number, code in failed if code < 0 and -code != signal.SIGABRT]
     if killed:                                                     # SIGABRT is Paddle's way to end when another one is lost
         number, code = killed[0]
         name = os.environ.get('PADDLE_TRAINER_ID', number) if distributed.under_launcher() else number
-        return TemporaryError.exit_code, f'process {name} was killed by {signal.Signals(code).name}; did memory run out?'
+        why = ', as memory ran out' if out_of_memory and code == signal.SIGKILL else '; did memory run out?'
+        return TemporaryError.exit_code, f'process {name} was killed by {signal.Signals(code).name}{why}'
     if reasons:
         code, reason = min(reasons, key=lambda item: item[0] not in _FINAL)
         return code, reason
+    codes = [code for _, code in failed]
+    if set(codes) <= STOPPED:                                      # the main process knows why, the others only that
+        return (READER_GONE if READER_GONE in codes else codes[0]), ''
     number, code = failed[0]
-    return TemporaryError.exit_code if code < 0 else code, f'process {number} ended with code {code}'
+    if code < 0:
+        return TemporaryError.exit_code, f'process {number} ended with code {code} (SIGABRT); Paddle has said why above'
+    return code, f'process {number} ended with code {code}'

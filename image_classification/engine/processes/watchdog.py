@@ -10,11 +10,11 @@ import os
 import secrets
 import select
 import socket
-import sys
 import threading
 import time
 
-from image_classification.errors import TemporaryError
+from image_classification.datasets.shared_memory import remove_own
+from image_classification.errors import TemporaryError, complain
 
 _PERIOD = 1.0                              # seconds between two lines
 _FIRST_WORD = 10.0                         # seconds that a new connection has to say who it is
@@ -149,7 +149,8 @@ class Watchdog(Unwatched):
             listener(reason, code)
         for child in multiprocessing.active_children():
             child.kill()
-        print(f'error: {reason}', file=sys.stderr, flush=True)
+        remove_own()
+        complain(f'error: {reason}')
         os._exit(code)
 
 

@@ -5,6 +5,7 @@ The supervisor is a process of its own, forked from the test's; it starts the tr
 import os
 import re
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -159,9 +160,10 @@ def test_it_starts_again_after_failures_that_may_pass_and_only_so_many_times(mon
 
 @pytest.mark.parametrize('failed, told, expected', [
     ([(1, -signal.SIGKILL)], [], (75, 'process 1 was killed by SIGKILL; did memory run out?')),
-    ([(0, -signal.SIGABRT)], [], (75, 'process 0 ended with code -6')),     # Paddle, when another one is lost
+    ([(0, -signal.SIGABRT)], [], (75, 'process 0 ended with code -6 (SIGABRT); Paddle has said why above')),
     ([(0, 75), (1, 1)], [(75, 'process 1 is gone'), (1, 'no data')], (1, 'no data')),
-    ([(0, 3)], [], (3, 'process 0 ended with code 3'))])
+    ([(0, 3)], [], (3, 'process 0 ended with code 3')),
+    ([(1, 143), (0, 141)], [], (141, '')), ([(1, 143), (0, 143)], [], (143, '')), ([(0, 129)], [], (129, ''))])
 def test_one_reason_is_told_that_of_a_kill_or_of_the_user_before_others(monkeypatch, tmp_path, failed, told, expected):
     messages = ChildMessages(tmp_path)
     for rank, (code, reason) in enumerate(told):
@@ -187,3 +189,19 @@ def test_two_machines_train_together_and_start_again_together(training, tiny, tm
     run, = Path(cfg.SAVE).iterdir()
     assert 'start 2 of 2' in log.read_text() and rows(run, 'eval')[-1]['images'] == 10
     assert [row['step'] for row in rows(run, 'train')] == list(range(1, 13))
+
+
+def test_a_process_that_the_kernel_has_killed_for_lack_of_memory_says_so():
+    failed = [(1, -signal.SIGKILL)]
+    assert supervisor._judge(failed, [], out_of_memory=True) == (75, 'process 1 was killed by SIGKILL, as memory ran out')
+
+
+@pytest.mark.parametrize('value, error, words', [
+    ('busy', TemporaryError, r'port \d+ \(FLAGS_START_PORT\) cannot be used: Address already'),
+    ('65535', UserError, "'65535'; wanted the first of 2 ports, 1 to 65534"),
+    ('abc', UserError, "'abc'"), ('', UserError, "''"), ('-1', UserError, "'-1'")])
+def test_a_port_that_paddle_would_abort_at_is_named(monkeypatch, value, error, words):
+    with socket.create_server(('', 0)) as server:
+        monkeypatch.setenv('FLAGS_START_PORT', str(server.getsockname()[1]) if value == 'busy' else value)
+        with pytest.raises(error, match=words):
+            supervisor._start(None, (), 2)
