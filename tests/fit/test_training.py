@@ -68,7 +68,7 @@ def test_sigterm_ends_a_fit_and_its_training(sleeping, number, code):
 
 def test_ctrl_c_ends_the_training_alone(sleeping):
     assert sleeping(lambda run: signal.raise_signal(signal.SIGINT) or []) == (
-        [], ['training    ended by Ctrl-C: going on with the best so far'])
+        training.Trained([], False), ['training    ended by Ctrl-C: going on with the best so far'])
 
 
 def test_a_training_that_nobody_waits_for_any_more_is_ended(sleeping):
