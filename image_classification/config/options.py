@@ -1,14 +1,16 @@
 """The options of every command: how they may be written, and what their values may be."""
 import argparse
 import difflib
+import os
 import sys
 
 from image_classification.config.bounds import TEXT, Bounds, above, brief, shortened, whole, within
 from image_classification.config.defaults import BOUNDS
 from image_classification.errors import UserError
 
-# Of options that several commands have.
-THREADS = whole(1, 1024)                   # far more than a computer has cores; of 100,000 an engine dies
+# Of options that several commands have. Threads: of many more than there are processors, those of ONNX Runtime and Paddle wait
+# for each other for ever, and of 100,000 the process ends.
+THREADS = whole(1, max(16, 4 * (os.cpu_count() or 1)))
 PORT = within(0, 65535)
 HOST = Bounds(lambda value: isinstance(value, str) and bool(value.strip()),
               'an address, e.g. 127.0.0.1 for this machine alone, or 0.0.0.0 for all that reach it')
