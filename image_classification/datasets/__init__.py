@@ -13,8 +13,8 @@ The way of a training image, each step a call with what it needs:
     augment      transform(part, generator, size): resized, mirrored, a policy, 8-bit pixels; and the holes to erase
     loader       worker processes stack the samples of a batch; the loader normalizes and erases it
 
-Which pictures there are, the same for every command: `kinds` knows endings, `folders` what counts in a folder and where its parts
-are, `labelled` the pictures of a part by their classes, `lists` those of a list, `pictures` those that a command line names.
+Which pictures there are, the same for every command: `kinds` knows endings, `folders` what counts in a folder and where its
+parts are, `labelled` the pictures of a part by their classes, `lists` those of a list, `pictures` those that a command line names.
 `classes` compares classes by name.
 """
 from image_classification.config import check_values

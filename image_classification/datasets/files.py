@@ -62,8 +62,8 @@ def imagenet2012(cfg, is_train, channels):
         classes = [line.strip() for line in lines_of(root / 'classes.txt', 'the name of a class on each line') if line.strip()]
     if labels and set(labels) == set(range(1, len(classes) + 1)):
         count = len(classes)
-        raise UserError(f'{file} has the labels 1 to {count} for {count} classes; wanted 0 to {count - 1}: labels count from 0, '
-                        'so subtract 1 from each')
+        raise UserError(f'{file} has the labels 1 to {count} for {count} classes; wanted 0 to {count - 1}: labels count from '
+                        '0, so subtract 1 from each')
     data = FileDataset(cfg, is_train, channels, str(file), root, names, labels, classes, notes)
     missing = [name for name, has in zip(classes, np.bincount(data.labels, minlength=len(classes))) if not has]
     if missing and is_train:

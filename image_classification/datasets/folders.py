@@ -169,8 +169,8 @@ class Walk:
             raise UserError(f'{shown(closed[0])} cannot be read: {closed[1]}; {wanted}')
         if twice:
             there = shown(os.path.dirname(twice[1]))
-            raise UserError(f'{shown(empty)} has no picture that is not in {there}, too, and counted there: {shown(twice[0])} is '
-                            f'the same file as {shown(twice[1])}. {wanted.capitalize()}, of its own')
+            raise UserError(f'{shown(empty)} has no picture that is not in {there}, too, and counted there: {shown(twice[0])} '
+                            f'is the same file as {shown(twice[1])}. {wanted.capitalize()}, of its own')
         if back:
             raise UserError(f'{shown(empty)} has no pictures but by a link to {shown(back[1])}, which is looked at already; '
                             f'{wanted}, of its own')

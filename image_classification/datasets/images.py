@@ -161,8 +161,8 @@ def _header(file, formats=None):
 
 
 def quietly_opened(file, formats=None):
-    """Image.open without Pillow's warnings: about pictures of 90 to 179 megapixels, which are read (more are an error), and about
-    damaged data beside good pixels. Whoever has a filter for the first keeps it."""
+    """Image.open without Pillow's warnings: about pictures of 90 to 179 megapixels, which are read (more are an error), and
+    about damaged data beside good pixels. Whoever has a filter for the first keeps it."""
     # Not catch_warnings: at its end, Python forgets which warnings of others it has shown already.
     if not any(category is Image.DecompressionBombWarning for _, _, category, _, _ in warnings.filters):
         warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.')

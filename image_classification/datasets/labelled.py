@@ -69,8 +69,8 @@ def to_evaluate(root):
         role, part = trained_role, trained
     classes = class_names(trained or part)
     if trained and not class_names(part, missing=[]):
-        raise UserError(f'{shown(part)} has no folders in it; wanted one per class, with its images. Without {part.name}/, a fifth '
-                        f'of {trained.name}/ is evaluated')
+        raise UserError(f'{shown(part)} has no folders in it; wanted one per class, with its images. Without {part.name}/, a '
+                        f'fifth of {trained.name}/ is evaluated')
     found = _of_classes(layout, part, classes, f'{shown(trained or part)} lacks', 'Rename or remove them')
     if part == trained:
         found.files = [_held_back(names)[0] for names in found.files]

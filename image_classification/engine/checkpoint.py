@@ -85,8 +85,8 @@ def check_same_training(checkpoint, cfg, classes):
                         'with, or take only its weights by -pretrained.')
     differs = difference(classes, checkpoint.class_names, 'the data set', 'the checkpoint')
     if differs:
-        raise UserError(f'{checkpoint.path} was trained on other classes than the data set has: {differs}. Use the data set that '
-                        'it was trained on, or take only its weights by -pretrained.')
+        raise UserError(f'{checkpoint.path} was trained on other classes than the data set has: {differs}. Use the data set '
+                        'that it was trained on, or take only its weights by -pretrained.')
 
 
 def restore_checkpoint(checkpoint, model, ema, optimizer, scaler, group=Group()):

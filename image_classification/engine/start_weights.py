@@ -31,8 +31,8 @@ def start_from(model, pretrained, classes):
     if not Path(pretrained).exists() and not is_address(pretrained):
         names = names or imagenet                                  # of a tag of published weights
     if not are_known(names) or not are_known(classes):
-        return [f'weights from {source}; the names of its classes, or those of the data, are not known: the classifier is kept, '
-                'number by number']
+        return [f'weights from {source}; the names of its classes, or those of the data, are not known: the classifier is '
+                'kept, number by number']
     if found is not None:
         _reorder(model, found)
         return [f'weights from {source}, which has the same classes in another order: its classifier is put into that of the '

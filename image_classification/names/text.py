@@ -38,7 +38,8 @@ def for_stream(text, stream):
         text.encode(encoding or 'utf-8', errors or 'strict')
         return text
     except UnicodeEncodeError:
-        return shown(text).encode(encoding or 'utf-8', 'backslashreplace').decode(encoding or 'utf-8')
+        text = '\n'.join(map(shown, text.split('\n')))
+        return text.encode(encoding or 'utf-8', 'backslashreplace').decode(encoding or 'utf-8')
 
 
 def say(line):

@@ -118,7 +118,8 @@ def test_folders_of_train_and_val_are_read(folder, class_folders, tmp_path, val)
 
 
 def test_images_may_lie_deeper_and_other_files_are_ignored(folder, class_folders, photo, tmp_path):
-    class_folders(tmp_path, {'train/a': 1, 'train/a/deep/er': 1, 'train/b': 1, 'train/.cache': 1, 'train/b/.thumbs': 1, 'val/a': 1})
+    class_folders(tmp_path, {'train/a': 1, 'train/a/deep/er': 1, 'train/b': 1, 'train/.cache': 1, 'train/b/.thumbs': 1,
+                             'val/a': 1})
     photo().save(tmp_path / 'train/b/UPPER.JPG')
     photo().save(tmp_path / 'train/b/.hidden.png')
     (tmp_path / 'train/b/notes.txt').write_text('no image')

@@ -176,7 +176,8 @@ def test_a_folder_of_a_known_class_is_no_part_and_no_wrapper(make, names, classe
     (['train/a/1.jpg', 'train/b/1.jpg', 'truck/1.jpg'], 'beside it truck: is train/ a part or a class'),
     (['train/a/1.jpg', 'Train/a/1.jpg', 'val/a/2.jpg'], 'names of the same part of a data set; wanted one of them'),
     (['train/1.jpg', 'val/2.jpg'], 'train has no folders in it; wanted one per class'),
-    (['train/a/1.jpg', 'train/b/1.jpg', 'test/2.jpg'], 'test has no folders in it; .* Without test/, a fifth of train/ is evaluated'),
+    (['train/a/1.jpg', 'train/b/1.jpg', 'test/2.jpg'],
+     'test has no folders in it; .* Without test/, a fifth of train/ is evaluated'),
     (['train/cat/1.jpg', 'train/dog/1.jpg', 'val/Cat/1.jpg'], r'has the folders Cat \(like cat\?\), which .*train lacks')])
 def test_what_can_be_read_in_two_ways_is_refused(make, names, words):
     with pytest.raises(UserError, match=words):

@@ -86,8 +86,8 @@ def test_lists_are_matched_by_name_too(run, colours, tmp_path, capsys):
     (lists / 'classes.txt').write_text('red, warm\nbläu\n', encoding='utf-8')         # not in the order of the checkpoint
 
     def evaluated():
-        launch.single(['-eval', '-pretrained', str(run / 'best.safetensors'), '-data_path', str(lists), '-dataset', 'imagenet2012',
-                       '-output', str(tmp_path / 'e')])
+        launch.single(['-eval', '-pretrained', str(run / 'best.safetensors'), '-data_path', str(lists), '-dataset',
+                       'imagenet2012', '-output', str(tmp_path / 'e')])
         directory, = (tmp_path / 'e').iterdir()
         return metrics(directory, 'eval')[0]['top1'], (directory / 'log.txt').read_text(encoding='utf-8')
     top1, log = evaluated()
@@ -100,7 +100,8 @@ def test_lists_are_matched_by_name_too(run, colours, tmp_path, capsys):
 
 def test_a_resumed_training_names_what_differs(run):
     checkpoint = read_checkpoint(run / 'best.safetensors')
-    for names, words in ((['bläu', 'rot'], 'only in the data set: rot'), (['red, warm', 'bläu'], 'in another order: number 0 is red')):
+    for names, words in ((['bläu', 'rot'], 'only in the data set: rot'),
+                         (['red, warm', 'bläu'], 'in another order: number 0 is red')):
         with pytest.raises(ic.UserError, match=f'was trained on other classes than the data set has: .*{words}'):
             check_same_training(checkpoint, checkpoint.cfg, names)
 

@@ -36,7 +36,7 @@ def test_streams_that_are_none_of_pythons_are_left_alone(monkeypatch):
 
 @pytest.mark.parametrize('encoding, text', [('utf-8', r'猫 \xd6\xd0\xce\xc4'), ('ascii', r'\u732b \xd6\xd0\xce\xc4')])
 def test_a_strict_stream_of_somebody_elses_gets_escapes(encoding, text):
-    assert for_stream(f'猫 {GBK}', io.TextIOWrapper(io.BytesIO(), encoding, 'strict')) == text
+    assert for_stream(f'猫 {GBK}\n', io.TextIOWrapper(io.BytesIO(), encoding, 'strict')) == f'{text}\n'
     assert for_stream('plain', io.StringIO()) == 'plain'
 
 

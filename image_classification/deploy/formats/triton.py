@@ -50,8 +50,8 @@ def write_repository(export, repository, max_batch=MAX_BATCH):
         shutil.copyfile(source, ready / name / '1' / 'model.onnx')
         (ready / name / 'config.pbtxt').write_text(config, encoding='utf-8')
         if labels:                                                 # a line per class
-            lines = [' '.join(str(label).split()) for label in description['class_names']]
-            (ready / name / labels).write_text(shown('\n'.join(lines)) + '\n', encoding='utf-8')
+            lines = [shown(' '.join(str(label).split())) for label in description['class_names']]
+            (ready / name / labels).write_text('\n'.join(lines) + '\n', encoding='utf-8')
     return name
 
 
