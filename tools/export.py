@@ -7,14 +7,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from image_classification.checkpoint import load_network
+from image_classification.checkpoint import load_network, named_network
 from image_classification.config import get_config
 from image_classification.deploy.export import FORMATS, export_model
 from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.errors import UserError, exit_with_message
 from image_classification.layers import FeatureExtractor
 from image_classification.models import build_model, network_by_name
-from image_classification.weights.pretrained import load_whole
 
 
 def parse(argv):
@@ -64,18 +63,17 @@ def load_network_of(args):
     named = (args.name, args.weights) if args.name else network_by_name(args.model, args.weights)
     if not named:
         if args.num_classes is not None:
-            raise UserError('--num-classes is for a network by its name; a checkpoint has its own')
+            raise UserError('--num-classes is for a network by its name; a checkpoint has its own, so leave it out')
         return *load_network(args.model), Path(args.model).parent / 'export'
     name, weights = named
-    overrides = {'PRETRAINED': weights or ''}
-    if args.num_classes is not None:
-        overrides['MODEL.NUM_CLASSES'] = args.num_classes
-    model = build_model(get_config(name, overrides))
     if weights:
-        load_whole(model, weights, 'give the --num-classes of the weights')
+        model, class_names = named_network(name, weights, num_classes=args.num_classes,
+                                           advice='give the --num-classes of the weights')
     else:
         print('warning: no weights given, the exported network is untrained', file=sys.stderr)
-    return model, None, Path('export') / model.config.MODEL.NAME
+        classes = {} if args.num_classes is None else {'MODEL.NUM_CLASSES': args.num_classes}
+        model, class_names = build_model(get_config(name, classes)), None
+    return model, class_names, Path('export') / model.config.MODEL.NAME
 
 
 @exit_with_message
