@@ -3,12 +3,13 @@
 Soft as in https://arxiv.org/abs/1503.02531, hard as in https://arxiv.org/abs/2012.12877. The teacher sees the batch as the
 network does, augmented and mixed.
 """
+import os
 from pathlib import Path
 
 import paddle
 import paddle.nn.functional as F
 
-from image_classification.checkpoint import load_network
+from image_classification.checkpoint import checkpoint_at, load_network, named_network
 from image_classification.config import get_config
 from image_classification.datasets import Preprocess
 from image_classification.deploy.engines import open_engine
@@ -116,32 +117,40 @@ def _in_rgb(images, preprocess):
 def load_teacher(cfg, class_names, amp=False):
     """The Teacher of TRAIN.DISTILL: the directory of an export, a checkpoint of ours, or a model's name with its weights."""
     name = cfg.TRAIN.DISTILL.TEACHER
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         parts = _export(ExportDirectory(name))
     elif Path(name).suffix == '.safetensors':
         network, names = load_network(name)
         parts = *_from_network(network), names, True
     else:
-        parts = *_from_network(_published(cfg)), [], True
+        network, names = _named(cfg)
+        parts = *_from_network(network), names, True
     student = Preprocess.from_config(cfg, channels=cfg.MODEL.IN_CHANNELS)
     teacher = Teacher(*parts, student, cfg.AMP_DTYPE if amp else '')
     _check_fit(teacher, student, cfg.MODEL.NUM_CLASSES, list(class_names))
     return teacher
 
 
-def _published(cfg):
-    """The teacher that is named, with its weights, in evaluation mode."""
+def _named(cfg):
+    """(network, class names) of the teacher that is named, with its weights, in evaluation mode."""
     keys = cfg.TRAIN.DISTILL
+    try:
+        name = get_config(keys.TEACHER).MODEL.NAME
+    except UserError as error:
+        raise UserError(f'TRAIN.DISTILL.TEACHER is {keys.TEACHER!r}; wanted a checkpoint (.safetensors), the directory of an '
+                        f'export, or the name of a network. {error}') from None
     if not keys.WEIGHTS:
         raise UserError('TRAIN.DISTILL.WEIGHTS is empty, but a teacher must be trained; wanted a tag of '
                         f'{keys.TEACHER}, default, an address or a file')
+    if checkpoint_at(keys.WEIGHTS):
+        return named_network(name, keys.WEIGHTS)
     teacher_cfg = get_config(keys.TEACHER, {'MODEL.NUM_CLASSES': cfg.MODEL.NUM_CLASSES, 'PRETRAINED': keys.WEIGHTS,
                                             'MODEL.IN_CHANNELS': cfg.MODEL.IN_CHANNELS})
     network = build_model(teacher_cfg)
     load_whole(network, keys.WEIGHTS, 'as a teacher it must know the same. Fine-tune it on this data set first, and give its '
                'checkpoint as TRAIN.DISTILL.TEACHER.')
     network.eval()
-    return network
+    return network, []
 
 
 def _from_network(network):
