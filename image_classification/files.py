@@ -1,11 +1,18 @@
 """Files that are there whole or not at all."""
 import contextlib
+import errno
 import os
+import re
+import shutil
 import tempfile
 import threading
 from pathlib import Path
 
 from image_classification.errors import UserError
+
+_LITTLE = 2 ** 20                                                  # bytes
+_FULL = re.compile(r'(?i)no space left|disk quota|enospc')         # in messages of programs
+_UNWRITTEN = re.compile(r'(?i)iostream error|ios_base|failed to (write|open|save)|(write|save|open)\w* failed')
 
 
 def unused(path):
@@ -33,6 +40,19 @@ def write_atomically(path, write, advice='Choose another file.'):
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def check_space(message, *places):
+    """Raise OSError where `message`, of a program that failed, may mean that the disk of these directories, or of temporary
+    files, is full: streams of C++ give no reason."""
+    for place in (*places, tempfile.gettempdir()):
+        if shutil.disk_usage(place).free < _LITTLE:
+            raise OSError(errno.ENOSPC, f'{os.strerror(errno.ENOSPC)} ({place})')
+    if _FULL.search(message):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if _UNWRITTEN.search(message):
+        reason = ' '.join(message.split())[:200]
+        raise OSError(errno.EIO, f'a file could not be written ({reason}); is the disk full or write-protected?')
 
 
 def check_new(path, what):

@@ -34,6 +34,8 @@ def parse(argv):
     parser.add_argument('--preprocess', action='store_true',
                         help='take uint8 pixels (B, H, W, 3), RGB, and scale and normalize them in the graph')
     parser.add_argument('--image-size', type=int, help='side of the square input in pixels; by default that of the training')
+    parser.add_argument('--fixed-size', action='store_true',
+                        help='leave nothing free: one picture of just that size at a time, as OpenCV, phones and NPUs want it')
     parser.add_argument('--allow-unsupported', action='store_true',
                         help='with the format lite, write operators that Paddle-Lite does not document, too')
     return parser.parse_args(argv)
@@ -82,7 +84,7 @@ def main(argv=None):
     model, class_names, directory = load(args)
     directory = Path(args.output) if args.output else directory
     export_model(model, directory, class_names, args.format, args.softmax, args.image_size, args.preprocess,
-                 args.allow_unsupported)
+                 args.allow_unsupported, args.fixed_size)
     for path in sorted(path for path in directory.rglob('*') if path.is_file()):
         print(f'{path}  {path.stat().st_size:,} bytes')
     report(ExportDirectory(directory).read(), directory)
@@ -108,7 +110,8 @@ def report(description, directory):
             print(f'{engine} runs without oneDNN: {found["onednn_problem"]}')
     given, output = description['input'], description['output']
     print(f'input: {given["dtype"]} {given["layout"]}, {given["image_size"]} x {given["image_size"]} pixels, '
-          f'{"but others work, too" if given["free_size"] else "no other size"}')
+          f'{"but others work, too" if given["free_size"] else "no other size"}'
+          f'{", one picture at a time" if given.get("batch") else ""}')
     if output['kind'] not in ('logits', 'probabilities'):
         for i, (name, shape) in enumerate(zip(output['names'], output['shapes'])):
             stride = f', stride {output["strides"][i]}' if output['kind'] == 'maps' else ''
