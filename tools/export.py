@@ -72,9 +72,9 @@ def load_network_of(args):
         model, class_names = named_network(name, weights, num_classes=args.num_classes,
                                            advice='give the --num-classes of the weights')
     else:
-        print('warning: no weights given, the exported network is untrained', file=sys.stderr)
         classes = {} if args.num_classes is None else {'MODEL.NUM_CLASSES': args.num_classes}
         model, class_names = build_model(get_config(name, classes)), None
+        print('warning: no weights given, the exported network is untrained', file=sys.stderr)
     return model, class_names, Path('export') / model.config.MODEL.NAME
 
 
