@@ -10,7 +10,7 @@ import paddle
 import paddle.nn.functional as F
 
 from image_classification.checkpoint import checkpoint_at, load_network, named_network
-from image_classification.config import get_config
+from image_classification.config import find_config, get_config
 from image_classification.datasets import Preprocess
 from image_classification.deploy.engines import open_engine
 from image_classification.deploy.export_directory import PREFIX, PROGRAM, WEIGHTS, ExportDirectory
@@ -117,12 +117,17 @@ def _in_rgb(images, preprocess):
 def load_teacher(cfg, class_names, amp=False):
     """The Teacher of TRAIN.DISTILL: the directory of an export, a checkpoint of ours, or a model's name with its weights."""
     name = cfg.TRAIN.DISTILL.TEACHER
-    if os.path.isdir(name):
+    if os.path.isdir(name):                                        # Path.is_dir raises for a name that is too long
         parts = _export(ExportDirectory(name))
     elif Path(name).suffix == '.safetensors':
         network, names = load_network(name)
         parts = *_from_network(network), names, True
     else:
+        try:
+            find_config(name)
+        except UserError as error:
+            raise UserError('TRAIN.DISTILL.TEACHER is no directory of an export and no checkpoint (.safetensors); '
+                            f'{error}') from None
         network, names = _named(cfg)
         parts = *_from_network(network), names, True
     student = Preprocess.from_config(cfg, channels=cfg.MODEL.IN_CHANNELS)
@@ -134,16 +139,11 @@ def load_teacher(cfg, class_names, amp=False):
 def _named(cfg):
     """(network, class names) of the teacher that is named, with its weights, in evaluation mode."""
     keys = cfg.TRAIN.DISTILL
-    try:
-        name = get_config(keys.TEACHER).MODEL.NAME
-    except UserError as error:
-        raise UserError(f'TRAIN.DISTILL.TEACHER is {keys.TEACHER!r}; wanted a checkpoint (.safetensors), the directory of an '
-                        f'export, or the name of a network. {error}') from None
     if not keys.WEIGHTS:
         raise UserError('TRAIN.DISTILL.WEIGHTS is empty, but a teacher must be trained; wanted a tag of '
                         f'{keys.TEACHER}, default, an address or a file')
     if checkpoint_at(keys.WEIGHTS):
-        return named_network(name, keys.WEIGHTS)
+        return named_network(get_config(keys.TEACHER).MODEL.NAME, keys.WEIGHTS)
     teacher_cfg = get_config(keys.TEACHER, {'MODEL.NUM_CLASSES': cfg.MODEL.NUM_CLASSES, 'PRETRAINED': keys.WEIGHTS,
                                             'MODEL.IN_CHANNELS': cfg.MODEL.IN_CHANNELS})
     network = build_model(teacher_cfg)
