@@ -5,12 +5,14 @@ the processes other than the first; the rest is JSON in the file's metadata, wit
 draw is made from (SEED, epoch, sample) or (SEED, step), so the position in `progress` fixes them.
 """
 import json
+import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from yacs.config import CfgNode
 
 from image_classification.config import config_from_text
+from image_classification.config.bounds import shortened
 from image_classification.errors import UserError
 from image_classification.models import build_model, published_network
 from image_classification.weights import load_state, read_safetensors, write_safetensors
@@ -64,8 +66,8 @@ class Checkpoint:
 def read_checkpoint(path):
     """The Checkpoint in a file. Raises UserError where it is missing, damaged, or something else."""
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f'no checkpoint at {path}; wanted a .safetensors file that a training wrote, e.g. last.safetensors')
+    if not os.path.isfile(path):                                   # Path.is_file raises for a name that is too long
+        raise UserError(f'no checkpoint at {shortened(str(path))}; wanted a .safetensors file that a training wrote, e.g. last.safetensors')
     tensors, metadata = read_safetensors(path)
     if metadata.get('format') != FORMAT:
         raise UserError(f'{path} is no checkpoint of this library (its format is {metadata.get("format")!r}; wanted '
@@ -90,7 +92,7 @@ def write_network(path, network, cfg, class_names):
 def checkpoint_at(path):
     """The Checkpoint in a file, or None where there is no file, or one of weights only."""
     path = Path(path)
-    if path.suffix != '.safetensors' or not path.is_file() or read_safetensors(path)[1].get('format') != FORMAT:
+    if path.suffix != '.safetensors' or not os.path.isfile(path) or read_safetensors(path)[1].get('format') != FORMAT:
         return None
     return read_checkpoint(path)
 

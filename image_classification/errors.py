@@ -9,6 +9,7 @@
 | 130, 143 | stopped by Ctrl-C or SIGTERM; a training has saved its state |
 | 141 | who reads the output has seen enough, as in `... | head` |
 """
+import errno
 import functools
 import os
 import sys
@@ -52,6 +53,12 @@ def exit_with_message(main):
         except UserError as error:
             print(f'error: {error}', file=sys.stderr)
             sys.exit(error.exit_code)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            name = os.fsdecode(error.filename or '')
+            print(f'error: {name[:60]!r}... of {len(name)} letters is longer than names of files may be', file=sys.stderr)
+            sys.exit(UserError.exit_code)
         except KeyboardInterrupt:
             print('interrupted', file=sys.stderr)
             sys.exit(130)

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from yacs.config import CfgNode
 
-from image_classification.config import changed, get_config, keys_below, model_yamls
+from image_classification.config import changed, check_values, get_config, keys_below, model_yamls
 from image_classification.errors import UserError
 from image_classification.layers import MOST_CHANNELS, FeatureExtractor, classes_wanted, count_wanted, set_checkpointing
 from image_classification.weights.catalogue import DEFAULT, classifier_of, meant, preprocessing_of
@@ -29,7 +29,9 @@ def list_pretrained(pattern='*'):
 
 
 def build_model(cfg):
-    """The network of a configuration, freshly initialized; it remembers the configuration as `model.config`."""
+    """The network of a configuration, freshly initialized; it remembers the configuration as `model.config`. Raises UserError
+    for a value out of its bounds."""
+    check_values(cfg, 'MODEL.')
     module = importlib.import_module(f'image_classification.{cfg.MODEL.TYPE.lower()}.model')
     model = module.build_model(cfg)
     model.config = cfg
@@ -70,14 +72,21 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
             raise UserError(f'create_model got the name {name!r}; wanted one of image_classification.list_models(), the path '
                             'of a yaml, or a configuration')
         cfg = get_config(name)
-        overrides = {f'MODEL.{(key := _key(word, cfg.MODEL))}': _value(key, word, value) for word, value in overrides.items()}
+        words = {}
+        for word in overrides:
+            key = f'MODEL.{_key(word, cfg.MODEL)}'
+            if key in words:
+                raise UserError(f'create_model\'s {words[key]} and {word} are both {key}; give one of them')
+            words[key] = word
+        places = {key: f'create_model\'s {word}' for key, word in words.items()}
+        overrides = {key: _value(key.removeprefix('MODEL.'), word, overrides[word]) for key, word in words.items()}
         if pretrained:
             known = classifier_of(pretrained) if os.fspath(name) in model_yamls() else {}    # a yaml of the user's says it
             overrides = {**known, **overrides, 'PRETRAINED': pretrained}
         if overrides:
             with warnings.catch_warnings():                        # said once above
                 warnings.simplefilter('ignore')
-                cfg = get_config(name, overrides)
+                cfg = get_config(name, overrides, places=places)
     model = build_model(cfg)
     if pretrained:
         source, kept = load_pretrained(model, pretrained)

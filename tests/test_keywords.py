@@ -2,7 +2,7 @@
 import pytest
 
 import image_classification as ic
-from image_classification.config import families, get_config, keys_below, model_yamls
+from image_classification.config import bounds_of, families, get_config, keys_below, model_yamls
 from image_classification.models import create_model
 
 
@@ -24,13 +24,17 @@ def configured(monkeypatch):
     return configure
 
 
-def other(value):
-    """A value of the same type."""
+def other(value, bounds):
+    """Another value of the same type, within the bounds."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, (list, tuple)):
-        return [*value, *value]
-    return f'{value}x' if isinstance(value, str) else value + 1
+        found = [*value, *value], [item + 1 for item in value]
+    elif isinstance(value, str):
+        found = f'{value}x', *getattr(bounds, 'choices', ())
+    else:
+        found = (value + 1, value - 1) if isinstance(value, int) else (value + 1, value / 2, value + 0.5)
+    return next(item for item in found if item != value and not (bounds and bounds.fault(item)))
 
 
 def value_of(node, key):
@@ -48,8 +52,10 @@ def test_every_key_of_a_family_has_a_keyword(family, configured):
     last_parts = [key.rpartition('.')[2] for key in keys]
     words = {key: last if last_parts.count(last) == 1 or '.' not in key else '_'.join(key.split('.')[-2:])
              for key, last in zip(keys, last_parts)}
-    found = configured(name, **{word.lower(): other(value_of(model, key)) for key, word in words.items()})
-    assert {key: value_of(found, key) for key in keys} == {key: other(value_of(model, key)) for key in keys}
+    bounds = bounds_of(family)
+    others = {key: other(value_of(model, key), bounds.get(f'MODEL.{key}')) for key in keys}
+    found = configured(name, **{word.lower(): others[key] for key, word in words.items()})
+    assert {key: value_of(found, key) for key in keys} == others
 
 
 def test_networks_are_built_with_keys_below_a_group():
@@ -60,6 +66,11 @@ def test_networks_are_built_with_keys_below_a_group():
 def test_a_keyword_that_may_be_two_keys_is_answered_with_both_choices():
     with pytest.raises(ic.UserError, match='STEM.KERNELS or MODEL.MF.BLOCK.KERNELS; write stem_kernels or block_kernels'):
         create_model('mobileformer_26m', kernels=5)
+
+
+def test_two_keywords_of_one_key_are_refused():
+    with pytest.raises(ic.UserError, match="create_model's drop_rate and dropout are both MODEL.DROPOUT; give one of them"):
+        create_model('mobileformer_26m', drop_rate=0.1, dropout=0.2)
 
 
 def test_an_unknown_keyword_is_answered_with_the_nearest():

@@ -4,7 +4,6 @@ Every contender computes in a process of its own, in turn with the others. A tab
 """
 from command_setup import ENVIRONMENT                              # first: before Paddle is imported
 
-import argparse
 import json
 import shlex
 import sys
@@ -12,6 +11,8 @@ import tempfile
 from pathlib import Path
 
 import image_classification as ic
+from image_classification.config import BOUNDS
+from image_classification.config.options import BATCH, THREADS, TURNS, Parser
 from image_classification.deploy.engines import ENGINES, available
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
@@ -26,18 +27,19 @@ WHAT = ('forward', 'step', 'input')
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Milliseconds of forward passes and training steps, side by side.')
+    parser = Parser(description='Milliseconds of forward passes and training steps, side by side.')
     parser.add_argument('patterns', nargs='*', help="names of models, e.g. 'mobilenet_v*'")
     parser.add_argument('--what', nargs='+', choices=WHAT, help='by default forward, or all that --tables have; input is the '
                                                                 'input pipeline: images/s from JPEG files to batches')
     parser.add_argument('--engines', nargs='+', choices=(*EAGER, *ENGINES), default=['eager', 'static', *available()],
                         metavar='ENGINE', help=f'of {", ".join((*EAGER, *ENGINES))}; by default all that are installed but '
                                                'fused (batch norms folded); a step is for eager and static')
-    parser.add_argument('--batch-size', type=positive, nargs='+', default=[1, 8])
+    parser.add_argument('--batch-size', type=int, bounds=BATCH, nargs='+', default=[1, 8])
     parser.add_argument('--input-options', type=shlex.split, default=[], help="of tools/benchmark_input.py, e.g. '--workers 4'")
-    parser.add_argument('--image-size', type=positive, help='by default the size that each network is for')
-    parser.add_argument('--threads', type=positive, default=1)
-    parser.add_argument('--repeat', type=positive, default=7, help='turns of each contender')
+    parser.add_argument('--image-size', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'],
+                        help='by default the size that each network is for')
+    parser.add_argument('--threads', type=int, bounds=THREADS, default=1)
+    parser.add_argument('--repeat', type=int, bounds=TURNS, default=7, help='turns of each contender')
     parser.add_argument('--device', choices=('cpu', 'gpu'), help='by default a GPU where there is one')
     parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
     parser.add_argument('--optimizer', choices=('sgd', 'adamw'), default='sgd', help='of the training step')
@@ -57,12 +59,6 @@ def parse(argv):
     peers.add_argument('--same-settings', action='store_true', help='run the peers of Paddle with our process settings, too')
     peers.add_argument('--compile', action='store_true', help='run the peers of PyTorch through torch.compile, too')
     return parser.parse_args(argv)
-
-
-def positive(word):
-    if not word.isdigit() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f'{word!r} is not a positive number')
-    return int(word)
 
 
 def check(args):

@@ -4,7 +4,6 @@
 """
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
 import json
 import os
 import platform
@@ -17,6 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from image_classification.config import BOUNDS
+from image_classification.config.options import BATCH, IMAGES, TURNS, Parser
+from image_classification.errors import exit_with_message
+
 from benchmarking.processes import Child
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,14 +28,14 @@ POLICIES = {'plain': 'random resized crop, mirror, normalize', 'rand': 'the same
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Training batches per second from JPEG files, medians of alternating runs.')
-    parser.add_argument('--images', type=int, default=3072)
-    parser.add_argument('--width', type=int, default=500)
-    parser.add_argument('--height', type=int, default=375)
-    parser.add_argument('--batch-size', type=int, default=64)
-    parser.add_argument('--image-size', type=int, default=224)
-    parser.add_argument('--workers', type=int, default=2)
-    parser.add_argument('--repeat', type=int, default=5)
+    parser = Parser(description='Training batches per second from JPEG files, medians of alternating runs.')
+    parser.add_argument('--images', type=int, bounds=IMAGES, default=3072)
+    parser.add_argument('--width', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'], default=500)
+    parser.add_argument('--height', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'], default=375)
+    parser.add_argument('--batch-size', type=int, bounds=BATCH, default=64)
+    parser.add_argument('--image-size', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'], default=224)
+    parser.add_argument('--workers', type=int, bounds=BOUNDS['DATA.NUM_WORKERS'], default=2)
+    parser.add_argument('--repeat', type=int, bounds=TURNS, default=5)
     parser.add_argument('--backends', nargs='+', default=['pillow', 'opencv'], help='values of DATA.BACKEND')
     parser.add_argument('--policies', nargs='+', default=list(POLICIES), choices=list(POLICIES))
     parser.add_argument('--peers', nargs='*', choices=list(PEERS.values()), help='beside these, or all of them')
@@ -139,6 +142,7 @@ def rows(policy, speeds):
     return lines
 
 
+@exit_with_message
 def main(argv=None):
     args = parse(argv)
     os.environ['OMP_NUM_THREADS'] = '1'                            # before paddle is imported

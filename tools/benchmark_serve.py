@@ -1,7 +1,6 @@
 """Load a server with requests: python tools/benchmark_serve.py output/<run>/export, or the http:// address of one that runs"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
 import collections
 import http.client
 import io
@@ -19,6 +18,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
+from image_classification.config.bounds import shortened, within
+from image_classification.config.options import SECONDS, Parser
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
 
@@ -27,12 +28,13 @@ HEAD = ('| clients | requests/s | p50 ms | p90 ms | p99 ms | answered | refused 
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Requests per second and latency of a server, over loopback or not. Flags '
+    parser = Parser(description='Requests per second and latency of a server, over loopback or not. Flags '
                                                  'that are not listed here go to tools/serve.py.')
     parser.add_argument('model', help='what tools/serve.py takes; or the address of a running server, http://HOST:PORT')
     parser.add_argument('images', nargs='*', help='files to send in turn; by default 8 JPEGs of 500 x 375 pixels are made')
-    parser.add_argument('--clients', type=int, nargs='+', default=[1, 8, 64], help='at once, each with one connection')
-    parser.add_argument('--seconds', type=float, default=10, help='per number of clients')
+    parser.add_argument('--clients', type=int, nargs='+', default=[1, 8, 64], bounds=within(1, 10_000),
+                        help='at once, each with one connection')
+    parser.add_argument('--seconds', type=float, default=10, bounds=SECONDS, help='per number of clients')
     parser.add_argument('--json', type=Path, help='write the figures here, too')
     return parser.parse_known_args(argv)
 
@@ -134,12 +136,12 @@ def main(argv=None):
     elif flags:
         raise UserError(f'{flags[0]} is unknown, or a setting of a server that runs already; wanted what --help lists')
     try:
-        load = Load(address, images)
         try:
+            load = Load(address, images)
             before = load.memory()
             load.run(1, 1)                                         # warm
-        except OSError as error:
-            raise UserError(f'{address} does not answer: {error}; wanted the address of tools/serve.py') from None
+        except (OSError, ValueError, http.client.HTTPException) as error:    # the latter two: of no address at all
+            raise UserError(f'{shortened(address)} does not answer: {error}; wanted the address of tools/serve.py') from None
         print(f'{title}; memory before {"unknown" if before is None else f"{before:.0f} MiB"}\n{HEAD}', flush=True)
         rows = []
         for clients in args.clients:

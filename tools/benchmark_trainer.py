@@ -9,9 +9,10 @@ import numpy as np
 import paddle
 
 from image_classification.config import argument_parser, config_from_args
+from image_classification.config.options import IMAGES
 from image_classification.engine import trainer
 from image_classification.engine.processes.distributed import Group, gpu_count
-from image_classification.errors import UserError, exit_with_message
+from image_classification.errors import exit_with_message
 
 WARM_UP = 3                                                        # steps that are not counted
 NETWORK = 'forward, loss, backward'
@@ -107,10 +108,8 @@ def table(steps):
 @exit_with_message
 def main(argv=None):
     parser = argument_parser('The parts of a training step, as the trainer runs it; the flags are those of main_single_gpu.py.')
-    parser.add_argument('-steps', type=int, default=30, help='steps to time')
+    parser.add_argument('-steps', type=int, default=30, bounds=IMAGES, help='steps to time')
     args = parser.parse_args(argv)
-    if args.steps < 1:
-        raise UserError(f'-steps is {args.steps}; wanted 1 or more')
     cfg = config_from_args(args).clone()
     cfg.defrost()
     cfg.TRAIN.MAX_STEPS = WARM_UP + args.steps + 1

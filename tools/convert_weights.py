@@ -1,7 +1,6 @@
 """Published weights in this library's names: python tools/convert_weights.py IN.pth OUT.safetensors --model NAME"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
 import datetime
 import hashlib
 import json
@@ -12,7 +11,7 @@ import numpy as np
 import paddle
 
 import image_classification as ic
-from image_classification.config import get_config
+from image_classification.config import BOUNDS, Parser, get_config
 from image_classification.deploy.complexity import count_parameters
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
@@ -26,13 +25,14 @@ ENDINGS = ('.safetensors', '.pdparams')
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Write weights of any known publisher as .safetensors or .pdparams, with a '
+    parser = Parser(description='Write weights of any known publisher as .safetensors or .pdparams, with a '
                                                  'note of where they come from.')
     parser.add_argument('source', metavar='IN', help='NAME=WEIGHTS: the network, and a file, an address or a tag of its '
                                                      'weights (default: the first)')
     parser.add_argument('output', metavar='OUT', type=Path, help='file to write, .safetensors or .pdparams')
     parser.add_argument('--model', help='in place of NAME=, the name or yaml of the network')
-    parser.add_argument('--num-classes', type=int, help='number of classes of the weights, where it is not 1000')
+    parser.add_argument('--num-classes', type=int, bounds=BOUNDS['MODEL.NUM_CLASSES'],
+                        help='number of classes of the weights, where it is not 1000')
     parser.add_argument('--style', default='', help="whose key names to write, e.g. timm; by default this library's")
     parser.add_argument('--verify', action='store_true', help='print parameters, a digest, and statistics of the logits')
     return parser.parse_args(argv)

@@ -1,7 +1,6 @@
 """Find faces: python tools/detect_faces.py photo.jpg folder/ --weights blazeface.pth --output found"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
 import csv
 import io
 import json
@@ -14,6 +13,8 @@ from PIL import ImageDraw, ImageFont
 from tqdm import tqdm
 
 from image_classification.blazeface.detector import COLUMNS, KEY_POINTS, BlazeFaceDetector
+from image_classification.config.bounds import SHARE
+from image_classification.config.options import Parser
 from image_classification.datasets.images import open_image
 from image_classification.datasets.pictures import find_images
 from image_classification.errors import UserError, exit_with_message
@@ -28,14 +29,15 @@ BOX, POINT = (0, 200, 0), (255, 60, 60)                            # colours
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Find faces, print where they are, and draw them into copies of the pictures.')
+    parser = Parser(description='Find faces, print where they are, and draw them into copies of the pictures.')
     parser.add_argument('images', nargs='+', help='files, folders (searched to any depth) and quoted patterns')
     parser.add_argument('--weights', help="a file of the network's weights, or 'default', which fetches the published ones")
     parser.add_argument('--model', choices=list(PUBLISHED), default='blazeface_front',
                         help='blazeface_front for faces near the camera (the default), blazeface_back for smaller ones')
     parser.add_argument('--output', default='faces', help='directory of the drawn copies; default: faces')
     parser.add_argument('--format', choices=list(FORMATS), default='table', help='default: table')
-    parser.add_argument('--min-score', type=float, help='0 to 1, below which a box is no face; default: what the network needs')
+    parser.add_argument('--min-score', type=float, bounds=SHARE,
+                        help='0 to 1, below which a box is no face; default: what the network needs')
     return parser.parse_args(argv)
 
 

@@ -1,7 +1,6 @@
 """Why a network says what it says, as pictures: python tools/explain.py output/<run>/best.safetensors photo.jpg --attention"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
 import difflib
 import os
 import sys
@@ -11,6 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from image_classification.checkpoint import load_network, named_network
+from image_classification.config.bounds import brief
+from image_classification.config.options import Parser
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.pictures import STANDARD_INPUT, find_pictures, open_picture
 from image_classification.deploy.by_name import NAMED
@@ -27,11 +28,12 @@ from image_classification.weights.catalogue import is_address
 PROGRESS_FROM = 20                                                 # pictures
 FEW = 3                                                            # pixels on a side of a map that show little
 LONGEST_STEM = 150                                                 # bytes of a picture's name in that of a sheet
+_DIGITS = 10                                                       # of a number, at most
 EXPORT_ENDINGS = ('.onnx', '.pdmodel', '.pdiparams', '.json', '.xml', '.nb')
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Draw where a network looks: Grad-CAM of a class, and its attention.')
+    parser = Parser(description='Draw where a network looks: Grad-CAM of a class, and its attention.')
     parser.add_argument('model', help=f'a checkpoint (.safetensors), {NAMED}')
     parser.add_argument('images', nargs='+', metavar='picture',
                         help='files, folders, quoted patterns, addresses, ...: see tools/predict.py -h')
@@ -49,7 +51,7 @@ def parse(argv):
 def open_model(name, weights):
     """(network, names of its classes)"""
     path = Path(name)
-    if (path / 'inference.yaml').exists() or path.name == 'inference.yaml' or path.suffix in EXPORT_ENDINGS:
+    if os.path.exists(path / 'inference.yaml') or path.name == 'inference.yaml' or path.suffix in EXPORT_ENDINGS:
         raise UserError(f'{name} is an export, which runs without gradients and without layers to look into; wanted the '
                         'checkpoint that it was made from, e.g. best.safetensors beside it')
     named = network_by_name(name, weights)
@@ -61,17 +63,17 @@ def find_class(text, names):
     """The number of the class of this name or, where no class has it, of this number."""
     if text in names:
         return names.index(text)
-    if text.isdecimal() and int(text) < len(names):
+    if text.isdecimal() and len(text) < _DIGITS and int(text) < len(names):
         return int(text)
     close = difflib.get_close_matches(text, names, n=1, cutoff=0.0)
-    raise UserError(f'no class is called {text!r}, nor is it a number below {len(names)}; the nearest name is {close[0]!r}')
+    raise UserError(f'no class is called {brief(text)}, nor is it a number below {len(names)}; the nearest name is {close[0]!r}')
 
 
 def find_pixel(text):
     """(x, y) of 'X,Y'."""
     parts = (text or '').split(',')
-    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-        raise UserError(f'--pixel is {text!r}; wanted X,Y: whole numbers, from the left and from above')
+    if len(parts) != 2 or not all(part.strip().isdecimal() and len(part) < _DIGITS for part in parts):
+        raise UserError(f'--pixel is {brief(text)}; wanted X,Y: whole numbers, from the left and from above')
     return tuple(int(part) for part in parts)
 
 

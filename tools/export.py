@@ -1,14 +1,13 @@
 """Export a network for other programs: python tools/export.py output/<run>/best.safetensors --format onnx"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
 import os
 import shlex
 import sys
 from pathlib import Path
 
 from image_classification.checkpoint import load_network, named_network
-from image_classification.config import get_config
+from image_classification.config import BOUNDS, Parser, get_config
 from image_classification.deploy.export import FORMATS, export_model
 from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.errors import UserError, exit_with_message
@@ -17,13 +16,13 @@ from image_classification.models import build_model, network_by_name
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Write a network for Paddle Inference, ONNX Runtime or OpenVINO, with '
+    parser = Parser(description='Write a network for Paddle Inference, ONNX Runtime or OpenVINO, with '
                                                  'inference.yaml, and verify that it agrees with the network in each of them.')
     parser.add_argument('model', nargs='?', help='a checkpoint, e.g. output/<run>/best.safetensors, the NAME of a network, or '
                                                  'NAME=WEIGHTS: a tag, default (its first tag), an address or a file')
     parser.add_argument('--model', dest='name', help='a NAME, too')
     parser.add_argument('--weights', help='of a network by its name, in place of =WEIGHTS')
-    parser.add_argument('--num-classes', type=int, help='of a network by its name')
+    parser.add_argument('--num-classes', type=int, bounds=BOUNDS['MODEL.NUM_CLASSES'], help='of a network by its name')
     parser.add_argument('--output', help='directory to write; by default export beside the checkpoint, or export/<name>; '
                                          'with --features, _features is added')
     parser.add_argument('--format', default='paddle', metavar='FORMAT[,FORMAT]',
@@ -33,7 +32,8 @@ def parse(argv):
     parser.add_argument('--softmax', action='store_true', help='give probabilities instead of logits')
     parser.add_argument('--preprocess', action='store_true',
                         help='take uint8 pixels (B, H, W, 3), RGB, and scale and normalize them in the graph')
-    parser.add_argument('--image-size', type=int, help='side of the square input in pixels; by default that of the training')
+    parser.add_argument('--image-size', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'],
+                        help='side of the square input in pixels; by default that of the training')
     parser.add_argument('--fixed-size', action='store_true',
                         help='leave nothing free: one picture of just that size at a time, as OpenCV, phones and NPUs want it')
     parser.add_argument('--allow-unsupported', action='store_true',

@@ -1,34 +1,34 @@
 """Your own pictures to a classifier: python tools/fit.py DIR, with DIR/<class>/<pictures>, or DIR/train/<class>/... and DIR/val"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
 import time
 from pathlib import Path
 
-from image_classification.errors import UserError, exit_with_message
-from image_classification.fit.run import fit
+from image_classification.config import BOUNDS, Parser
+from image_classification.errors import exit_with_message
+from image_classification.fit.run import MINUTES, SIDES, fit
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Look at a folder of pictures, train a classifier for them in the given time, test it '
+    parser = Parser(description='Look at a folder of pictures, train a classifier for them in the given time, test it '
                                                  'on pictures that decided nothing, and export it.')
     parser.add_argument('directory', help='with a folder of pictures for each class, or with such folders in train/ and val/ or test/')
-    parser.add_argument('--minutes', type=float, default=10.0, help='for everything together; default: 10')
+    parser.add_argument('--minutes', type=float, default=10.0, bounds=MINUTES,
+                        help='for everything together; default: 10')
     parser.add_argument('--network', help='a model of this library; default: the best whose published weights can be had')
-    parser.add_argument('--size', type=int, help='side of the network\'s input in pixels; default: by the pictures')
+    parser.add_argument('--size', type=int, bounds=SIDES,
+                        help='side of the network\'s input in pixels; default: by the pictures')
     parser.add_argument('--test', metavar='DIR', help='other pictures of the same classes to test with; default: DIR/test or DIR/val, or '
                                                       'a fixed fifth of the pictures')
     parser.add_argument('--output', help='a new directory; default: output/fit-<name>-<time>')
-    parser.add_argument('--seed', type=int, default=0, help='the same one gives the same result; default: 0')
+    parser.add_argument('--seed', type=int, default=0, bounds=BOUNDS['SEED'],
+                        help='the same one gives the same result; default: 0')
     return parser.parse_args(argv)
 
 
 @exit_with_message
 def main(argv=None):
     args = parse(argv)
-    for flag, value, least in (('--minutes', args.minutes, 0.1), ('--size', args.size or 32, 32)):
-        if not least <= value < 1e5:
-            raise UserError(f'{flag} is {value:g}; wanted at least {least:g}')
     name = Path(args.directory).resolve().name
     output = args.output or Path('output') / f'fit-{name}-{time.strftime("%Y%m%d-%H%M%S")}'
     fit(args.directory, output, args.minutes, args.network, args.size, args.test, args.seed,

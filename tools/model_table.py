@@ -1,10 +1,10 @@
 """The table of docs/networks.md as Markdown: python tools/model_table.py ['edgenext*']"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
-
 from image_classification import create_model, list_models
+from image_classification.config.options import Parser
 from image_classification.deploy.complexity import count_macs, count_parameters
+from image_classification.errors import exit_with_message
 from image_classification.progress import progress_bar
 
 HEAD = '| model | parameters | MACs | input | published top-1 | source | weights |\n|---|---|---|---|---|---|---|\n'
@@ -25,8 +25,9 @@ def line(model, macs):
             f'{published.SOURCE or "-"} | {tags or "-"} |\n')
 
 
+@exit_with_message
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split(':')[0])
+    parser = Parser(description=__doc__.split(':')[0])
     parser.add_argument('pattern', nargs='?', default='*', help="names to print, e.g. 'edgenext*'")
     rows = [row(name) for name in progress_bar(list_models(parser.parse_args(argv).pattern), label='count')]
     print(HEAD + ''.join(rows), end='')

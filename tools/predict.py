@@ -1,7 +1,6 @@
 """Classify pictures: python tools/predict.py output/<run>/export photo.jpg folder/ 'more/*.png' https://host/photo.jpg"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
 import contextlib
 import csv
 import io
@@ -9,10 +8,12 @@ import json
 import sys
 import time
 import unicodedata
+from argparse import RawDescriptionHelpFormatter
 from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from image_classification.config.options import BATCH, CLASSES, MEGABYTES, SECONDS, Parser
 from image_classification.datasets.files import IMAGE_ENDINGS
 from image_classification.datasets.pictures import find_pictures, label_from_folders, open_picture
 from image_classification.deploy.by_name import FORMS, open_predictor
@@ -37,13 +38,13 @@ pictures:
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Classify pictures with a checkpoint or an export.', epilog=PICTURES,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description='Classify pictures with a checkpoint or an export.', epilog=PICTURES,
+                                     formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('model', help=FORMS)
     parser.add_argument('images', nargs='+', metavar='picture', help='see below')
     parser.add_argument('--list', action='store_true', help='the pictures given are lists of pictures')
     parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of README')
-    parser.add_argument('--top-k', type=int, default=5, help='classes per image; default: 5')
+    parser.add_argument('--top-k', type=int, default=5, bounds=CLASSES, help='classes per image; default: 5')
     parser.add_argument('--format', choices=['table', 'json', 'csv'], default='table', help='default: table')
     parser.add_argument('--output', help='file to write instead of the screen')
     parser.add_argument('--contact-sheet', metavar='SHEET.png', help='a picture of all pictures, each with class and '
@@ -53,13 +54,13 @@ def parse(argv):
                              'sheet shows the others')
     parser.add_argument('--only-wrong', action='store_true', help='with --labels-from-folders: list these alone')
     parser.add_argument('--font', help='font file for the contact sheet, where it does not find one for your class names')
-    parser.add_argument('--batch-size', type=int, default=32,
+    parser.add_argument('--batch-size', type=int, default=32, bounds=BATCH,
                         help='images that pass the network at once; 1 answers each line of standard input at once; default: 32')
     parser.add_argument('--engine', choices=ENGINES, default='auto',
                         help='paddle for a checkpoint; paddle_inference, onnxruntime or openvino for an export; default: auto, '
                              'the fastest that fits')
-    parser.add_argument('--max-download-mb', type=float, default=64, help='of one address; default: 64')
-    parser.add_argument('--timeout', type=float, default=30, help='seconds for one address; default: 30')
+    parser.add_argument('--max-download-mb', type=float, default=64, bounds=MEGABYTES, help='of one address; default: 64')
+    parser.add_argument('--timeout', type=float, default=30, bounds=SECONDS, help='seconds for one address; default: 30')
     return parser.parse_args(argv)
 
 
@@ -234,10 +235,6 @@ def say_of_sheet(sheet):
 
 
 def check(args):
-    for flag, value, least in (('--top-k', args.top_k, 1), ('--timeout', args.timeout, 0),
-                               ('--max-download-mb', args.max_download_mb, 0)):
-        if not value >= least or not value:
-            raise UserError(f'{flag} is {value}; wanted {"at least 1" if least else "more than 0"}')
     if args.output and args.output.lower().endswith(IMAGE_ENDINGS):
         raise UserError(f'--output {args.output} has the name of a picture; wanted a file for text, e.g. result.csv')
     if args.only_wrong and not args.labels_from_folders:

@@ -1,7 +1,7 @@
 """Quantise an export to 8 bits: python tools/quantize.py EXPORT --dataset folder --data-path DIR --output EXPORT_int8"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
+import re
 import shlex
 import tempfile
 from pathlib import Path
@@ -10,6 +10,8 @@ import numpy as np
 
 from image_classification.checkpoint import load_network, named_network
 from image_classification.config import get_config
+from image_classification.config.bounds import SHARE
+from image_classification.config.options import ALL_OR_SOME, IMAGES, THREADS, Parser
 from image_classification.datasets import DATASETS, get_dataset
 from image_classification.datasets.files import IMAGE_ENDINGS
 from image_classification.datasets.imagenet_names import names_to_show
@@ -24,7 +26,7 @@ HEAD = '| engine | precision | top-1 | agreement | MiB | ms, batch 1 | ms, batch
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Static 8-bit quantisation by ONNX Runtime, compared with the float network '
+    parser = Parser(description='Static 8-bit quantisation by ONNX Runtime, compared with the float network '
                                                  'on labelled images before anything is written.')
     parser.add_argument('model', help=f'an export with inference.onnx, a checkpoint (.safetensors), {NAMED}')
     parser.add_argument('--weights', help='of a network by its name, in place of =WEIGHTS')
@@ -32,28 +34,26 @@ def parse(argv):
                                                                               'compared with; default: folder')
     parser.add_argument('--data-path', default='', help='where the data set is')
     parser.add_argument('--calibrate', metavar='FOLDER', help='pictures to calibrate with; by default of the training part')
-    parser.add_argument('--calibration-images', type=int, default=256, help='default: 256')
-    parser.add_argument('--images', type=int, default=0, help='to compare with, drawn evenly; default: all')
+    parser.add_argument('--calibration-images', type=int, default=256, bounds=IMAGES, help='default: 256')
+    parser.add_argument('--images', type=int, default=0, bounds=ALL_OR_SOME,
+                        help='to compare with, drawn evenly; default: all')
     parser.add_argument('--output', help='directory to write; by default the export\'s name with _int8')
     parser.add_argument('--operators', default=','.join(OPERATORS), help=f'to quantise; default: {",".join(OPERATORS)}')
     parser.add_argument('--exclude', nargs='*', default=[], metavar='NODE', help='nodes to leave in float32, with wildcards')
     parser.add_argument('--method', choices=METHODS, default='minmax', help='how ranges are found; default: minmax')
-    parser.add_argument('--min-agreement', type=float, default=0.95,
+    parser.add_argument('--min-agreement', type=float, default=0.95, bounds=SHARE,
                         help='the least share of images that must keep their class; default: 0.95')
     parser.add_argument('--bf16', nargs='*', choices=['openvino', 'paddle_inference'], default=[],
                         help='measure the export in bfloat16 by these engines, too')
-    parser.add_argument('--threads', type=int, help='to measure the speed with')
+    parser.add_argument('--threads', type=int, bounds=THREADS, help='to measure the speed with')
     return parser.parse_args(argv)
 
 
 def load_data(args, class_names, channels):
     """(pictures to calibrate with, pictures to compare with, their labels), read when they are asked for."""
-    for name, value in (('--calibration-images', args.calibration_images), ('--images', args.images + 1)):
-        if value < 1:
-            raise UserError(f'{name} is {getattr(args, name[2:].replace("-", "_"))}; wanted at least 1')
     config = get_config(None, {'DATA.DATASET': args.dataset, 'DATA.DATA_PATH': args.data_path,
                                'MODEL.NUM_CLASSES': len(class_names)})
-    test = get_dataset(config, False, channels)
+    test = data_of(config, False, channels)
     # Without names of its own, the network has numbers or ImageNet's names: then nothing tells whether they fit.
     if class_names not in (names_to_show([], len(class_names)), test.classes):
         a, b = next(pair for pair in zip(class_names, [*test.classes, 'nothing']) if pair[0] != pair[1])
@@ -66,8 +66,17 @@ def load_data(args, class_names, channels):
             raise UserError(f'{args.calibrate} has no images in it; wanted files of {", ".join(IMAGE_ENDINGS)}')
         calibration = [files[i] for i in _evenly(len(files), args.calibration_images)]
     else:
-        calibration = EvenlyDrawn(get_dataset(config, True, channels), args.calibration_images)
+        calibration = EvenlyDrawn(data_of(config, True, channels), args.calibration_images)
     return calibration, chosen, chosen.labels
+
+
+def data_of(config, is_train, channels):
+    """The data set. Its errors name flags of the training, where the number of classes can be chosen."""
+    try:
+        return get_dataset(config, is_train, channels)
+    except UserError as error:
+        text = str(error).replace('-data_path', '--data-path').replace('MODEL.NUM_CLASSES is', 'the network knows')
+        raise UserError(re.sub(r'set -num_classes \d+', 'wanted the data set that it was trained for', text)) from None
 
 
 class EvenlyDrawn:

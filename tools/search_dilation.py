@@ -1,13 +1,13 @@
 """Find the dilations of an IC-ResNet from a trained supernet: python tools/search_dilation.py output/<run>/best.safetensors"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
 import os
 import shlex
 from pathlib import Path
 
 from image_classification.checkpoint import read_checkpoint
-from image_classification.config import get_config
+from image_classification.config import Parser, get_config
+from image_classification.config.bounds import within
 from image_classification.errors import UserError, exit_with_message
 from image_classification.ic_resnet import inherit_weights, search_dilations, write_pattern
 from image_classification.models import build_model, network_by_name
@@ -18,13 +18,14 @@ SIZES = {'MODEL.NUM_CLASSES': 'fc.weight', 'MODEL.IN_CHANNELS': 'conv1.weight'} 
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description='Choose the dilations of each 3x3 convolution of an IC-ResNet by efficient '
+    parser = Parser(description='Choose the dilations of each 3x3 convolution of an IC-ResNet by efficient '
                                                  'dilation optimization (EDO), from the weights of a supernet.')
     parser.add_argument('checkpoint', help='of an IC-ResNet trained with -opts MODEL.IC.SUPERNET_DILATION 4; or NAME=FILE, '
                                            'e.g. ic_resnet50=weights.safetensors, for its weights alone')
     parser.add_argument('--model', help='in place of NAME=')
     parser.add_argument('--output', help='.json file for the pattern; default: pattern.json beside the checkpoint')
-    parser.add_argument('--max-dilation', type=int, default=0, help='largest dilation to choose; default: that of the supernet')
+    parser.add_argument('--max-dilation', type=int, default=0, bounds=within(0, 64),
+                        help='largest dilation to choose; default: that of the supernet')
     parser.add_argument('--inherit', metavar='FILE', help='.safetensors file for the weights that the found network inherits')
     return parser.parse_args(argv)
 

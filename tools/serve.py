@@ -1,9 +1,9 @@
 """Serve a network over HTTP: python tools/serve.py output/<run>/export, then curl --data-binary @photo.jpg ADDRESS/predict"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import argparse
 from dataclasses import fields
 
+from image_classification.config.options import HOST, PORT, THREADS, Parser
 from image_classification.deploy.by_name import FORMS, open_predictor
 from image_classification.deploy.predictor import ENGINES
 from image_classification.errors import exit_with_message, missing_package
@@ -22,17 +22,18 @@ HELP = {
 
 
 def parse(settings, argv):
-    parser = argparse.ArgumentParser(description='Classify images over HTTP: POST /predict, GET /health, GET /metrics.')
+    parser = Parser(description='Classify images over HTTP: POST /predict, GET /health, GET /metrics.')
     parser.add_argument('model', help=FORMS)
     parser.add_argument('--weights', help='of a network by its name, in place of =WEIGHTS')
-    parser.add_argument('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 is every one of this machine; '
-                                                            'default: 127.0.0.1, which only this machine reaches')
-    parser.add_argument('--port', type=int, default=8000, help='0 takes a free one; default: 8000')
+    parser.add_argument('--host', default='127.0.0.1', bounds=HOST,
+                        help='address to listen on; 0.0.0.0 is every one of this machine; default: 127.0.0.1, which only this '
+                             'machine reaches')
+    parser.add_argument('--port', type=int, default=8000, bounds=PORT, help='0 takes a free one; default: 8000')
     parser.add_argument('--engine', choices=ENGINES, default='auto', help='default: auto, the fastest that is there')
-    parser.add_argument('--threads', type=int, help='with which an engine computes one batch')
+    parser.add_argument('--threads', type=int, bounds=THREADS, help='with which an engine computes one batch')
     for field in fields(settings):
         parser.add_argument(f'--{field.name.replace("_", "-")}', type=field.type, default=field.default,
-                            help=f'{HELP[field.name]}; default: {field.default}')
+                            bounds=field.metadata['bounds'], help=f'{HELP[field.name]}; default: {field.default}')
     return parser.parse_args(argv)
 
 

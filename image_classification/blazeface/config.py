@@ -1,6 +1,8 @@
 """Keys of the BlazeFace family, below MODEL."""
 from yacs.config import CfgNode as CN
 
+from image_classification.config.bounds import one_of
+
 DEFAULTS = CN()
 DEFAULTS.BLAZEFACE = CN()
-DEFAULTS.BLAZEFACE.NETWORK = 'paper'      # paper: the article's extractor; front, back: MediaPipe's, with a detector's heads
+DEFAULTS.BLAZEFACE.NETWORK = 'paper', one_of('paper', 'front', 'back')  # the article's; MediaPipe's, with a detector's heads

@@ -205,11 +205,9 @@ def rows(x, width):                                                # (B, boxes *
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for an unknown one."""
+    """The network that `cfg.MODEL` describes, freshly initialized."""
     model = cfg.MODEL
     kind = model.BLAZEFACE.NETWORK
-    if kind not in ('paper', 'front', 'back'):
-        raise UserError(f'MODEL.BLAZEFACE.NETWORK is {kind!r}; wanted paper, front or back')
     if kind == 'paper':
         return BlazeFaceExtractor(model.IN_CHANNELS, model.DROPPATH)
     return BlazeFace(kind == 'back', model.IN_CHANNELS, model.DROPPATH)

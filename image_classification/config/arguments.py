@@ -1,10 +1,14 @@
 """The command line of both trainers: PaddleViT's flags, and -opts for every key."""
 import argparse
 
-import yaml
-
+from image_classification.config.bounds import shortened, within
 from image_classification.config.loading import CONFIGS, PACKAGE, differences, find_config, get_config, keys_of, model_yamls
+from image_classification.config.options import PAIRS, Parser
+from image_classification.config.reading import NoYaml, parsed
+from image_classification.config.spellings import in_capitals
 from image_classification.errors import UserError
+
+_NGPUS, _RESTARTS = within(-1, 256), within(0, 1000)
 
 
 def _words(text):
@@ -41,21 +45,22 @@ _SWITCHES = (('eval', 'EVAL'), ('per_class', 'PER_CLASS'), ('amp', 'AMP'), ('dow
 
 def argument_parser(description):
     """The command line of both trainers: PaddleViT's flags, and -opts for every key."""
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument('-cfg', help='a yaml file, from here or below configs/, e.g. mobileformer_26m.yaml, the published '
-                        'recipe; or the name of a model, mobileformer_26m, with the default recipe, or the one for folders. '
-                        '-eval of a checkpoint needs none')
+    parser = Parser(description=description, allow_abbrev=False)
+    parser.add_argument('-cfg', type=str,
+                        help='a yaml file, from here or below configs/, e.g. mobileformer_26m.yaml, the published recipe; or the '
+                        'name of a model, mobileformer_26m, with the default recipe, or the one for folders. -eval of a '
+                        'checkpoint needs none')
     for flag, (key, kind, text) in _FLAGS.items():
         parser.add_argument(f'-{flag}', type=kind, help=f'{text} ({key})')
     parser.add_argument('-eval', action='store_true', help='evaluate only (EVAL)')
     parser.add_argument('-per_class', action='store_true', help='after evaluation or training: a table per class (PER_CLASS)')
     parser.add_argument('-amp', action='store_true', help='mixed precision on GPU (AMP)')
     parser.add_argument('-download', action='store_true', help='fetch a missing data set (DATA.DOWNLOAD)')
-    parser.add_argument('-ngpus', type=int, default=-1,
+    parser.add_argument('-ngpus', type=int, default=-1, bounds=_NGPUS,
                         help='GPUs to use, or CPU processes where there is no GPU; -1: every GPU, or one CPU process')
-    parser.add_argument('-max_restarts', type=int, default=0,
+    parser.add_argument('-max_restarts', type=int, default=0, bounds=_RESTARTS,
                         help='times to start again from the last checkpoint after a process has died, hung or crashed')
-    parser.add_argument('-opts', nargs=argparse.REMAINDER, default=[], metavar='KEY VALUE',
+    parser.add_argument(PAIRS, nargs=argparse.REMAINDER, default=[], metavar='KEY VALUE',
                         help='any key, e.g. -opts TRAIN.BASE_LR 1e-3')
     return parser
 
@@ -68,16 +73,26 @@ def config_from_args(args, found=None, recipe=None):
         recipe: see `get_config`.
     """
     if not args.cfg:
-        raise UserError('-cfg is missing; wanted a yaml file or the name of a model. Only -eval of a checkpoint (-pretrained '
-                        'output/RUN/best.safetensors) goes without')
-    return get_config(args.cfg, {**(found or {}), **overrides_of(args)}, recipe)
+        raise UserError(f'-cfg is {"missing" if args.cfg is None else "empty"}; wanted a yaml file or the name of a model. '
+                        'Only -eval of a checkpoint (-pretrained output/RUN/best.safetensors) goes without')
+    places = {**{key: f'the pictures in {args.data_path}' for key in found or {}}, **places_of(args)}
+    return get_config(args.cfg, {**(found or {}), **overrides_of(args)}, recipe, places)
 
 
 def overrides_of(args):
     """{dotted key: value} of flags and -opts."""
-    overrides = {key: getattr(args, flag) for flag, (key, _, _) in _FLAGS.items() if getattr(args, flag) is not None}
-    overrides.update({key: True for flag, key in _SWITCHES if getattr(args, flag)})
-    return {**overrides, **parse_opts(args.opts)}
+    return {key: value for key, (value, _) in _given(args).items()}
+
+
+def places_of(args):
+    """{dotted key: the flag that it was given by, or -opts}"""
+    return {key: place for key, (_, place) in _given(args).items()}
+
+
+def _given(args):
+    given = {key: (getattr(args, flag), f'-{flag}') for flag, (key, _, _) in _FLAGS.items() if getattr(args, flag) is not None}
+    given.update({key: (True, f'-{flag}') for flag, key in _SWITCHES if getattr(args, flag)})
+    return {**given, **{key: (value, PAIRS) for key, value in parse_opts(args.opts).items()}}
 
 
 def opening_lines(args, recipe=None):
@@ -91,9 +106,9 @@ def opening_lines(args, recipe=None):
         if published.is_file():
             lines[0] += f'; its published recipe is {_readable(published)}'
     overrides = overrides_of(args)
-    given = keys_of(overrides)
-    plain, cfg = get_config(args.cfg, recipe=recipe), get_config(args.cfg, overrides, recipe)
-    changes = [f'{key} {new}' for key, _, new in differences(plain, cfg) if key in given]
+    given = {key.upper() for key in keys_of(overrides)}
+    plain, cfg = get_config(args.cfg, recipe=recipe), get_config(args.cfg, overrides, recipe, places_of(args))
+    changes = [f'{key} {new}' for key, _, new in differences(plain, cfg) if key.upper() in given]
     if changes:
         lines.append(f'flags and -opts: {", ".join(changes)}')
     return lines
@@ -106,13 +121,23 @@ def _readable(path):
 
 
 def parse_opts(words):
-    """['TRAIN.BASE_LR', '1e-3', ...] -> {'TRAIN.BASE_LR': '1e-3', ...}, values read as yaml."""
+    """['TRAIN.BASE_LR', '1e-3', ...] -> {'TRAIN.BASE_LR': '1e-3', ...}, values read as yaml, and groups of keys one by one."""
     if len(words) % 2:
-        raise UserError(f'-opts takes pairs of KEY VALUE; found {len(words)} words: {" ".join(words)}')
+        raise UserError(f'{PAIRS} takes pairs of KEY VALUE; found {len(words)} words: {" ".join(words)}')
     values = {}
     for key, word in zip(words[::2], words[1::2]):
         try:
-            values[key] = yaml.safe_load(word)
-        except yaml.YAMLError:
-            values[key] = word
+            value = parsed(word, f'{PAIRS} {shortened(key)}', any_case=True)
+        except NoYaml:
+            value = word
+        values.update(_leaves(in_capitals(key), value))
     return values
+
+
+def _leaves(name, value):
+    """(dotted key, value) of what is no group, or an empty one."""
+    if not isinstance(value, dict) or not value:
+        yield name, value
+        return
+    for key, below in value.items():
+        yield from _leaves(in_capitals(f'{name}.{key}'), below)

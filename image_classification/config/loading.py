@@ -1,35 +1,49 @@
 """How a configuration comes about: defaults, the family's defaults, BASE files, the yaml, the command line; later ones win."""
 import difflib
 import functools
+import numbers
 import os
+import re
 import runpy
 import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
 from yacs.config import CfgNode as CN
 
-from image_classification.config.defaults import DEFAULTS
-from image_classification.config.spellings import modernized
+from image_classification.config.bounds import brief, check, shortened, taken_apart
+from image_classification.config.defaults import BOUNDS, DEFAULTS
+from image_classification.config.reading import line_of, parsed
+from image_classification.config.spellings import in_capitals, keys_below, modernized, old_places
 from image_classification.errors import UserError
 from image_classification.weights.catalogue import DEFAULT, meant, preprocessing_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONFIGS = PACKAGE.parent / 'configs'
+_MOST_SUGGESTED, _LONGEST_NAME = 20, 100
 
 
 def family_defaults(model_type):
     """The MODEL keys of a family, from `image_classification/<type>/config.py`, whose network need not be imported for it."""
-    path = PACKAGE / str(model_type).lower() / 'config.py'
-    if not path.is_file():
-        raise UserError(f'MODEL.TYPE is {model_type!r}, which is no family of this library. '
+    return _family(model_type)[0]
+
+
+def bounds_of(model_type):
+    """{dotted key: Bounds} of all keys, those of a family included."""
+    return {**BOUNDS, **{f'MODEL.{key}': bounds for key, bounds in _family(model_type)[1].items()}}
+
+
+def _family(model_type):
+    name = str(model_type).lower()
+    if name not in families():                                     # not a path: config.py is run
+        raise UserError(f'MODEL.TYPE is {brief(model_type)}, which is no family of this library. '
                         f'Wanted one of: {", ".join(families())}.')
-    return _defaults_in(str(path))
+    return _defaults_in(str(PACKAGE / name / 'config.py'))
 
 
 @functools.cache
 def _defaults_in(path):
-    return runpy.run_path(path)['DEFAULTS']
+    return taken_apart(runpy.run_path(path)['DEFAULTS'])
 
 
 def families():
@@ -45,12 +59,15 @@ def model_yamls():
 def _yaml_of(model):
     """The path of a model's yaml; None where there is none."""
     if Path(model).name == model:
-        return next((path for path in (directory / f'{model}.yaml' for directory in PACKAGE.iterdir()) if path.is_file()), None)
+        return next((path for path in (directory / f'{model}.yaml' for directory in PACKAGE.iterdir())
+                     if os.path.isfile(path)), None)               # Path.is_file raises for a name that is too long
 
 
 def find_config(name, beside=None):
     """The file that `name` means. A plain word is a model, whose yaml is in its family's directory. What ends in .yaml, or has
     directories, is a file: from `beside` or the working directory, or below configs/; only where none is, the model's."""
+    if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
+        raise UserError(f"the configuration is {brief(name)}; wanted the name of a model, such as 'xception', or a yaml file")
     name = os.fspath(name)
     stem = name.removesuffix('.yaml')
     models_own = _yaml_of(stem)
@@ -58,18 +75,53 @@ def find_config(name, beside=None):
         return models_own
     below_configs = name[len('configs/'):] if name.startswith('configs/') else name
     for path in [*([Path(beside) / name] if beside else []), Path(name), CONFIGS / below_configs]:
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     if models_own:
         return models_own
     models = model_yamls()
-    close = difflib.get_close_matches(Path(stem).name, models, n=3)
-    hint = f' Did you mean {" or ".join(close)}?' if close else ''
-    raise UserError(f'no configuration {name!r}: neither a file, nor below {CONFIGS}, nor one of the '
+    close = similar(Path(stem).name, models)
+    hint = f' Did you mean {", ".join(close[:-1])}{" or " * bool(close[:-1])}{close[-1]}?' if close else ''
+    raise UserError(f'no configuration {brief(name)}: neither a file, nor below {CONFIGS}, nor one of the '
                     f'{len(models)} models.{hint}')
 
 
-def get_config(name=None, overrides=None, recipe=None):
+def similar(word, names):
+    """The names that begin with the word or hold it, whatever its case and its hyphens; else the three that are nearest."""
+    letters = _plain(word)
+    for fits in (str.startswith, str.__contains__):
+        found = [name for name in names if len(letters) > 2 and fits(_plain(name), letters)]
+        if 0 < len(found) <= _MOST_SUGGESTED:
+            return found
+    return difflib.get_close_matches(word.lower()[:_LONGEST_NAME], names, n=3)
+
+
+def _plain(name):
+    return re.sub('[^a-z0-9]', '', name.lower())
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a layer of a configuration comes from."""
+    name: str
+    text: str = ''                         # of a file: tells the lines of its keys
+    places: dict = field(default_factory=dict)  # {dotted key: what its user has written it as}, of keys that are in no file
+    stored: bool = False                   # by a training: its values have made a network, whatever the bounds are today
+
+    def at(self, key):
+        """What to call the place of a dotted key."""
+        names = (key, *old_places(key))
+        for name in names:
+            parts = name.upper().split('.')
+            place = next(filter(None, (self.places.get('.'.join(parts[:n])) for n in range(len(parts), 0, -1))), '')
+            if place:
+                return place
+        lines = (line_of(self.text, name, exact=True) for name in names) if self.text else ()
+        line = next(filter(None, lines), 0) or self.text and line_of(self.text, key)
+        return f'{self.name}, line {line}' if line else self.name
+
+
+def get_config(name=None, overrides=None, recipe=None, places=None):
     """A frozen configuration.
 
     Args:
@@ -78,25 +130,54 @@ def get_config(name=None, overrides=None, recipe=None):
             published recipe. None gives the defaults of MobileFormer.
         overrides: {dotted key: value} on top, checked like a file, e.g. {'MODEL.NUM_CLASSES': 10}.
         recipe: another file, which goes over `name` and below `overrides`.
+        places: {key of `overrides`: what its user has written it as, e.g. '-batch_size'}, for errors.
     Raises:
-        UserError: a file that does not exist or is no yaml; an unknown key (named with the nearest known one);
-            a value of the wrong type (named with key, file and wanted type).
+        UserError: a file that does not exist or is no yaml; an unknown key (named with the nearest known one); a value of
+            the wrong type or out of its bounds (named with its key, its place, and what is wanted).
     """
-    layers = [layer for file in filter(None, (name, recipe)) for layer in _read_chain(find_config(file))]
-    if overrides:
-        layers.append(('the command line', nested(overrides)))
-    layers = _modernized(layers)
+    layers = [layer for file in (name, recipe) if file is not None for layer in _read_chain(find_config(file))]
+    layers = _modernized(layers + _layers_of(overrides, places))
     _insert_preprocessing(layers)
     _follow_image_size(layers)
     return _merged(layers)
 
 
-def config_from_text(text, source, overrides=None):
+def config_from_text(text, source, overrides=None, places=None):
     """A frozen configuration from `cfg.dump()`'s text, e.g. the one stored in a checkpoint (`source` names it in errors), with
-    `overrides` as of `get_config`."""
-    layers = _modernized([(source, _parsed(text)), *([('the command line', nested(overrides))] if overrides else [])])
+    `overrides` and `places` as of `get_config`."""
+    stored = Source(source, stored=True), _mapping(parsed(text, source), source)
+    layers = _modernized([stored, *_layers_of(overrides, places)])
     _follow_image_size(layers)
     return _merged(layers)
+
+
+def _layers_of(overrides, places):
+    """[(Source, tree)] of the overrides, one or none; a group that is given as a whole leaves its other keys."""
+    if not overrides:
+        return []
+    source, tree = Source('the overrides', places={key.upper(): place for key, place in (places or {}).items()}), {}
+    for key, value in overrides.items():
+        if key.upper() == 'BASE':
+            raise UserError(f'{source.at(key)}: BASE is for yaml files; give its files one by one')
+        _put(tree, in_capitals(key), value, source)
+    return [(source, tree)]
+
+
+def _put(tree, key, value, source):
+    """Write the value of a dotted key, or the keys of a group, into a tree that may have some of them."""
+    if isinstance(value, dict) and value:
+        for name, below in value.items():
+            _put(tree, in_capitals(f'{key}.{name}'), below, source)
+        return
+    *groups, last = key.split('.')
+    for i, group in enumerate(groups):
+        tree = tree.setdefault(group, {})
+        if not isinstance(tree, dict):
+            raise UserError(f'{source.at(key)}: {".".join(groups[:i + 1])} is {brief(tree)}; wanted a group of keys')
+    if not isinstance(tree.get(last), dict):
+        tree[last] = value
+    elif value is not None and value != {}:
+        raise UserError(f'{source.at(key)}: {key} is {brief(value)}; wanted a group of keys')
 
 
 def keys_set(name):
@@ -104,53 +185,55 @@ def keys_set(name):
     return {key for _, tree in _modernized(_read_chain(find_config(name))) for key in _leaves(tree, '')}
 
 
-def _parsed(text):
-    """The content of a yaml, by libyaml where PyYAML has it: a sixth of the time."""
-    return yaml.load(text, Loader=getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
-
-
 def _modernized(layers):
-    """[(source, tree)] in today's keys; a warning per source that has other spellings."""
+    """[(Source, tree)] in today's keys; a warning per source that has other spellings."""
     modern = []
     for source, tree in layers:
         tree, notes = modernized(tree)
         modern.append((source, tree))
         if notes:
-            warnings.warn(f'{source} has old spellings, read as: {"; ".join(notes)}', stacklevel=3)
+            warnings.warn(f'{source.name} has old spellings, read as: {"; ".join(notes)}', stacklevel=3)
     return modern
 
 
 def _merged(layers):
-    """The defaults with all layers [(source, tree)] written over them, frozen."""
+    """The defaults with all layers [(Source, tree)] written over them, frozen."""
     cfg = DEFAULTS.clone()
-    cfg.MODEL.update(family_defaults(_last(layers, 'MODEL.TYPE') or DEFAULTS.MODEL.TYPE).clone())
+    family = _last(layers, 'MODEL.TYPE') or DEFAULTS.MODEL.TYPE
+    try:
+        bounds = bounds_of(family)
+    except UserError as error:
+        place = next((source.at('MODEL.TYPE') for source, tree in layers[::-1] if _value(tree, 'MODEL.TYPE') == family), '')
+        raise UserError(f'{place}: {error}') from None
+    cfg.MODEL.update(family_defaults(family).clone())
     for source, tree in layers:
-        _merge(cfg, tree, source, '', cfg)
+        _merge(cfg, tree, source, '', cfg, bounds)
     cfg.freeze()
     return cfg
 
 
 def _last(layers, key):
-    """The last value of a dotted key that is set in [(source, tree)], and not empty; None where none is."""
-    found = None
-    for _, node in layers:
-        for part in key.split('.'):
-            node = node.get(part) if isinstance(node, dict) else None
-        found = node or found
-    return found
+    """The last value of a dotted key that is set in [(Source, tree)], and not empty; None where none is."""
+    return next(filter(None, (_value(tree, key) for _, tree in layers[::-1])), None)
+
+
+def _value(node, key):
+    for part in key.split('.'):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
 
 
 def _insert_preprocessing(layers):
-    """Behind the model's own yaml, the DATA keys that come with the weights of PRETRAINED; later files overrule them. In place of
-    the default, the tag that it means."""
+    """Behind the model's own yaml, the DATA keys that come with the weights of PRETRAINED; later files overrule them. In place
+    of the default, the tag that it means."""
     pretrained, weights = _last(layers, 'PRETRAINED'), _last(layers, 'PUBLISHED.WEIGHTS') or []
     if not isinstance(pretrained, str) or not isinstance(weights, list):
         return                                                     # a wrong type is reported when the layers are merged
     data = preprocessing_of(weights, pretrained, _last(layers, 'MODEL.NAME') or DEFAULTS.MODEL.NAME)
     if data:
         own = {str(path) for path in model_yamls().values()}
-        place = max([i for i, (source, _) in enumerate(layers) if source in own], default=-1)
-        layers.insert(place + 1, (f'the weights {pretrained}', {'DATA': data}))
+        place = max([i for i, (source, _) in enumerate(layers) if source.name in own], default=-1)
+        layers.insert(place + 1, (Source(f'the weights {pretrained}'), {'DATA': data}))
     if pretrained == DEFAULT:                                      # which depends on the packages that are installed here
         tag = {'PRETRAINED': meant(weights, DEFAULT)['TAG']}
         layers[:] = [(source, {**tree, **tag} if tree.get('PRETRAINED') == DEFAULT else tree) for source, tree in layers]
@@ -168,7 +251,7 @@ def _follow_image_size(layers):
     if limits and meant != wanted and all(type(number) is int for number in numbers):     # wrong types are reported later
         scaled = {'MULTI_SCALE': [round(side * wanted / meant) for side in limits],
                   'MULTI_SCALE_STEP': max(1, round(step * wanted / meant))}
-        layers.append((f'images of {wanted} pixels', {'TRAIN': scaled}))
+        layers.append((Source(f'images of {wanted} pixels'), {'TRAIN': scaled}))
 
 
 def _training_size(layers):
@@ -177,28 +260,30 @@ def _training_size(layers):
 
 
 def _read_chain(path, seen=()):
-    """[(path, tree)] of a yaml and of all that its BASE names, the most basic first."""
+    """[(Source, tree)] of a yaml and of all that its BASE names, the most basic first."""
     path = Path(path)
     if path.resolve() in seen:
         raise UserError(f'{path}: its BASE leads back to itself: {" -> ".join(p.name for p in seen)} -> {path.name}')
     try:
-        tree = _parsed(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        text = path.read_text(encoding='utf-8')
+    except (UnicodeDecodeError, OSError) as error:
         raise UserError(f'{path} cannot be read as yaml: {" ".join(str(error).split())}') from None
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, dict):
-        raise UserError(f'{path} holds a {type(tree).__name__}; wanted groups of keys such as "MODEL:"')
-    bases = tree.pop('BASE', None) or []
+    tree, source = _mapping(parsed(text, path, any_case=True), path), Source(str(path), text)
+    bases = next((tree.pop(key) for key in list(tree) if str(key).upper() == 'BASE'), None) or []
     bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UserError(f'{source.at("BASE")}: BASE is {brief(bases)}; wanted a list of yaml files or of models')
     layers = []
-    for base in bases:
-        if not base:
-            continue
-        if not isinstance(base, str):
-            raise UserError(f'{path}: BASE holds {base!r}; wanted names of yaml files or of models')
+    for base in filter(None, bases):
         layers += _read_chain(find_config(base, beside=path.parent), (*seen, path.resolve()))
-    return layers + [(str(path), tree)]
+    return layers + [(source, tree)]
+
+
+def _mapping(tree, source):
+    """The content of a yaml, which must be groups of keys; an empty one has none."""
+    if tree is not None and not isinstance(tree, dict):
+        raise UserError(f'{source} holds {brief(tree)}; wanted groups of keys such as "MODEL:"')
+    return tree or {}
 
 
 def nested(flat):
@@ -213,11 +298,29 @@ def nested(flat):
     return tree
 
 
+def check_values(cfg, *groups):
+    """Raise UserError for values out of their bounds, in a configuration that somebody may have changed by hand.
+
+    Args:
+        groups: what the keys that count begin with, e.g. 'MODEL.'; by default all.
+    """
+    for key, bounds in bounds_of(cfg.MODEL.TYPE).items():
+        value = _value(cfg, key)
+        if value is not None and key.startswith(groups or ''):
+            check(key, value, bounds)
+
+
 def changed(cfg, values):
-    """A frozen copy of a configuration with other values, {'A.B': 1}, which are of the keys' types."""
+    """A frozen copy of a configuration with other values, {'A.B': 1}, which are of the keys' types.
+
+    Raises:
+        UserError: one that is out of its bounds.
+    """
     cfg = cfg.clone()
     cfg.defrost()
+    bounds = bounds_of(cfg.MODEL.TYPE)
     for key, value in values.items():
+        check(key, value, bounds.get(key))
         *groups, last = key.split('.')
         functools.reduce(getattr, groups, cfg)[last] = value
     cfg.freeze()
@@ -226,8 +329,7 @@ def changed(cfg, values):
 
 def keys_of(overrides):
     """The dotted keys that `overrides` of `get_config` set, as they are called today."""
-    tree, _ = modernized(nested(overrides))
-    return list(_leaves(tree, ''))
+    return [leaf for _, tree in _modernized(_layers_of(overrides, None)) for leaf in _leaves(tree, '')]
 
 
 def _leaves(tree, prefix):
@@ -238,32 +340,39 @@ def _leaves(tree, prefix):
             yield f'{prefix}{key}'
 
 
-def keys_below(node, prefix=''):
-    """The dotted names of all keys below a node of a configuration, groups included."""
-    names = []
-    for key, value in node.items():
-        names.append(prefix + key)
-        if isinstance(value, CN):
-            names += keys_below(value, f'{prefix}{key}.')
-    return names
-
-
-def _merge(node, tree, source, prefix, cfg):
+def _merge(node, tree, source, prefix, cfg, bounds):
     """Write `tree` into `node`, a group of `cfg`, key by key, checked."""
     for key, value in tree.items():
+        if key not in node:                                        # in another case: a family's keys are known only here
+            key = next((known for known in node if known.upper() == str(key).upper()), key)
         name = f'{prefix}{key}'
         if key not in node:
-            raise UserError(f'{source}: unknown key {name}. {_nearest(name, keys_below(cfg))}')
+            raise UserError(f'{source.at(name)}: unknown key {shortened(name)}. {_nearest(name, keys_below(cfg))}')
         if not isinstance(node[key], CN):
-            node[key] = _coerced(value, node[key], name, source)
+            node[key] = _within(bounds.get(name), _coerced(value, node[key], name, source), name, source)
         elif isinstance(value, dict):
-            _merge(node[key], value, source, f'{name}.', cfg)
+            _merge(node[key], value, source, f'{name}.', cfg, bounds)
         elif value is not None:                                    # an empty group in a yaml is None
-            raise UserError(f'{source}: {name} is {value!r}; wanted a group of keys: {", ".join(node[key])}')
+            some = list(node[key])
+            raise UserError(f'{source.at(name)}: {name} is {brief(value)}; wanted a group of keys: {", ".join(some[:5])}'
+                            f'{", ..." * (len(some) > 5)}')
+
+
+def _within(bounds, value, name, source):
+    """The value, as the code compares it. Raises UserError where it is out of its bounds."""
+    if not bounds:
+        return value
+    try:
+        if not source.stored:
+            check(name, value, bounds)
+    except UserError as error:
+        raise UserError(f'{source.at(name)}: {error}') from None
+    return bounds.spelled(value)
 
 
 def _nearest(name, known):
     """The known key whose last part, else whose whole name, is closest to `name`."""
+    name = name.upper()[:_LONGEST_NAME]
     last = name.rsplit('.', 1)[-1]
     by_last = difflib.get_close_matches(last, [key.rsplit('.', 1)[-1] for key in known], n=1, cutoff=0.75)
     close = [key for key in known if by_last and key.rsplit('.', 1)[-1] == by_last[0]] or list(known)
@@ -282,19 +391,21 @@ def _coerced(value, default, name, source):
     if isinstance(default, bool) or isinstance(value, bool):
         if isinstance(default, bool) and isinstance(value, bool):
             return value
-    elif isinstance(default, float) and isinstance(value, (int, float, str)):
+    elif isinstance(default, float) and isinstance(value, (numbers.Real, str)):
         try:
             return float(value)                                    # yaml reads 1e-3 as a string
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
-    elif isinstance(value, type(default)):
+    elif isinstance(default, int) and isinstance(value, numbers.Integral):
+        return int(value)                                          # numpy's, too
+    elif isinstance(value, type(default)) and '\0' not in str(value):
         return value
     raise _wrong_type(value, {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}[type(default)],
                       name, source)
 
 
 def _wrong_type(value, wanted, name, source):
-    return UserError(f'{source}: {name} is {value!r} ({type(value).__name__}); wanted {wanted}')
+    return UserError(f'{source.at(name.split("[")[0])}: {name} is {brief(value)} ({type(value).__name__}); wanted {wanted}')
 
 
 def differences(old, new, prefix=''):

@@ -1,4 +1,7 @@
-"""Old spellings and places of keys: of PaddleViT, of the original tutorial code, and of earlier versions of this library."""
+"""Other spellings and places of keys: small letters, PaddleViT's, the original tutorial's, those of earlier versions."""
+from yacs.config import CfgNode as CN
+
+from image_classification.config.defaults import DEFAULTS
 
 # Where keys were -> where they are. Stored configurations and habits have them, so nobody is warned.
 _MOVED = {'MODEL.RESUME': 'RESUME', 'MODEL.PRETRAINED': 'PRETRAINED', 'MODEL.PUBLISHED': 'PUBLISHED',
@@ -12,6 +15,31 @@ _RETIRED = ('TAG', 'THROUGHPUT_MODE', 'TRAIN.LAST_EPOCH', 'TRAIN.MODEL_EMA_FORCE
 # Keys that earlier versions stored, without a warning.
 _FORGOTTEN = ('OVERRIDES',)
 _MISSING = object()
+
+
+def keys_below(node, prefix=''):
+    """The dotted names of all keys below a node of a configuration, groups included."""
+    names = []
+    for key, value in node.items():
+        names.append(prefix + key)
+        if isinstance(value, CN):
+            names += keys_below(value, f'{prefix}{key}.')
+    return names
+
+
+_KNOWN = {*keys_below(DEFAULTS), *_MOVED, *_MOVED_ELSEWHERE, *_RETIRED, *_FORGOTTEN}
+
+
+def in_capitals(key):
+    """A dotted key in the case that it has, however it is written; the part of it that only a family knows stays."""
+    parts = key.split('.')
+    known = next((n for n in range(len(parts), 0, -1) if '.'.join(parts[:n]).upper() in _KNOWN), 0)
+    return '.'.join([part.upper() for part in parts[:known]] + parts[known:])
+
+
+def old_places(key):
+    """Where a dotted key may stand as well."""
+    return [f'{old}{key[len(new):]}' for old, new in {**_MOVED, **_MOVED_ELSEWHERE}.items() if f'{key}.'.startswith(f'{new}.')]
 
 
 def modernized(tree):
@@ -37,6 +65,7 @@ def _renamed(tree, prefix, notes):
     """A copy of the nested dict in which each part of a key has its right name."""
     copy = {}
     for key, value in tree.items():
+        key = in_capitals(f'{prefix}{key}')[len(prefix):]
         name = _RENAMED.get(key, key)
         if name != key:
             notes.append(f'{prefix}{key} -> {prefix}{name}')

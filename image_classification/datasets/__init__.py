@@ -13,11 +13,11 @@ The way of a training image, each step a call with what it needs:
     augment      transform(part, generator, size): resized, mirrored, a policy, 8-bit pixels; and the holes to erase
     loader       worker processes stack the samples of a batch; the loader normalizes and erases it
 """
+from image_classification.config import check_values
 from image_classification.datasets import arrays, files, opencv
 from image_classification.datasets.loader import get_dataloader
 from image_classification.datasets.mixup import Mixup
 from image_classification.datasets.preprocess import Preprocess
-from image_classification.errors import UserError
 
 __all__ = ['Mixup', 'Preprocess', 'get_dataloader', 'get_dataset']
 
@@ -38,13 +38,9 @@ def get_dataset(cfg, is_train, channels=3):
     Args:
         channels: of the images that it gives: 1 (grey), 3 (RGB) or 4 (RGBA).
     Raises:
-        UserError: an unknown name or backend, missing or damaged files, labels that MODEL.NUM_CLASSES has no room for.
+        UserError: a value out of its bounds, missing or damaged files, labels that MODEL.NUM_CLASSES has no room for.
     """
-    if cfg.DATA.BACKEND not in ('pillow', 'opencv'):
-        raise UserError(f'DATA.BACKEND is {cfg.DATA.BACKEND!r}; wanted pillow or opencv')
+    check_values(cfg, 'DATA.', 'SEED')
     if cfg.DATA.BACKEND == 'opencv':
         opencv.package()
-    name = cfg.DATA.DATASET.lower()
-    if name not in DATASETS:
-        raise UserError(f'DATA.DATASET is {cfg.DATA.DATASET!r}; wanted one of: {", ".join(DATASETS)}')
-    return DATASETS[name](cfg, is_train, channels)
+    return DATASETS[cfg.DATA.DATASET.lower()](cfg, is_train, channels)

@@ -1,11 +1,9 @@
 """The training recipe: crop, mirror, turn, one policy of colours and shapes, erase."""
 from PIL import Image
 
+from image_classification.config import check_values
 from image_classification.datasets import policies, transforms as T
 from image_classification.errors import UserError
-
-AUTO_AUGMENT = (*policies.AUTO_AUGMENT, 'trivial')
-ERASE_MODES = ('const', 'rand', 'pixel')
 
 
 class TrainTransform:
@@ -67,25 +65,9 @@ def train_transform(cfg, preprocess):
     Raises:
         UserError: a value outside its range; names the key, the value and what is wanted.
     """
+    check_values(cfg, 'TRAIN.')
     train = cfg.TRAIN
-
-    def check(key, good, wanted):
-        if not good(train[key]):
-            raise UserError(f'TRAIN.{key} is {train[key]!r}; wanted {wanted}')
-
-    check('CROP_SCALE', lambda v: len(v) == 2 and 0 < v[0] <= v[1] <= 1, '[least, most] share of the area, above 0, up to 1')
-    check('CROP_RATIO', lambda v: len(v) == 2 and 0 < v[0] <= v[1], '[least, most] width / height, above 0')
-    for key in ('HFLIP', 'VFLIP', 'RANDOM_ERASE_PROB'):
-        check(key, lambda v: 0 <= v <= 1, 'a probability from 0 to 1')
-    for key in ('COLOR_JITTER', 'RAND_AUGMENT_MSTD', 'RAND_AUGMENT_LAYERS'):
-        check(key, lambda v: v >= 0, '0 or more')
-    check('ROTATE', lambda v: 0 <= v <= 180, 'an angle from 0 to 180 degrees')
-    check('SHEAR', lambda v: 0 <= v < 90, 'an angle from 0 to below 90 degrees')
-    check('AUTO_AUGMENT', lambda v: v in ('', *AUTO_AUGMENT), f"'' or one of: {', '.join(AUTO_AUGMENT)}")
-    if train.AUTO_AUGMENT:
-        check('RAND_AUGMENT', lambda v: not v, f'False beside TRAIN.AUTO_AUGMENT {train.AUTO_AUGMENT!r}; turn one off')
-    check('IMAGE_SIZE', lambda v: v >= 0, 'a side in pixels, or 0 for DATA.IMAGE_SIZE')
-    check('RAND_AUGMENT_MAGNITUDE', lambda v: 0 <= v <= 10, '0 to 10')
-    check('RANDOM_ERASE_MODE', lambda v: v in ERASE_MODES, f'one of: {", ".join(ERASE_MODES)}')
-    check('RANDOM_ERASE_COUNT', lambda v: v >= 1, '1 or more')
+    if train.AUTO_AUGMENT and train.RAND_AUGMENT:
+        raise UserError(f'TRAIN.RAND_AUGMENT is True; wanted False beside TRAIN.AUTO_AUGMENT {train.AUTO_AUGMENT!r}; turn one '
+                        'off')
     return TrainTransform(train, preprocess)

@@ -31,8 +31,6 @@ class ImageDataset(paddle.io.Dataset):
 
     def __init__(self, cfg, is_train, channels, source, labels, classes):
         super().__init__()
-        if cfg.SEED < 0:
-            raise UserError(f'SEED is {cfg.SEED}; wanted 0 or more')
         self.labels = np.asarray(labels, np.int64)
         self.classes = list(classes)
         self.channels = channels

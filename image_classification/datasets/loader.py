@@ -10,12 +10,14 @@ import numpy as np
 import paddle
 from paddle.utils.dlpack import from_dlpack
 
+from image_classification.config import check_values
 from image_classification.datasets import transforms
 from image_classification.datasets.sampler import EvalSampler, TrainSampler, batches_by_size
 from image_classification.errors import TemporaryError, UserError
 
 SHARED_MEMORY = '/dev/shm'
 _PR_SET_PDEATHSIG = 1                      # <linux/prctl.h>
+_GOOD_BATCH, _GOOD_STEPS = 8, 10           # images of a step, steps of an epoch: with fewer, a network learns next to nothing
 _LEAST_SHARED_MEMORY = 256 << 20           # bytes
 
 
@@ -27,11 +29,7 @@ def get_dataloader(cfg, dataset, is_train, rank=0, world_size=1):
             needs.
     """
     data, train = cfg.DATA, cfg.TRAIN
-    for key, least in (('BATCH_SIZE', 1), ('BATCH_SIZE_EVAL', 0), ('NUM_WORKERS', 0), ('MAX_BAD_IMAGES', 0)):
-        if data[key] < least:
-            raise UserError(f'DATA.{key} is {data[key]}; wanted {least} or more')
-    if train.REPEATED_AUG < 0:
-        raise UserError(f'TRAIN.REPEATED_AUG is {train.REPEATED_AUG}; wanted 0 or more copies')
+    check_values(cfg, 'DATA.', 'TRAIN.REPEATED_AUG')
     if is_train:
         batches = batches_by_size(train, data.BATCH_SIZE, data.IMAGE_SIZE)
         _check_step(batches, data.BATCH_SIZE, world_size, len(dataset))
@@ -52,9 +50,13 @@ def _check_step(batches, batch_size, world_size, images):
     total = largest * world_size
     if total > images:
         there = f', {largest} at {side} pixels,' if len(batches) > 1 else ''
+        most = max(1, images * batch_size // total)
+        good = min(most, max(_GOOD_BATCH, most // _GOOD_STEPS))
+        steps = images // -(-good * total // batch_size)
+        advice = (f'set -batch_size {good}, which makes {steps} step{"s" * (steps > 1)} of an epoch' if steps
+                  else 'use fewer processes')
         raise UserError(f'one training step takes {total} images (DATA.BATCH_SIZE {batch_size}{there} x {world_size} '
-                        f'processes), but the data set has {images}; set -batch_size '
-                        f'{max(1, images * batch_size // total)} or less')
+                        f'process{"es" * (world_size > 1)}), but the data set has {images}; {advice}')
 
 
 class Loader:

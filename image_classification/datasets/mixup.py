@@ -5,9 +5,8 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from image_classification.errors import UserError
+from image_classification.config import BOUNDS, check
 
-MODES = ('batch', 'pair', 'elem')
 _NO_BOX = 0, 0, 0, 0                       # top, bottom, left, right
 
 
@@ -28,16 +27,10 @@ class Mixup:
     """
 
     def __init__(self, mixup_alpha, cutmix_alpha, cutmix_minmax, prob, switch_prob, smoothing, num_classes, mode='batch'):
-        for key, value, good, wanted in (
-                ('MIXUP_ALPHA', mixup_alpha, mixup_alpha >= 0, '0 or more'),
-                ('CUTMIX_ALPHA', cutmix_alpha, cutmix_alpha >= 0, '0 or more'),
-                ('CUTMIX_MINMAX', cutmix_minmax, _is_range(cutmix_minmax), '[] or [least, most], each from 0 to 1'),
-                ('MIXUP_PROB', prob, 0 <= prob <= 1, '0 to 1'),
-                ('MIXUP_SWITCH_PROB', switch_prob, 0 <= switch_prob <= 1, '0 to 1'),
-                ('SMOOTHING', smoothing, 0 <= smoothing < 1, '0 or more, below 1'),
-                ('MIXUP_MODE', mode, mode in MODES, f'one of: {", ".join(MODES)}')):
-            if not good:
-                raise UserError(f'TRAIN.{key} is {value!r}; wanted {wanted}')
+        for key, value in (('MIXUP_ALPHA', mixup_alpha), ('CUTMIX_ALPHA', cutmix_alpha), ('CUTMIX_MINMAX', cutmix_minmax),
+                           ('MIXUP_PROB', prob), ('MIXUP_SWITCH_PROB', switch_prob), ('SMOOTHING', smoothing),
+                           ('MIXUP_MODE', mode)):
+            check(f'TRAIN.{key}', value, BOUNDS[f'TRAIN.{key}'])
         self.mixup_alpha = mixup_alpha
         self.cutmix_alpha = 1.0 if cutmix_minmax else cutmix_alpha   # only says "on": the sides are drawn from minmax
         self.cutmix_minmax = cutmix_minmax
@@ -124,7 +117,3 @@ def _reversed(images):
 
 def _column(values):
     return paddle.to_tensor(values.astype(np.float32).reshape(-1, 1))
-
-
-def _is_range(values):
-    return len(values) == 0 or (len(values) == 2 and 0 <= values[0] <= values[1] <= 1)

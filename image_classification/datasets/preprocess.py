@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
+from image_classification.config import BOUNDS, check
 from image_classification.datasets import images, transforms
 from image_classification.errors import UserError
 
@@ -25,16 +26,11 @@ class Preprocess:
 
     def __post_init__(self):
         _check('channels', self.channels, self.channels in images.MODES, '1 (grey), 3 (RGB) or 4 (RGBA)')
-        _check('image_size', self.image_size, type(self.image_size) is int and self.image_size > 0, 'a whole number above 0')
-        _check('crop_pct', self.crop_pct, _is_number(self.crop_pct) and 0 < self.crop_pct <= 1, 'a number above 0, up to 1')
-        _check('interpolation', self.interpolation, str(self.interpolation) in transforms.INTERPOLATIONS,
-               f'one of: {", ".join(transforms.INTERPOLATIONS)}')
-        _check('color_order', self.color_order, self.color_order in ('RGB', 'BGR'), 'RGB or BGR')
+        _check('image_size', self.image_size, type(self.image_size) is int, 'a whole number')
         object.__setattr__(self, 'mean', self._per_channel('mean'))
         object.__setattr__(self, 'std', self._per_channel('std'))
-        _check('mean', self.mean, all(0 <= value <= 1 for value in self.mean),
-               'numbers from 0 to 1, because pixels are scaled to 0..1 first')
-        _check('std', self.std, all(value > 0 for value in self.std), 'numbers above 0')
+        for name, key in _KEYS.items():
+            check(f'preprocessing: {name} ({key})', getattr(self, name), BOUNDS[key])
 
     def _per_channel(self, name):
         values = getattr(self, name)

@@ -3,6 +3,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from image_classification.config import BOUNDS, check
 from image_classification.errors import UserError
 
 
@@ -91,10 +92,8 @@ def batches_by_size(train, batch_size, image_size):
     limits, step, base = train.MULTI_SCALE, train.MULTI_SCALE_STEP, train.IMAGE_SIZE or image_size
     if not limits:
         return {base: batch_size}
-    if len(limits) != 2 or not all(type(side) is int for side in limits) or not 0 < limits[0] <= limits[1]:
-        raise UserError(f'TRAIN.MULTI_SCALE is {limits}; wanted [] or [least, most], sides in whole pixels')
-    if step < 1:
-        raise UserError(f'TRAIN.MULTI_SCALE_STEP is {step}; wanted 1 pixel or more')
+    for key in ('TRAIN.MULTI_SCALE', 'TRAIN.MULTI_SCALE_STEP'):
+        check(key, train[key.partition('.')[2]], BOUNDS[key])
     sizes = {side: batch_size * base ** 2 // side ** 2 for side in range(limits[0], limits[1] + 1, step)}
     if not min(sizes.values()):
         side = max(sizes)

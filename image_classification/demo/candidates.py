@@ -1,10 +1,10 @@
 """The networks that a demo page offers: what a picture is, how long that took, and what in it speaks for a class."""
 import dataclasses
 import math
+import os
 import statistics
 import time
 from collections import Counter
-from pathlib import Path
 
 from image_classification.deploy.by_name import FORMS, open_predictor
 from image_classification.errors import UserError
@@ -98,6 +98,6 @@ def open_candidates(names, engine='auto', threads=None):
 
 
 def _open(name, engine, threads):
-    if not Path(name).exists() and not network_by_name(name):
+    if not os.path.exists(name) and not network_by_name(name):
         raise UserError(f'{name} is no file, no directory and no model; wanted {FORMS}')
-    return open_predictor(name, engine=engine if Path(name).is_dir() else 'auto', threads=threads)
+    return open_predictor(name, engine=engine if os.path.isdir(name) else 'auto', threads=threads)

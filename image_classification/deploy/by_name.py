@@ -1,8 +1,12 @@
 """The predictor of what a command line names."""
+import os
+
 from image_classification.checkpoint import named_network
+from image_classification.config.bounds import shortened
+from image_classification.config.loading import similar
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
-from image_classification.models import network_by_name
+from image_classification.models import list_models, network_by_name
 
 # For the help of a command that takes a network in this way.
 NAMED = 'NAME for a network with published weights, or NAME=WEIGHTS for another tag, a file or an address'
@@ -20,6 +24,9 @@ def open_predictor(text, weights='', engine='auto', batch_size=32, threads=None)
     """
     named = network_by_name(text, weights)
     if not named:
+        near = [] if os.path.exists(text) or os.sep in text else similar(text.partition('=')[0], list_models())
+        if near:
+            raise UserError(f'{shortened(text)} is no file, no directory and no network; the nearest names: {", ".join(near)}')
         return Predictor(text, engine, batch_size, threads)
     if engine not in ('auto', 'paddle'):
         raise UserError(f'the network {text} runs in paddle; for {engine}, export it first: tools/export.py {text}')

@@ -1,8 +1,10 @@
 """A classifier that is ready to run: from a checkpoint, from an export, or from a network."""
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from image_classification.checkpoint import load_network
+from image_classification.config.bounds import shortened
 from image_classification.deploy.classes import Classes
 from image_classification.deploy.engines.choice import ENGINES as OF_EXPORTS, open_engine
 from image_classification.deploy.engines.eager import Eager
@@ -27,15 +29,15 @@ class Classifier:
         path = Path(path)
         if path.name == DESCRIPTION:
             path = path.parent
-        if path.is_dir():
+        if os.path.isdir(path):                                    # Path.is_dir raises for a name that is too long
             if engine == Eager.name:
                 raise UserError(f'{path} is an export, which the engine {engine!r} does not run; wanted one of auto, '
                                 f'{", ".join(OF_EXPORTS)}')
             classes = ExportDirectory(path).classes()
             return cls(open_engine(path, _NAMES.get(engine, engine), threads, bf16), classes)
-        if not path.is_file() or path.suffix != '.safetensors':
-            found = 'is something else' if path.exists() else 'does not exist'
-            raise UserError(f'{path} {found}; wanted a checkpoint (.safetensors) or the directory of an export')
+        if not os.path.isfile(path) or path.suffix != '.safetensors':
+            found = 'is something else' if os.path.exists(path) else 'does not exist'
+            raise UserError(f'{shortened(str(path))} {found}; wanted a checkpoint (.safetensors) or the directory of an export')
         if engine not in ('auto', Eager.name) or threads or bf16:
             setting = f'the engine {engine!r}' if engine not in ('auto', Eager.name) else 'a setting of threads or bf16'
             raise UserError(f'{path} is a checkpoint, which {setting} does not run; wanted \'paddle\' or \'auto\', or the '

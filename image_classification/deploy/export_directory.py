@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from image_classification.config.reading import parsed
 from image_classification.datasets import Preprocess
 from image_classification.deploy.classes import Classes
 from image_classification.errors import UserError
@@ -69,8 +70,8 @@ class ExportDirectory:
         if not path.is_file():
             return {}
         try:
-            content = yaml.safe_load(path.read_text(encoding='utf-8'))
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            content = parsed(path.read_text(encoding='utf-8'), path)
+        except (UnicodeDecodeError, OSError) as error:
             raise UserError(f'{path} cannot be read as yaml: {" ".join(str(error).split())}') from None
         if not content or not isinstance(content, dict):
             raise UserError(f'{path} is empty or no mapping; wanted what tools/export.py writes')

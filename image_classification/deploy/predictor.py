@@ -7,10 +7,15 @@ from itertools import islice
 import numpy as np
 from PIL import Image
 
+from image_classification.config import check
+from image_classification.config.bounds import whole
+from image_classification.config.options import BATCH, THREADS
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.images import as_image
 from image_classification.deploy.classifier import ENGINES, Classifier
 from image_classification.errors import UserError
+
+_CLASSES, _WORKERS = whole(1, 1_000_000), whole(0, 1024)
 
 
 class Predictor:
@@ -73,6 +78,7 @@ class Predictor:
             prepare: turns one of them into what the network takes, or raises UserError; by default the method of that name.
             workers: threads that prepare the next batch while the network computes; the paths are then asked for that early.
         """
+        check('the number of workers', workers, _WORKERS)
         prepared = self._prepare_all(paths, prepare or self.prepare, workers)
         while batch := list(islice(prepared, self.batch_size)):
             good = [index for index, (_, result) in enumerate(batch) if not isinstance(result, UserError)]
@@ -105,6 +111,7 @@ class Predictor:
 
     def top_k(self, probabilities, k):
         """The k most probable classes of one image, the best first: [(class name, probability)]."""
+        check('k', k, _CLASSES)
         best = np.argsort(-probabilities, kind='stable')[:k]
         return [(self.class_names[index], float(probabilities[index])) for index in best]
 
@@ -138,9 +145,8 @@ class Predictor:
 def _check(engine, batch_size, threads):
     if engine not in ENGINES:
         raise UserError(f'the engine is {engine!r}; wanted one of {", ".join(ENGINES)}')
-    for name, value in (('batch size', batch_size), ('number of threads', 1 if threads is None else threads)):
-        if value < 1:
-            raise UserError(f'the {name} is {value}; wanted at least 1')
+    check('the batch size', batch_size, BATCH)
+    check('the number of threads', 1 if threads is None else threads, THREADS)
 
 
 def _softmax(logits):

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from image_classification.config import check
+from image_classification.config.bounds import SHARE
 from image_classification.deploy.export_directory import DESCRIPTION, ONNX, ExportDirectory
 from image_classification.deploy.formats.onnx_int8 import METHODS, OPERATORS, quantize_onnx, sums_overflow
 from image_classification.deploy.layer_losses import layer_losses
@@ -40,6 +42,7 @@ def quantize_export(source, target, calibration, images, labels, operators=OPERA
         UserError: no such export, a missing package, nothing to quantise, or a result that does not agree enough; nothing is
             written then.
     """
+    check('min_agreement', min_agreement, SHARE)
     source = ExportDirectory(source)
     _check(source, calibration, images, labels, method)
     before = Predictor(source.path, 'onnxruntime', threads=threads)

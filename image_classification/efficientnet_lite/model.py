@@ -15,8 +15,7 @@ from math import ceil, sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, check_width, levels_of, make_divisible,
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, levels_of, make_divisible,
                                          pytorch_uniform)
 
 STEM, LAST = 32, 1280                                              # channels at every width
@@ -136,9 +135,6 @@ class EfficientNetLite(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for a scale that is not positive."""
+    """The network that `cfg.MODEL` describes, freshly initialized."""
     model = cfg.MODEL
-    check_width(model.WIDTH)
-    if model.DEPTH <= 0.0:
-        raise UserError(f'MODEL.DEPTH is {model.DEPTH}; wanted a positive multiplier of the blocks, e.g. 1.0')
     return EfficientNetLite(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DEPTH, model.DROPOUT, model.DROPPATH)

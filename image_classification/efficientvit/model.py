@@ -301,16 +301,16 @@ def build_model(cfg):
 
 
 def _check(vit):
-    """Raise UserError unless there are three stages of positive numbers, and the heads divide their channels."""
+    """Raise UserError unless there are three stages, and the heads divide their channels."""
     for key in ('DIMS', 'DEPTHS', 'NUM_HEADS', 'KEY_DIMS', 'WINDOWS'):
-        if len(vit[key]) != 3 or min(vit[key]) < 1:
-            raise UserError(f'MODEL.EFFICIENTVIT.{key} is {vit[key]}; wanted three positive numbers, one per stage')
+        if len(vit[key]) != 3:
+            raise UserError(f'MODEL.EFFICIENTVIT.{key} is {vit[key]}; wanted three numbers, one per stage')
     for dim, heads in zip(vit.DIMS, vit.NUM_HEADS):
         if dim % heads:
             raise UserError(f'MODEL.EFFICIENTVIT.NUM_HEADS has {heads} for a stage of {dim} channels; wanted a divisor')
     if vit.DIMS[0] % 8:
         raise UserError(f'MODEL.EFFICIENTVIT.DIMS begins with {vit.DIMS[0]}; wanted a multiple of 8 for the patch embedding')
-    if len(vit.KERNELS) < max(vit.NUM_HEADS) or any(kernel < 1 or kernel % 2 == 0 for kernel in vit.KERNELS):
+    if len(vit.KERNELS) < max(vit.NUM_HEADS) or any(kernel % 2 == 0 for kernel in vit.KERNELS):
         raise UserError(f'MODEL.EFFICIENTVIT.KERNELS is {vit.KERNELS}; wanted an odd number for each of the '
                         f'{max(vit.NUM_HEADS)} heads')
     if vit.STRIDE not in (8, 16):

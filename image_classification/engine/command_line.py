@@ -3,7 +3,7 @@ from pathlib import Path
 
 from image_classification.checkpoint import checkpoint_at
 from image_classification.config import (CONFIGS, DEFAULTS, config_from_args, config_from_text, differences, find_config,
-                                         get_config, keys_of, keys_set, model_yamls, opening_lines, overrides_of)
+                                         get_config, keys_of, keys_set, model_yamls, opening_lines, overrides_of, places_of)
 from image_classification.datasets.files import class_folders
 from image_classification.engine.run_directory import find_checkpoint
 from image_classification.weights.catalogue import PREPROCESSING
@@ -20,9 +20,10 @@ def configuration(args):
     files say, and without -cfg all of its configuration.
     """
     given = overrides_of(args)
-    checkpoint = checkpoint_at(given.get('PRETRAINED') or given.get('RESUME') or '') if args.eval and not args.cfg else None
+    weights = str(given.get('PRETRAINED') or given.get('RESUME') or '')
+    checkpoint = checkpoint_at(weights) if args.eval and not args.cfg else None
     if checkpoint:
-        return _of_checkpoint(checkpoint, given), [f'configuration  that of {checkpoint.path}']
+        return _of_checkpoint(checkpoint, given, places_of(args)), [f'configuration  that of {checkpoint.path}']
     if not args.cfg:
         return config_from_args(args), []                          # which says what is missing
     plain, own = config_from_args(args), keys_of(given)
@@ -73,10 +74,10 @@ def _found_in_folder(cfg, known, is_given):
     return found
 
 
-def _of_checkpoint(checkpoint, given):
-    """The configuration of a checkpoint, with what the command line gives, for an evaluation."""
+def _of_checkpoint(checkpoint, given, places):
+    """The configuration of a checkpoint, with what the command line gives, and in which places, for an evaluation."""
     found = {}
-    if 'DATA.DATA_PATH' in given and 'DATA.DATASET' not in given and class_folders(given['DATA.DATA_PATH']):
+    if 'DATA.DATA_PATH' in given and 'DATA.DATASET' not in given and class_folders(str(given['DATA.DATA_PATH'])):
         found['DATA.DATASET'] = 'folder'
     fresh = {key: DEFAULTS[key] for key in _OF_A_RUN}
-    return config_from_text(checkpoint.cfg.dump(), str(checkpoint.path), {**fresh, **found, **given})
+    return config_from_text(checkpoint.cfg.dump(), str(checkpoint.path), {**fresh, **found, **given}, places)

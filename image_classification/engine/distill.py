@@ -10,15 +10,13 @@ import paddle
 import paddle.nn.functional as F
 
 from image_classification.checkpoint import checkpoint_at, load_network, named_network
-from image_classification.config import find_config, get_config
+from image_classification.config import check_values, find_config, get_config
 from image_classification.datasets import Preprocess
 from image_classification.deploy.engines import open_engine
 from image_classification.deploy.export_directory import PREFIX, PROGRAM, WEIGHTS, ExportDirectory
 from image_classification.errors import UserError
 from image_classification.models import build_model
 from image_classification.weights.pretrained import load_whole
-
-KINDS = ('none', 'soft', 'hard')
 
 
 def build_distillation(cfg, class_names, amp=False):
@@ -28,14 +26,10 @@ def build_distillation(cfg, class_names, amp=False):
         UserError: values out of range, a teacher that cannot be read, or one of other classes or channels.
     """
     keys = cfg.TRAIN.DISTILL
-    for key, good, wanted in (
-            ('KIND', keys.KIND in KINDS, f'one of: {", ".join(KINDS)}'),
-            ('ALPHA', 0 <= keys.ALPHA <= 1, '0 to 1'),
-            ('TAU', keys.TAU > 0, 'a number above 0'),
-            ('TEACHER', bool(keys.TEACHER) == (keys.KIND != 'none'),
-             'a teacher with KIND soft or hard, none with KIND none')):
-        if not good:
-            raise UserError(f'TRAIN.DISTILL.{key} is {keys[key]!r}; wanted {wanted}')
+    check_values(cfg, 'TRAIN.DISTILL.')
+    if bool(keys.TEACHER) != (keys.KIND != 'none'):
+        raise UserError(f'TRAIN.DISTILL.TEACHER is {keys.TEACHER!r}; wanted a teacher with KIND soft or hard, none with KIND '
+                        'none')
     if keys.KIND == 'none':
         return NoDistillation()
     return Distillation(load_teacher(cfg, class_names, amp), keys.KIND, keys.ALPHA, keys.TAU)

@@ -3,6 +3,7 @@ import difflib
 
 from paddle import nn
 
+from image_classification.config import BOUNDS, check
 from image_classification.errors import UserError
 
 BACKBONE = 'backbone'
@@ -22,8 +23,7 @@ class Freeze:
     """
 
     def __init__(self, model, names, epochs, norms=False):
-        if epochs < 0:
-            raise UserError(f'TRAIN.FREEZE_EPOCHS is {epochs}; wanted 0 (the whole training) or more')
+        check('TRAIN.FREEZE_EPOCHS', epochs, BOUNDS['TRAIN.FREEZE_EPOCHS'])
         frozen = _frozen_names(model, names)
         own = {name: parameter for name, parameter in model.named_parameters() if not parameter.stop_gradient}
         if frozen and not own.keys() - frozen:

@@ -39,8 +39,6 @@ def multi(argv=None):
 
 def start(cfg, processes, max_restarts, opening=()):
     """Train in this process, or in new ones where there are several or one may have to start again."""
-    if max_restarts < 0:
-        raise UserError(f'-max_restarts is {max_restarts}; wanted 0 or more')
     if processes == 1 and not max_restarts:
         work(cfg, ChildMessages(), opening=opening)
     else:

@@ -1,8 +1,8 @@
 """What a training minimizes: the loss of the labels, that of auxiliary heads, that of a teacher."""
 import paddle.nn.functional as F
 
+from image_classification.config import BOUNDS, check
 from image_classification.engine.distill import build_distillation
-from image_classification.errors import UserError
 
 
 class Criterion:
@@ -32,8 +32,7 @@ def build_criterion(cfg, class_names, amp=False):
         UserError: an unknown loss; a teacher that cannot be had, or does not fit the classes.
     """
     train = cfg.TRAIN
-    if train.LOSS not in ('ce', 'bce'):
-        raise UserError(f'TRAIN.LOSS is {train.LOSS!r}; wanted ce or bce')
+    check('TRAIN.LOSS', train.LOSS, BOUNDS['TRAIN.LOSS'])
     binary = binary_cross_entropy_sum if train.BCE_SUM else binary_cross_entropy
     return Criterion(cross_entropy if train.LOSS == 'ce' else binary, train.AUX_LOSS_WEIGHT,
                      build_distillation(cfg, class_names, amp))

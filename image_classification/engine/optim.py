@@ -3,12 +3,12 @@ import paddle
 from paddle.nn import ClipGradByGlobalNorm, ClipGradByValue
 from paddle.nn.clip import ClipGradBase
 
+from image_classification.config import check_values
 from image_classification.cpu.paddle_internals import can_share_memory
 from image_classification.engine.flat import FlatOptimizer
 from image_classification.engine.freeze import is_below
 from image_classification.engine.layer_decay import rate_ratios
 from image_classification.engine.processes.distributed import gpu_count
-from image_classification.errors import UserError
 
 
 def decayed_parameters(model, no_decay_1d=True):
@@ -20,9 +20,8 @@ def decayed_parameters(model, no_decay_1d=True):
 
 def build_optimizer(cfg, model):
     """AdamW, SGD with momentum or RMSprop over the trainable parameters; the rate is set at each step."""
+    check_values(cfg, 'TRAIN.')
     train, name = cfg.TRAIN, cfg.TRAIN.OPTIMIZER.NAME.lower()
-    if name not in OPTIMIZERS:
-        raise UserError(f'TRAIN.OPTIMIZER.NAME is {train.OPTIMIZER.NAME!r}; wanted AdamW, SGD or RMSprop')
     _scale_rates(model, train.LAYER_DECAY, train.HEAD_LR_SCALE, cfg.DATA.IMAGE_SIZE)
     decayed, clip = decayed_parameters(model, train.NO_DECAY_1D), _clip(train, model)
 
@@ -67,10 +66,6 @@ def _spare(parameters, decayed):
 
 def _scale_rates(model, layer_decay, head_scale, image_size):
     """Give every parameter its share of the rate, which Paddle's optimizers multiply with; weight decay of AdamW follows it."""
-    if not 0 < layer_decay <= 1:
-        raise UserError(f'TRAIN.LAYER_DECAY is {layer_decay}; wanted a number above 0, up to 1 (off)')
-    if head_scale <= 0:
-        raise UserError(f'TRAIN.HEAD_LR_SCALE is {head_scale}; wanted a number above 0')
     ratios = rate_ratios(model, layer_decay, image_size) if layer_decay < 1 else {}
     for name, parameter in model.named_parameters():
         ratio = ratios.get(name, 1.0) * (head_scale if is_below(name, model.classifier_layers) else 1.0)
@@ -95,9 +90,7 @@ class RMSpropTF(paddle.optimizer.RMSProp):
 def _clip(train, model):
     """The object that clips gradients before each step, or None."""
     limit, mode = train.GRAD_CLIP, train.GRAD_CLIP_MODE
-    if mode not in ('norm', 'value', 'agc'):
-        raise UserError(f'TRAIN.GRAD_CLIP_MODE is {mode!r}; wanted norm, value or agc')
-    if limit <= 0:
+    if not limit:
         return None
     return {'norm': ClipGradByGlobalNorm, 'value': ClipGradByValue}[mode](limit) if mode != 'agc' else ClipByUnit(limit, model)
 

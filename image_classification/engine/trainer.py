@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 
 from image_classification.checkpoint import Progress
+from image_classification.config import check_values
 from image_classification.engine.batch_norm import batches_to_average, lags_behind, learning_norms, renew_statistics
 from image_classification.engine.best import BestCheckpoints, repair_best
 from image_classification.engine.checkpoint import check_same_training, own_statistics, restore_checkpoint, save_checkpoint
@@ -40,22 +41,12 @@ def train_or_evaluate(cfg, group, messages=ChildMessages(), opening=()):
 
 
 def check_config(cfg):
-    """Raise UserError for numbers and names that are out of range, before anything is built."""
-    for key in ('ACCUM_ITER', 'NUM_EPOCHS', 'MAX_BAD_STEPS'):
-        check_positive(f'TRAIN.{key}', cfg.TRAIN[key])
-    for key in ('SAVE_FREQ', 'REPORT_FREQ', 'VALIDATE_FREQ', 'KEEP_CHECKPOINTS', 'KEEP_BEST'):
-        check_positive(key, cfg[key])
-    if cfg.TRAIN.EARLY_STOP < 0:
-        raise UserError(f'TRAIN.EARLY_STOP is {cfg.TRAIN.EARLY_STOP}; wanted 0 (never) or more evaluations')
-    check_schedule(cfg.TRAIN)
+    """Raise UserError for values that are out of their bounds, or that do not go together, before anything is built."""
+    # How a checkpoint was trained that is evaluated does not matter.
+    check_values(cfg, *(('DATA.', 'MODEL.', 'SEED', 'AMP_DTYPE') if cfg.EVAL else ()))
+    if not cfg.EVAL:
+        check_schedule(cfg.TRAIN)
     check_visual(cfg.VISUAL)
-    if cfg.AMP_DTYPE not in ('float16', 'bfloat16'):
-        raise UserError(f'AMP_DTYPE is {cfg.AMP_DTYPE!r}; wanted float16 or bfloat16')
-
-
-def check_positive(key, value):
-    if value < 1:
-        raise UserError(f'{key} is {value}; wanted 1 or more')
 
 
 class Trainer:

@@ -2,7 +2,8 @@
 import importlib
 import importlib.util
 
-from image_classification.errors import UserError, missing_package
+from image_classification.config import BOUNDS, check
+from image_classification.errors import missing_package
 
 PACKAGES = {'visualdl': 'visualdl', 'tensorboard': 'tensorboardX'}  # VISUAL: what has to be installed
 _SHOWN = ('loss', 'lr', 'images_per_second', 'waiting', 'top1', 'top5')
@@ -10,8 +11,7 @@ _SHOWN = ('loss', 'lr', 'images_per_second', 'waiting', 'top1', 'top5')
 
 def check_visual(kind):
     """Raise UserError where VISUAL is none of ours, or its package is not installed."""
-    if kind and kind not in PACKAGES:
-        raise UserError(f'VISUAL is {kind!r}; wanted {" or ".join(PACKAGES)}, or nothing')
+    check('VISUAL', kind, BOUNDS['VISUAL'])
     if kind and importlib.util.find_spec(PACKAGES[kind]) is None:
         raise missing_package(f'VISUAL is {kind}, but the package {PACKAGES[kind]}', kind)
 

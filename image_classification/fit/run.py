@@ -7,7 +7,9 @@ import numpy as np
 import paddle
 
 from image_classification.checkpoint import load_network, write_network
-from image_classification.config import changed
+from image_classification.config import BOUNDS, changed, check
+from image_classification.config.bounds import above, whole
+from image_classification.config.defaults import SIDE
 from image_classification.cpu.build_operators import build_in_background
 from image_classification.cpu.settings import release_memory
 from image_classification.engine.processes.distributed import gpu_count
@@ -32,6 +34,7 @@ _SELDOM = 0.05                                                     # share of wr
 _LEAST = 8                                                         # pictures of a step in each process
 _TURNED = 200                                                      # pictures that are looked at mirrored and turned
 _SHARES = (0.75, 0.5)                                              # of the way from the head to the training's end
+MINUTES, SIDES = above(0, most=100_000), whole(32, SIDE)
 CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
 
 
@@ -61,8 +64,11 @@ def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, 
     Returns:
         {'top1', 'interval', 'images', 'export', 'checkpoint', ...} of the pictures that decided nothing.
     Raises:
-        UserError: pictures that nothing can be learned from, a directory that holds something.
+        UserError: pictures that nothing can be learned from, a directory that holds something, a number out of its bounds.
     """
+    for name, value, bounds in (('minutes', minutes, MINUTES), ('size', size, SIDES), ('seed', seed, BOUNDS['SEED'])):
+        if value is not None:
+            check(name, value, bounds)
     deadline, output = time.monotonic() + 60 * minutes, Path(output)
     check_new(output, 'a run')
     try:

@@ -1,6 +1,8 @@
 """Keys of the GoogLeNet family, below MODEL."""
 from yacs.config import CfgNode as CN
 
+from image_classification.config.bounds import PART
+
 DEFAULTS = CN()
-DEFAULTS.AUX_LOGITS = True                # two auxiliary heads, which give logits of their own in training
-DEFAULTS.DROPOUT_AUX = 0.7                # in front of the auxiliary heads' last layers
+DEFAULTS.AUX_LOGITS = True        # two auxiliary heads, which give logits of their own in training
+DEFAULTS.DROPOUT_AUX = 0.7, PART  # in front of the auxiliary heads' last layers

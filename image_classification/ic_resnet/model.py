@@ -159,7 +159,5 @@ def _checked(depths, pattern):
 def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where pattern and depths do not fit."""
     model, dilation = cfg.MODEL, cfg.MODEL.IC.SUPERNET_DILATION
-    if dilation < 0:
-        raise UserError(f'MODEL.IC.SUPERNET_DILATION is {dilation}; wanted the largest dilation, or 0 for no supernet')
     return ICResNet(depths=model.IC.DEPTHS, pattern=dilation or load_pattern(model.IC.PATTERN), num_classes=model.NUM_CLASSES,
                     in_channels=model.IN_CHANNELS, dropout=model.DROPOUT, drop_path=model.DROPPATH)

@@ -1,11 +1,4 @@
 """Widths of scaled networks."""
-from image_classification.errors import UserError
-
-
-def check_width(width):
-    """Raise UserError for a multiplier that leaves no channels."""
-    if width <= 0.0:
-        raise UserError(f'MODEL.WIDTH is {width}; wanted a positive multiplier of the channels, e.g. 1.0')
 
 
 def make_divisible(channels, divisor=8):

@@ -384,9 +384,6 @@ def build_model(cfg):
 
 def _check(mf):
     """Raise UserError unless each part of MODEL.MF takes as many channels as the one before gives, and heads divide them."""
-    for key, value, known in (('INIT', mf.INIT, INITIALIZERS), ('LITE_BNECK.ACT', mf.LITE_BNECK.ACT, ACTIVATIONS)):
-        if value not in known:
-            raise UserError(f'MODEL.MF.{key} is {value!r}; wanted one of {", ".join(known)}')
     lengths = {key: len(column) for key, column in mf.BLOCK.items()}
     if len(set(lengths.values())) > 1:
         raise UserError(f'the lists of MODEL.MF.BLOCK differ in length: {lengths}; wanted one entry per block in each')

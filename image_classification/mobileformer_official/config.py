@@ -1,18 +1,20 @@
 """Keys of the authors' Mobile-Former, below MODEL. The defaults are those of the 26M variant."""
 from yacs.config import CfgNode as CN
 
+from image_classification.config.bounds import CHANNELS, Each, within
+
 DEFAULTS = CN()
-DEFAULTS.STEM_CHANNELS = 8
-DEFAULTS.POINTWISE_GROUPS = 4             # groups of every 1x1 convolution; above 1, channel shuffles mix the groups
-DEFAULTS.TOKENS = [3, 128]                # number of tokens, width of a token
-DEFAULTS.BRIDGE_HEADS = 2                 # of the attention between tokens and map, in both directions
-DEFAULTS.TOKEN_HEADS = 4                  # of the attention among tokens
-DEFAULTS.MLP_RATIO = 2                    # hidden width of the tokens' MLP / width of a token
-DEFAULTS.HYPER_REDUCTION = 4              # width of a token / hidden width of what makes the slopes of a dynamic ReLU
-DEFAULTS.BLOCK = CN()                     # lists with one entry per block; the first block is the lite one
-DEFAULTS.BLOCK.CHANNELS = [12, 12, 24, 24, 48, 48, 64, 96, 96]
-DEFAULTS.BLOCK.STRIDES = [2, 1, 2, 1, 2, 1, 1, 2, 1]
-DEFAULTS.BLOCK.EXPANSIONS = [3, 3, 6, 3, 6, 4, 6, 6, 6]  # hidden width / width of the block's input
-DEFAULTS.DOWN_EXPANSION = 4               # the same of the second half of blocks with stride 2, of their output's width
-DEFAULTS.LAST_EXPANSION = 6               # width of the pooled map / width of the last block
-DEFAULTS.HIDDEN_FEATURES = 1024           # width of the layer in front of the classifier
+DEFAULTS.STEM_CHANNELS = 8, CHANNELS
+DEFAULTS.POINTWISE_GROUPS = 4, CHANNELS  # groups of every 1x1 convolution; above 1, channel shuffles mix the groups
+DEFAULTS.TOKENS = [3, 128], Each(CHANNELS, count=2)         # number of tokens, width of a token
+DEFAULTS.BRIDGE_HEADS = 2, CHANNELS                         # of the attention between tokens and map, in both directions
+DEFAULTS.TOKEN_HEADS = 4, CHANNELS                          # of the attention among tokens
+DEFAULTS.MLP_RATIO = 2, within(1, 64)                       # hidden width of the tokens' MLP / width of a token
+DEFAULTS.HYPER_REDUCTION = 4, within(1, 1000)  # width of a token / hidden width of what makes the slopes of a dynamic ReLU
+DEFAULTS.BLOCK = CN()                                       # lists with one entry per block; the first block is the lite one
+DEFAULTS.BLOCK.CHANNELS = [12, 12, 24, 24, 48, 48, 64, 96, 96], Each(CHANNELS)
+DEFAULTS.BLOCK.STRIDES = [2, 1, 2, 1, 2, 1, 1, 2, 1], Each(within(1, 2))
+DEFAULTS.BLOCK.EXPANSIONS = [3, 3, 6, 3, 6, 4, 6, 6, 6], Each(within(1, 64))  # hidden width / width of the block's input
+DEFAULTS.DOWN_EXPANSION = 4, within(1, 64)  # the same of the second half of blocks with stride 2, of their output's width
+DEFAULTS.LAST_EXPANSION = 6, within(1, 64)                  # width of the pooled map / width of the last block
+DEFAULTS.HIDDEN_FEATURES = 1024, CHANNELS                   # width of the layer in front of the classifier

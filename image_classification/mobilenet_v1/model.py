@@ -13,7 +13,7 @@ from math import sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, Network, Stage, check_width, make_divisible
+from image_classification.layers import Conv2D, Network, Stage, make_divisible
 
 STEM = 32                                                          # channels at width 1
 STAGES = [(64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2)]  # channels, blocks, stride of the first block
@@ -103,5 +103,4 @@ class MobileNetV1(Network):
 def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for a width that is not positive."""
     model = cfg.MODEL
-    check_width(model.WIDTH)
     return MobileNetV1(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT)

@@ -12,7 +12,7 @@ from math import sqrt
 
 from paddle import nn
 
-from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, levels_of, make_divisible
+from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, levels_of, make_divisible
 
 STEM, LAST = 32, 1280                                              # channels at width 1
 STAGES = [  # expansion, channels, blocks, stride of the first block: table 2 of the paper
@@ -92,5 +92,4 @@ class MobileNetV2(PlainNetwork):
 def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for a width that is not positive."""
     model = cfg.MODEL
-    check_width(model.WIDTH)
     return MobileNetV2(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT, model.DROPPATH)

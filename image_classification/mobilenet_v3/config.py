@@ -1,7 +1,9 @@
 """Keys of the MobileNetV3 family, below MODEL."""
 from yacs.config import CfgNode as CN
 
+from image_classification.config.bounds import MULTIPLIER, one_of
+
 DEFAULTS = CN()
-DEFAULTS.ARCH = 'large'                   # large or small: table 1 or 2 of the paper
-DEFAULTS.WIDTH = 1.0                      # multiplier of all channels, rounded to multiples of 8
-DEFAULTS.WIDTH_RULE = 'paper'             # paper or torchvision: how it applies inside blocks and to the head, see model.py
+DEFAULTS.ARCH = 'large', one_of('large', 'small')           # large or small: table 1 or 2 of the paper
+DEFAULTS.WIDTH = 1.0, MULTIPLIER                            # multiplier of all channels, rounded to multiples of 8
+DEFAULTS.WIDTH_RULE = 'paper', one_of('paper', 'torchvision')  # how it applies inside blocks and to the head

@@ -18,8 +18,7 @@ from math import sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, levels_of, make_divisible
+from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, levels_of, make_divisible
 
 STEM = 16                                                          # channels at width 1
 LARGE = [  # kernel, hidden channels, channels, squeeze-and-excitation, activation, stride: table 1 of the paper
@@ -135,11 +134,7 @@ class MobileNetV3(PlainNetwork):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for an unknown choice or a bad width."""
+    """The network that `cfg.MODEL` describes, freshly initialized."""
     model = cfg.MODEL
-    for key, value, known in (('ARCH', model.ARCH, ARCHITECTURES), ('WIDTH_RULE', model.WIDTH_RULE, WIDTH_RULES)):
-        if value not in known:
-            raise UserError(f'MODEL.{key} is {value!r}; wanted one of {", ".join(known)}')
-    check_width(model.WIDTH)
     return MobileNetV3(model.NUM_CLASSES, model.IN_CHANNELS, model.ARCH, model.WIDTH, model.WIDTH_RULE, model.DROPOUT,
                        model.DROPPATH)

@@ -18,8 +18,7 @@ from math import ceil, sqrt
 import paddle
 from paddle import nn
 
-from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, check_width, levels_of, make_divisible
+from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, levels_of, make_divisible
 
 STEM, LAST = 32, 1280                                              # channels at width 1
 STAGES = [  # reduction, channels, blocks, stride of the first block: the paper's table
@@ -113,9 +112,6 @@ class MobileNeXt(PlainNetwork):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for multipliers that cannot be."""
+    """The network that `cfg.MODEL` describes, freshly initialized."""
     model = cfg.MODEL
-    check_width(model.WIDTH)
-    if model.IDENTITY_DIV < 1:
-        raise UserError(f'MODEL.IDENTITY_DIV is {model.IDENTITY_DIV}; wanted 1 (shortcuts of all channels), 2 (of half), ...')
     return MobileNeXt(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.IDENTITY_DIV, model.DROPOUT, model.DROPPATH)

@@ -128,14 +128,12 @@ def build_model(cfg):
 def _check(net):
     """Raise UserError unless there are three stages, each wider than the one before, whose convolutions divide into groups."""
     for key in ('REPEATS', 'CHANNELS'):
-        if len(net[key]) != 3 or min(net[key]) < 1:
-            raise UserError(f'MODEL.SHUFFLENET.{key} is {net[key]}; wanted three positive numbers, of stages 2, 3 and 4')
+        if len(net[key]) != 3:
+            raise UserError(f'MODEL.SHUFFLENET.{key} is {net[key]}; wanted three numbers, of stages 2, 3 and 4')
     widths = [net.STEM_CHANNELS, *net.CHANNELS]
     if sorted(set(widths)) != widths:
         raise UserError(f'MODEL.SHUFFLENET.STEM_CHANNELS and CHANNELS are {widths}; wanted rising numbers: each stage adds '
                         'channels')
-    if net.GROUPS < 1:
-        raise UserError(f'MODEL.SHUFFLENET.GROUPS is {net.GROUPS}; wanted 1 or more')
     odd = [out for before, out in zip(widths, widths[1:]) if out % 4 or out // 4 % net.GROUPS or (out - before) % net.GROUPS]
     if odd:
         raise UserError(f'MODEL.SHUFFLENET.GROUPS is {net.GROUPS}, which does not fit CHANNELS {odd}; a quarter of them, and '

@@ -1,9 +1,11 @@
 """Keys of the ShuffleNet V2 family, below MODEL. The defaults are those of ShuffleNet V2 1x."""
 from yacs.config import CfgNode as CN
 
+from image_classification.config.bounds import BLOCKS, CHANNELS, Each
+
 DEFAULTS = CN()
 DEFAULTS.SHUFFLENET = CN()
-DEFAULTS.SHUFFLENET.STEM_CHANNELS = 24               # of the first convolution and the max pool
-DEFAULTS.SHUFFLENET.REPEATS = [4, 8, 4]              # units of stages 2, 3 and 4; the first of each halves the map
-DEFAULTS.SHUFFLENET.CHANNELS = [116, 232, 464]       # their output channels, even
-DEFAULTS.SHUFFLENET.HEAD_CHANNELS = 1024             # of the last 1x1 convolution
+DEFAULTS.SHUFFLENET.STEM_CHANNELS = 24, CHANNELS            # of the first convolution and the max pool
+DEFAULTS.SHUFFLENET.REPEATS = [4, 8, 4], Each(BLOCKS)       # units of stages 2, 3 and 4; the first of each halves the map
+DEFAULTS.SHUFFLENET.CHANNELS = [116, 232, 464], Each(CHANNELS)  # their output channels, even
+DEFAULTS.SHUFFLENET.HEAD_CHANNELS = 1024, CHANNELS          # of the last 1x1 convolution

@@ -131,8 +131,8 @@ def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
     model, net = cfg.MODEL, cfg.MODEL.SHUFFLENET
     for key in ('REPEATS', 'CHANNELS'):
-        if len(net[key]) != 3 or min(net[key]) < 1:
-            raise UserError(f'MODEL.SHUFFLENET.{key} is {net[key]}; wanted three positive numbers, of stages 2, 3 and 4')
+        if len(net[key]) != 3:
+            raise UserError(f'MODEL.SHUFFLENET.{key} is {net[key]}; wanted three numbers, of stages 2, 3 and 4')
     if any(channels % 2 for channels in net.CHANNELS):
         raise UserError(f'MODEL.SHUFFLENET.CHANNELS is {net.CHANNELS}; wanted even numbers: a unit halves its channels')
     return ShuffleNetV2(

@@ -1,18 +1,20 @@
 """Keys of the UniFormer family, below MODEL. The defaults are those of UniFormer-S."""
 from yacs.config import CfgNode as CN
 
+from image_classification.config.bounds import BLOCKS, CHANNELS, MULTIPLIER, PART, SHARE, Each, within
+
 DEFAULTS = CN()
-DEFAULTS.ATTENTION_DROPOUT = 0.0          # of the attention weights
+DEFAULTS.ATTENTION_DROPOUT = 0.0, PART                      # of the attention weights
 DEFAULTS.UNIFORMER = CN()
-DEFAULTS.UNIFORMER.DEPTHS = [3, 4, 8, 3]  # blocks per stage: two local stages, two global ones
-DEFAULTS.UNIFORMER.DIMS = [64, 128, 320, 512]  # channels per stage
-DEFAULTS.UNIFORMER.HEAD_DIM = 64          # channels per attention head
-DEFAULTS.UNIFORMER.MLP_RATIO = 4.0        # hidden / outer width of the feed-forward layers
+DEFAULTS.UNIFORMER.DEPTHS = [3, 4, 8, 3], Each(BLOCKS)      # blocks per stage: two local stages, two global ones
+DEFAULTS.UNIFORMER.DIMS = [64, 128, 320, 512], Each(CHANNELS)  # channels per stage
+DEFAULTS.UNIFORMER.HEAD_DIM = 64, CHANNELS                  # channels per attention head
+DEFAULTS.UNIFORMER.MLP_RATIO = 4.0, MULTIPLIER              # hidden / outer width of the feed-forward layers
 DEFAULTS.UNIFORMER.QKV_BIAS = True
-DEFAULTS.UNIFORMER.QK_SCALE = 0.0         # factor of the attention scores; 0: 1 / sqrt(HEAD_DIM)
-DEFAULTS.UNIFORMER.CONV_STEM = False      # overlapping patches by 3 x 3 convolutions
-DEFAULTS.UNIFORMER.LAYER_SCALE = 0.0      # initial value of the residual branches' factors; 0: none
+DEFAULTS.UNIFORMER.QK_SCALE = 0.0, within(0, 1000)          # factor of the attention scores; 0: 1 / sqrt(HEAD_DIM)
+DEFAULTS.UNIFORMER.CONV_STEM = False                        # overlapping patches by 3 x 3 convolutions
+DEFAULTS.UNIFORMER.LAYER_SCALE = 0.0, within(0, 1000)       # initial value of the residual branches' factors; 0: none
 DEFAULTS.UNIFORMER.LIGHT = CN()
-DEFAULTS.UNIFORMER.LIGHT.ENABLED = False  # UniFormer-Light: a class token, and tokens pruned by its attention
-DEFAULTS.UNIFORMER.LIGHT.KEEP_RATIO = 0.5  # share of the tokens that a global block attends to; 1: all
-DEFAULTS.UNIFORMER.LIGHT.TRADE_OFF = 0.5  # weight of a block's own attention in the scores by which tokens are pruned
+DEFAULTS.UNIFORMER.LIGHT.ENABLED = False                    # UniFormer-Light: a class token, and tokens pruned by its attention
+DEFAULTS.UNIFORMER.LIGHT.KEEP_RATIO = 0.5, SHARE            # share of the tokens that a global block attends to; 1: all
+DEFAULTS.UNIFORMER.LIGHT.TRADE_OFF = 0.5, SHARE             # weight of a block's own attention in the scores that prune tokens

@@ -107,6 +107,3 @@ def _check(uniformer):
     if uniformer.CONV_STEM and uniformer.DIMS[0] % 2:
         raise UserError(f'MODEL.UNIFORMER.DIMS starts with {uniformer.DIMS[0]}; wanted an even width, of which the first '
                         'convolution of the stem makes half')
-    for key, value in (('KEEP_RATIO', uniformer.LIGHT.KEEP_RATIO), ('TRADE_OFF', uniformer.LIGHT.TRADE_OFF)):
-        if not 0.0 <= value <= 1.0:
-            raise UserError(f'MODEL.UNIFORMER.LIGHT.{key} is {value}; wanted a share, 0 to 1')

@@ -24,6 +24,8 @@ PLACES = {'URL', 'PACKAGE'}                                        # one of them
 OPTIONAL = {'TOP1', 'SHA256', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA'}   # MANUAL: URL is a page for people
 PREPROCESSING = {'IMAGE_SIZE', 'CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD', 'COLOR_ORDER'}   # keys of DATA
 CHECKPOINTS = 'paddle-mobile-backbones checkpoint'                 # how the format of this library's begins, in their metadata
+ENTRY_WORDS = (f'{", ".join(sorted(REQUIRED))}, URL or PACKAGE, and perhaps {", ".join(sorted(OPTIONAL))}, with DATA of '
+               f'{", ".join(sorted(PREPROCESSING))}')
 DEFAULT = 'default'                                                # stands for the first tag that can be had, as True does
 
 
@@ -44,10 +46,11 @@ def find_entry(entries, pretrained, name):
         return entry
     if pretrained == DEFAULT:
         raise UserError(f'nobody publishes weights for {name}; give a file, or see image_classification.list_pretrained()')
-    if is_address(pretrained) or Path(pretrained).exists() or Path(pretrained).suffix:
+    if is_address(pretrained) or os.path.exists(pretrained) or Path(pretrained).suffix:   # Path.exists raises for long names
         return None
     tags = [entry['TAG'] for entry in entries]
-    raise UserError(f'{name} has no weights {pretrained!r}; wanted {", ".join([*tags, "a file", "an address"])}')
+    shown = pretrained if len(pretrained) < 100 else f'{pretrained[:60]}...'
+    raise UserError(f'{name} has no weights {shown!r}; wanted {", ".join([*tags, "a file", "an address"])}')
 
 
 def meant(entries, pretrained):
@@ -108,9 +111,15 @@ def _read(parse, text):
         return {}
 
 
-def _check_entry(entry, name):
+def is_entry(entry):
+    """Whether it is one that PUBLISHED.WEIGHTS may list: ENTRY_WORDS says what is wanted."""
     keys = set(entry) if isinstance(entry, dict) else set()
-    strange, data = keys - REQUIRED - PLACES - OPTIONAL, entry.get('DATA') or {} if keys else {}
-    if (not REQUIRED <= keys or len(keys & PLACES) != 1 or strange or not isinstance(data, dict) or set(data) - PREPROCESSING):
-        raise UserError(f'PUBLISHED.WEIGHTS of {name} holds {entry!r}; wanted {", ".join(sorted(REQUIRED))}, URL or PACKAGE, '
-                        f'and perhaps {", ".join(sorted(OPTIONAL))}, with DATA of {", ".join(sorted(PREPROCESSING))}')
+    data = entry.get('DATA') or {} if keys else {}
+    return (REQUIRED <= keys and len(keys & PLACES) == 1 and not keys - REQUIRED - PLACES - OPTIONAL
+            and all(isinstance(entry[key], str) for key in keys & (REQUIRED | PLACES))
+            and isinstance(data, dict) and not set(data) - PREPROCESSING)
+
+
+def _check_entry(entry, name):
+    if not is_entry(entry):
+        raise UserError(f'PUBLISHED.WEIGHTS of {name} holds {entry!r}; wanted {ENTRY_WORDS}')

@@ -14,7 +14,6 @@ import math
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.errors import UserError
 from image_classification.layers import Conv2D, DropPath, Network, check_size, pytorch_uniform
 
 SMALLEST_SIZE = 7                                                  # leaves one pixel after the two unpadded convolutions
@@ -144,8 +143,6 @@ class Xception(Network):
 
 def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized."""
-    model, middle_blocks = cfg.MODEL, cfg.MODEL.XCEPTION.MIDDLE_BLOCKS
-    if middle_blocks < 0:
-        raise UserError(f'MODEL.XCEPTION.MIDDLE_BLOCKS is {middle_blocks}; wanted 0 or more, 8 for the published weights')
-    return Xception(num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, middle_blocks=middle_blocks,
+    model = cfg.MODEL
+    return Xception(num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, middle_blocks=model.XCEPTION.MIDDLE_BLOCKS,
                     dropout=model.DROPOUT, drop_path=model.DROPPATH)

@@ -2,7 +2,7 @@
 import pytest
 
 import image_classification as ic
-from image_classification.config import argument_parser, config_from_args, opening_lines, parse_opts
+from image_classification.config import argument_parser, config_from_args, opening_lines, overrides_of, parse_opts
 
 
 def parsed(*words):
@@ -22,6 +22,54 @@ def test_flags_go_over_the_yaml_and_opts_over_the_flags():
 def test_opts_come_in_pairs():
     with pytest.raises(ic.UserError, match='pairs'):
         parse_opts(['SEED'])
+
+
+def config(*words):
+    return config_from_args(parsed('-cfg', 'xception', *words))
+
+
+@pytest.mark.parametrize('words', [
+    '-opts TRAIN {BASE_LR:|1} -epochs 3', '-epochs 3 -opts TRAIN.BASE_LR 1', '-opts TRAIN.BASE_LR 1 -epochs 3',
+    '-opts train.base_lr 1 --epochs 3', '-opts train {base_lr:|1} TRAIN.NUM_EPOCHS 3', '-opts -epochs 3 -opts Train.Base_Lr 1'])
+def test_a_group_leaves_the_other_keys_and_opts_may_stand_anywhere(words):
+    train = config(*[word.replace('|', ' ') for word in words.split()]).TRAIN
+    assert (train.BASE_LR, train.NUM_EPOCHS) == (1.0, 3)
+
+
+def test_a_flag_behind_opts_is_a_flag():
+    cfg = config('-opts', 'EXPORT', 'False', '-output', 'X', '--batch-size', '8', '-opts', 'TRAIN.WARMUP_EPOCHS', '0')
+    assert (cfg.EXPORT, cfg.SAVE, cfg.DATA.BATCH_SIZE, cfg.TRAIN.WARMUP_EPOCHS) == (False, 'X', 8, 0.0)
+
+
+@pytest.mark.parametrize('words, text', [
+    ('-opts EXPORT -output X', "-opts has no value for 'EXPORT', before -output; wanted pairs of KEY VALUE"),
+    ('-opts SEED 1 EXPORT', "-opts has no value for 'EXPORT'; wanted pairs of KEY VALUE"),
+    ('-opts SEED -1', '-opts: SEED is -1; wanted 0'),
+    ('-opts TRAIN 3', '-opts: TRAIN is 3; wanted a group of keys: NUM_EPOCHS'), ('-opts TRAIM {}', '-opts: unknown key TRAIM'),
+    ('-opts BASE xception', '-opts: BASE is for yaml files'),
+    ('-opts SEED {a:|1,a:|2}', '-opts SEED, line 1: a is there twice'), ('-freeze stem,,', '-freeze: TRAIN.FREEZE[1] is'),
+    ('-ngpus 100000', '-ngpus is 100000; wanted -1 to 256'), ('--max-restarts -1', '-max_restarts is -1; wanted 0 to 1000'),
+    ('-image_size 0', '-image_size: DATA.IMAGE_SIZE is 0; wanted 1 to 4096'),
+    ('--num-classes -1', '-num_classes: MODEL.NUM_CLASSES is -1')])
+def test_what_is_wrong_is_named_as_it_was_typed(words, text):
+    with pytest.raises(ic.UserError) as caught:
+        config(*[word.replace('|', ' ') for word in words.split()])
+    assert str(caught.value).startswith(text)
+
+
+def test_words_that_are_no_yaml_are_texts():
+    for word in ('[', 'a [1]: b: c', '2020-13-45', 'C:\\pictures', '[' * 3000):
+        assert config('-opts', 'SAVE', word).SAVE == word
+
+
+def test_an_empty_cfg_is_no_configuration():
+    with pytest.raises(ic.UserError, match='-cfg is empty; wanted a yaml file or the name of a model'):
+        config_from_args(parsed('-cfg', ''))
+
+
+def test_keys_that_are_found_by_name_are_found_in_any_case():
+    assert overrides_of(parsed('-opts', 'data', '{data_path: x}', 'model.mf.tokens', '[2, 8]')) == {
+        'DATA.DATA_PATH': 'x', 'MODEL.mf.tokens': [2, 8]}
 
 
 def test_every_flag_of_paddlevit_is_accepted():

@@ -89,8 +89,52 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, text):
     message(get_config, write(tmp_path / 'bad.yaml', text))
 
 
-def test_a_model_that_does_not_exist_is_answered_with_similar_ones():
-    assert 'mobileformer_26m' in message(get_config, 'mobileformer_27m')
+@pytest.mark.parametrize('name, close, others', [
+    ('mobileformer_27m', ['mobileformer_26m'], []), ('Xception', ['xception'], []),
+    ('mobilenet', ['mobilenet_v1_x0_25', 'mobilenet_v2_x1_0', 'mobilenet_v3_large_x1_0', 'mobilenet_v3_small_x1_0'], ['next']),
+    ('mobilenet_v3_small', ['mobilenet_v3_small_x0_5', 'mobilenet_v3_small_x1_0'], ['large']),
+    ('MobileNetV2', ['mobilenet_v2_x0_5', 'mobilenet_v2_x1_0'], ['v1', 'v3']),
+    ('resnet50', ['ic_resnet50', 'ic_resnet50_k13'], [])])
+def test_a_model_that_does_not_exist_is_answered_with_similar_ones(name, close, others):
+    hint = message(get_config, name).partition('Did you mean ')[2]
+    assert all(model in hint for model in close) and not any(word in hint for word in others)
+
+
+@pytest.mark.parametrize('name', ['', {}, [], 5, b'xception', False])
+def test_what_is_no_name_is_refused(name):
+    text = message(get_config, name)
+    assert text == f"the configuration is {name!r}; wanted the name of a model, such as 'xception', or a yaml file"
+
+
+def test_a_long_name_gets_a_short_message():
+    for name in ('x' * 5000, 'configs/' + 'x' * 5000 + '.yaml', 'a\0b', '.', '/'):
+        assert len(message(get_config, name)) < 400
+
+
+def test_keys_are_understood_in_any_case(tmp_path):
+    path = write(tmp_path / 'small.yaml', 'base: [edgenext_small]\nmodel: {edgenext: {dims: [8, 16, 24, 32]}, Num_Classes: 3}\n'
+                                          'Train: {base_lr: 0.5}\ntag: x')
+    with pytest.warns(UserWarning, match='TAG .has no effect.'):
+        cfg = get_config(path)
+    assert (cfg.MODEL.EDGENEXT.DIMS, cfg.MODEL.NUM_CLASSES, cfg.TRAIN.BASE_LR) == ([8, 16, 24, 32], 3, 0.5)
+    assert get_config(None, {'data.image_size': 64}).DATA.IMAGE_SIZE == 64
+    assert 'nearest known key is TRAIN.BASE_LR' in message(get_config, None, {'train.base_rl': 1})
+
+
+def test_overrides_of_a_group_leave_its_other_keys():
+    cfg = get_config('edgenext_small.yaml', {'TRAIN.NUM_EPOCHS': 3, 'TRAIN': {'BASE_LR': 0.5}, 'MODEL': None})
+    assert (cfg.TRAIN.NUM_EPOCHS, cfg.TRAIN.BASE_LR, cfg.TRAIN.WARMUP_EPOCHS) == (3, 0.5, 20.0)
+    cfg = get_config(None, {'MODEL.NUM_CLASSES': 5, 'model.mf.tokens': [2, 8], 'Model': {'MF': {'num_head': 2}, 'dropout': 0.5},
+                            'MODEL.MF': {}})
+    assert (cfg.MODEL.NUM_CLASSES, cfg.MODEL.MF.TOKENS, cfg.MODEL.MF.NUM_HEAD, cfg.MODEL.DROPOUT) == (5, [2, 8], 2, 0.5)
+    for overrides in ({'TRAIN': 3, 'TRAIN.NUM_EPOCHS': 3}, {'TRAIN.NUM_EPOCHS': 3, 'TRAIN': 3}):
+        assert message(get_config, None, overrides) == 'the overrides: TRAIN is 3; wanted a group of keys'
+
+
+def test_sizes_of_batches_that_are_given_with_the_size_of_the_images_stay():
+    for keys in (['TRAIN.MULTI_SCALE', 'DATA.IMAGE_SIZE'], ['DATA.IMAGE_SIZE', 'TRAIN.MULTI_SCALE']):
+        values = {'TRAIN.MULTI_SCALE': [64, 96], 'DATA.IMAGE_SIZE': 64}
+        assert get_config('edgenext_small.yaml', {key: values[key] for key in keys}).TRAIN.MULTI_SCALE == [64, 96]
 
 
 @pytest.mark.parametrize('variant', ['26m', '151m', '294m'])

@@ -220,5 +220,5 @@ def test_a_missing_path_is_an_error_that_names_it(config, dataset):
 
 def test_a_negative_seed_is_an_error(folder, class_folders, tmp_path):
     class_folders(tmp_path, {'a': 5, 'b': 5})
-    with pytest.raises(UserError, match='SEED is -1; wanted 0 or more'):
+    with pytest.raises(UserError, match='SEED is -1; wanted 0 to 4294967295'):
         folder(True, 2, 'SEED', -1)

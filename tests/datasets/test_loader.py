@@ -278,28 +278,35 @@ def test_the_process_keeps_its_handler_of_ended_children(load, handler, monkeypa
 
 def test_a_step_larger_than_the_data_set_is_an_error(load):
     with pytest.raises(UserError, match=r'takes 8 images \(DATA.BATCH_SIZE 4 x 2 processes\), but the data set has 7; '
-                                        'set -batch_size 3 or less'):
+                                        'set -batch_size 3, which makes 1 step of an epoch'):
         load(Numbers(7), True, rank=0, world_size=2)
     assert len(load(Numbers(3), False)) == 1
 
 
 def test_the_largest_batch_of_several_sizes_must_fit_into_the_data_set(load):
     sizes = 'TRAIN.MULTI_SCALE', [4, 8], 'TRAIN.MULTI_SCALE_STEP', 4
-    with pytest.raises(UserError, match=r'takes 16 images \(DATA.BATCH_SIZE 4, 16 at 4 pixels, x 1 processes\), but the data '
-                                        'set has 15; set -batch_size 3 or less'):
+    with pytest.raises(UserError, match=r'takes 16 images \(DATA.BATCH_SIZE 4, 16 at 4 pixels, x 1 process\), but the data '
+                                        'set has 15; set -batch_size 3, which'):
         load(Numbers(15), True, *sizes)
     assert len(load(Numbers(15), True, *sizes, 'DATA.BATCH_SIZE', 3)) == 2
 
 
+@pytest.mark.parametrize('images, size, steps', [(160, 16, 10), (255, 25, 10), (40, 8, 5), (5, 5, 1), (2000, 200, 10)])
+def test_a_batch_that_is_too_large_is_answered_with_one_that_learns(load, images, size, steps):
+    with pytest.raises(UserError, match=f'set -batch_size {size}, which makes {steps} steps? of an epoch'):
+        load(Numbers(images), True, 'DATA.BATCH_SIZE', 2048)
+    assert len(load(Numbers(images), True, 'DATA.BATCH_SIZE', size)) == steps
+
+
 def test_a_negative_number_of_copies_is_an_error(load):
-    with pytest.raises(UserError, match=r'TRAIN\.REPEATED_AUG is -1; wanted 0 or more copies'):
+    with pytest.raises(UserError, match=r'TRAIN\.REPEATED_AUG is -1; wanted 0 to 1000'):
         load(Numbers(8), True, 'TRAIN.REPEATED_AUG', -1)
 
 
 @pytest.mark.parametrize('key, value', [('BATCH_SIZE', 0), ('BATCH_SIZE_EVAL', -1), ('NUM_WORKERS', -1),
                                         ('MAX_BAD_IMAGES', -1)])
 def test_a_number_out_of_range_is_an_error(load, key, value):
-    with pytest.raises(UserError, match=rf'DATA\.{key} is {value}; wanted \d or more'):
+    with pytest.raises(UserError, match=rf'DATA\.{key} is {value}; wanted \d (to|or more)'):
         load(Numbers(8), True, f'DATA.{key}', value)
 
 

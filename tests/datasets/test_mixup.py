@@ -177,5 +177,5 @@ def test_minmax_bounds_the_sides_of_every_rectangle():
 
 def test_the_mode_is_a_key(config):
     assert Mixup.from_config(config('TRAIN.MIXUP_MODE', 'elem', 'TRAIN.MIXUP_ALPHA', 1.0)).mix.__name__ == '_mix_images'
-    with pytest.raises(UserError, match=r"TRAIN\.MIXUP_MODE is 'half'; wanted one of: batch, pair, elem"):
+    with pytest.raises(UserError, match=r"TRAIN\.MIXUP_MODE is 'half'; wanted batch, pair or elem"):
         Mixup.from_config(config('TRAIN.MIXUP_MODE', 'half'))

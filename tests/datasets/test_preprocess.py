@@ -83,16 +83,16 @@ def test_from_config_reads_the_data_keys(config):
 
 
 @pytest.mark.parametrize('change, message', [
-    ({'image_size': 0}, r'image_size \(DATA.IMAGE_SIZE\) is 0; wanted a whole number above 0'),
+    ({'image_size': 0}, r'image_size \(DATA.IMAGE_SIZE\) is 0; wanted 1 to 4096'),
     ({'image_size': 8.5}, 'image_size .* is 8.5'),
-    ({'crop_pct': 0.0}, 'crop_pct .* is 0.0; wanted a number above 0, up to 1'),
+    ({'crop_pct': 0.0}, 'crop_pct .* is 0.0; wanted 0.1 to 1'),
     ({'crop_pct': 1.1}, 'crop_pct .* is 1.1'),
     ({'interpolation': 'area'}, "interpolation .* is 'area'; wanted one of: nearest, bilinear, bicubic, lanczos, box, hamming"),
     ({'mean': [0.5, 0.5]}, r'mean .* is \(0.5, 0.5\); wanted 1 number or 3'),
-    ({'mean': [123.7, 116.3, 103.5]}, 'mean .* wanted numbers from 0 to 1'),
+    ({'mean': [123.7, 116.3, 103.5]}, r'mean .*\[0\] is 123.7; wanted 0 to 1, to which pixels are scaled first'),
     ({'mean': None}, 'mean .* wanted numbers'),
     ({'mean': [0.5, 'x', 0.5]}, 'mean .* wanted numbers'),
-    ({'std': [0.5, 0.0, 0.5]}, 'std .* wanted numbers above 0'),
+    ({'std': [0.5, 0.0, 0.5]}, r'std .*\[1\] is 0.0; wanted 1e-06 to 1000000'),
     ({'channels': 2}, 'channels is 2; wanted 1'),
     ({'channels': 1}, 'mean .* wanted 1 number or 1'),
 ])

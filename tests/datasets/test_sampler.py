@@ -122,7 +122,7 @@ def test_the_step_between_sizes_is_a_key(config):
 
 @pytest.mark.parametrize('pairs, message', [
     (('TRAIN.MULTI_SCALE', [320]), r'MULTI_SCALE is \[320\]; wanted \[\] or \[least, most\]'),
-    (('TRAIN.MULTI_SCALE', [320, 160]), 'wanted .* sides in whole pixels'), (('TRAIN.MULTI_SCALE', [0, 160]), 'wanted'),
+    (('TRAIN.MULTI_SCALE', [320, 160]), 'wanted .* whole number from 1'), (('TRAIN.MULTI_SCALE', [0, 160]), 'wanted'),
     (('TRAIN.MULTI_SCALE', [0.5, 1.5]), 'wanted'), (('TRAIN.MULTI_SCALE', ['a', 'b']), 'wanted'),
     (('TRAIN.MULTI_SCALE', [160, 320], 'TRAIN.MULTI_SCALE_STEP', 0), 'MULTI_SCALE_STEP is 0; wanted 1'),
     (('TRAIN.MULTI_SCALE', [224, 500]), 'DATA.BATCH_SIZE is 4 at 224 pixels, .* 480 pixels .* set -batch_size 5 or more')])

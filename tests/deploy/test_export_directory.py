@@ -51,6 +51,7 @@ def test_an_export_written_before_is_read():
 
 @pytest.mark.parametrize('content, words', [
     (b'', 'is empty or no mapping'), (b'- 1', 'is empty or no mapping'), (b'{', 'cannot be read as yaml'),
+    (b'name: x\nname: y', 'line 2: name is there twice'), (b'[' * 3000, 'more than 20|depth'),
     (b'\xff', 'cannot be read as yaml'), (b'name: x', "lacks or misstates 'preprocessing'; export the model again"),
     ({**GOOD, 'output': {**GOOD['output'], 'kind': 'words'}}, "lacks or misstates 'words'"),
     ({**GOOD, 'output': {**GOOD['output'], 'kind': 'maps'}},

@@ -190,6 +190,11 @@ def test_an_engine_that_does_not_fit_is_refused(small_checkpoint, small_exports)
         Predictor(checkpoint, batch_size=0)
     with pytest.raises(UserError, match='number of threads is 0'):
         Predictor(directory, threads=0)
+    for threads in (100_000, -1, 2.5, float('nan')):               # of 100,000 an engine would end the process
+        with pytest.raises(UserError, match=f'number of threads is {threads}; wanted a whole number from 1 to '):
+            Predictor(directory, threads=threads)
+        with pytest.raises(UserError, match=f'number of threads is {threads}; wanted'):
+            engines.open_engine(directory, threads=threads)
     with pytest.raises(UserError, match='is a checkpoint, which a setting of threads or bf16 does not run'):
         Predictor(checkpoint, threads=2)
 

@@ -200,8 +200,8 @@ def test_is_built_from_plain_values():
 
 
 @pytest.mark.parametrize('key, value, words', [
-    ('NUM_HEADS', [3, 4, 4], 'has 3 for a stage of 64'), ('DIMS', [64, 128], 'three positive'),
-    ('DIMS', [60, 128, 192], 'begins with 60'), ('DEPTHS', [1, 0, 3], 'three positive'), ('KERNELS', [5, 5, 5], 'the 4 heads'),
+    ('NUM_HEADS', [3, 4, 4], 'has 3 for a stage of 64'), ('DIMS', [64, 128], 'three numbers'),
+    ('DIMS', [60, 128, 192], 'begins with 60'), ('DEPTHS', [1, 0, 3], r'DEPTHS\[1\] is 0'), ('KERNELS', [5, 5, 5], 'the 4 heads'),
     ('KERNELS', [5, 5, 4, 5], 'odd'), ('STRIDE', 4, 'STRIDE is 4')])
 def test_parts_that_do_not_fit_are_named(key, value, words):
     with pytest.raises(ic.UserError, match=words):

@@ -159,6 +159,10 @@ def test_misfits_are_named(trained, tmp_path):
     assert 'no export of a classifier' in message(tmp_path)
     assert 'WEIGHTS is empty' in message('mobilenet_v1_x0_25')
     assert 'no checkpoint at' in message(tmp_path / 'none.safetensors')
+    text = message('/nope')
+    assert 'TRAIN.DISTILL.TEACHER is no directory of an export and no checkpoint' in text and "'/nope'" in text
+    assert 'a tag' not in text
+    assert 'Did you mean mobilenet_v1_x0_25' in message('mobilenet_v1') and len(message('x' * 5000)) < 500
     weights = tmp_path / 'weights.safetensors'
     write_safetensors(weights, {name: tensor.numpy() for name, tensor in network.state_dict().items()}, {})
     assert 'Fine-tune it' in message('mobilenet_v1_x0_25', MODEL__NUM_CLASSES=7, TRAIN__DISTILL__WEIGHTS=str(weights))

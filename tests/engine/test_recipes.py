@@ -60,9 +60,11 @@ def test_the_schedule_reaches_the_log(tiny):
 
 
 @pytest.mark.parametrize('key, value', [('LR_SCHEDULE', 'linear'), ('LOSS', 'mse'), ('GRAD_CLIP_MODE', 'all'),
-                                        ('LAYER_DECAY', 2.0), ('DISTILL__KIND', 'both')])
-def test_a_bad_value_gets_one_message_and_leaves_no_run(tiny, key, value):
-    cfg = tiny(**{f'TRAIN__{key}': value})
-    with pytest.raises(ic.UserError, match=f'TRAIN.{key.replace("__", ".")} is'):
+                                        ('LAYER_DECAY', 2.0), ('BASE_LR', float('nan')), ('MODEL_EMA_DECAY', 2.0)])
+def test_a_bad_value_that_was_set_by_hand_gets_one_message_and_leaves_no_run(tiny, key, value):
+    cfg = tiny().clone()
+    cfg.defrost()
+    cfg.TRAIN[key] = value
+    with pytest.raises(ic.UserError, match=f'TRAIN.{key} is'):
         train_or_evaluate(cfg, Group())
     assert not Path(cfg.SAVE).exists()

@@ -82,7 +82,7 @@ def test_the_rate_scales_with_the_total_batch():
 @pytest.mark.parametrize('key, value, words', [
     ('LR_SCHEDULE', 'linear', 'one of: cosine, step'), ('DECAY_EPOCHS', 0.0, 'above 0'), ('DECAY_RATE', 1.5, 'up to 1'),
     ('DECAY_MILESTONES', [60, 30], 'rising'), ('DECAY_MILESTONES', ['30'], 'rising'), ('POLY_POWER', 0.0, 'above 0'),
-    ('COOLDOWN_EPOCHS', 300.0, 'in between'), ('COOLDOWN_EPOCHS', -1.0, 'in between'), ('WARMUP_EPOCHS', -1.0, '0 or more')])
+    ('COOLDOWN_EPOCHS', 300.0, 'in between'), ('COOLDOWN_EPOCHS', -1.0, '0 or more'), ('WARMUP_EPOCHS', -1.0, '0 or more')])
 def test_a_value_that_makes_no_schedule_is_named(key, value, words):
     with pytest.raises(ic.UserError, match=f'TRAIN.{key} is .*{words}'):
         check_schedule(train(**{key: value}))

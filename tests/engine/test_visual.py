@@ -5,6 +5,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from image_classification.engine import visual
+from image_classification.errors import UserError
 from tests.engine.test_trainer import message, metrics, train
 
 
@@ -41,4 +42,5 @@ def test_a_package_that_is_missing_is_said_before_training_starts(tiny, monkeypa
 
 
 def test_another_program_is_refused(tiny):
-    assert 'wanted visualdl or tensorboard' in message(tiny(VISUAL='wandb'))
+    with pytest.raises(UserError, match='VISUAL is .wandb.; wanted visualdl or tensorboard'):
+        tiny(VISUAL='wandb')

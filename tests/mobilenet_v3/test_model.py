@@ -82,8 +82,8 @@ def test_dropout_acts_in_training_only():
 
 
 @pytest.mark.parametrize('key, value, words', [
-    ('arch', 'medium', "ARCH is 'medium'; wanted one of large, small"), ('width', 0.0, 'WIDTH is 0.0'),
-    ('width_rule', 'keras', "WIDTH_RULE is 'keras'; wanted one of paper, torchvision")])
+    ('arch', 'medium', "ARCH is 'medium'; wanted large or small"), ('width', 0.0, 'WIDTH is 0.0'),
+    ('width_rule', 'keras', "WIDTH_RULE is 'keras'; wanted paper or torchvision")])
 def test_choices_that_do_not_exist_are_named(key, value, words):
     with pytest.raises(ic.UserError, match=words):
         ic.create_model('mobilenet_v3_small_x1_0', **{key: value})

@@ -47,8 +47,8 @@ def test_drop_path_rises_linearly_and_acts_in_training_only():
 
 
 @pytest.mark.parametrize('key, value, words', [
-    ('CHANNELS', [116, 233, 464], 'even numbers'), ('CHANNELS', [116, 232], 'three positive numbers'),
-    ('REPEATS', [4, 0, 4], 'three positive numbers')])
+    ('CHANNELS', [116, 233, 464], 'even numbers'), ('CHANNELS', [116, 232], 'three numbers'),
+    ('REPEATS', [4, 0, 4], r'REPEATS\[1\] is 0')])
 def test_parts_that_do_not_fit_are_named(key, value, words):
     with pytest.raises(ic.UserError, match=words):
         ic.create_model(ic.get_config('shufflenet_v2_x1_0', {f'MODEL.SHUFFLENET.{key}': value}))

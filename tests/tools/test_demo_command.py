@@ -6,9 +6,9 @@ from tests.tools.conftest import load_tool
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (['nothing'], 'nothing is no file, no directory and no model'), (['trained', '--port', 99999], 'port 99999'),
-    (['trained', '--max-pixels', 0], 'max_pixels is 0'), (['trained', '--keep-minutes', 0], 'keep-minutes is 0'),
-    (['trained', '--max-store-mb', -1], 'max-store-mb is -1')])
+    (['nothing'], 'nothing is no file, no directory and no model'), (['trained', '--port', 99999], '--port is 99999'),
+    (['trained', '--max-pixels', 0], '--max-pixels is 0'), (['trained', '--keep-minutes', 0], '--keep-minutes is 0.0'),
+    (['trained', '--max-store-mb', -1], '--max-store-mb is -1.0')])
 def test_bad_flags_get_one_line(call_tool, trained, arguments, words):
     arguments = [trained if argument == 'trained' else argument for argument in arguments]
     code, out, err = call_tool(load_tool('demo'), *arguments)

@@ -124,7 +124,7 @@ def test_without_weights_it_says_where_they_are(run_tool, photos, tmp_path):
 
 @pytest.mark.parametrize('arguments, words', [
     (['--model', 'blazeface_back'], 'blazeface.safetensors does not fit BlazeFace (blazeface_back)'),
-    (['--min-score', 7], 'min_score is 7.0'),
+    (['--min-score', 7], '--min-score is 7.0; wanted 0 to 1'),
     (['--output', 'photos/none.jpg'], 'cannot make the directory photos/none.jpg')])
 def test_bad_arguments_get_one_line(call, weights, photos, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)

@@ -43,9 +43,11 @@ def test_pictures_of_a_folder_calibrate_instead_of_the_training_part(call, expor
 
 
 @pytest.mark.parametrize('flags, words', [
-    (['--dataset', 'mnist5k'], "MODEL.NUM_CLASSES is 2"), (['--images', -1], '--images is -1'),
+    (['--dataset', 'mnist5k'], 'has 10 classes, the network knows 2; wanted the data set that it was trained for'),
+    (['--images', -1], '--images is -1'),
     (['--calibration-images', 0], '--calibration-images is 0'), (['--exclude', 'x'], "is called 'x'"),
-    (['--min-agreement', 1.01], 'Nothing was written'), (['--calibrate', '/dev'], 'has no images in it')])
+    (['--min-agreement', 1.01], '--min-agreement is 1.01; wanted 0 to 1'), (['--data-path', ''], '; set --data-path to'),
+    (['--calibrate', '/dev'], 'has no images in it')])
 def test_bad_flags_get_one_line_and_write_nothing(call, exported, colours, tmp_path, flags, words):
     code, out, err = call(exported, '--data-path', colours, '--output', tmp_path / 'int8', *flags)
     assert (code, out) == (1, '') and words in err and not list(tmp_path.iterdir())

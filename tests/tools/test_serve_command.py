@@ -37,8 +37,8 @@ def test_it_serves_until_sigterm_and_then_exits_without_an_error(server, picture
 
 
 @pytest.mark.parametrize('flags, words', [
-    (['--max-batch', 0], 'max_batch is 0'), (['--engine', 'paddle'], "the engine 'paddle' does not run"),
-    (['--port', 99999], 'cannot listen on 127.0.0.1 port 99999')])
+    (['--max-batch', 0], '--max-batch is 0'), (['--engine', 'paddle'], "the engine 'paddle' does not run"),
+    (['--port', 99999], '--port is 99999; wanted 0 to 65535')])
 def test_bad_flags_get_one_line(call_tool, exported, flags, words):
     code, out, err = call_tool(load_tool('serve'), exported[1], *flags)
     assert (code, out) == (1, '') and words in err and len(err.splitlines()) == 1
@@ -76,7 +76,8 @@ def test_the_load_test_tells_refusals_and_errors_from_answers(load, serve, colou
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (['http://127.0.0.1:1'], 'does not answer'), (['nowhere'], 'tools/serve.py ended with exit code 1'),
+    (['http://127.0.0.1:1'], 'does not answer'), (['http://127.0.0.1:99999'], 'does not answer'),
+    ([f'http://{"x" * 300}'], 'does not answer'), (['nowhere'], 'tools/serve.py ended with exit code 1'),
     (['http://127.0.0.1:1', '--max-batch', 3], '--max-batch is unknown'), (['http://127.0.0.1:1', 'no.jpg'], 'cannot be read')])
 def test_the_load_test_says_what_is_wrong(load, arguments, words):
     code, out, err = load(*arguments)

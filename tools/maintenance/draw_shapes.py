@@ -5,11 +5,14 @@
 Sides have 64 to 420 pixels. A shape is turned, sheared, shaded and partly clear, has any colour, and lies anywhere; smaller scraps
 of other shapes lie about. So neither colour, nor size, nor place says what it is.
 """
-import argparse
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
+
+from image_classification.config import BOUNDS
+from image_classification.config.options import IMAGES, Parser
+from image_classification.errors import exit_with_message
 
 _TIMES = 3                                                         # a shape is drawn larger, for smooth edges
 
@@ -72,12 +75,13 @@ def draw(name, photographs, rng):
     return picture.filter(ImageFilter.GaussianBlur(side / 200 * rng.uniform(0.0, 1.5)))
 
 
+@exit_with_message
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('photographs', type=Path, help='a folder of photographs, searched below, too')
     parser.add_argument('output', type=Path, help='a new folder')
-    parser.add_argument('--count', type=int, default=120, help='pictures of each shape; default: 120')
-    parser.add_argument('--seed', type=int, default=0, help='other numbers draw other pictures; default: 0')
+    parser.add_argument('--count', type=int, default=120, bounds=IMAGES, help='pictures of each shape; default: 120')
+    parser.add_argument('--seed', type=int, default=0, bounds=BOUNDS['SEED'], help='other numbers draw other pictures; default: 0')
     args = parser.parse_args(argv)
     files = sorted(path for path in args.photographs.rglob('*') if path.suffix.lower() in ('.jpg', '.jpeg', '.png'))
     photographs = [Image.open(path).convert('RGB') for path in files]

@@ -1,6 +1,8 @@
 """Which engine runs an export: the one that is asked for, or the fastest that is there."""
 from importlib.util import find_spec
 
+from image_classification.config import check
+from image_classification.config.options import THREADS
 from image_classification.deploy.engines.onnxruntime import OnnxRuntime
 from image_classification.deploy.engines.openvino import OpenVino
 from image_classification.deploy.engines.paddle_inference import PaddleInference
@@ -36,6 +38,7 @@ def open_engine(directory, engine=None, threads=None, bf16=False):
     Raises:
         UserError: no such engine, not installed, no such files, or files that the engine cannot read.
     """
+    check('the number of threads', 1 if threads is None else threads, THREADS)
     directory = ExportDirectory(directory)
     engine = _choose(directory) if engine is None else _check(directory, engine)
     try:

@@ -8,6 +8,8 @@ import threading
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from image_classification.config import check
+from image_classification.config.options import HOST, PORT
 from image_classification.deploy.serving.app import build_app
 from image_classification.errors import UserError
 
@@ -71,14 +73,16 @@ class AppServer:
         patience: seconds that answers may take to end after `stop`; by default as long as one may have to arrive, to wait and
             to be computed.
     Raises:
-        UserError: it cannot listen there.
+        UserError: it cannot listen there, or `host` is empty, which would mean every address of this machine.
     """
 
     def __init__(self, app, settings, host='127.0.0.1', port=0, patience=None):
+        check('host', host, HOST)
+        check('port', port, PORT)
         try:
             family = socket.AF_INET6 if ':' in host else socket.AF_INET
             self._socket = socket.create_server((host, port), family=family)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:    # the last: a name that no host may have
             reason = getattr(error, 'strerror', None) or error
             raise UserError(f'cannot listen on {host} port {port}: {reason}. Choose another --host or --port') from None
         shown = f'[{host}]' if ':' in host else host

@@ -2,12 +2,15 @@
 import asyncio
 import contextlib
 import io
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
+from image_classification.config import check
+from image_classification.config.bounds import whole, within
+from image_classification.config.options import MEBIBYTES, PIXELS, SECONDS
 from image_classification.datasets.images import TooManyPixels, open_image
 from image_classification.errors import UserError
 
@@ -18,24 +21,26 @@ _BUSY = {'Retry-After': '1'}                                       # seconds
 _DISCARD_SECONDS, _DISCARD_BYTES = 2, 64 << 20                     # of a body that is too large
 
 
+def _setting(default, bounds):
+    return field(default=default, metadata={'bounds': bounds})
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Of a server. Raises UserError for a number that is out of range."""
-    max_batch: int = 16                    # images that pass the network at once
-    max_wait_ms: float = 2.0               # for which the first image of a batch waits for more
-    max_queue: int = 256                   # images that wait for their answer; more are refused with 503
-    max_upload_mb: float = 10.0            # of one request
-    max_upload_memory_mb: float = 256.0    # of all requests that are being received or decoded
-    max_pixels: int = 40_000_000           # width times height
-    timeout: float = 10.0                  # seconds: for the headers, for the body, and from then to the answer
-    max_connections: int = 1000
-    decode_threads: int = 2
+    """Of a server. Raises UserError for a number that is out of its bounds."""
+    max_batch: int = _setting(16, whole(1, 1024))                  # images that pass the network at once
+    max_wait_ms: float = _setting(2.0, within(0, 60_000))          # for which the first image of a batch waits for more
+    max_queue: int = _setting(256, whole(1, 1_000_000))            # images that wait for their answer; more get a 503
+    max_upload_mb: float = _setting(10.0, MEBIBYTES)               # of one request
+    max_upload_memory_mb: float = _setting(256.0, MEBIBYTES)       # of all requests that are being received or decoded
+    max_pixels: int = _setting(40_000_000, PIXELS)                 # width times height
+    timeout: float = _setting(10.0, SECONDS)                       # for the headers, for the body, and from then to the answer
+    max_connections: int = _setting(1000, whole(1, 1_000_000))
+    decode_threads: int = _setting(2, whole(1, 1024))
 
     def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not (value > 0 or value == 0 and field.name == 'max_wait_ms'):
-                raise UserError(f'{field.name} is {value}; wanted a number above 0')
+        for setting in fields(self):
+            check(setting.name, getattr(self, setting.name), setting.metadata['bounds'])
 
 
 class Uploads:

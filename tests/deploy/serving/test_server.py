@@ -288,13 +288,13 @@ def test_a_port_that_is_taken_or_a_host_that_is_not_here_is_named(serve, colours
         Server(colours, Settings(), port=int(client.address[1]))
     with pytest.raises(UserError, match='cannot listen on 192.0.2.1'):
         Server(colours, Settings(), '192.0.2.1')
-    with pytest.raises(UserError, match='port 99999'):
+    with pytest.raises(UserError, match='port is 99999'):
         Server(colours, Settings(), port=99999)
 
 
 @pytest.mark.parametrize('name', ['max_batch', 'timeout', 'max_upload_mb'])
 def test_a_setting_out_of_range_is_named(name):
-    with pytest.raises(UserError, match=f'{name} is 0; wanted a number above 0'):
+    with pytest.raises(UserError, match=f'{name} is 0; wanted '):
         Settings(**{name: 0})
     assert Settings(max_wait_ms=0).max_wait_ms == 0
 

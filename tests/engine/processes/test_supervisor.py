@@ -125,7 +125,7 @@ def test_a_user_error_is_told_once_more_by_the_parent_and_not_tried_again(traini
     """python -m pytest -m slow tests/engine/processes; what the supervisor makes of it is below."""
     one = training(tiny(DATA__BATCH_SIZE=100), '-ngpus', 2, '-max_restarts', 3)
     code, line = one.end()
-    assert code == 1 and '-batch_size 12 or less' in line and 'start 2' not in one.text() and 'Traceback' not in one.text()
+    assert code == 1 and 'set -batch_size 8, which' in line and 'start 2' not in one.text() and 'Traceback' not in one.text()
 
 
 # Without trainings: what the supervisor makes of how its processes end.
