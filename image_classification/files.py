@@ -45,11 +45,11 @@ def write_atomically(path, write, advice='Choose another file.'):
 def check_space(message, *places):
     """Raise OSError where `message`, of a program that failed, may mean that the disk of these directories, or of temporary
     files, is full: streams of C++ give no reason."""
-    for place in (*places, tempfile.gettempdir()):
-        if shutil.disk_usage(place).free < _LITTLE:
-            raise OSError(errno.ENOSPC, f'{os.strerror(errno.ENOSPC)} ({place})')
-    if _FULL.search(message):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    full, scratch = os.strerror(errno.ENOSPC), tempfile.gettempdir()
+    if _FULL.search(message) or any(shutil.disk_usage(place).free < _LITTLE for place in places):
+        raise OSError(errno.ENOSPC, full)
+    if shutil.disk_usage(scratch).free < _LITTLE:
+        raise OSError(errno.ENOSPC, f'{full} for temporary files ({scratch}, or set TMPDIR)')
     if _UNWRITTEN.search(message):
         reason = ' '.join(message.split())[:200]
         raise OSError(errno.EIO, f'a file could not be written ({reason}); is the disk full or write-protected?')

@@ -279,7 +279,7 @@ def test_a_converter_that_fails_is_named_with_its_reason(tmp_path, monkeypatch):
 @pytest.mark.parametrize('problem, free, words', [
     (OSError(28, 'No space left on device'), None, 'No space left on device'),
     (OSError(30, 'Read-only file system'), None, 'Read-only file system'),
-    (RuntimeError('basic_ios::clear: iostream error'), 0, r'No space left on device \(/.*\)'),
+    (RuntimeError('basic_ios::clear: iostream error'), 0, 'No space left on device'),
     (RuntimeError('basic_ios::clear: iostream error'), None, r'a file could not be written \(.*\); is the disk full'),
     (RuntimeError('any other words'), 0, 'No space left on device')])
 def test_a_full_disk_is_no_fault_of_the_network(tmp_path, monkeypatch, problem, free, words):

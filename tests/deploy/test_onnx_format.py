@@ -107,3 +107,21 @@ def test_plain_operators_give_the_same():
     assert not {'Unsqueeze', 'Squeeze'} & {node.op_type for node in plain.graph.node}
     [pool] = [node for node in plain.graph.node if node.op_type == 'AveragePool']
     assert not {'pads', 'count_include_pad'} & {attribute.name for attribute in pool.attribute}
+
+
+@pytest.mark.parametrize('mode', ['SAME_UPPER', 'SAME_LOWER'])
+@pytest.mark.parametrize('kernel, stride', [(3, 2), (5, 2), (2, 1), (3, 1), (1, 2)])
+def test_borders_that_follow_from_the_size_are_numbers(mode, kernel, stride):
+    from onnx import TensorProto, helper, numpy_helper
+    rng = np.random.default_rng(0)
+    weight = numpy_helper.from_array(rng.standard_normal((2, 2, kernel, kernel), np.float32), 'w')
+    node = helper.make_node('Conv', ['x', 'w'], ['y'], auto_pad=mode, kernel_shape=[kernel] * 2, strides=[stride] * 2)
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+              for name, shape in (('x', [1, 2, 8, 9]), ('y', [1, 2, -(-8 // stride), -(-9 // stride)]))]
+    model = helper.make_model(helper.make_graph([node], 'same', values[:1], values[1:], [weight]),
+                              opset_imports=[helper.make_opsetid('', 17)])
+    model.ir_version = 8
+    x = rng.standard_normal((1, 2, 8, 9), np.float32)
+    wanted, plain = run(model, x), plain_operators(model)
+    np.testing.assert_allclose(run(plain, x), wanted, rtol=1e-5, atol=1e-6)
+    assert 'auto_pad' not in {attribute.name for attribute in plain.graph.node[0].attribute}

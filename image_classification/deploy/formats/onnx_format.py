@@ -161,13 +161,14 @@ def spread_norms(model):
 
 def plain_operators(model):
     """A graph of fixed shapes without what OpenCV's DNN module of 4.10 does not know, norms with computed factors and several
-    new dimensions at once, and what it computes otherwise, without a word: averages that count a border."""
+    new dimensions at once, and what it computes otherwise, without a word: averages that count a border and, in 5.0, borders
+    whose width follows from the size."""
     import onnx
     from onnx.helper import make_node
     model = spread_norms(model)
     graph = onnx.shape_inference.infer_shapes(model).graph
     shapes = {value.name: [entry.dim_value for entry in value.type.tensor_type.shape.dim]
-              for value in (*graph.value_info, *graph.output)}
+              for value in (*graph.input, *graph.value_info, *graph.output)}
     nodes, weights = [], {}
     for number, node in enumerate(model.graph.node):
         values = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
@@ -180,11 +181,25 @@ def plain_operators(model):
             nodes.append(make_node('Pad', [node.input[0], f'plain_{number}_pads'], [f'plain_{number}_padded']))
             kept = {key: value for key, value in values.items() if key in ('kernel_shape', 'strides', 'ceil_mode')}
             node = make_node('AveragePool', [f'plain_{number}_padded'], list(node.output), **kept)
+        elif node.op_type == 'Conv' and values.get('auto_pad', b'').startswith(b'SAME'):
+            kept = {key: value for key, value in values.items() if key != 'auto_pad'}
+            kept['pads'] = _borders(shapes[node.input[0]][2:], shapes[node.output[0]][2:], values)
+            node = make_node('Conv', list(node.input), list(node.output), **kept)
         nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in weights.items())
     return model
+
+
+def _borders(sides, made, values):
+    """`pads` of ONNX that turn maps with these sides into what is made of them, for SAME_UPPER or SAME_LOWER."""
+    ones = [1] * len(sides)
+    rows = zip(sides, made, values['kernel_shape'], values.get('strides', ones), values.get('dilations', ones))
+    total = [max((after - 1) * stride + (kernel - 1) * dilation + 1 - before, 0)
+             for before, after, kernel, stride, dilation in rows]
+    less, more = [pixels // 2 for pixels in total], [pixels - pixels // 2 for pixels in total]
+    return [*less, *more] if values['auto_pad'] == b'SAME_UPPER' else [*more, *less]
 
 
 def fold(model):
