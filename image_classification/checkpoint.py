@@ -67,7 +67,8 @@ def read_checkpoint(path):
     """The Checkpoint in a file. Raises UserError where it is missing, damaged, or something else."""
     path = Path(path)
     if not os.path.isfile(path):                                   # Path.is_file raises for a name that is too long
-        raise UserError(f'no checkpoint at {shortened(str(path))}; wanted a .safetensors file that a training wrote, e.g. last.safetensors')
+        raise UserError(f'no checkpoint at {shortened(str(path))}; wanted a .safetensors file that a training wrote, e.g. '
+                        'last.safetensors')
     tensors, metadata = read_safetensors(path)
     if metadata.get('format') != FORMAT:
         raise UserError(f'{path} is no checkpoint of this library (its format is {metadata.get("format")!r}; wanted '

@@ -29,9 +29,7 @@ def list_pretrained(pattern='*'):
 
 
 def build_model(cfg):
-    """The network of a configuration, freshly initialized; it remembers the configuration as `model.config`. Raises UserError
-    for a value out of its bounds."""
-    check_values(cfg, 'MODEL.')
+    """The network of a configuration, freshly initialized; it remembers the configuration as `model.config`."""
     module = importlib.import_module(f'image_classification.{cfg.MODEL.TYPE.lower()}.model')
     model = module.build_model(cfg)
     model.config = cfg
@@ -66,6 +64,7 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
         if overrides:
             raise UserError(f'create_model takes a configuration or keywords, not both; found {", ".join(overrides)}. '
                             'Put them into the configuration.')
+        check_values(name, 'MODEL.')                               # somebody may have changed it by hand
         cfg = with_preprocessing_of(name, pretrained) if pretrained else name
     else:
         if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):

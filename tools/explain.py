@@ -66,7 +66,8 @@ def find_class(text, names):
     if text.isdecimal() and len(text) < _DIGITS and int(text) < len(names):
         return int(text)
     close = difflib.get_close_matches(text, names, n=1, cutoff=0.0)
-    raise UserError(f'no class is called {brief(text)}, nor is it a number below {len(names)}; the nearest name is {close[0]!r}')
+    raise UserError(f'no class is called {brief(text)}, nor is it a number below {len(names)}; the nearest name is '
+                    f'{close[0]!r}')
 
 
 def find_pixel(text):

@@ -47,8 +47,8 @@ def argument_parser(description):
     """The command line of both trainers: PaddleViT's flags, and -opts for every key."""
     parser = Parser(description=description, allow_abbrev=False)
     parser.add_argument('-cfg', type=str,
-                        help='a yaml file, from here or below configs/, e.g. mobileformer_26m.yaml, the published recipe; or the '
-                        'name of a model, mobileformer_26m, with the default recipe, or the one for folders. -eval of a '
+                        help='a yaml file, from here or below configs/, e.g. mobileformer_26m.yaml, the published recipe; or '
+                        'the name of a model, mobileformer_26m, with the default recipe, or the one for folders. -eval of a '
                         'checkpoint needs none')
     for flag, (key, kind, text) in _FLAGS.items():
         parser.add_argument(f'-{flag}', type=kind, help=f'{text} ({key})')

@@ -8,8 +8,8 @@ from image_classification.config.bounds import TEXT, Bounds, above, brief, short
 from image_classification.config.defaults import BOUNDS
 from image_classification.errors import UserError
 
-# Of options that several commands have.
-# Of many more than there are processors, ONNX Runtime's and Paddle's wait for each other for ever; of 100,000 they end the process.
+# Of options that several commands have. Threads: of many more than there are processors, those of ONNX Runtime and Paddle wait
+# for each other for ever, and of 100,000 the process ends.
 THREADS = whole(1, max(16, 4 * (os.cpu_count() or 1)))
 PORT = within(0, 65535)
 HOST = Bounds(lambda value: isinstance(value, str) and bool(value.strip()),

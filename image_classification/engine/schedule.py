@@ -67,8 +67,8 @@ SCHEDULES = {'cosine': _cosine, 'step': _step, 'exponential': _exponential, 'pol
 def check_schedule(train):
     """Raise UserError for keys of cfg.TRAIN that make no schedule."""
     if train.COOLDOWN_EPOCHS and train.WARMUP_EPOCHS + train.COOLDOWN_EPOCHS >= train.NUM_EPOCHS:
-        raise UserError(f'TRAIN.COOLDOWN_EPOCHS is {train.COOLDOWN_EPOCHS}; wanted 0, or a number that leaves, with the warm-up '
-                        f'of {train.WARMUP_EPOCHS:g}, the {train.NUM_EPOCHS} epochs a part in between')
+        raise UserError(f'TRAIN.COOLDOWN_EPOCHS is {train.COOLDOWN_EPOCHS}; wanted 0, or a number that leaves, with the '
+                        f'warm-up of {train.WARMUP_EPOCHS:g}, the {train.NUM_EPOCHS} epochs a part in between')
 
 
 def rate_scale(cfg, world_size):

@@ -6,7 +6,6 @@ import image_classification as ic
 from image_classification.config import (DEFAULTS, argument_parser, bounds_of, check_values, config_from_args,
                                          config_from_text, families, family_defaults, get_config, keys_below)
 from image_classification.config.bounds import Each, above, at_least, brief, one_of, pair, rising, whole, within
-from image_classification.models import build_model
 
 NAN, INF = float('nan'), float('inf')
 
@@ -132,7 +131,7 @@ def test_a_configuration_that_was_changed_by_hand_is_checked(tmp_path):
     cfg = get_config('xception').clone()
     cfg.defrost()
     cfg.MODEL.NUM_CLASSES, cfg.TRAIN.BASE_LR = 0, NAN
-    assert message(build_model, cfg) == 'MODEL.NUM_CLASSES is 0; wanted 1 to 1000000'
+    assert message(ic.create_model, cfg) == 'MODEL.NUM_CLASSES is 0; wanted 1 to 1000000'
     assert message(check_values, cfg, 'TRAIN.') == 'TRAIN.BASE_LR is nan; wanted 0 or more'
 
 

@@ -158,7 +158,8 @@ def test_unreadable_training_images_are_named_in_the_log(tiny, colours, tmp_path
 
 
 @pytest.mark.parametrize('overrides, words', [
-    ({'DATA__BATCH_SIZE': 100}, 'set -batch_size 8, which makes 3 steps of an epoch'), ({'TRAIN__ACCUM_ITER': 7}, 'ACCUM_ITER is 7'),
+    ({'DATA__BATCH_SIZE': 100}, 'set -batch_size 8, which makes 3 steps of an epoch'),
+    ({'TRAIN__ACCUM_ITER': 7}, 'ACCUM_ITER is 7'),
     ({'EVAL': True}, '-pretrained'),
     ({'RESUME': 'nowhere.safetensors'}, 'no checkpoint at nowhere'), ({'DATA__DATA_PATH': '/nowhere'}, '/nowhere'),
     ({'MODEL__NUM_CLASSES': 3}, '-num_classes 2'),

@@ -81,7 +81,8 @@ def main(argv=None):
     parser.add_argument('photographs', type=Path, help='a folder of photographs, searched below, too')
     parser.add_argument('output', type=Path, help='a new folder')
     parser.add_argument('--count', type=int, default=120, bounds=IMAGES, help='pictures of each shape; default: 120')
-    parser.add_argument('--seed', type=int, default=0, bounds=BOUNDS['SEED'], help='other numbers draw other pictures; default: 0')
+    parser.add_argument('--seed', type=int, default=0, bounds=BOUNDS['SEED'],
+                        help='other numbers draw other pictures; default: 0')
     args = parser.parse_args(argv)
     files = sorted(path for path in args.photographs.rglob('*') if path.suffix.lower() in ('.jpg', '.jpeg', '.png'))
     photographs = [Image.open(path).convert('RGB') for path in files]
