@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 from image_classification.config import config_from_text
 from image_classification.config.bounds import shortened
 from image_classification.errors import UserError
-from image_classification.models import build_model
+from image_classification.models import build_model, published_network
 from image_classification.names.text import as_json
 from image_classification.weights import load_state, read_safetensors, write_safetensors
 
@@ -106,6 +106,29 @@ def load_network(path):
     load_state(model, checkpoint.ema or checkpoint.model, checkpoint.path)
     model.eval()
     return model, checkpoint.class_names
+
+
+def named_network(name, weights='', check=None, num_classes=None, **options):
+    """(network, class names) that a command line's NAME=WEIGHTS means: of a checkpoint as `load_network`, with its own
+    preprocessing and classes; else `published_network`, without class names.
+
+    Args:
+        check, num_classes, options: as of `published_network`.
+    Raises:
+        UserError: as these, or a checkpoint of another network or number of classes.
+    """
+    checkpoint = checkpoint_at(weights) if weights else None
+    if not checkpoint:
+        return published_network(name, weights, check, num_classes, **options), []
+    theirs = checkpoint.cfg.MODEL
+    if theirs.NAME != name:
+        raise UserError(f'{weights} is a checkpoint of {theirs.NAME}, not of {name}; give it alone, without {name}')
+    if num_classes not in (None, theirs.NUM_CLASSES):
+        raise UserError(f'{weights} is a checkpoint of {theirs.NUM_CLASSES} classes, not of {num_classes}; leave that out')
+    model, class_names = load_network(weights)
+    if check:
+        check(model)
+    return model, class_names
 
 
 def set_aside(path):

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and what is theirs alone while they are made."""
 import atexit
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -18,6 +19,10 @@ except ImportError:                        # Windows
 _FILE = re.compile(r'\..*\.(\d+)\.\d+\.tmp', re.S)                # of `write_atomically`: the number is its process
 _TEMPORARY = re.compile(r'mobile-backbones-(\d+)-\w{8}')
 _claims, _swept = {}, set()                # {path: (descriptor that holds its lock, process)}; directories looked through
+
+_LITTLE = 2 ** 20                                                  # bytes
+_FULL = re.compile(r'(?i)no space left|disk quota|enospc')         # in messages of programs
+_UNWRITTEN = re.compile(r'(?i)iostream error|ios_base|failed to (write|open|save)|(write|save|open)\w* failed')
 
 
 def unused(path):
@@ -53,6 +58,19 @@ def write_atomically(path, write, advice='Choose another file.'):
         _release(temporary)
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def check_space(message, *places):
+    """Raise OSError where `message`, of a program that failed, may mean that the disk of these directories, or of temporary
+    files, is full: streams of C++ give no reason."""
+    full, scratch = os.strerror(errno.ENOSPC), tempfile.gettempdir()
+    if _FULL.search(message) or any(shutil.disk_usage(place).free < _LITTLE for place in places):
+        raise OSError(errno.ENOSPC, full)
+    if shutil.disk_usage(scratch).free < _LITTLE:
+        raise OSError(errno.ENOSPC, f'{full} for temporary files ({scratch}, or set TMPDIR)')
+    if _UNWRITTEN.search(message):
+        reason = ' '.join(message.split())[:200]
+        raise OSError(errno.EIO, f'a file could not be written ({reason}); is the disk full or write-protected?')
 
 
 def check_new(path, what, foreign=None, force=False):

@@ -2,6 +2,9 @@
 import fcntl
 import os
 import subprocess
+import shutil
+import tempfile
+from types import SimpleNamespace
 
 import pytest
 
@@ -124,3 +127,18 @@ def test_what_is_set_aside_comes_back_after_an_error_and_goes_at_the_end(tmp_pat
         write('third')
         raise KeyboardInterrupt
     assert os.listdir(target) == ['second'] and os.listdir(tmp_path) == ['fit']
+
+
+def test_a_full_disk_is_told_from_other_failures(tmp_path, monkeypatch):
+    free = {}
+    monkeypatch.setattr(shutil, 'disk_usage', lambda place: SimpleNamespace(free=free.get(str(place), 2 ** 30)))
+    files.check_space('ValueError: something else', tmp_path)
+    for message, full, words in (
+            ('RuntimeError: basic_ios::clear: iostream error', {}, 'a file could not be written .* is the disk full'),
+            ('RuntimeError: anything', {str(tmp_path): 5}, 'No space left on device$'),
+            ('RuntimeError: anything', {tempfile.gettempdir(): 5}, 'No space left on device for temporary files'),
+            ('OSError: [Errno 122] Disk quota exceeded', {}, 'No space left')):
+        free.clear()
+        free.update(full)
+        with pytest.raises(OSError, match=words):
+            files.check_space(message, tmp_path)

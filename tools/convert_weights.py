@@ -11,14 +11,14 @@ import numpy as np
 import paddle
 
 import image_classification as ic
-from image_classification.config import BOUNDS, Parser
+from image_classification.config import BOUNDS, Parser, get_config
 from image_classification.deploy.complexity import count_parameters
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
-from image_classification.models import network_by_name, with_preprocessing_of
+from image_classification.models import build_model, network_by_name, with_preprocessing_of
 from image_classification.weights import read_safetensors, read_weights, to_torch, write_safetensors
 from image_classification.weights.loading import checksum
-from image_classification.weights.catalogue import PREPROCESSING, is_address
+from image_classification.weights.catalogue import PREPROCESSING, classifier_of, is_address
 from image_classification.weights.pretrained import load_whole, locate
 
 FORMAT = 'paddle-mobile-backbones weights'
@@ -97,7 +97,8 @@ def main(argv=None):
         raise UserError(f'{args.output} exists and is not overwritten; choose another name, or replace it by --force')
     if args.output.exists() and not was_converted(args.output):
         raise UserError(f'{args.output} exists and was not written by this command, so it is not replaced; choose another name')
-    model = ic.create_model(args.model, **({} if args.num_classes is None else {'num_classes': args.num_classes}))
+    model = build_model(get_config(args.model, {**classifier_of(args.source), **(
+        {} if args.num_classes is None else {'MODEL.NUM_CLASSES': args.num_classes})}))
     load_whole(model, args.source, 'give its --num-classes')
     state = to_torch(model, args.style or 'paddle')
     write(args.output, state, provenance(with_preprocessing_of(model.config, args.source), args))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from image_classification.checkpoint import load_network
+from image_classification.checkpoint import load_network, named_network
 from image_classification.config.bounds import brief
 from image_classification.config.options import Parser
 from image_classification.datasets.classes import same
@@ -22,7 +22,7 @@ from image_classification.explain.cam import finer_layer
 from image_classification.explain.inputs import preprocess_of, seen_box
 from image_classification.explain.sheets import attention_sheets, cam_sheet
 from image_classification.files import unused, write_atomically
-from image_classification.models import network_by_name, published_network
+from image_classification.models import network_by_name
 from image_classification.names.text import shown
 from image_classification.progress import progress_bar
 from image_classification.weights.catalogue import is_address
@@ -57,10 +57,7 @@ def open_model(name, weights):
         raise UserError(f'{name} is an export, which runs without gradients and without layers to look into; wanted the '
                         'checkpoint that it was made from, e.g. best.safetensors beside it')
     named = network_by_name(name, weights)
-    if named:
-        model, class_names = published_network(*named), []
-    else:
-        model, class_names = load_network(path)
+    model, class_names = named_network(*named) if named else load_network(path)
     return model, list(model.class_names) or names_to_show(class_names, model.config.MODEL.NUM_CLASSES)
 
 

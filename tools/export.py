@@ -6,14 +6,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from image_classification.checkpoint import load_network
+from image_classification.checkpoint import load_network, named_network
 from image_classification.config import BOUNDS, Parser, get_config
 from image_classification.deploy.export import FORMATS, export_model
 from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.errors import UserError, exit_with_message
 from image_classification.layers import FeatureExtractor
 from image_classification.models import build_model, network_by_name
-from image_classification.weights.pretrained import load_whole
 
 
 def parse(argv):
@@ -35,6 +34,8 @@ def parse(argv):
                         help='take uint8 pixels (B, H, W, 3), RGB, and scale and normalize them in the graph')
     parser.add_argument('--image-size', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'],
                         help='side of the square input in pixels; by default that of the training')
+    parser.add_argument('--fixed-size', action='store_true',
+                        help='leave nothing free: one picture of just that size at a time, as OpenCV, phones and NPUs want it')
     parser.add_argument('--allow-unsupported', action='store_true',
                         help='with the format lite, write operators that Paddle-Lite does not document, too')
     parser.add_argument('--force', action='store_true', help='replace an earlier export in that directory')
@@ -65,18 +66,17 @@ def load_network_of(args):
     named = (args.name, args.weights) if args.name else network_by_name(args.model, args.weights)
     if not named:
         if args.num_classes is not None:
-            raise UserError('--num-classes is for a network by its name; a checkpoint has its own')
+            raise UserError('--num-classes is for a network by its name; a checkpoint has its own, so leave it out')
         return *load_network(args.model), Path(args.model).parent / 'export'
     name, weights = named
-    overrides = {'PRETRAINED': weights or ''}
-    if args.num_classes is not None:
-        overrides['MODEL.NUM_CLASSES'] = args.num_classes
-    model = build_model(get_config(name, overrides))
     if weights:
-        load_whole(model, weights, 'give the --num-classes of the weights')
+        model, class_names = named_network(name, weights, num_classes=args.num_classes,
+                                           advice='give the --num-classes of the weights')
     else:
+        classes = {} if args.num_classes is None else {'MODEL.NUM_CLASSES': args.num_classes}
+        model, class_names = build_model(get_config(name, classes)), None
         print('warning: no weights given, the exported network is untrained', file=sys.stderr)
-    return model, None, Path('export') / model.config.MODEL.NAME
+    return model, class_names, Path('export') / model.config.MODEL.NAME
 
 
 @exit_with_message
@@ -85,7 +85,7 @@ def main(argv=None):
     model, class_names, directory = load(args)
     directory = Path(args.output) if args.output else directory
     export_model(model, directory, class_names, args.format, args.softmax, args.image_size, args.preprocess,
-                 args.allow_unsupported, args.force)
+                 args.allow_unsupported, args.fixed_size, args.force)
     for path in sorted(path for path in directory.rglob('*') if path.is_file()):
         print(f'{path}  {path.stat().st_size:,} bytes')
     report(ExportDirectory(directory).read(), directory)
@@ -111,7 +111,8 @@ def report(description, directory):
             print(f'{engine} runs without oneDNN: {found["onednn_problem"]}')
     given, output = description['input'], description['output']
     print(f'input: {given["dtype"]} {given["layout"]}, {given["image_size"]} x {given["image_size"]} pixels, '
-          f'{"but others work, too" if given["free_size"] else "no other size"}')
+          f'{"but others work, too" if given["free_size"] else "no other size"}'
+          f'{", one picture at a time" if given.get("batch") else ""}')
     if output['kind'] not in ('logits', 'probabilities'):
         for i, (name, shape) in enumerate(zip(output['names'], output['shapes'])):
             stride = f', stride {output["strides"][i]}' if output['kind'] == 'maps' else ''

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from image_classification.checkpoint import load_network
+from image_classification.checkpoint import load_network, named_network
 from image_classification.config import get_config
 from image_classification.config.bounds import SHARE
 from image_classification.config.options import ALL_OR_SOME, IMAGES, THREADS, Parser
@@ -24,7 +24,7 @@ from image_classification.deploy.predictor import Predictor
 from image_classification.deploy.quantize import METHODS, OPERATORS, quantize_export
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import temporary_directory
-from image_classification.models import network_by_name, published_network
+from image_classification.models import network_by_name
 
 HEAD = '| engine | precision | top-1 | agreement | MiB | ms, batch 1 | ms, batch 8 |\n|---|---|---|---|---|---|---|'
 
@@ -129,8 +129,8 @@ def main(argv=None):
     target = Path(args.output) if args.output else model.with_name(f'{model.stem}_int8')
     with temporary_directory() as scratch:
         if named or model.suffix == '.safetensors':
-            network, class_names = (published_network(*named), None) if named else load_network(model)
-            known = Predictor.of_network(network, class_names or ())
+            network, class_names = named_network(*named) if named else load_network(model)
+            known = Predictor.of_network(network, class_names)
             data = load_data(args, known.class_names, known.preprocess.channels)     # before the export, which takes its time
             model = Path(scratch) / 'export'
             export_model(network, model, class_names, 'onnx')

@@ -1,11 +1,12 @@
 """The predictor of what a command line names."""
 import os
 
+from image_classification.checkpoint import named_network
 from image_classification.config.bounds import shortened
 from image_classification.config.loading import similar
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
-from image_classification.models import list_models, network_by_name, published_network
+from image_classification.models import list_models, network_by_name
 
 # For the help of a command that takes a network in this way.
 NAMED = 'NAME for a network with published weights, or NAME=WEIGHTS for another tag, a file or an address'
@@ -19,7 +20,7 @@ def open_predictor(text, weights='', engine='auto', batch_size=32, threads=None)
         weights: of a network by its name, in place of =WEIGHTS.
         engine, batch_size, threads: as Predictor's.
     Raises:
-        UserError: none of these, a network that names no classes, or as Predictor and `published_network`.
+        UserError: none of these, a network that names no classes, or as Predictor and `named_network`.
     """
     named = network_by_name(text, weights)
     if not named:
@@ -29,7 +30,7 @@ def open_predictor(text, weights='', engine='auto', batch_size=32, threads=None)
         return Predictor(text, engine, batch_size, threads)
     if engine not in ('auto', 'paddle'):
         raise UserError(f'the network {text} runs in paddle; for {engine}, export it first: tools/export.py {text}')
-    return Predictor.of_network(published_network(*named, _check_classes), batch_size=batch_size)
+    return Predictor.of_network(*named_network(*named, _check_classes), batch_size=batch_size)
 
 
 def _check_classes(network):

@@ -2,6 +2,7 @@
 from dataclasses import dataclass
 
 from image_classification.datasets import Preprocess
+from image_classification.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -18,5 +19,7 @@ class Classes:
     def of_network(cls, network, class_names=()):
         """Those of a network of `create_model`."""
         keys = network.config.MODEL
+        if class_names and len(class_names) != keys.NUM_CLASSES:
+            raise UserError(f'{len(class_names)} class names for a network of {keys.NUM_CLASSES} classes; wanted one per class')
         return cls(keys.NAME, Preprocess.from_config(network.config, channels=keys.IN_CHANNELS), list(class_names or ()),
                    keys.NUM_CLASSES, temperature=network.config.TEMPERATURE)

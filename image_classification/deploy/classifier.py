@@ -47,5 +47,7 @@ class Classifier:
     @classmethod
     def of_network(cls, network, class_names=()):
         """That of a network of `create_model`, which is in evaluation mode from now on."""
+        if not hasattr(network, 'config'):
+            raise UserError(f'Predictor.of_network got a {type(network).__name__}; wanted a classifier of create_model')
         network.eval()
         return cls(Eager(network), Classes.of_network(network, class_names))

@@ -51,8 +51,10 @@ def output_names(output):
     return [f'{output["kind"].removesuffix("s")}_{i}' for i in range(len(output['shapes']))]
 
 
-def describe(cfg, preprocess, class_names, output, pixels, free):
-    """The content of inference.yaml but for what verification finds."""
+def describe(cfg, preprocess, class_names, output, pixels, free, batch=None):
+    """The content of inference.yaml but for what verification finds. `batch` is that of an export that takes no other."""
+    if batch and 'shapes' in output:
+        output = {**output, 'shapes': [[batch, *shape[1:]] for shape in output['shapes']]}
     model = yaml.safe_load(cfg.MODEL.dump())
     weights = {'name': cfg.PRETRAINED}
     entry = meant(cfg.PUBLISHED.WEIGHTS, cfg.PRETRAINED) or {}
@@ -61,7 +63,8 @@ def describe(cfg, preprocess, class_names, output, pixels, free):
         'name': cfg.MODEL.NAME,
         'type': cfg.MODEL.TYPE,
         'input': {'name': 'image', 'dtype': 'uint8' if pixels else 'float32', 'layout': 'NHWC' if pixels else 'NCHW',
-                  'channels': preprocess.channels, 'image_size': preprocess.image_size, 'free_size': free},
+                  'channels': preprocess.channels, 'image_size': preprocess.image_size, 'free_size': free,
+                  **({'batch': batch} if batch else {})},
         'output': output,
         'preprocessing': preprocess.to_dict(),                     # with uint8 input, scaling and normalizing are in the graph
         'calibration': {'temperature': cfg.TEMPERATURE},           # a softmax divides the logits by it; probabilities are so

@@ -11,17 +11,18 @@ from image_classification.deploy.formats import lite, onnx_format, triton
 from image_classification.deploy.static import on_cpu, onednn_of, save_static
 from image_classification.deploy.verify import Failure, keep_largest, verify
 from image_classification.errors import UserError
-from image_classification.files import new_directory, temporary_directory
-from image_classification.layers import network_of
+from image_classification.files import check_space, new_directory, temporary_directory
+from image_classification.layers import count_wanted, network_of
 from image_classification.names.text import as_json
 from image_classification.weights import write_safetensors
 
 FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton')
+MOST_PIXELS = 4096                                                 # on a side, as the bounds of DATA.IMAGE_SIZE
 _SAME_FILES = ('paddle', 'pdmodel', 'lite')                        # each writes inference.pdiparams, in another order
 
 
 def export_model(model, directory, class_names=None, format='paddle', softmax=False, image_size=None, pixels=False,
-                 allow_unsupported=False, force=False):
+                 allow_unsupported=False, fixed_size=False, force=False):
     """Write a network for other programs: one or more of the formats below, and inference.yaml.
 
     | format | files | for |
@@ -45,6 +46,8 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
         image_size: side of the square input in pixels; by default the configuration's DATA.IMAGE_SIZE.
         pixels: take uint8 (B, H, W, C), RGB; scaling, normalizing and the order of colours become part of the graph.
         allow_unsupported: with the format lite, write a network whose operators Paddle-Lite does not document, too.
+        fixed_size: leave nothing free: one picture of image_size x image_size, as OpenCV, phones and NPUs want it. `Predictor`
+            and `open_engine` then give such an export one picture after the other.
         force: replace an earlier export, and nothing else, at the end.
     Returns:
         {batch size: largest difference, relative to that output's standard deviation}; inference.yaml has the absolute one.
@@ -53,13 +56,18 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
             network; nothing is left behind then.
     """
     formats = _formats(format)
-    config = network_of(model).config
+    config = getattr(network_of(model), 'config', None)
+    if config is None:
+        raise UserError(f'export_model got a {type(model).__name__}; wanted a network of create_model or of load_network')
+    if isinstance(class_names, str):
+        raise UserError(f'class_names is {class_names[:80]!r}; wanted a list of names, one per class')
     preprocess = Preprocess.from_config(config, channels=config.MODEL.IN_CHANNELS)
     if image_size is not None:
-        preprocess = replace(preprocess, image_size=image_size)
+        preprocess = replace(preprocess, image_size=count_wanted(image_size, 'image_size is', MOST_PIXELS))
     with new_directory(directory, 'export', not_an_export, force) as ready, on_cpu():
         cfg, output = examine(model, preprocess, class_names, softmax)
-        order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported)
+        order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported,
+                       1 if fixed_size else None)
         differences = _write_verified(order, ExportDirectory(ready))
     return {batch: values['relative'] for batch, values in differences.items()}
 
@@ -76,14 +84,17 @@ class _Order:
     softmax: bool
     pixels: bool
     allow_unsupported: bool
+    batch: int                                                     # None: free
 
     def shape(self, free):
         """(B, C, H, W) of the input, -1 where it is free."""
         size = -1 if free else self.preprocess.image_size
-        return [-1, self.preprocess.channels, size, size]
+        return [self.batch or -1, self.preprocess.channels, size, size]
 
 
 def _formats(wanted):
+    if not isinstance(wanted, (str, list, tuple)):
+        raise UserError(f'export format is {wanted!r}; wanted one of {", ".join(FORMATS)}, or a list of them')
     formats = list(dict.fromkeys(wanted.split(',') if isinstance(wanted, str) else wanted))
     for format in formats:
         if format not in FORMATS:
@@ -100,6 +111,8 @@ def _write_verified(order, directory):
     """Trace with free height and width or, where the network does not bear that, with fixed ones; {batch: differences}, the
     largest of all engines."""
     size = order.preprocess.image_size
+    if order.batch:
+        return _write(order, directory, False, [(size, size)])
     try:
         return _write(order, directory, True, [(size, size), (size + 32, size + 64)])
     except Failure:                                                # if size is not the reason, the next attempt says what is
@@ -110,7 +123,7 @@ def _write_verified(order, directory):
 
 def _write(order, directory, free, sizes):
     """Write all formats and inference.yaml, verified at `sizes`."""
-    content = describe(order.cfg, order.preprocess, order.class_names, order.output, order.pixels, free)
+    content = describe(order.cfg, order.preprocess, order.class_names, order.output, order.pixels, free, order.batch)
     report = {}
     if 'paddle' in order.formats:
         _trace(order, directory / PREFIX, order.shape(free), products=True)
@@ -124,7 +137,8 @@ def _write(order, directory, free, sizes):
     if 'lite' in order.formats:
         report['lite'] = lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported)
     directory.write(content)                                       # the engines read in it what they are given
-    verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels, onednn_of(order.model))
+    verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels, onednn_of(order.model),
+                      [order.batch] if order.batch else [1, 3])
     content['output']['names'] = verified[next(iter(verified))]['outputs']
     content['differences'] = _largest(verified)                    # from the network, per batch size
     content['engines'] = verified
@@ -142,22 +156,25 @@ def _trace(order, prefix, shape, products):
     except OSError:                                                # no fault of the network's
         raise
     except Exception as error:                                     # tracing runs the network's code: anything can come
+        check_space(str(error), prefix.parent)
         raise Failure(f'{order.cfg.MODEL.NAME} cannot be traced: {reason(str(error))}') from error
 
 
 def _write_onnx(order, program, directory, content):
     """Write inference.onnx and OpenVINO's files, as asked for; what inference.yaml says of them."""
     sizes = [f'{side}' if content['input']['free_size'] else None for side in ('height', 'width')]
+    batch = None if order.batch else 'batch'
     arguments = {
         'program': str(program), 'opset': onnx_format.OPSET, 'outputs': output_names(order.output),
         'onnx': str(directory / ONNX) if {'onnx', 'triton'}.intersection(order.formats) else None,
         'openvino': str(directory / OPENVINO) if 'openvino' in order.formats else None,
-        'dims': ['batch', *sizes, None] if order.pixels else ['batch', None, *sizes],
+        'dims': [batch, *sizes, None] if order.pixels else [batch, None, *sizes], 'plain': bool(order.batch),
         'metadata': {key: as_json(value) for key, value in content.items()}}
     with temporary_directory() as scratch:
         report = Path(scratch) / 'report.json'
         problem = run_child('formats.onnx_format', json.dumps({**arguments, 'report': str(report)}), POLYGRAPHY_AUTOINSTALL_DEPS='0')
         if problem:
+            check_space(problem, directory.path)
             raise Failure(f'{order.cfg.MODEL.NAME} cannot be written as ONNX: {problem}')
         return {'onnx': json.loads(report.read_text())}
 
@@ -172,8 +189,9 @@ def _write_pdmodel(order, prefix, shape):
                      'levels': None if order.model is network else order.model.out_indices,
                      'pixels': order.preprocess.to_dict() if order.pixels else None}
         problem = run_child('formats.pdmodel', json.dumps(arguments), FLAGS_enable_pir_api='0')
-    if problem:
-        raise Failure(f'{order.cfg.MODEL.NAME} cannot be written as .pdmodel: {problem}')
+        if problem:
+            check_space(problem, prefix.parent)
+            raise Failure(f'{order.cfg.MODEL.NAME} cannot be written as .pdmodel: {problem}')
 
 
 def _largest(verified):

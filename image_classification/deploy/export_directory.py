@@ -94,9 +94,11 @@ class ExportDirectory:
 
     def input(self):
         """{'dtype', 'layout'} of what the engines take: float32 (B, C, H, W), or uint8 (B, H, W, C) where the preprocessing is
-        part of the export."""
+        part of the export; also {'batch'} where that is fixed, {'side'} in pixels where the size is."""
         given = self.read_if_there().get('input', {})
-        return {'dtype': given.get('dtype', 'float32'), 'layout': given.get('layout', 'NCHW')}
+        fixed = {'batch': given.get('batch'), 'side': None if given.get('free_size', True) else given.get('image_size')}
+        return {'dtype': given.get('dtype', 'float32'), 'layout': given.get('layout', 'NCHW'),
+                **{key: value for key, value in fixed.items() if value}}
 
     def classes(self):
         """The Classes of a classifier's export. Raises UserError for another one, or an inference.yaml that lacks something."""

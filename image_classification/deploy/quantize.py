@@ -51,7 +51,7 @@ def quantize_export(source, target, calibration, images, labels, operators=OPERA
         raise UserError(f'{target} is the export to quantise; wanted another directory')
     before = Predictor(source.path, 'onnxruntime', threads=threads)
     # Of one size, or the methods that count values fail.
-    size = max(size for size in range(1, _CALIBRATION_BATCH + 1) if len(calibration) % size == 0)
+    size = source.input().get('batch') or max(n for n in range(1, _CALIBRATION_BATCH + 1) if len(calibration) % n == 0)
     inputs = [np.stack([before.prepare(image) for image in calibration[start:start + size]])
               for start in range(0, len(calibration), size)]
     with new_directory(target, 'export', not_an_export, force) as ready:

@@ -25,8 +25,8 @@ class Failure(UserError):
     """The network cannot be traced or converted, or its export fails or differs from it. With a fixed size that may go well."""
 
 
-def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, onednn='all'):
-    """Compare each output of an export with the network's, at batches 1 and 3 and all `sizes` (H, W), in every engine that is
+def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, onednn='all', batches=(1, 3)):
+    """Compare each output of an export with the network's, at all `batches` and `sizes` (H, W), in every engine that is
     installed and whose files are there.
 
     Args:
@@ -40,7 +40,7 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, one
     Raises:
         Failure: an engine fails, or a difference exceeds the tolerance.
     """
-    given, images = _inputs(preprocess, sizes, pixels)
+    given, images = _inputs(preprocess, sizes, batches, pixels)
     expected = eager(Deployed(model, softmax), images)
     tolerances = [max(TOLERANCE, ROUNDINGS * error) for error in _rounding_errors(model, softmax, images, expected)]
     kind, found = type(model).__name__, {}
@@ -72,10 +72,10 @@ def keep_largest(differences, batch, difference):
     known.update({key: max(known[key], difference[key]) for key in difference})
 
 
-def _inputs(preprocess, sizes, pixels):
+def _inputs(preprocess, sizes, batches, pixels):
     """({case: what the export takes}, {case: what the network takes})."""
     rng, channels = np.random.default_rng(0), preprocess.channels
-    cases = {f'{batch} {height}x{width}': (batch, height, width) for height, width in sizes for batch in (1, 3)}
+    cases = {f'{batch} {height}x{width}': (batch, height, width) for height, width in sizes for batch in batches}
     if not pixels:
         images = {case: rng.standard_normal([b, channels, h, w], np.float32) for case, (b, h, w) in cases.items()}
         return images, images

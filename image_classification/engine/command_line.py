@@ -2,9 +2,11 @@
 from pathlib import Path
 
 from image_classification.checkpoint import checkpoint_at
-from image_classification.config import (CONFIGS, DEFAULTS, config_from_args, config_from_text, find_config, keys_of, keys_set,
-                                         model_yamls, opening_lines, overrides_of, places_of)
+from image_classification.config import (CONFIGS, DEFAULTS, config_from_args, config_from_text, differences, find_config,
+                                         get_config, keys_of, keys_set, model_yamls, opening_lines, overrides_of, places_of)
 from image_classification.datasets.labelled import all_classes
+from image_classification.engine.run_directory import find_checkpoint
+from image_classification.weights.catalogue import PREPROCESSING
 
 FINETUNE, SCRATCH = (CONFIGS / '_base_' / f'folder_{name}.yaml' for name in ('finetune', 'scratch'))
 _OF_A_RUN = ('RESUME', 'PRETRAINED', 'SAVE', 'VISUAL', 'PER_CLASS')   # another run has its own
@@ -14,7 +16,8 @@ def configuration(args):
     """(frozen configuration, first lines of the log) of parsed arguments.
 
     What no flag and no file says is taken from the data: that they are a folder of classes, and how many. A network by its name
-    is then trained by a recipe for folders. Without -cfg, the checkpoint that is evaluated brings its own configuration.
+    is then trained by a recipe for folders. A checkpoint that is evaluated brings its preprocessing and its classes, whatever
+    files say, and without -cfg all of its configuration.
     """
     given = overrides_of(args)
     weights = str(given.get('PRETRAINED') or given.get('RESUME') or '')
@@ -24,14 +27,31 @@ def configuration(args):
     if not args.cfg:
         return config_from_args(args), []                          # which says what is missing
     plain, own = config_from_args(args), keys_of(given)
-    found = _found_in_folder(plain, {*keys_set(args.cfg), *own}, 'DATA.DATASET' in own)
+    trained = _of_evaluated(plain)
+    found = {**_found_in_folder(plain, {*keys_set(args.cfg), *own}, 'DATA.DATASET' in own), **trained}
     dataset = found.get('DATA.DATASET', plain.DATA.DATASET)
     recipe = None
     if dataset == 'folder' and not plain.EVAL and find_config(args.cfg) in model_yamls().values():
         recipe = FINETUNE if plain.PRETRAINED else SCRATCH
         recipe = recipe if recipe.is_file() else None              # an installed package has no configs/
-    notes = [f'found in {plain.DATA.DATA_PATH}: {", ".join(f"{key} {value}" for key, value in found.items())}'] if found else []
-    return config_from_args(args, found, recipe), [*opening_lines(args, recipe), *notes]
+    cfg = config_from_args(args, found, recipe)
+    in_folder = {key: value for key, value in found.items() if key not in trained}
+    brought = {*trained, *(f'DATA.{key}' for key in PREPROCESSING)} - {*own, *in_folder}
+    of_weights = {key: value for key, _, value in differences(get_config(args.cfg, recipe=recipe), cfg) if key in brought}
+    notes = ((f'found in {plain.DATA.DATA_PATH}', in_folder), (f'with {plain.RESUME or plain.PRETRAINED} come', of_weights))
+    lines = [f'{where}: {", ".join(f"{key} {value}" for key, value in found.items())}' for where, found in notes if found]
+    return cfg, [*opening_lines(args, recipe), *lines]
+
+
+def _of_evaluated(cfg):
+    """{dotted key: value} of the preprocessing and the classes of the checkpoint that is evaluated; {} without one. They belong
+    to the weights: the files of -cfg say how others are trained, only flags say that these are fed otherwise."""
+    checkpoint = (find_checkpoint(cfg) if cfg.RESUME else checkpoint_at(cfg.PRETRAINED)) if cfg.EVAL else None
+    if not checkpoint:
+        return {}
+    data, model = checkpoint.cfg.DATA, checkpoint.cfg.MODEL
+    return {**{f'DATA.{key}': data[key] for key in sorted(PREPROCESSING)}, 'MODEL.NUM_CLASSES': model.NUM_CLASSES,
+            'MODEL.IN_CHANNELS': model.IN_CHANNELS}
 
 
 def _found_in_folder(cfg, known, is_given):

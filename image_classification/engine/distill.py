@@ -9,7 +9,7 @@ from pathlib import Path
 import paddle
 import paddle.nn.functional as F
 
-from image_classification.checkpoint import load_network
+from image_classification.checkpoint import checkpoint_at, load_network, named_network
 from image_classification.config import check_values, find_config, get_config
 from image_classification.datasets import Preprocess
 from image_classification.datasets.classes import are_known, difference, order
@@ -131,26 +131,29 @@ def load_teacher(cfg, class_names, amp=False):
         except UserError as error:
             raise UserError('TRAIN.DISTILL.TEACHER is no directory of an export and no checkpoint (.safetensors); '
                             f'{error}') from None
-        parts = *_from_network(_published(cfg)), [], True
+        network, names = _named(cfg)
+        parts = *_from_network(network), names, True
     student = Preprocess.from_config(cfg, channels=cfg.MODEL.IN_CHANNELS)
     teacher = Teacher(*parts, student, cfg.AMP_DTYPE if amp else '')
     _check_fit(teacher, student, cfg.MODEL.NUM_CLASSES, list(class_names))
     return teacher
 
 
-def _published(cfg):
-    """The teacher that is named, with its weights, in evaluation mode."""
+def _named(cfg):
+    """(network, class names) of the teacher that is named, with its weights, in evaluation mode."""
     keys = cfg.TRAIN.DISTILL
     if not keys.WEIGHTS:
         raise UserError('TRAIN.DISTILL.WEIGHTS is empty, but a teacher must be trained; wanted a tag of '
                         f'{keys.TEACHER}, default, an address or a file')
+    if checkpoint_at(keys.WEIGHTS):
+        return named_network(get_config(keys.TEACHER).MODEL.NAME, keys.WEIGHTS)
     teacher_cfg = get_config(keys.TEACHER, {'MODEL.NUM_CLASSES': cfg.MODEL.NUM_CLASSES, 'PRETRAINED': keys.WEIGHTS,
                                             'MODEL.IN_CHANNELS': cfg.MODEL.IN_CHANNELS})
     network = build_model(teacher_cfg)
     load_whole(network, keys.WEIGHTS, 'as a teacher it must know the same. Fine-tune it on this data set first, and give its '
                'checkpoint as TRAIN.DISTILL.TEACHER.')
     network.eval()
-    return network
+    return network, []
 
 
 def _from_network(network):

@@ -155,3 +155,13 @@ def test_what_paddle_says_at_every_import_is_for_no_command(monkeypatch):
         warnings.warn('No ccache found. Please be aware ...')
     assert said == [] and os.environ['GLOG_minloglevel'] == '0'
     assert os.environ['PYTHONWARNINGS'] == 'error::DeprecationWarning,ignore:No ccache found'   # of the processes it starts
+
+
+def test_commands_warn_on_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(warnings, 'formatwarning', warnings.formatwarning)
+    settings.quieten()
+    with warnings.catch_warnings():
+        warnings.simplefilter('always')
+        for category in (UserWarning, DeprecationWarning):
+            print(warnings.formatwarning('of something', category, 'a.py', 7), end='')
+    assert capsys.readouterr().out == 'warning: of something\na.py:7: DeprecationWarning: of something\n'

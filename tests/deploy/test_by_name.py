@@ -2,10 +2,12 @@
 import pytest
 
 import image_classification as ic
+from image_classification.checkpoint import named_network
 from image_classification.deploy.by_name import open_predictor
 from image_classification.errors import UserError
 from image_classification.models import network_by_name
 from image_classification.weights import write_safetensors
+from tests.exports import SIZE
 
 NAME = 'shufflenet_v2_x0_5'
 
@@ -28,6 +30,17 @@ def test_a_file_or_directory_of_that_name_is_meant_instead(tmp_path, monkeypatch
 def test_weights_twice_or_of_no_name_are_refused(text, words):
     with pytest.raises(UserError, match=words):
         network_by_name(text, 'tag')
+
+
+def test_a_checkpoint_behind_a_name_is_itself(small_checkpoint):
+    found, alone = (open_predictor(text) for text in (f'mobilenet_v1_x0_25={small_checkpoint}', str(small_checkpoint)))
+    assert (found.preprocess, found.class_names) == (alone.preprocess, alone.class_names)
+    assert found.preprocess.image_size == SIZE
+    for name in (NAME, 'blazeface_front'):
+        with pytest.raises(UserError, match=f'is a checkpoint of mobilenet_v1_x0_25, not of {name}'):
+            open_predictor(f'{name}={small_checkpoint}')
+    with pytest.raises(UserError, match='a checkpoint of 5 classes, not of 7; leave that out'):
+        named_network('mobilenet_v1_x0_25', small_checkpoint, num_classes=7)
 
 
 def test_a_predictor_of_a_name_has_its_weights(tmp_path):

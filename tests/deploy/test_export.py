@@ -1,4 +1,6 @@
 import re
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -274,12 +276,31 @@ def test_a_converter_that_fails_is_named_with_its_reason(tmp_path, monkeypatch):
             export_model(Small(), tmp_path / 'export', format=format)
 
 
-def test_a_full_disk_is_no_fault_of_the_network(tmp_path, monkeypatch):
+@pytest.mark.parametrize('problem, free, words', [
+    (OSError(28, 'No space left on device'), None, 'No space left on device'),
+    (OSError(30, 'Read-only file system'), None, 'Read-only file system'),
+    (RuntimeError('basic_ios::clear: iostream error'), 0, 'No space left on device'),
+    (RuntimeError('basic_ios::clear: iostream error'), None, r'a file could not be written \(.*\); is the disk full'),
+    (RuntimeError('any other words'), 0, 'No space left on device')])
+def test_a_full_disk_is_no_fault_of_the_network(tmp_path, monkeypatch, problem, free, words):
+    attempts = []
+
     def save(*_):
-        raise OSError(28, 'No space left on device')
+        attempts.append(1)
+        raise problem
     monkeypatch.setattr(paddle.jit, 'save', save)
-    with pytest.raises(UserError, match='cannot write the export .*: No space left on device'):
+    if free is not None:
+        monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=free))
+    with pytest.raises(UserError, match=f'cannot write the export .*: {words}.*Choose another directory'):
         export_model(Small(), tmp_path / 'export')
+    assert len(attempts) == 1 and not any(tmp_path.iterdir())
+
+
+def test_a_full_disk_of_a_converter_is_told_from_a_fault_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, 'run_child', lambda *_, **__: 'OSError: [Errno 28] No space left on device')
+    for format in ('onnx', 'pdmodel'):
+        with pytest.raises(UserError, match='^cannot write the export .*: No space left on device'):
+            export_model(Small(), tmp_path / 'export', format=format)
 
 
 def tiny_light():
@@ -320,11 +341,15 @@ def test_a_wrong_number_of_onednn_is_told_from_one_of_the_export(tmp_path, monke
     ({'format': 'tflite'}, "format is 'tflite'; wanted one of paddle, pdmodel, onnx, openvino"),
     ({'format': 'paddle,pdmodel'}, 'formats are paddle, pdmodel; wanted .* only one of paddle, pdmodel'),
     ({'class_names': ['a', 'b']}, '2 class names for a network of 5 classes'),
-    ({'image_size': 0}, 'image_size .*is 0; wanted'),
+    *(({'image_size': size}, 'image_size is .*; wanted a whole number from 1 to 4096')
+      for size in (0, -1, 100_000, '64', 2.5, True)),
+    ({'format': 5}, 'export format is 5; wanted one of paddle'), ({'format': None}, 'export format is None'),
+    ({'class_names': 'abcde'}, "class_names is 'abcde'; wanted a list of names"),
+    ({'model': nn.Linear(1, 1)}, 'export_model got a Linear; wanted a network of create_model'),
 ])
 def test_arguments_that_do_not_fit_are_refused(tmp_path, arguments, words):
     with pytest.raises(UserError, match=words):
-        export_model(Small(), tmp_path / 'export', **arguments)
+        export_model(**{'model': Small(), 'directory': tmp_path / 'export', **arguments})
     assert not any(tmp_path.iterdir())
 
 

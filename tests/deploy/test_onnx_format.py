@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from image_classification.deploy.formats.onnx_format import spread_norms, spread_softmax
+from image_classification.deploy.formats.onnx_format import (mend_pads, plain_operators, scalar_ranges, spread_norms,
+                                                              spread_softmax)
 
 onnx = pytest.importorskip('onnx', reason="pip install -e '.[test]'")
 onnxruntime = pytest.importorskip('onnxruntime', reason="pip install -e '.[test]'")
@@ -53,3 +54,74 @@ def test_a_spread_norm_of_computed_factors_gives_the_same_and_one_of_weights_is_
     spread = spread_norms(model)
     np.testing.assert_allclose(run(spread, x), plain, rtol=1e-6, atol=1e-6)
     assert [node.op_type for node in spread.graph.node].count('BatchNormalization') == 1
+
+
+def test_a_range_of_lists_of_one_number_is_one_of_numbers():
+    """As paddle2onnx writes it; ONNX Runtime, which infers shapes first, refuses that where they are fixed."""
+    from onnx import TensorProto, helper, numpy_helper
+    nodes = [helper.make_node('Range', ['first', 'limit', 'step'], ['z']), helper.make_node('Add', ['x', 'z'], ['w'])]
+    values = [helper.make_tensor_value_info(name, TensorProto.INT64, [7]) for name in 'xw']
+    weights = [numpy_helper.from_array(np.array([value], np.int64), name)
+               for name, value in (('first', 0), ('limit', 7), ('step', 1))]
+    model = helper.make_model(helper.make_graph(nodes, 'range', values[:1], values[1:], weights),
+                              opset_imports=[helper.make_opsetid('', 17)])
+    model.ir_version = 8
+    with pytest.raises(Exception, match='scalar'):
+        run(model, np.zeros(7, np.int64))
+    np.testing.assert_array_equal(run(scalar_ranges(model), np.zeros(7, np.int64)), np.arange(7))
+
+
+def test_a_pad_has_the_value_of_the_paddle_program(tmp_path):
+    """paddle2onnx writes what was in memory."""
+    from onnx import TensorProto, helper, numpy_helper
+    nodes = [helper.make_node('Pad', [before, 'widths', 'garbage'], [after]) for before, after in ('xy', 'yz')]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ['n']) for name in 'xz']
+    weights = [numpy_helper.from_array(value, name)
+               for name, value in (('widths', np.array([0, 1], np.int64)), ('garbage', np.array(7e34, np.float32)))]
+    for found, wanted in (([0.0, 0.0], [5, 0, 0]), ([2.5, -1.0], [5, 2.5, -1]), ([3.0], [5, 3, 3])):
+        model = helper.make_model(helper.make_graph(nodes, 'pad', values[:1], values[1:], weights),
+                                  opset_imports=[helper.make_opsetid('', 17)])
+        model.ir_version = 8
+        text = ','.join(f'{{"AT":{{"#":"0.a_f64","D":{value}}},"N":"pad_value"}}' for value in found)
+        (tmp_path / 'a.json').write_text(f'[{text}]')
+        np.testing.assert_array_equal(run(mend_pads(model, tmp_path / 'a'), np.float32([5])), np.float32(wanted))
+
+
+def test_plain_operators_give_the_same():
+    from onnx import TensorProto, helper, numpy_helper
+    nodes = [helper.make_node('AveragePool', ['x'], ['pooled'], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1],
+                              count_include_pad=1),
+             helper.make_node('GlobalAveragePool', ['pooled'], ['one']), helper.make_node('Squeeze', ['one', 'axes'], ['row']),
+             helper.make_node('Unsqueeze', ['row', 'axes'], ['factor']), helper.make_node('Mul', ['pooled', 'factor'], ['z'])]
+    values = [helper.make_tensor_value_info('x', TensorProto.FLOAT, [1, 3, 8, 8]),
+              helper.make_tensor_value_info('z', TensorProto.FLOAT, [1, 3, 4, 4])]
+    rng = np.random.default_rng(0)
+    weights = [numpy_helper.from_array(np.array([2, 3], np.int64), 'axes')]
+    model = helper.make_model(helper.make_graph(nodes, 'plain', values[:1], values[1:], weights),
+                              opset_imports=[helper.make_opsetid('', 17)])
+    model.ir_version = 8
+    x = rng.standard_normal((1, 3, 8, 8), np.float32)
+    wanted = run(model, x)
+    plain = plain_operators(model)
+    np.testing.assert_allclose(run(plain, x), wanted, rtol=1e-5, atol=1e-6)
+    assert not {'Unsqueeze', 'Squeeze'} & {node.op_type for node in plain.graph.node}
+    [pool] = [node for node in plain.graph.node if node.op_type == 'AveragePool']
+    assert not {'pads', 'count_include_pad'} & {attribute.name for attribute in pool.attribute}
+
+
+@pytest.mark.parametrize('mode', ['SAME_UPPER', 'SAME_LOWER'])
+@pytest.mark.parametrize('kernel, stride', [(3, 2), (5, 2), (2, 1), (3, 1), (1, 2)])
+def test_borders_that_follow_from_the_size_are_numbers(mode, kernel, stride):
+    from onnx import TensorProto, helper, numpy_helper
+    rng = np.random.default_rng(0)
+    weight = numpy_helper.from_array(rng.standard_normal((2, 2, kernel, kernel), np.float32), 'w')
+    node = helper.make_node('Conv', ['x', 'w'], ['y'], auto_pad=mode, kernel_shape=[kernel] * 2, strides=[stride] * 2)
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+              for name, shape in (('x', [1, 2, 8, 9]), ('y', [1, 2, -(-8 // stride), -(-9 // stride)]))]
+    model = helper.make_model(helper.make_graph([node], 'same', values[:1], values[1:], [weight]),
+                              opset_imports=[helper.make_opsetid('', 17)])
+    model.ir_version = 8
+    x = rng.standard_normal((1, 2, 8, 9), np.float32)
+    wanted, plain = run(model, x), plain_operators(model)
+    np.testing.assert_allclose(run(plain, x), wanted, rtol=1e-5, atol=1e-6)
+    assert 'auto_pad' not in {attribute.name for attribute in plain.graph.node[0].attribute}

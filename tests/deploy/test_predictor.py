@@ -12,6 +12,7 @@ from image_classification.datasets.images import open_image
 from image_classification.deploy import engines
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
+from image_classification.layers import FeatureExtractor
 
 from .conftest import CLASSES, SIZE
 
@@ -222,3 +223,14 @@ def test_half_an_export_is_refused(small_exports, tmp_path):
     (tmp_path / 'inference.json').write_bytes(b'{}')
     with pytest.raises(UserError, match='paddle_inference cannot read'):
         Predictor(tmp_path)
+
+
+def test_of_a_network_it_wants_a_classifier_and_a_name_per_class(pictures):
+    network = ic.create_model(ic.get_config('mobilenet_v1_x0_25', {'DATA.IMAGE_SIZE': 32}))
+    network.reset_classifier(2)
+    assert Predictor.of_network(network, ['a', 'b']).predict(pictures / 'picture 1.png').shape == (1, 2)
+    with pytest.raises(UserError, match='3 class names for a network of 2 classes'):
+        Predictor.of_network(network, ['a', 'b', 'c'])
+    for other in (paddle.nn.Linear(1, 1), FeatureExtractor(network), None):
+        with pytest.raises(UserError, match=f'Predictor.of_network got a {type(other).__name__}; wanted a classifier'):
+            Predictor.of_network(other)

@@ -191,6 +191,19 @@ def test_values_out_of_range_are_named(key, value):
         build_distillation(config(**{f'TRAIN__DISTILL__{key}': value}), CLASSES)
 
 
+@pytest.mark.parametrize('name', ['/nope', 'nope', 'mobilenet', 'nope.onnx'])
+def test_a_teacher_that_is_nowhere_is_called_so(name):
+    words = 'TRAIN.DISTILL.TEACHER is no directory of an export and no checkpoint (.safetensors)'
+    assert message(name).startswith(words) and repr(name) in message(name)
+
+
+def test_a_teacher_by_name_may_have_a_checkpoint_for_its_weights(trained):
+    found = teacher('mobilenet_v1_x0_25', TRAIN__DISTILL__WEIGHTS=str(trained[1]))
+    assert found.class_names == CLASSES and found.preprocess.image_size == 32
+    assert 'is a checkpoint of mobilenet_v1_x0_25, not of mobilenet_v1_x0_5' in message(
+        'mobilenet_v1_x0_5', TRAIN__DISTILL__WEIGHTS=str(trained[1]))
+
+
 def test_a_student_learns_from_its_teacher_alone(tiny, trained):
     """With ALPHA 1 the labels count nothing: the student comes to give the teacher's probabilities."""
     options = {'TRAIN__DISTILL__TEACHER': str(trained[1]), 'TRAIN__DISTILL__KIND': 'soft', 'TRAIN__DISTILL__ALPHA': 1.0,

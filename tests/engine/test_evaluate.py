@@ -1,4 +1,5 @@
 """An evaluation needs nothing but a checkpoint and a folder, whose names are those of the classes."""
+import json
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ from image_classification.engine.checkpoint import check_same_training
 from image_classification.engine.evaluate import describe, evaluate as evaluate_network
 from image_classification.engine.processes.distributed import Group
 from image_classification.weights import read_safetensors, write_safetensors
+from image_classification.weights.catalogue import PREPROCESSING
 from tests.engine.test_command_line import configured
 from tests.engine.test_trainer import metrics, train
 
@@ -50,6 +52,31 @@ def test_everything_else_is_the_checkpoints(run, flat, tmp_path):
     assert {**cfg.DATA, 'DATA_PATH': ''} == {**stored.DATA, 'DATA_PATH': ''} and cfg.DATA.DATA_PATH == str(flat)
     assert opening == [f'configuration  that of {run / "best.safetensors"}']
     assert configured('-eval', '-pretrained', run / 'best.safetensors', '-image_size', 64)[0].DATA.IMAGE_SIZE == 64
+
+
+def test_a_configuration_beside_it_overrules_neither_its_preprocessing_nor_its_classes(run, flat, tmp_path):
+    stored = ic.get_config(run / 'config.yaml')
+    own = {'BASE': stored.MODEL.NAME, 'DATA': {'IMAGE_SIZE': 96, 'CROP_PCT': 0.5}, 'MODEL': {'NUM_CLASSES': 9}}
+    (tmp_path / 'other.yaml').write_text(json.dumps(own))
+    for given in (('-pretrained', run / 'best.safetensors'), ('-resume', run), ('-resume', run / 'last.safetensors')):
+        for name in (stored.MODEL.NAME, tmp_path / 'other.yaml'):
+            cfg, opening = configured('-cfg', name, '-eval', *given, '-data_path', flat)
+            assert all(cfg.DATA[key] == stored.DATA[key] for key in PREPROCESSING) and cfg.MODEL.NUM_CLASSES == 2
+            assert opening[-1].startswith(f'with {given[1]} come: ') and 'MODEL.NUM_CLASSES 2' in opening[-1]
+            assert f'DATA.IMAGE_SIZE {stored.DATA.IMAGE_SIZE}' in opening[-1]
+            flags = configured('-cfg', name, '-eval', *given, '-image_size', 64, '-num_classes', 5)[0]
+            assert (flags.DATA.IMAGE_SIZE, flags.MODEL.NUM_CLASSES, flags.DATA.CROP_PCT) == (64, 5, stored.DATA.CROP_PCT)
+
+
+def test_a_training_that_starts_from_it_takes_its_preprocessing_and_says_so(run, flat):
+    stored = ic.get_config(run / 'config.yaml')
+    words = ['-cfg', stored.MODEL.NAME, '-pretrained', run / 'best.safetensors', '-data_path', flat]
+    cfg, opening = configured(*words)
+    assert all(cfg.DATA[key] == stored.DATA[key] for key in PREPROCESSING) and not cfg.EVAL
+    size = f'DATA.IMAGE_SIZE {stored.DATA.IMAGE_SIZE}'
+    assert opening[-1].startswith(f'with {run / "best.safetensors"} come: ') and size in opening[-1]
+    cfg, opening = configured(*words, '-image_size', 96)
+    assert cfg.DATA.IMAGE_SIZE == 96 and 'IMAGE_SIZE' not in opening[-1]
 
 
 def test_a_folder_without_parts_is_evaluated_whole_and_it_says_so(run, evaluate, colours, flat):

@@ -4,7 +4,9 @@ import paddle
 import pytest
 
 import image_classification as ic
+from image_classification.checkpoint import write_network
 from image_classification.weights import read_safetensors, read_weights, to_torch, write_safetensors
+from tests.tools.conftest import load_tool
 
 NAME = 'mobilenet_v2_x0_35'
 
@@ -56,6 +58,13 @@ def test_verify_prints_what_does_not_depend_on_the_format(run_tool, source, tmp_
         done = run_tool('convert_weights.py', path, tmp_path / f'v.{ending}', '--model', NAME, '--num-classes', '4', '--verify')
         lines.append(done.stdout.splitlines()[1:])
     assert lines[0] == lines[1] and lines[0][0].startswith('parameters 401,') and 'output 0   [1, 4]: mean' in lines[0][2]
+
+
+def test_a_checkpoint_says_how_many_classes_it_has(source, tmp_path):
+    model, _ = source
+    write_network(tmp_path / 'best.safetensors', model, model.config, list('abcd'))
+    load_tool('convert_weights').main([f'{NAME}={tmp_path / "best.safetensors"}', str(tmp_path / 'out.pdparams')])
+    assert read_weights(tmp_path / 'out.pdparams')['classifier.1.bias'].shape == (4,)
 
 
 @pytest.mark.parametrize('arguments, words', [

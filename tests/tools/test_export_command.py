@@ -140,6 +140,14 @@ def test_what_is_nan_is_neither_exported_nor_believed(run_tool, spoilt, pictures
     assert done.returncode == 1 and 'gives NaN or infinite numbers for 1 of 1 pictures' in done.stderr
 
 
+def test_a_checkpoint_behind_a_name_keeps_its_classes_and_its_size(checkpoint):
+    tool = load_tool('export')
+    model, class_names, directory = tool.load(tool.parse([f'mobilenet_v1_x0_25={checkpoint}', '--fixed-size']))
+    assert class_names == CLASSES and model.config.DATA.IMAGE_SIZE == 64 and directory.name == 'mobilenet_v1_x0_25'
+    with pytest.raises(ic.UserError, match='a checkpoint of 5 classes, not of 9'):
+        tool.load(tool.parse([f'mobilenet_v1_x0_25={checkpoint}', '--num-classes', '9']))
+
+
 def test_weights_without_an_auxiliary_head_are_exported_all_the_same(tmp_path):
     model = ic.create_model('inception_v3')
     state = {key: value for key, value in to_torch(model, 'timm').items() if not key.startswith('AuxLogits.')}

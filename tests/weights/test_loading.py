@@ -168,6 +168,13 @@ def test_a_part_of_a_checkpoint_can_be_named(torch_file):
     assert "no part 'student'; found model, model_ema" in message(read_weights, path, 'student')
 
 
+@pytest.mark.parametrize('options', [('omegaconf.dictconfig', 'DictConfig'), ('easydict', 'EasyDict'),
+                                     ('lightning_fabric.utilities.data', 'AttributeDict')])
+def test_options_beside_the_weights_are_passed_over(torch_file, options):
+    path = torch_file({'state_dict': TWO, 'hyper_parameters': Name(*options)()})
+    np.testing.assert_array_equal(read_weights(path)['a.bias'], [3, 4, 5])
+
+
 def test_weights_without_a_wrapper_need_none(torch_file):
     assert read_weights(torch_file(TWO), wrapper='model_ema').keys() == TWO.keys()
 

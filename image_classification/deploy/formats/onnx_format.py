@@ -5,6 +5,7 @@ Nothing is ever installed or downloaded: paddle2onnx alone would fold constants 
 misses; here ONNX Runtime does it.
 """
 import json
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,11 +40,14 @@ def check_installed(format):
 
 def main(arguments):
     """`arguments` is JSON: program (prefix of .json and .pdiparams), onnx and openvino (files to write, or null), outputs
-    (their names), dims (names of the input's dimensions, null for fixed ones), metadata ({key: text}), opset, report (a file).
+    (their names), dims (names of the input's dimensions, null for fixed ones), plain (whether to write what `plain_operators`
+    makes), metadata ({key: text}), opset, report (a file).
     """
     given = json.loads(arguments)
     model, before = convert(given['program'], given['opset'])
-    model = fold(spread_softmax(model))
+    model = fold(spread_softmax(scalar_ranges(mend_pads(model, given['program']))))
+    if given['plain']:
+        model = plain_operators(model)
     label(model, given['outputs'], given['dims'], given['metadata'])
     check(model)
     if given['onnx']:
@@ -67,6 +71,40 @@ def convert(program, opset):
     if found != opset:
         raise SystemExit(f'ValueError: paddle2onnx needs opset {found} for this network; wanted {opset}')
     return model, len(model.graph.node)
+
+
+def mend_pads(model, program):
+    """Each Pad with the value that it has in the Paddle program: paddle2onnx 2.1 takes it for a number of another size and
+    writes what was in memory, which only shows where there is something to pad."""
+    import onnx
+    found = re.findall(r'"D":\s*([^{}]*)\},\s*"N":\s*"pad_value"', Path(f'{program}.json').read_text())
+    values = [float(value) for value in found]
+    pads = [node for node in model.graph.node if node.op_type == 'Pad' and len(node.input) > 2]
+    if len(set(values)) == 1:
+        values = values[:1] * len(pads)
+    for number, (node, value) in enumerate(zip(pads, values if len(values) == len(pads) else [])):
+        node.input[2] = f'pad_value_{number}'
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, np.float32), node.input[2]))
+    return model
+
+
+def scalar_ranges(model):
+    """Each Range of numbers, as ONNX has it, where the converter gives it lists of one number: ONNX Runtime refuses these once
+    the shapes are fixed."""
+    import onnx
+    from onnx.helper import make_node
+    nodes = []
+    for number, node in enumerate(model.graph.node):
+        if node.op_type == 'Range':
+            scalars = [f'range_{number}_{name}' for name in ('start', 'limit', 'delta')]
+            nodes += [make_node('Reshape', [given, 'no_dimensions'], [scalar]) for given, scalar in zip(node.input, scalars)]
+            node.input[:] = scalars
+        nodes.append(node)
+    if len(nodes) > len(model.graph.node):
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(0, np.int64), 'no_dimensions'))
+    return model
 
 
 def spread_softmax(model):
@@ -114,10 +152,54 @@ def spread_norms(model):
         nodes += [make_node('Unsqueeze', [node.input[1], axes], [factor]),
                   make_node('Unsqueeze', [node.input[2], axes], [offset]),
                   make_node('Mul', [node.input[0], factor], [product]), make_node('Add', [product, offset], [node.output[0]])]
+    if len(nodes) > len(model.graph.node):
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 2], np.int64), axes))
+    return model
+
+
+def plain_operators(model):
+    """A graph of fixed shapes without what OpenCV's DNN module of 4.10 does not know, norms with computed factors and several
+    new dimensions at once, and what it computes otherwise, without a word: averages that count a border and, in 5.0, borders
+    whose width follows from the size."""
+    import onnx
+    from onnx.helper import make_node
+    model = spread_norms(model)
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {value.name: [entry.dim_value for entry in value.type.tensor_type.shape.dim]
+              for value in (*graph.input, *graph.value_info, *graph.output)}
+    nodes, weights = [], {}
+    for number, node in enumerate(model.graph.node):
+        values = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+        if node.op_type in ('Unsqueeze', 'Squeeze') and all(shapes.get(node.output[0], [0])):
+            weights[f'plain_{number}_shape'] = np.array(shapes[node.output[0]], np.int64)
+            node = make_node('Reshape', [node.input[0], f'plain_{number}_shape'], list(node.output))
+        elif node.op_type == 'AveragePool' and values.get('count_include_pad') and any(values.get('pads', ())):
+            begin, end = np.split(np.array(values.pop('pads'), np.int64), 2)
+            weights[f'plain_{number}_pads'] = np.concatenate([[0, 0], begin, [0, 0], end])
+            nodes.append(make_node('Pad', [node.input[0], f'plain_{number}_pads'], [f'plain_{number}_padded']))
+            kept = {key: value for key, value in values.items() if key in ('kernel_shape', 'strides', 'ceil_mode')}
+            node = make_node('AveragePool', [f'plain_{number}_padded'], list(node.output), **kept)
+        elif node.op_type == 'Conv' and values.get('auto_pad', b'').startswith(b'SAME'):
+            kept = {key: value for key, value in values.items() if key != 'auto_pad'}
+            kept['pads'] = _borders(shapes[node.input[0]][2:], shapes[node.output[0]][2:], values)
+            node = make_node('Conv', list(node.input), list(node.output), **kept)
+        nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 2], np.int64), axes))
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in weights.items())
     return model
+
+
+def _borders(sides, made, values):
+    """`pads` of ONNX that turn maps with these sides into what is made of them, for SAME_UPPER or SAME_LOWER."""
+    ones = [1] * len(sides)
+    rows = zip(sides, made, values['kernel_shape'], values.get('strides', ones), values.get('dilations', ones))
+    total = [max((after - 1) * stride + (kernel - 1) * dilation + 1 - before, 0)
+             for before, after, kernel, stride, dilation in rows]
+    less, more = [pixels // 2 for pixels in total], [pixels - pixels // 2 for pixels in total]
+    return [*less, *more] if values['auto_pad'] == b'SAME_UPPER' else [*more, *less]
 
 
 def fold(model):

@@ -21,8 +21,8 @@ input [
 output [
 {outputs}
 ]
-dynamic_batching {{ max_queue_delay_microseconds: {delay} }}
-'''
+{batching}'''
+_BATCHING = f'dynamic_batching {{ max_queue_delay_microseconds: {_QUEUE_DELAY} }}\n'
 
 
 def write_repository(export, repository, max_batch=MAX_BATCH):
@@ -31,7 +31,7 @@ def write_repository(export, repository, max_batch=MAX_BATCH):
     Args:
         export: a directory with inference.onnx, in float32 or quantised.
         repository: must not exist yet, or be empty.
-        max_batch: the most images of a batch that Triton collects.
+        max_batch: the most images of a batch that Triton collects; none where the export's batch is fixed.
     Returns:
         the model's name there: the network's, but for characters that a path or a request could mistake.
     Raises:
@@ -42,9 +42,10 @@ def write_repository(export, repository, max_batch=MAX_BATCH):
     name = re.sub(r'[^A-Za-z0-9_.-]', '_', description['name'])
     graph = onnx.load(str(source)).graph
     labels = 'labels.txt' if description['class_names'] else None
-    config = _CONFIG.format(name=name, max_batch=max_batch, delay=_QUEUE_DELAY,
-                            inputs=',\n'.join(_tensor(value) for value in graph.input),
-                            outputs=',\n'.join(_tensor(value, labels) for value in graph.output))
+    first = 0 if 'batch' in ExportDirectory(export).input() else 1
+    config = _CONFIG.format(name=name, max_batch=max_batch if first else 0, batching=_BATCHING if first else '',
+                            inputs=',\n'.join(_tensor(value, first) for value in graph.input),
+                            outputs=',\n'.join(_tensor(value, first, labels) for value in graph.output))
     with new_directory(repository, 'export') as ready:
         (ready / name / '1').mkdir(parents=True)
         shutil.copyfile(source, ready / name / '1' / 'model.onnx')
@@ -55,10 +56,10 @@ def write_repository(export, repository, max_batch=MAX_BATCH):
     return name
 
 
-def _tensor(value, labels=None):
-    """The entry of an input or output; Triton adds the batch dimension, and -1 is free."""
+def _tensor(value, first, labels=None):
+    """The entry of an input or output, with its dimensions from the `first` on: Triton adds that of the batch. -1 is free."""
     import onnx
     kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
-    dims = [entry.dim_value or -1 for entry in value.type.tensor_type.shape.dim][1:]
+    dims = [entry.dim_value or -1 for entry in value.type.tensor_type.shape.dim][first:]
     label = f' label_filename: "{labels}"' if labels else ''
     return f'  {{ name: "{value.name}" data_type: {_TYPES[kind]} dims: [ {", ".join(map(str, dims))} ]{label} }}'
