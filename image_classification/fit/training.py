@@ -84,9 +84,10 @@ def train(directory, plan, deadline, say):
         code = _watch(trainer, directory, plan, deadline, say)
     finally:
         _end(trainer)
-    if code not in {0, *STOPPED}:
-        lines = (directory / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
-        reason = next((line for line in reversed(lines) if line.strip()), 'it said nothing').removeprefix('error: ')
+    lines = (directory / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
+    reason = next((line for line in reversed(lines) if line.strip()), 'it said nothing').removeprefix('error: ')
+    # Python itself, where it had only begun to start, ends by the signal or says this.
+    if code not in {0, *STOPPED, -signal.SIGINT} and reason != 'KeyboardInterrupt':
         raise UserError(f'the training has failed (exit code {code}): {reason}. All that it said is in {directory / OUTPUT}')
     return Trained([path for name in (LAST, BEST) for path in (directory / RUNS).glob(f'*/{name}')], code == 0)
 

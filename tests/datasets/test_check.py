@@ -47,15 +47,17 @@ def test_good_pictures_of_any_format_pass(tiny, folder, monkeypatch):
 @pytest.mark.parametrize('whole', [True, False])
 @pytest.mark.parametrize('how', ['cut', 'half', 'empty', 'text'])
 @pytest.mark.parametrize('ending', ['jpg', 'png', 'webp', 'bmp'])
-def test_a_damaged_picture_is_found_also_by_a_look_at_its_ends(folder, whole, how, ending):
-    path = next(folder.rglob(f'*.{ending}'))
+def test_a_damaged_picture_is_found_also_by_a_look_at_its_ends(tmp_path, whole, how, ending):
+    path = tmp_path / f'picture.{ending}'
+    Image.fromarray(PIXELS).save(path)
     assert fault(path, 3, whole) == ''
     spoil(path, how)
     assert str(path) in fault(path, 3, whole)
 
 
-def test_of_a_small_data_set_the_middle_is_read_too(folder):
-    path = next(folder.rglob('*.png'))
+def test_of_a_small_data_set_the_middle_is_read_too(tmp_path):
+    path = tmp_path / 'picture.png'
+    Image.fromarray(PIXELS).save(path)
     spoil(path, 'flipped')
     assert str(path) in fault(path, 3, whole=True)
 

@@ -99,7 +99,7 @@ def test_another_batch_size_goes_on_at_the_start_of_the_epoch(tiny):
     assert 'goes on at the start of epoch 1' in (directory / 'log.txt').read_text()
 
 
-@pytest.mark.parametrize('changed, steps', [({'DATA__BATCH_SIZE': 8}, 3), ({'DATA__BATCH_SIZE': 2, 'TRAIN__ACCUM_ITER': 2}, 6)])
+@pytest.mark.parametrize('changed, steps', [({'DATA__BATCH_SIZE': 2, 'TRAIN__ACCUM_ITER': 2}, 6)])
 def test_what_a_run_has_written_survives_a_resume_with_other_steps(tiny, changed, steps):
     options = {'REPORT_FREQ': 1, 'TRAIN__NUM_EPOCHS': 4, 'TRAIN__WARMUP_EPOCHS': 1, 'KEEP_BEST': 9}
     directory = train(tiny(**options, TRAIN__MAX_STEPS=15))        # two epochs, and a half of the third

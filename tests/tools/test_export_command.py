@@ -7,6 +7,7 @@ import pytest
 
 import image_classification as ic
 from image_classification.checkpoint import write_network
+from image_classification.deploy import export
 from image_classification.deploy.predictor import Predictor
 from image_classification.weights import to_torch, write_safetensors
 from tests.exports import CLASSES
@@ -105,16 +106,18 @@ def test_it_refuses_to_overwrite(exported, checkpoint, run_tool):
     assert 'not empty; an export never overwrites' in line and line.endswith('or replace it by --force.')
 
 
-def test_by_force_it_replaces_an_export_and_nothing_else(run_tool, checkpoint, tmp_path):
+def test_by_force_it_replaces_an_export_and_nothing_else(run_tool, checkpoint, tmp_path, monkeypatch):
     target, arguments = tmp_path / 'export', (checkpoint, '--output', tmp_path / 'export', '--force')
+    monkeypatch.setattr(export, '_write_verified', lambda order, directory: directory.write({'now': 1}) or {})
+    monkeypatch.setattr(load_tool('export'), 'report', lambda *_: None)
     target.mkdir()
     (target / 'inference.yaml').write_text('name: before')
     (target / 'notes.txt').write_text('mine')
     assert 'holds notes.txt, which no export has written, so it is not replaced' in failure(run_tool('export.py', *arguments))
     (target / 'notes.txt').unlink()
     assert run_tool('export.py', *arguments).returncode == 0
-    assert Predictor(target).class_names == CLASSES and os.listdir(tmp_path) == ['export']
-    (target / 'inference.yaml').unlink()
+    assert (target / 'inference.yaml').read_text() == '{now: 1}\n' and os.listdir(tmp_path) == ['export']
+    (target / 'inference.yaml').rename(target / 'inference.json')
     assert 'has no inference.yaml: no export has written it' in failure(run_tool('export.py', *arguments))
 
 
