@@ -1,4 +1,6 @@
 """Text of a yaml as nested dicts, and the line on which a key stands."""
+import re
+
 import yaml
 
 from image_classification.config.bounds import brief, shortened
@@ -8,7 +10,12 @@ _DEEPEST = 20                              # groups and lists within each other
 _MOST = 100_000                            # keys and values that are there by names such as `*name`, again and again
 _KINDS = {f'tag:yaml.org,2002:{tag}': kind for tag, kind in (
     ('timestamp', 'date'), ('int', 'number'), ('float', 'number'), ('bool', 'switch'))}
-_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)            # libyaml, where PyYAML has it: a sixth of the time
+_FAST = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)              # libyaml, where PyYAML has it: a sixth of the time
+_ODD = re.compile(r'\\u[dD][89a-fA-F]')                            # bytes of a file's name that are no UTF-8: libyaml refuses them
+
+
+def _loader(text):
+    return yaml.SafeLoader if _ODD.search(text) else _FAST
 
 
 class NoYaml(UserError):
@@ -26,7 +33,7 @@ def parsed(text, source, any_case=False):
     """
     try:
         _check_depth(text, source)
-        loader = _LOADER(text)
+        loader = _loader(text)(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -60,7 +67,7 @@ def _unreadable(loader, node):
 def _check_depth(text, source):
     """By events, which need no recursion, as the nodes below do."""
     depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=_loader(text)):
         if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             depth += 1
             if depth > _DEEPEST:
@@ -115,7 +122,7 @@ class _Checks:
 def line_of(text, key, exact=False):
     """The line of a yaml on which a dotted key stands, or the innermost group around it; 0 where not even that is there, or,
     if it must be `exact`, where the key itself is not."""
-    node, line = yaml.compose(text, Loader=_LOADER), 0
+    node, line = yaml.compose(text, Loader=_loader(text)), 0
     for part in key.split('.'):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         found = next(((name, child) for name, child in pairs if str(name.value).upper() == part.upper()), None)
