@@ -227,12 +227,6 @@ def exit_with_message(main):
         except UserError as error:
             complain(f'error: {error}')
             sys.exit(error.exit_code)
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            name = os.fsdecode(error.filename or '')
-            print(f'error: {name[:60]!r}... of {len(name)} letters is longer than names of files may be', file=sys.stderr)
-            sys.exit(UserError.exit_code)
         except KeyboardInterrupt:
             complain('interrupted')
             sys.exit(128 + signal.SIGINT)
@@ -268,6 +262,9 @@ def reason_outside(error):
     else None."""
     if ran_out_of_memory(error):
         return out_of_memory(error)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = os.fsdecode(error.filename or '')
+        return UserError(f'{name[:60]!r}... of {len(name)} letters is longer than names of files may be')
     if isinstance(error, OSError) and error.errno:
         return UserError(f'{error.filename or "the output"}: {error.strerror}')
     return None

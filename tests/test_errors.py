@@ -32,6 +32,16 @@ exit_with_message(main)()
 """
 
 
+@pytest.fixture(autouse=True)
+def signals_as_at_a_terminal():
+    """What the shell that has started the tests does with them (it ignores some in the background, or below nohup) is not asked."""
+    numbers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def ended(main, capsys):
     """(exit code, lines on standard error) of a command."""
     with pytest.raises(SystemExit) as caught:

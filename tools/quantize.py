@@ -71,21 +71,21 @@ def load_data(args, class_names, channels):
 def _parts(config, args, class_names, channels):
     """(data set to compare with, function that gives the one to calibrate with), whose classes are matched by name."""
     if args.dataset == 'folder' and are_known(class_names) and class_names != names_to_show([], len(class_names)):
-        test, notes = labelled_folder(config, channels, class_names, whole=False)
-        learned = functools.partial(learned_folder, config, channels, class_names)
+        test, notes = in_own_words(labelled_folder, config, channels, class_names, whole=False)
+        learned = functools.partial(in_own_words, learned_folder, config, channels, class_names)
     else:
-        test = data_of(config, False, channels)
+        test = in_own_words(get_dataset, config, False, channels)
         notes = [*test.notes, *match_classes(test, class_names, 'the network')]
-        learned = functools.partial(data_of, config, True, channels)
+        learned = functools.partial(in_own_words, get_dataset, config, True, channels)
     for note in notes:
         print(note, file=sys.stderr)
     return test, learned
 
 
-def data_of(config, is_train, channels):
-    """The data set. Its errors name flags of the training, where the number of classes can be chosen."""
+def in_own_words(read, *args, **kwargs):
+    """What `read` gives, a data set. Its errors name flags of the training, where the number of classes can be chosen."""
     try:
-        return get_dataset(config, is_train, channels)
+        return read(*args, **kwargs)
     except UserError as error:
         text = str(error).replace('-data_path', '--data-path').replace('MODEL.NUM_CLASSES is', 'the network knows')
         raise UserError(re.sub(r'set -num_classes \d+', 'wanted the data set that it was trained for', text)) from None
