@@ -11,7 +11,7 @@ _MOST = 100_000                            # keys and values that are there by n
 _KINDS = {f'tag:yaml.org,2002:{tag}': kind for tag, kind in (
     ('timestamp', 'date'), ('int', 'number'), ('float', 'number'), ('bool', 'switch'))}
 _FAST = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)              # libyaml, where PyYAML has it: a sixth of the time
-_ODD = re.compile(r'\\u[dD][89a-fA-F]')                            # bytes of a file's name that are no UTF-8: libyaml refuses them
+_ODD = re.compile(r'\\u[dD][89a-fA-F]')    # bytes of a file's name that are no UTF-8: libyaml refuses them
 
 
 def _loader(text):

@@ -92,8 +92,8 @@ def make_plan(seconds_left, training, validation, size, batch, seconds, fresh=Fa
 def fine_tuning_rate(error, epochs):
     """The peak rate: the less published features know of these pictures, the more must be learned; in fewer epochs, faster.
 
-    EfficientNet-Lite0 at 160 pixels: of CIFAR-10, 42 pictures of each class (a head errs on 30 %), 20 epochs at 3e-4 got 79 % of
-    others, at 8e-4 76 %. Drawn shapes (45 %): 8 epochs at 1e-4 got 65 %, at 3e-4 86, at 1e-3 93; 16 epochs at 4e-4 97. Rendered
+    EfficientNet-Lite0 at 160 pixels: of CIFAR-10, 42 pictures of each class (a head errs on 30 %), 20 epochs at 3e-4 got 79 %
+    of others, at 8e-4 76 %. Drawn shapes (45 %): 8 epochs at 1e-4 got 65 %, at 3e-4 86, at 1e-3 93; 16 epochs at 4e-4 97. Rendered
     parts (7 %), 8 epochs: 97 % at 1e-4 and 3e-4, 95 at 1e-3.
     """
     return float(f'{min(max(5.5e-4 * (error * max(ENOUGH / epochs, 1)) ** 0.5, 1e-4), 1e-3):.1g}')

@@ -35,7 +35,8 @@ _SURELY = 0.5                                                      # standard er
 _TURNED = 200                                                      # pictures that are looked at mirrored and turned
 MINUTES, SIDES = above(0, most=100_000), whole(32, SIDE)
 CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
-_ENTRIES = {'pictures', RUNS, LAST_EPOCHS, CLASSIFIER, HEAD, RECIPE, OUTPUT, EXPORT, MISTAKES, 'per_class.csv', 'confusion_matrix.png'}
+_ENTRIES = {'pictures', RUNS, LAST_EPOCHS, CLASSIFIER, HEAD, RECIPE, OUTPUT, EXPORT, MISTAKES, 'per_class.csv',
+            'confusion_matrix.png'}
 
 
 def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, say=say, force=False):

@@ -33,8 +33,8 @@ _GRACE = 15.0                                                      # seconds for
 @dataclass
 class Trained:
     """What a training has left."""
-    paths: list                                                    # of its last and its best checkpoint, as far as they are there
-    whole: bool                                                    # it came to its end
+    paths: list                            # of its last and its best checkpoint, as far as they are there
+    whole: bool                            # it came to its end
 
 
 def process_count():

@@ -19,7 +19,7 @@ from image_classification.weights import read_weights
 _BEGIN = 15.0                                                      # seconds until processes that train have started
 _LEAST = 8                                                         # pictures of a step in each process
 _SHARES = (0.5, 0.75)                                              # of the way from the head to the training's end
-_LATER, _SLOWER = 0.2, 0.3                                         # share of the epochs that learn all pictures, and of the rate
+_LATER, _SLOWER = 0.2, 0.3                                         # shares of the epochs and of the rate with all pictures
 CHOSEN, LAST_EPOCHS = 'chosen.safetensors', 'last_epochs'
 
 
@@ -105,8 +105,8 @@ class Tuning:
             yield self._candidate(f'the training of all layers, {share:.0%} of the way', network, goes_on)
 
     def finished(self, chosen):
-        """The candidate after a few more epochs, at a lower rate, that learn the deciding pictures, too: of few pictures each one
-        counts. Its logits, and so its temperature, stay those of pictures that it had not learned then."""
+        """The candidate after a few more epochs, at a lower rate, that learn the deciding pictures, too: of few pictures each
+        one counts. Its logits, and so its temperature, stay those of pictures that it had not learned then."""
         job = self.job
         if not chosen.goes_on:
             return chosen
