@@ -20,13 +20,13 @@ import sys
 import threading
 import time
 
+from image_classification.names.text import let_streams_take_any_name
+
 # What asks a process to end. There is no SIGHUP, which a closed terminal sends, on Windows.
 ENDING = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name))
 SAME_REQUEST = 1.0                         # seconds: a terminal and a launcher both pass on one Ctrl-C
 READER_GONE = 141                          # 128 + SIGPIPE
 _PR_SET_PDEATHSIG = 1                      # <linux/prctl.h>
-
-from image_classification.names.text import let_streams_take_any_name
 
 
 class UserError(ValueError):

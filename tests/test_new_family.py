@@ -45,7 +45,7 @@ class Toy(Network):
     def forward_head(self, features):
         return self.head(F.adaptive_avg_pool2d(features, 1).flatten(1))
 
-    def reset_classifier(self, num_classes):
+    def replace_classifier(self, num_classes):
         self.head = nn.Linear(self.head.weight.shape[0], num_classes)
 
 

@@ -87,7 +87,8 @@ def in_own_words(read, *args, **kwargs):
     try:
         return read(*args, **kwargs)
     except UserError as error:
-        text = str(error).replace('-data_path', '--data-path').replace('MODEL.NUM_CLASSES is', 'the network knows')
+        text = re.sub(r',? or (let -download fetch it|set -download)', '', str(error))
+        text = text.replace('-data_path', '--data-path').replace('MODEL.NUM_CLASSES is', 'the network knows')
         raise UserError(re.sub(r'set -num_classes \d+', 'wanted the data set that it was trained for', text)) from None
 
 

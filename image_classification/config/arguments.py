@@ -65,18 +65,18 @@ def argument_parser(description):
     return parser
 
 
-def config_from_args(args, found=None, recipe=None):
+def config_from_args(args, found=None, recipe=None, places=None):
     """The frozen configuration that parsed arguments ask for: -cfg, then `recipe`, then the flags, then -opts.
 
     Args:
-        found: {dotted key: value} that the data say, below the flags.
+        found: {dotted key: value} that the data say, or a checkpoint, below the flags.
         recipe: see `get_config`.
+        places: {dotted key: where its value in `found` is from}, for errors.
     """
     if not args.cfg:
         raise UserError(f'-cfg is {"missing" if args.cfg is None else "empty"}; wanted a yaml file or the name of a model. '
                         'Only -eval of a checkpoint (-pretrained output/RUN/best.safetensors) goes without')
-    places = {**{key: f'the pictures in {args.data_path}' for key in found or {}}, **places_of(args)}
-    return get_config(args.cfg, {**(found or {}), **overrides_of(args)}, recipe, places)
+    return get_config(args.cfg, {**(found or {}), **overrides_of(args)}, recipe, {**(places or {}), **places_of(args)})
 
 
 def overrides_of(args):

@@ -28,13 +28,15 @@ def configuration(args):
         return config_from_args(args), []                          # which says what is missing
     plain, own = config_from_args(args), keys_of(given)
     trained = _of_evaluated(plain)
-    found = {**_found_in_folder(plain, {*keys_set(args.cfg), *own}, 'DATA.DATASET' in own), **trained}
+    found = {**_found_in_folder(plain, {*keys_set(args.cfg), *own, *trained}, 'DATA.DATASET' in own), **trained}
     dataset = found.get('DATA.DATASET', plain.DATA.DATASET)
     recipe = None
     if dataset == 'folder' and not plain.EVAL and find_config(args.cfg) in model_yamls().values():
         recipe = FINETUNE if plain.PRETRAINED else SCRATCH
         recipe = recipe if recipe.is_file() else None              # an installed package has no configs/
-    cfg = config_from_args(args, found, recipe)
+    places = {**{key: f'the pictures in {plain.DATA.DATA_PATH}' for key in found},
+              **{key: f'the checkpoint {plain.RESUME or plain.PRETRAINED}' for key in trained}}
+    cfg = config_from_args(args, found, recipe, places)
     in_folder = {key: value for key, value in found.items() if key not in trained}
     brought = {*trained, *(f'DATA.{key}' for key in PREPROCESSING)} - {*own, *in_folder}
     of_weights = {key: value for key, _, value in differences(get_config(args.cfg, recipe=recipe), cfg) if key in brought}
@@ -69,8 +71,7 @@ def _found_in_folder(cfg, known, is_given):
     classes = all_classes(root)
     found = {'DATA.DATASET': 'folder'} if classes and dataset != 'folder' else {}
     if classes and 'MODEL.NUM_CLASSES' not in known:
-        checkpoint = checkpoint_at(cfg.PRETRAINED) if cfg.EVAL else None    # which may know more classes than are here
-        found['MODEL.NUM_CLASSES'] = checkpoint.cfg.MODEL.NUM_CLASSES if checkpoint else len(classes)
+        found['MODEL.NUM_CLASSES'] = len(classes)
     return found
 
 

@@ -9,7 +9,7 @@ import paddle
 
 from image_classification.checkpoint import write_network
 from image_classification.config import BOUNDS, changed, check
-from image_classification.config.bounds import above, whole
+from image_classification.config.bounds import above, shortened, whole
 from image_classification.config.defaults import SIDE
 from image_classification.cpu.build_operators import build_in_background
 from image_classification.engine.processes.distributed import gpu_count
@@ -19,7 +19,7 @@ from image_classification.files import check_new, set_aside
 from image_classification.fit.features import Features, best_of, labels_of, set_head, thumbnails
 from image_classification.fit.head import choose_strength, means_the_same
 from image_classification.fit.plan import CHANGES, MIRRORED, image_size
-from image_classification.fit.split import split, write_lists
+from image_classification.fit.split import listed, split, write_lists
 from image_classification.fit.start import choose_start, larger_names, published
 from image_classification.fit.statistics import find_temperature, surest
 from image_classification.fit.survey import lines, survey
@@ -27,7 +27,6 @@ from image_classification.fit.training import OUTPUT, RECIPE, RUNS
 from image_classification.fit.tuning import LAST_EPOCHS, Candidate, Tuning
 from image_classification.fit.verdict import EXPORT, MISTAKES, conclude
 from image_classification.names.text import say
-from image_classification.weights import write_safetensors
 
 _END = 40.0                                                        # seconds for the export and the drawings, beside the test
 _PER_PICTURE = 0.05                                                # seconds, for its features
@@ -67,7 +66,7 @@ def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, 
     except BrokenPipeError:                                        # nobody reads what is said
         raise
     except OSError as error:
-        raise UserError(f'{error.filename or output}: {error.strerror or error}; wanted pictures that can be read, and space '
+        raise UserError(f'{shortened(str(error.filename or output))}: {error.strerror or error}; wanted pictures that can be read, and space '
                         'and permission to write') from error
 
 
@@ -200,4 +199,4 @@ class _Job:
     def _keep_head(self, network):
         """What the training of all layers starts from."""
         self.head = self.output / HEAD
-        write_safetensors(self.head, {name: tensor.numpy() for name, tensor in network.state_dict().items()}, {})
+        write_network(self.head, network, network.config, listed(self.found.classes))

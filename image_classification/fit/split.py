@@ -80,6 +80,11 @@ def write_lists(directory, classes, training, validation, test):
     (directory / 'classes.txt').write_text(''.join(f'{name}\n' for name in classes), encoding='utf-8', errors='surrogateescape')
 
 
+def listed(classes):
+    """Names of classes as they are read from classes.txt."""
+    return [name.strip() for name in classes]
+
+
 def write_list(directory, name, pictures):
     """Write <name>_list.txt, in place of one that is there."""
     text = ''.join(f'{picture.path.resolve()} {picture.label}\n' for picture in pictures)

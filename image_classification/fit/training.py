@@ -22,6 +22,7 @@ from image_classification.files import write_atomically
 from image_classification.fit.plan import recipe
 from image_classification.fit.split import write_list
 from image_classification.progress import progress_bar
+from image_classification.weights.catalogue import PREPROCESSING
 
 RECIPE, OUTPUT, RUNS = 'fit.yaml', 'training.txt', 'runs'
 LAUNCHER = Path(__file__).resolve().parents[1] / 'main_multi_gpu.py'
@@ -56,7 +57,7 @@ def write_recipe(directory, plan, network_cfg, training, head, seed):
     keys.update({'DATA.DATASET': 'imagenet2012', 'DATA.DATA_PATH': str(lists.resolve()), 'SEED': seed,
                  'MODEL.NUM_CLASSES': classes, 'SAVE': str((directory / RUNS).resolve())})
     keys.update({f'DATA.{key}': list(value) if isinstance(value, (list, tuple)) else value for key, value in network_cfg.DATA.items()
-                 if key in ('CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD')})
+                 if key in PREPROCESSING - {'IMAGE_SIZE'}})
     if head:
         keys['PRETRAINED'] = str(head.resolve())
     flag = f' -ngpus {plan.processes}' if plan.processes > 1 else ''

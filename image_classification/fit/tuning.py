@@ -12,7 +12,7 @@ from image_classification.engine.run_directory import LAST
 from image_classification.errors import UserError
 from image_classification.fit.features import logits_of
 from image_classification.fit.plan import batch_size, fine_tuning_rate, make_plan, measure, smaller
-from image_classification.fit.split import write_lists
+from image_classification.fit.split import listed, write_lists
 from image_classification.fit.training import process_count, train, write_recipe
 from image_classification.weights import read_weights
 
@@ -110,18 +110,22 @@ class Tuning:
         job = self.job
         if not chosen.goes_on:
             return chosen
-        pictures = job.training + job.validation
+        pictures = job.training + job.validation[1:]               # the trainer does not learn what it evaluates, so that is one
         epochs = min(round(_LATER * self.plan.epochs), int(self._seconds_left() / (self.plan.seconds * len(pictures) + 1)))
         if epochs < 1:
             return chosen
         directory = job.output / LAST_EPOCHS
-        write_lists(directory / 'pictures', job.found.classes, pictures, job.validation, job.tested)
-        write_network(directory / CHOSEN, chosen.network, chosen.network.config, job.found.classes)
+        write_lists(directory / 'pictures', job.found.classes, pictures, job.validation[:1], job.tested)
+        write_network(directory / CHOSEN, chosen.network, chosen.network.config, listed(job.found.classes))
         rate = _SLOWER * fine_tuning_rate(self.plan.error, self.plan.epochs)
         plan = replace(self.plan, epochs=epochs, images=len(pictures), rate=rate)
         write_recipe(directory, plan, self.cfg, pictures, directory / CHOSEN, job.wish.seed)
         job.say(f'last epochs {epochs} more, with the deciding pictures among those to learn')
-        trained = train(directory, plan, job.deadline - job.end, lambda line: None)
+        try:
+            trained = train(directory, plan, job.deadline - job.end, lambda line: None)
+        except UserError as error:
+            job.say(f'last epochs given up, the network of before is taken: {error}')
+            return chosen
         last = [load_network(path)[0] for path in trained.paths if path.name == LAST]
         better = trained.whole and last and self._candidate('', last[0], False).top1(job.deciding) >= chosen.top1(job.deciding)
         return replace(chosen, network=last[0]) if better else chosen

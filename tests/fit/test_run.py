@@ -100,7 +100,9 @@ def test_the_last_epochs_learn_the_deciding_pictures_too(folder, published, tmp_
     found = run.fit(folder({'red': 20, 'green': 20}), out, minutes=1, size=32, say=said.append)
     first, last = ((out / place / 'pictures' / 'train_list.txt').read_text().splitlines() for place in ('', 'last_epochs'))
     decided = (out / 'pictures' / 'val_list.txt').read_text().splitlines()
-    assert decided and sorted(last) == sorted(first + decided)
+    assert decided and sorted(last) == sorted(first + decided[1:])
+    log = next((out / 'last_epochs' / 'runs').glob('*/log.txt')).read_text()
+    assert f'{len(last)} images to train, 1 to test' in log and 'left out' not in log
     assert 'last epochs 2 more, with the deciding pictures among those to learn' in said
     rates = [get_config(path / 'fit.yaml').TRAIN.BASE_LR for path in (out, out / 'last_epochs')]
     assert rates[1] == pytest.approx(0.3 * rates[0])
