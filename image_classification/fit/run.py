@@ -31,6 +31,7 @@ from image_classification.names.text import say
 _END = 40.0                                                        # seconds for the export and the drawings, beside the test
 _PER_PICTURE = 0.05                                                # seconds, for its features
 _SURELY = 0.5                                                      # standard errors by which a later candidate must be better
+_LONGEST = 1_000                                                   # letters of a path that a message has whole
 _TURNED = 200                                                      # pictures that are looked at mirrored and turned
 MINUTES, SIDES = above(0, most=100_000), whole(32, SIDE)
 CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
@@ -66,7 +67,9 @@ def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, 
     except BrokenPipeError:                                        # nobody reads what is said
         raise
     except OSError as error:
-        raise UserError(f'{shortened(str(error.filename or output))}: {error.strerror or error}; wanted pictures that can be read, and space '
+        name = str(error.filename or output)
+        name = name if len(name) < _LONGEST else shortened(name)
+        raise UserError(f'{name}: {error.strerror or error}; wanted pictures that can be read, and space '
                         'and permission to write') from error
 
 
