@@ -1,4 +1,4 @@
-"""README's commands parse, and its table says what the code gives."""
+"""The commands of README and of the guide parse, and its table says what the code gives."""
 import ast
 import importlib
 import re
@@ -13,7 +13,7 @@ import model_table
 from tests.networks import outline
 
 PROJECT = Path(__file__).resolve().parents[1]
-README = (PROJECT / 'README.md').read_text(encoding='utf-8')
+README, GUIDE = ((PROJECT / name).read_text(encoding='utf-8') for name in ('README.md', 'docs/guide.md'))
 PAGES = sorted((PROJECT / 'docs').rglob('*.md'))
 
 
@@ -22,8 +22,8 @@ def commands_of(text):
             if line and not line.startswith('#')]
 
 
-COMMANDS = commands_of(README)
-ALL_COMMANDS = [*COMMANDS, *(line for page in PAGES for line in commands_of(page.read_text(encoding='utf-8')))]
+COMMANDS = [*commands_of(README), *commands_of(GUIDE)]
+ALL_COMMANDS = [*commands_of(README), *(line for page in PAGES for line in commands_of(page.read_text(encoding='utf-8')))]
 
 
 @pytest.mark.parametrize('command', [line for line in ALL_COMMANDS if '_gpu.py' in line])
@@ -94,7 +94,7 @@ def messages():
     return [' '.join(text.split()) for file in files for text in literals(ast.parse(file.read_text(encoding='utf-8')))]
 
 
-TROUBLES = re.findall(r'^\| `(.+?)` \|', README.split('| message | what to do |')[1].split('\n\n')[0], re.M)
+TROUBLES = re.findall(r'^\| `(.+?)` \|', GUIDE.split('| message | what to do |')[1].split('\n\n')[0], re.M)
 
 
 @pytest.mark.parametrize('quoted', TROUBLES)

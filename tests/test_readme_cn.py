@@ -1,4 +1,4 @@
-"""README_cn.md says what README.md says."""
+"""README_cn.md says what README.md says, and so does docs/guide_cn.md."""
 import re
 from itertools import zip_longest
 
@@ -7,6 +7,11 @@ import pytest
 from tests.test_readme import PROJECT
 
 COMMENT = {'bash': r'^# .*', 'python': r' {2,}# .*'}               # may be translated, with the prose
+
+
+def in_english(link):
+    """The page of which a Chinese one is the translation; of its parts, whose names are translated, no one in particular."""
+    return re.sub(r'guide(_cn)?\.md(#.*)?$', 'guide.md', link.replace('README_cn.md', 'README.md'))
 
 
 def sections(name):
@@ -28,13 +33,13 @@ def sections(name):
         else:
             names, links = re.findall('`[^`]+`', line), re.findall(r'\]\(([^)]+)\)', line)
             found[-1]['names'].update(names)
-            found[-1]['links'].update(link for link in links if link not in ('README.md', 'README_cn.md'))
+            found[-1]['links'].update(link for link in map(in_english, links) if link not in ('README.md', 'guide.md'))
             if line.startswith('|'):
-                found[-1]['tables'].append(sorted([*names, *links, *re.findall(r'\d[\d.,]*\d|\d', line)]))
+                found[-1]['tables'].append(sorted([*names, *map(in_english, links), *re.findall(r'\d[\d.,]*\d|\d', line)]))
     return found
 
 
-ENGLISH, CHINESE = sections('README.md'), sections('README_cn.md')
+ENGLISH, CHINESE = ([*sections(f'README{ending}.md'), *sections(f'docs/guide{ending}.md')] for ending in ('', '_cn'))
 
 
 @pytest.mark.parametrize('english, chinese', list(zip_longest(ENGLISH, CHINESE, fillvalue={})))
@@ -48,8 +53,9 @@ def test_the_documents_have_commands_and_tables_to_compare():
     assert sum(len(section['tables']) for section in [*ENGLISH, *sections('docs/networks.md')]) > 100
 
 
-def test_the_chinese_lines_break_behind_punctuation():
+@pytest.mark.parametrize('name', ['README_cn.md', 'docs/guide_cn.md'])
+def test_the_chinese_lines_break_behind_punctuation(name):
     """Elsewhere a break would show as a space."""
-    lines = (PROJECT / 'README_cn.md').read_text(encoding='utf-8').splitlines()
+    lines = (PROJECT / name).read_text(encoding='utf-8').splitlines()
     assert not [line for line, after in zip(lines, lines[1:])
                 if re.search('[\u4e00-\u9fff]$', line) and re.match('[\u4e00-\u9fff]', after)]

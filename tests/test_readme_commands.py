@@ -1,4 +1,4 @@
-"""README's recipes run as they are written, but for the pictures, the weights and the length of a training."""
+"""The recipes of README and of the guide run as they are written, but for the pictures, the weights and the length of a training."""
 import re
 import shlex
 from types import SimpleNamespace
@@ -23,9 +23,9 @@ QUICK = ' '.join(shlex.quote(f'{word}') for word in (
 
 
 def commands(*words):
-    """README's commands that hold all these words."""
+    """The commands that hold all these words."""
     found = [command for command in COMMANDS if all(word in command for word in words)]
-    assert found, f'README has no command with {words}'
+    assert found, f'README and the guide have no command with {words}'
     return found
 
 

@@ -45,7 +45,7 @@ def parse(argv):
     parser.add_argument('--attention', action='store_true', help='draw attention, too, of a network that has it')
     parser.add_argument('--pixel', metavar='X,Y', help='the pixel of the picture whose attention is drawn where pixels read '
                                                        'each other; default: the hottest one of Grad-CAM')
-    parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of README')
+    parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of docs/networks.md')
     parser.add_argument('--output', default='explained', help='folder of the pictures; default: explained')
     return parser.parse_args(argv)
 

@@ -43,7 +43,7 @@ def parse(argv):
     parser.add_argument('model', help=FORMS)
     parser.add_argument('images', nargs='+', metavar='picture', help='see below')
     parser.add_argument('--list', action='store_true', help='the pictures given are lists of pictures')
-    parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of README')
+    parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of docs/networks.md')
     parser.add_argument('--top-k', type=int, default=5, bounds=CLASSES, help='classes per image; default: 5')
     parser.add_argument('--format', choices=['table', 'json', 'csv'], default='table', help='default: table')
     parser.add_argument('--output', help='file to write instead of the screen')
