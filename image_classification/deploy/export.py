@@ -3,6 +3,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from image_classification.config.defaults import SIDE
 from image_classification.datasets import Preprocess
 from image_classification.deploy.child import reason, run_child
 from image_classification.deploy.description import describe, examine, output_names
@@ -17,7 +18,6 @@ from image_classification.names.text import as_json
 from image_classification.weights import write_safetensors
 
 FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton')
-MOST_PIXELS = 4096                                                 # on a side, as the bounds of DATA.IMAGE_SIZE
 _SAME_FILES = ('paddle', 'pdmodel', 'lite')                        # each writes inference.pdiparams, in another order
 
 
@@ -63,7 +63,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
         raise UserError(f'class_names is {class_names[:80]!r}; wanted a list of names, one per class')
     preprocess = Preprocess.from_config(config, channels=config.MODEL.IN_CHANNELS)
     if image_size is not None:
-        preprocess = replace(preprocess, image_size=count_wanted(image_size, 'image_size is', MOST_PIXELS))
+        preprocess = replace(preprocess, image_size=count_wanted(image_size, 'image_size is', SIDE))
     with new_directory(directory, 'export', not_an_export, force) as ready, on_cpu():
         cfg, output = examine(model, preprocess, class_names, softmax)
         order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported,

@@ -34,13 +34,15 @@ def configuration(args):
     if dataset == 'folder' and not plain.EVAL and find_config(args.cfg) in model_yamls().values():
         recipe = FINETUNE if plain.PRETRAINED else SCRATCH
         recipe = recipe if recipe.is_file() else None              # an installed package has no configs/
+    source = plain.RESUME or plain.PRETRAINED
     places = {**{key: f'the pictures in {plain.DATA.DATA_PATH}' for key in found},
-              **{key: f'the checkpoint {plain.RESUME or plain.PRETRAINED}' for key in trained}}
+              **{key: f'the checkpoint {source}' for key in trained}}
     cfg = config_from_args(args, found, recipe, places)
     in_folder = {key: value for key, value in found.items() if key not in trained}
     brought = {*trained, *(f'DATA.{key}' for key in PREPROCESSING)} - {*own, *in_folder}
-    of_weights = {key: value for key, _, value in differences(get_config(args.cfg, recipe=recipe), cfg) if key in brought}
-    notes = ((f'found in {plain.DATA.DATA_PATH}', in_folder), (f'with {plain.RESUME or plain.PRETRAINED} come', of_weights))
+    changes = differences(get_config(args.cfg, recipe=recipe), cfg) if source else ()
+    of_weights = {key: value for key, _, value in changes if key in brought}
+    notes = ((f'found in {plain.DATA.DATA_PATH}', in_folder), (f'with {source} come', of_weights))
     lines = [f'{where}: {", ".join(f"{key} {value}" for key, value in found.items())}' for where, found in notes if found]
     return cfg, [*opening_lines(args, recipe), *lines]
 

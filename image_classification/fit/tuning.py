@@ -30,7 +30,6 @@ class Candidate:
     network: paddle.nn.Layer
     logits: np.ndarray
     known: tuple                                                   # (logits, labels) that its temperature is found by
-    goes_on: bool = False                                          # whether its training may go on with all pictures
 
     def top1(self, labels):
         return 100 * float((self.logits.argmax(1) == labels).mean())
@@ -44,7 +43,7 @@ class Tuning:
     """
 
     def __init__(self, job):
-        self.job, self.plan = job, None
+        self.job, self.plan, self.trained = job, None, []          # the last: candidates whose training may go on
         self.cfg = changed(job.start.network.config, {'MODEL.NUM_CLASSES': job.classes})
 
     def candidates(self):
@@ -61,13 +60,14 @@ class Tuning:
                 'the best so far')
         release_memory()
         trained = train(job.output, plan, job.deadline - job.end, job.say)
-        goes_on = bool(head) and trained.whole and plan.images == len(job.training)
         found = []
         for path in trained.paths:
             if head and path.name == LAST:
-                found += self._averages(path, goes_on)             # first: where few pictures decide, the safest
+                found += self._averages(path)                      # first: where few pictures decide, the safest
             network, _ = load_network(path)
-            found.append(self._candidate(f'the training of all layers ({path.stem})', network, goes_on))
+            found.append(self._candidate(f'the training of all layers ({path.stem})', network))
+        if head and trained.whole and plan.images == len(job.training):
+            self.trained = found
         return found
 
     def _plan(self):
@@ -90,11 +90,11 @@ class Tuning:
     def _seconds_left(self):
         return self.job.deadline - time.monotonic() - self.job.end - _BEGIN
 
-    def _candidate(self, name, network, goes_on):
+    def _candidate(self, name, network):
         logits = logits_of(network, self.job.validation)
-        return Candidate(name, network, logits, (logits, self.job.deciding), goes_on)
+        return Candidate(name, network, logits, (logits, self.job.deciding))
 
-    def _averages(self, path, goes_on):
+    def _averages(self, path):
         """Weights between those of the head and those of the training's end: often better than both, where all batch norms
         have kept their statistics (WiSE-FT, https://arxiv.org/abs/2109.01903)."""
         head = read_weights(self.job.head)
@@ -102,13 +102,13 @@ class Tuning:
             network, _ = load_network(path)
             for name, value in network.state_dict().items():
                 value.set_value((share * value.numpy() + (1 - share) * head[name]).astype(head[name].dtype))
-            yield self._candidate(f'the training of all layers, {share:.0%} of the way', network, goes_on)
+            yield self._candidate(f'the training of all layers, {share:.0%} of the way', network)
 
     def finished(self, chosen):
         """The candidate after a few more epochs, at a lower rate, that learn the deciding pictures, too: of few pictures each
         one counts. Its logits, and so its temperature, stay those of pictures that it had not learned then."""
         job = self.job
-        if not chosen.goes_on:
+        if not any(one is chosen for one in self.trained):
             return chosen
         pictures = job.training + job.validation[1:]               # the trainer does not learn what it evaluates, so that is one
         epochs = min(round(_LATER * self.plan.epochs), int(self._seconds_left() / (self.plan.seconds * len(pictures) + 1)))
@@ -127,5 +127,5 @@ class Tuning:
             job.say(f'last epochs given up, the network of before is taken: {error}')
             return chosen
         last = [load_network(path)[0] for path in trained.paths if path.name == LAST]
-        better = trained.whole and last and self._candidate('', last[0], False).top1(job.deciding) >= chosen.top1(job.deciding)
+        better = trained.whole and last and self._candidate('', last[0]).top1(job.deciding) >= chosen.top1(job.deciding)
         return replace(chosen, network=last[0]) if better else chosen
