@@ -118,7 +118,7 @@ def test_processes_whose_parent_is_killed_end_too(training, tiny):
     one.wait_for('step 2 ')
     assert one.workers()
     one.end(signal.SIGKILL)
-    wait_for(lambda: not one.workers(), 60)
+    wait_for(lambda: not one.alive(), 60)                          # also the one that tidies up what they shared
 
 
 @pytest.mark.slow
