@@ -6,6 +6,7 @@ from paddle import nn
 from image_classification.cpu.depthwise import depthwise
 
 _FEW_PIXELS = 100
+_HARDLY_ANY_PIXELS = 12
 
 
 class Conv2D(nn.Conv2D):
@@ -105,13 +106,18 @@ def _pointwise(x, weight, groups):
 
     On a map of one pixel it is a linear layer and takes a third of the convolution's time; with groups it takes 0.7 to 0.9 of
     it. Otherwise it is as fast on one thread and faster on several, which then meet once instead of once per image, as long as
-    the map is small; on large ones its gradient is slower.
+    the map is small; on large ones its gradient is slower. Groups on a map of 3 x 3 are faster with all images in one product, for
+    the gradient of the weights is one, too (64 images, 96 -> 576 channels: 2.2 ms for 5.3, forward and backward).
     """
     height, width = x.shape[2:]
     if groups == 1 and paddle.in_dynamic_mode() and height == width == 1:
         out = paddle.matmul(x.flatten(1), weight.flatten(1), transpose_y=True)  # (B, C')
     elif groups == 1:
         out = weight.flatten(1) @ x.flatten(2)                     # (B, C', H*W)
+    elif paddle.in_dynamic_mode() and height * width <= _HARDLY_ANY_PIXELS:
+        columns = x.transpose([1, 0, 2, 3]).reshape([groups, weight.shape[1], -1])   # (groups, C / groups, B*H*W)
+        out = paddle.bmm(weight.reshape([groups, -1, weight.shape[1]]), columns)
+        return out.reshape([weight.shape[0], -1, height, width]).transpose([1, 0, 2, 3])
     else:
         parts = x.reshape([0, groups, weight.shape[1], -1])        # (B, groups, C / groups, H*W)
         out = weight.reshape([1, groups, -1, weight.shape[1]]) @ parts

@@ -3,6 +3,7 @@ import functools
 
 import paddle
 import paddle.nn.functional as F
+from paddle.autograd import PyLayer
 
 from image_classification.cpu import operators, paddle_internals
 
@@ -18,7 +19,7 @@ def dynamic_relu(x, slopes, offsets=None):
         if offsets is None:
             offsets = [paddle.zeros_like(slopes[0])] * 2
         lines = [slopes[0], offsets[0], slopes[1], offsets[1]]
-        return operators.dynamic_relu(x, paddle.concat(lines, axis=-1).flatten(2))
+        return operators.dynamic_relu(x, paddle.concat(lines).reshape([4, *x.shape[:2]]))
     B, C, H, W = x.shape
     flat = [None if values is None else [value.flatten() for value in values] for values in (slopes, offsets)]
     line = functools.partial(_norm, zeros=paddle.zeros([B * C], x.dtype), ones=paddle.ones([B * C], x.dtype))
@@ -40,7 +41,26 @@ def _of_planes(x, slopes, offsets):
 
 
 def _largest(line, x, slopes, offsets):
-    return functools.reduce(paddle.maximum, [line(x, *pair) for pair in zip(slopes, offsets or [None] * len(slopes))])
+    return functools.reduce(_larger, [line(x, *pair) for pair in zip(slopes, offsets or [None] * len(slopes))])
+
+
+def _larger(x, y):
+    """`paddle.maximum`, with a gradient that takes a third of the time on a CPU."""
+    plain = not paddle.in_dynamic_mode() or not x.place.is_cpu_place() or not paddle.is_grad_enabled()
+    return paddle.maximum(x, y) if plain or x.stop_gradient or y.stop_gradient else _Larger.apply(x, y)
+
+
+class _Larger(PyLayer):
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.save_for_backward((x - y).sign().scale_(0.5, 0.5))     # the share of x in the gradient: half where both are equal
+        return paddle.maximum(x, y)
+
+    @staticmethod
+    def backward(ctx, grad):
+        share, = ctx.saved_tensor()
+        of_x = grad * share
+        return of_x, grad - of_x
 
 
 def _line(x, slope, offset):

@@ -69,5 +69,5 @@ def depthwise(x, weight, stride, padding):
 
 
 def dynamic_relu(x, lines):
-    """(B, C, H, W), (B, C, 4): a1, b1, a2, b2 -> max(a1 x + b1, a2 x + b2), both float32."""
+    """(B, C, H, W), (4, B, C): a1, b1, a2, b2 -> max(a1 x + b1, a2 x + b2), both float32."""
     return paddle_internals.run_operator(NAMES[1], x, lines)[0]

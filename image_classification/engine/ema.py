@@ -18,15 +18,16 @@ class ModelEma:
         self.average = {}
         if enabled:
             state = model.state_dict()
-            self.flat, views = coalesce([tensor.detach() for tensor in state.values()])
+            self.tensors = list(state.values())                    # of the network, which keeps them
+            self.flat, views = coalesce([tensor.detach() for tensor in self.tensors])
             self.average = dict(zip(state, views))                 # what is written into them is in `flat`
 
     @paddle.no_grad()
-    def update(self, model, step):
+    def update(self, step):
         if not self.average:
             return
         weight = 1.0 - (min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay)
-        self.flat.add_(coalesce(list(model.state_dict().values()))[0].subtract_(self.flat).scale_(weight))
+        self.flat.add_(coalesce(self.tensors)[0].subtract_(self.flat).scale_(weight))
 
     @contextmanager
     def applied_to(self, model):

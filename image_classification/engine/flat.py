@@ -15,10 +15,12 @@ class FlatOptimizer:
         make: (parameters, names of those that decay) -> optimizer.
         parameters: the network's.
         decayed: names (global ones) of the parameters that decay.
+        average: is called in each step with the gradients, a list of long arrays, and replaces each by what it wants to be taken:
+            the mean over all processes.
     """
 
-    def __init__(self, make, parameters, decayed):
-        self.make, self.parameters, self.decayed = make, parameters, decayed
+    def __init__(self, make, parameters, decayed, average=lambda gradients: None):
+        self.make, self.parameters, self.decayed, self.average = make, parameters, decayed, average
         self.rate = make(parameters, decayed).get_lr()             # which also finds what is wrong in the configuration
         self.state, self.groups, self.optimizer, self.trained, self.gathered = {}, [], None, None, None
 
@@ -46,6 +48,7 @@ class FlatOptimizer:
         gathered = self.gather() if self.gathered is None else self.gathered
         if not gathered:
             return
+        self.average(gathered)
         for (flat, _), gradient in zip(self.groups, gathered):
             flat.grad = gradient
         self.optimizer.set_lr(self.rate)

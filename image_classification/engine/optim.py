@@ -18,8 +18,21 @@ def decayed_parameters(model, no_decay_1d=True):
     return {name for name, parameter in model.named_parameters() if parameter.ndim >= least and name not in exempt}
 
 
-def build_optimizer(cfg, model):
-    """AdamW, SGD with momentum or RMSprop over the trainable parameters; the rate is set at each step."""
+def takes_long_arrays(cfg):
+    """Whether the optimizer is a `FlatOptimizer`, which also takes the mean of the gradients over all processes.
+
+    Hundreds of small arrays cost a CPU more than their numbers; a GPU does not wait for them, and wants them aligned.
+    """
+    by_unit = cfg.TRAIN.GRAD_CLIP and cfg.TRAIN.GRAD_CLIP_MODE == 'agc'              # which looks at each array by itself
+    return can_share_memory() and not gpu_count() and not by_unit
+
+
+def build_optimizer(cfg, model, average=lambda gradients: None):
+    """AdamW, SGD with momentum or RMSprop over the trainable parameters; the rate is set at each step.
+
+    Args:
+        average: see `FlatOptimizer`; not called by others.
+    """
     check_values(cfg, 'TRAIN.')
     train, name = cfg.TRAIN, cfg.TRAIN.OPTIMIZER.NAME.lower()
     _scale_rates(model, train.LAYER_DECAY, train.HEAD_LR_SCALE, cfg.DATA.IMAGE_SIZE)
@@ -32,9 +45,9 @@ def build_optimizer(cfg, model):
 
     parameters = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
     global_names = {parameter.name for name, parameter in model.named_parameters() if name in decayed}
-    # Hundreds of small arrays cost a CPU more than their numbers; a GPU does not wait for them, and wants them aligned.
-    plain = gpu_count() or not can_share_memory() or isinstance(clip, ClipByUnit)   # which looks at each array by itself
-    return make(parameters, global_names) if plain else FlatOptimizer(make, parameters, global_names)
+    if takes_long_arrays(cfg):
+        return FlatOptimizer(make, parameters, global_names, average)
+    return make(parameters, global_names)
 
 
 def _adamw(keys, decayed, shared):

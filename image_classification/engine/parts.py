@@ -9,7 +9,7 @@ from image_classification.datasets.loader import Loader
 from image_classification.engine.ema import ModelEma
 from image_classification.engine.freeze import Freeze
 from image_classification.engine.losses import Criterion, build_criterion
-from image_classification.engine.optim import build_optimizer
+from image_classification.engine.optim import build_optimizer, takes_long_arrays
 from image_classification.engine.processes import distributed
 from image_classification.engine.schedule import rate_scale
 from image_classification.engine.step_guard import StepGuard
@@ -52,7 +52,7 @@ def build_data(cfg, group):
 class TrainingNetwork:
     """The network, its moving average, and which of its layers learn."""
     model: nn.Layer
-    parallel: nn.Layer                                             # the same; several processes share its gradients
+    parallel: nn.Layer                                             # the same, or a DataParallel: see `build_network`
     ema: ModelEma
     freeze: Freeze
     notes: list                                                    # lines for the log
@@ -63,12 +63,19 @@ class TrainingNetwork:
 
 
 def build_network(cfg, group):
-    """With fresh weights. DataParallel comes before any others are loaded: it gives all processes the running statistics of the
-    first, and a checkpoint has those of each."""
+    """With fresh weights, the same in all processes, and before any others are loaded: a checkpoint has running statistics of each.
+
+    Several processes take the mean of their gradients in Paddle's DataParallel, during the backward pass, or on a CPU in the
+    optimizer, at once: main job, two processes, 8 ms a step in place of 60.
+    """
     model, notes = with_sync_batch_norm(cfg, build_model(cfg), group)
     freeze = Freeze(model, cfg.TRAIN.FREEZE, cfg.TRAIN.FREEZE_EPOCHS, cfg.TRAIN.FREEZE_BN)
     ema = ModelEma(model, cfg.TRAIN.MODEL_EMA_DECAY, cfg.TRAIN.MODEL_EMA, cfg.TRAIN.MODEL_EMA_WARMUP)
-    parallel = paddle.DataParallel(model, find_unused_parameters=freeze.thaws) if group.world_size > 1 else model
+    parallel = model
+    if group.world_size > 1 and takes_long_arrays(cfg):
+        group.broadcast_(model.state_dict().values())
+    elif group.world_size > 1:
+        parallel = paddle.DataParallel(model, find_unused_parameters=freeze.thaws)
     return TrainingNetwork(model, parallel, ema, freeze, notes)
 
 
@@ -84,7 +91,7 @@ class Optimization:
 
 
 def build_optimization(cfg, group, model, classes):
-    optimizer = build_optimizer(cfg, model)
+    optimizer = build_optimizer(cfg, model, group.average_)
     amp = cfg.AMP and distributed.gpu_count() > 0
     return Optimization(criterion=build_criterion(cfg, classes, amp),
                         optimizer=optimizer,

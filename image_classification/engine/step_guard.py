@@ -2,7 +2,7 @@
 import numpy as np
 import paddle
 
-from image_classification.cpu.paddle_internals import all_finite
+from image_classification.cpu.paddle_internals import all_finite, coalesce
 from image_classification.errors import UserError
 from image_classification.layers import running_statistics
 
@@ -27,7 +27,7 @@ class StepGuard:
         self.stop = False                                          # some process was asked to stop; all know by now
 
     def begin(self):
-        self.before = [tensor.clone() for tensor in self.statistics]
+        self.before = coalesce(self.statistics)[1] if self.statistics else []   # copies
 
     def passes(self, losses, asked_to_stop):
         """Whether the losses of a step, one tensor per batch, and the gradients of it are finite in all processes.

@@ -196,10 +196,10 @@ class Trainer:
         return losses
 
     def backward(self, images, labels, position, last):
-        """Loss of the batch at `position`, and its gradients; the last one of a step sums them over all processes."""
+        """Loss of the batch at `position`, and its gradients; those of a DataParallel get their mean with the last one of a step."""
         cfg, parallel, optimization = self.cfg, self.network.parallel, self.optimization
         images, targets = self.data.mixup(images, labels, np.random.default_rng([cfg.SEED, *position, self.group.rank]))
-        alone = self.group.world_size > 1 and not last
+        alone = isinstance(parallel, paddle.DataParallel) and not last
         with parallel.no_sync() if alone else contextlib.nullcontext():
             with paddle.amp.auto_cast(enable=optimization.amp, dtype=cfg.AMP_DTYPE), self.single_pictures.checked(images):
                 outputs = parallel(images)
@@ -213,7 +213,7 @@ class Trainer:
         network, optimization = self.network, self.optimization
         if optimization.guard.passes(losses, self.asked_to_stop):
             optimization.scaler.step(optimization.optimizer)
-            network.ema.update(network.model, self.progress.step + 1)
+            network.ema.update(self.progress.step + 1)
             self.meter.add(losses)
         else:
             self.skip(epoch, losses)

@@ -1,7 +1,7 @@
 """Pieces that two or more families share. Knows no family."""
 from image_classification.cpu.convolution import Conv2D
 from image_classification.cpu.dynamic_relu import dynamic_relu
-from image_classification.cpu.heads import read_map, softmax_of_tokens
+from image_classification.cpu.heads import per_head, read_map, softmax_of_tokens
 from image_classification.layers.drop_path import DropPath
 from image_classification.layers.features import FeatureExtractor, network_of
 from image_classification.layers.heads import merge_heads, split_heads
@@ -16,5 +16,5 @@ from image_classification.layers.width import make_divisible
 
 __all__ = ['BasicConv2d', 'Branches', 'Conv2D', 'DropPath', 'FeatureExtractor', 'MOST_CHANNELS', 'Network', 'PlainNetwork',
            'Stage', 'beside', 'channel_shuffle', 'check_size', 'classes_wanted', 'count_wanted', 'dynamic_relu', 'levels_of',
-           'make_divisible', 'merge_heads', 'network_of', 'pytorch_uniform', 'read_map', 'running_statistics',
+           'make_divisible', 'merge_heads', 'network_of', 'per_head', 'pytorch_uniform', 'read_map', 'running_statistics',
            'set_checkpointing', 'set_parameter', 'softmax_of_tokens', 'split_heads']

@@ -18,8 +18,8 @@ from paddle import nn
 
 from image_classification.cpu.convolution import conv_bn
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, dynamic_relu, levels_of, merge_heads, read_map,
-                                         softmax_of_tokens, split_heads)
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, dynamic_relu, levels_of, merge_heads, per_head,
+                                         read_map, softmax_of_tokens, split_heads)
 
 INITIALIZERS = {'tn': nn.initializer.TruncatedNormal(std=0.02), 'kn': nn.initializer.KaimingNormal(),
                 'ku': nn.initializer.KaimingUniform(), 'xu': nn.initializer.XavierUniform()}
@@ -44,7 +44,7 @@ class Heads(nn.LayerList):
         self.scale = scale
 
     def forward(self, tokens):
-        out = split_heads(tokens, len(self)) @ paddle.stack([layer.weight for layer in self]).unsqueeze(0)
+        out = per_head(split_heads(tokens, len(self)), paddle.stack([layer.weight for layer in self]))
         if self[0].bias is not None:
             out = out + paddle.stack([layer.bias for layer in self]).unsqueeze(1)   # (heads, 1, d')
         return out if self.scale == 1 else out * self.scale

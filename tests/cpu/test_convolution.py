@@ -68,7 +68,7 @@ def test_a_convolution_equals_paddles_in_value_and_gradients(conv, size, float64
 
 
 @pytest.mark.parametrize('conv', [POINTWISE[0], POINTWISE[1], CONVOLUTIONS[5], CONVOLUTIONS[6]])
-@pytest.mark.parametrize('size', [(1, 1), (7, 7), (28, 28)])
+@pytest.mark.parametrize('size', [(1, 1), (3, 3), (7, 7), (28, 28)])
 def test_they_agree_in_float32(conv, size):
     assert_close(run(Conv2D, conv, size, 8), run(nn.Conv2D, conv, size, 8), 1e-5)
 

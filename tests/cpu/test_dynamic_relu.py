@@ -54,3 +54,12 @@ def test_traced_it_is_the_same(pieces, with_offsets):
     traced = paddle.jit.to_static(lines_of, input_spec=specs, full_graph=True)
     expected = plain(x, list(lines[0]), list(lines[1]) if with_offsets else None)
     np.testing.assert_allclose(traced(x, lines).numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_where_both_lines_meet_each_gets_half_of_the_gradient(monkeypatch):
+    monkeypatch.setattr(operators, 'serves', lambda x: False)
+    x, slopes = paddle.zeros([1, 1, 1, 3]), [paddle.full([1, 1, 1, 1], value) for value in (3.0, 1.0)]
+    for tensor in (x, *slopes):
+        tensor.stop_gradient = False
+    dynamic_relu(x, slopes).sum().backward()
+    assert x.grad.flatten().tolist() == [2.0] * 3

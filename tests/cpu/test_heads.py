@@ -4,7 +4,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 
-from image_classification.cpu.heads import read_map, softmax_by_rows, softmax_of_tokens
+from image_classification.cpu.heads import per_head, read_map, softmax_by_rows, softmax_of_tokens
 
 
 @pytest.mark.parametrize('pixels', [1, 49, 149, 150, 3136])
@@ -44,3 +44,11 @@ def test_traced_row_by_row_the_softmax_of_tokens_is_the_same(tokens, pixels):
     kinds = {op.name() for op in static.concrete_program.main_program.global_block().ops}
     np.testing.assert_allclose(found.numpy(), F.softmax(scores, axis=2).numpy(), rtol=1e-5, atol=1e-6)
     assert 'pd_op.softmax' not in kinds
+
+
+def test_each_head_has_its_own_layer_eager_and_traced():
+    tokens, weight = paddle.randn([2, 4, 3, 8]), paddle.randn([4, 8, 5])
+    expected = paddle.einsum('bhmd,hde->bhme', tokens, weight)
+    static = paddle.jit.to_static(per_head, full_graph=True)
+    for found in (per_head(tokens, weight), static(tokens, weight)):
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)

@@ -202,7 +202,7 @@ def test_the_moving_average_follows_its_formula():
     value = model.fc.weight.numpy()
     for i in range(1, 15):
         model.fc.weight.set_value(model.fc.weight + 1.0)
-        ema.update(model, i)
+        ema.update(i)
         d = min(0.5, (1 + i) / (10 + i))
         value = d * value + (1 - d) * model.fc.weight.numpy()
     np.testing.assert_allclose(ema.state_dict()['fc.weight'].numpy(), value, rtol=1e-5)
@@ -213,7 +213,7 @@ def test_without_warm_up_the_moving_average_has_one_decay():
     ema = ModelEma(model, 0.9, warmup=False)
     start = model.fc.weight.numpy()
     model.fc.weight.set_value(model.fc.weight + 1.0)
-    ema.update(model, 1)
+    ema.update(1)
     np.testing.assert_allclose(ema.state_dict()['fc.weight'].numpy(), start + 0.1, rtol=1e-5)
 
 
@@ -229,6 +229,6 @@ def test_the_moving_average_is_lent_to_the_model_and_taken_back():
 def test_a_disabled_moving_average_does_nothing():
     model = Network()
     ema = ModelEma(model, 0.5, enabled=False)
-    ema.update(model, 1)
+    ema.update(1)
     with ema.applied_to(model):
         assert ema.state_dict() == {}

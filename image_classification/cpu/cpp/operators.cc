@@ -278,7 +278,7 @@ std::vector<paddle::Tensor> DepthwiseBackward(const paddle::Tensor& input, const
   return {x_grad, weight_grad};
 }
 
-// x (B, C, H, W); lines (B, C, 4): a1, b1, a2, b2.
+// x (B, C, H, W); lines (4, B, C): a1, b1, a2, b2.
 std::vector<paddle::Tensor> DynamicReLUForward(const paddle::Tensor& input, const paddle::Tensor& coefficients) {
   const paddle::Tensor x = input.contiguous(), lines = coefficients.contiguous();
   const int64_t maps = x.shape()[0] * x.shape()[1];
@@ -288,7 +288,7 @@ std::vector<paddle::Tensor> DynamicReLUForward(const paddle::Tensor& input, cons
   float* to = out.data<float>();
 #pragma omp parallel for
   for (int64_t i = 0; i < maps; ++i) {
-    two_lines(from + i * pixels, pixels, l[4 * i], l[4 * i + 1], l[4 * i + 2], l[4 * i + 3], to + i * pixels);
+    two_lines(from + i * pixels, pixels, l[i], l[maps + i], l[2 * maps + i], l[3 * maps + i], to + i * pixels);
   }
   return {out};
 }
@@ -299,13 +299,17 @@ std::vector<paddle::Tensor> DynamicReLUBackward(const paddle::Tensor& input, con
   const int64_t maps = x.shape()[0] * x.shape()[1];
   const int pixels = static_cast<int>(x.shape()[2] * x.shape()[3]);
   paddle::Tensor x_grad = paddle::empty(x.shape(), x.dtype(), x.place());
-  paddle::Tensor lines_grad = paddle::full(lines.shape(), 0.0, lines.dtype(), lines.place());
+  paddle::Tensor lines_grad = paddle::empty(lines.shape(), lines.dtype(), lines.place());
   const float *from = x.data<float>(), *l = lines.data<float>(), *g = grad.data<float>();
   float *to = x_grad.data<float>(), *l_to = lines_grad.data<float>();
 #pragma omp parallel for
   for (int64_t i = 0; i < maps; ++i) {
-    two_lines_gradient(from + i * pixels, g + i * pixels, pixels, l[4 * i], l[4 * i + 1], l[4 * i + 2], l[4 * i + 3],
-                       to + i * pixels, l_to + 4 * i);
+    float sums[4] = {};
+    two_lines_gradient(from + i * pixels, g + i * pixels, pixels, l[i], l[maps + i], l[2 * maps + i], l[3 * maps + i],
+                       to + i * pixels, sums);
+    for (int j = 0; j < 4; ++j) {
+      l_to[j * maps + i] = sums[j];
+    }
   }
   return {x_grad, lines_grad};
 }

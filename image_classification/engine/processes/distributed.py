@@ -34,8 +34,14 @@ class Group:
         dist.all_reduce(total)
         return total.tolist()
 
+    def broadcast_(self, tensors):
+        """Replace each tensor by the main process's."""
+        for tensor in tensors if self.world_size > 1 else ():
+            dist.broadcast(tensor, 0)
+
     def average_(self, tensors):
-        """Replace each tensor by its mean over all processes: running statistics, which each process has of its own images."""
+        """Replace each tensor by its mean over all processes: gradients, and running statistics, which each process has of its
+        own images."""
         if self.world_size > 1:
             for tensor in tensors:
                 dist.all_reduce(tensor)
