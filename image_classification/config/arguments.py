@@ -21,6 +21,7 @@ _FLAGS = {  # flag: (key, type, help)
     'data_path': ('DATA.DATA_PATH', str, 'directory of the data set'),
     'batch_size': ('DATA.BATCH_SIZE', int, 'images per process and step'),
     'batch_size_eval': ('DATA.BATCH_SIZE_EVAL', int, 'the same in evaluation'),
+    'threads': ('THREADS', int, 'threads of each process on a CPU; by default as many as are fastest'),
     'image_size': ('DATA.IMAGE_SIZE', int, 'side of the square input, in pixels'),
     'num_workers': ('DATA.NUM_WORKERS', int, 'processes that load images; 0: none'),
     'num_classes': ('MODEL.NUM_CLASSES', int, 'number of classes; by default as many as the folder has'),
@@ -57,7 +58,8 @@ def argument_parser(description):
     parser.add_argument('-amp', action='store_true', help='mixed precision on GPU (AMP)')
     parser.add_argument('-download', action='store_true', help='fetch a missing data set (DATA.DOWNLOAD)')
     parser.add_argument('-ngpus', type=int, default=-1, bounds=_NGPUS,
-                        help='GPUs to use, or CPU processes where there is no GPU; -1: every GPU, or one CPU process')
+                        help='GPUs to use, or CPU processes where there is no GPU; -1: every GPU, or as many CPU processes '
+                        'as are fastest, which share -batch_size')
     parser.add_argument('-max_restarts', type=int, default=0, bounds=_RESTARTS,
                         help='times to start again from the last checkpoint after a process has died, hung or crashed')
     parser.add_argument(PAIRS, nargs=argparse.REMAINDER, default=[], metavar='KEY VALUE',

@@ -127,6 +127,8 @@ _C.TRAIN.MIXUP_SWITCH_PROB = 0.5, SHARE    # probability of cutmix where both ar
 
 _C.AMP = False                             # mixed precision; GPU only
 _C.AMP_DTYPE = 'float16', one_of('float16', 'bfloat16')
+_C.PROCESSES = 0, within(0, 256)           # that train on a CPU, each with a BATCH_SIZE; 0: the fastest number, which share one
+_C.THREADS = 0, within(0, 1024)            # of each of them; 0: the fastest number
 _C.SAVE = './output', TEXT                 # every run makes a directory of its own in here
 _C.SAVE_FREQ = 1, at_least(1)              # epochs between checkpoints
 _C.SAVE_STEPS = 0, COUNT                   # steps between further checkpoints within an epoch; 0: none

@@ -45,13 +45,17 @@ def build():
     return library
 
 
-def build_in_background():
+def build_in_background(announce=lambda: None):
     """Begin to compile the operators, unless they are there, nobody wants them, or there is no compiler.
 
+    Args:
+        announce: is called without arguments where a compilation begins.
     Returns:
         a function that waits for the end and says whether this process has them.
     """
     wanted = os.environ.get(operators.SWITCH) != '0' and shutil.which('g++') and not operators.loaded()
+    if wanted:
+        announce()
     thread = threading.Thread(target=_try_to_build, daemon=True) if wanted else None
     if thread:
         thread.start()

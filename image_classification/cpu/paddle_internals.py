@@ -46,6 +46,14 @@ def traces_older_program():
     return bool(in_newer) and not paddle.in_dynamic_mode() and not in_newer()
 
 
+def set_threads(number):
+    """With how many threads this process computes on a CPU from now on. A Paddle that cannot change it keeps the number that
+    OMP_NUM_THREADS had when it was imported, 1 by default."""
+    change = getattr(getattr(paddle.base, 'core', None), 'set_num_threads', None)
+    if change:
+        change(number)
+
+
 def load_operators(library):
     """Names of the operators in a library that was compiled for this Paddle; none where it cannot load or run them.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4            # <malloc.h>
 _NO_CCACHE = 'No ccache found'
+_TRACKED = 'When training, we now always track global mean and variance'   # of batch norms in an evaluation of theirs
 
 
 def tune_cpu():
@@ -65,6 +66,7 @@ def quieten():
     """For commands, before `import paddle`: leave out what Paddle says at every import and about every trace, for the processes
     that they start, too; and the lines of code from which users are warned."""
     warnings.filterwarnings('ignore', message=_NO_CCACHE)          # said at every import, meant for who builds operators
+    warnings.filterwarnings('ignore', message=_TRACKED)
     warnings.formatwarning = _one_line
     os.environ.setdefault('GLOG_minloglevel', '2')                 # errors only
     told = os.environ.get('PYTHONWARNINGS', '')

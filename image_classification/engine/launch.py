@@ -5,7 +5,9 @@ import time
 import traceback
 
 from image_classification.config import argument_parser, changed
-from image_classification.cpu.settings import tune_cpu
+from image_classification.cpu.build_operators import build_in_background
+from image_classification.cpu.paddle_internals import set_threads
+from image_classification.cpu.settings import quieten, tune_cpu
 from image_classification.engine.command_line import configuration
 from image_classification.engine.processes import distributed
 from image_classification.engine.processes.child_messages import ChildMessages
@@ -14,24 +16,27 @@ from image_classification.engine.processes.supervisor import supervise
 from image_classification.engine.processes.watchdog import Watchdog
 from image_classification.engine.run_directory import has_last
 from image_classification.engine.trainer import train_or_evaluate
+from image_classification.engine.workers import with_workers
 from image_classification.errors import TemporaryError, UserError, exit_with_message, reason_outside
+from image_classification.names.text import say
 
 _LAST_WORDS = 5.0                          # seconds for the watchdog to find out which other process has failed
 
 
 @exit_with_message
 def single(argv=None):
-    """One process on one device: the GPU where there is one, else the CPU."""
+    """One device: the GPU where there is one, else the CPU, on which several processes may share a training."""
     args = argument_parser('Train or evaluate a model on one device.').parse_args(argv)
     if args.ngpus not in (-1, 1):
         raise UserError(f'-ngpus is {args.ngpus}; main_single_gpu.py runs one process. Use main_multi_gpu.py.')
     cfg, opening = configuration(args)
-    start(cfg, 1, args.max_restarts, opening)
+    start(cfg, 1 if distributed.gpu_count() else max(args.ngpus, 0), args.max_restarts, opening)
 
 
 @exit_with_message
 def multi(argv=None):
-    """One process per device, started here or by `python -m paddle.distributed.launch`; at one device, this process."""
+    """One process per GPU, or as many as are fastest on a CPU, started here or by `python -m paddle.distributed.launch`; where it
+    is one, this process."""
     args = argument_parser('Train or evaluate a model on all devices.').parse_args(argv)
     cfg, opening = configuration(args)
     processes = 1 if distributed.under_launcher() else distributed.world_size_for(args.ngpus)
@@ -39,7 +44,17 @@ def multi(argv=None):
 
 
 def start(cfg, processes, max_restarts, opening=()):
-    """Train in this process, or in new ones where there are several or one may have to start again."""
+    """Train in this process, or in new ones where there are several or one may have to start again.
+
+    Args:
+        processes: 0 where nobody says how many: PROCESSES of the configuration, or else what is fastest.
+    """
+    if not distributed.gpu_count() and not distributed.under_launcher() and not cfg.EVAL:
+        if not cfg.RESUME:                                         # it goes on with the operators that it had
+            build_in_background(lambda: say('compiles operators for this processor, once: half a minute'))()
+        cfg, lines = with_workers(cfg, processes)
+        processes, opening = cfg.PROCESSES, [*opening, *lines]
+    processes = max(processes, 1)
     if processes > 1 or max_restarts or cfg.DATA.NUM_WORKERS:
         start_resource_tracker()
     if processes == 1 and not max_restarts:
@@ -59,6 +74,7 @@ def resumed(cfg, directory):
 @exit_with_message
 def child(opening, cfg, messages, parent):
     """A process that the supervisor has started."""
+    quieten()
     tune_cpu()
     work(cfg, messages, parent, opening)
 
@@ -73,6 +89,8 @@ def work(cfg, messages, parent=0, opening=()):
         UserError, TemporaryError: with the reason; SystemExit: the training was asked to stop, and has saved its state.
     """
     group = distributed.join_group()
+    if cfg.THREADS and not distributed.gpu_count():
+        set_threads(cfg.THREADS)
     watch = Watchdog(group, cfg.WATCHDOG_SECONDS, lambda reason, code: messages.send_failure(group.rank, reason, code), parent)
     try:
         train_or_evaluate(cfg, dataclasses.replace(group, watch=watch), messages, opening)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from image_classification.cpu.operators import SWITCH
 from image_classification.engine import launch
 from image_classification.engine.processes import distributed
 from image_classification.errors import UserError
@@ -18,7 +19,7 @@ PACKAGE = PROJECT / 'image_classification'
 
 
 def start(script, *flags, launcher=(), cwd=PROJECT):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith('PADDLE_')}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith('PADDLE_') or name == SWITCH}
     return subprocess.run([sys.executable, *launcher, str(PACKAGE / script), *map(str, flags)], cwd=cwd, env=environment,
                           text=True, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)
 

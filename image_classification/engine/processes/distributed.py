@@ -1,4 +1,6 @@
 """Processes: how many, on which devices, and what they tell each other."""
+import contextlib
+import io
 import os
 import socket
 from dataclasses import dataclass
@@ -72,10 +74,10 @@ def gpu_count():
 
 
 def world_size_for(ngpus):
-    """Processes that -ngpus means on this machine: -1 is every GPU, or one process on the CPU."""
+    """Processes that -ngpus means on this machine: -1 is every GPU; on the CPU it leaves the number open, 0."""
     gpus = gpu_count()
     if ngpus == -1:
-        return max(gpus, 1)
+        return gpus
     if ngpus < 1 or (gpus and ngpus > gpus):
         raise UserError(f'-ngpus is {ngpus}; wanted -1, or {f"1 to {gpus}" if gpus else "1 or more processes on the CPU"}')
     return ngpus
@@ -111,5 +113,6 @@ def join_group():
         os.environ['PADDLE_DISTRI_BACKEND'] = 'gloo'
     if not under_launcher():
         return Group()
-    dist.init_parallel_env()
+    with contextlib.redirect_stderr(io.StringIO()):                # a list of flags that Paddle itself has changed
+        dist.init_parallel_env()
     return Group(dist.get_rank(), dist.get_world_size())

@@ -1,9 +1,12 @@
 """The training processes of this machine: started together, ended together, and started again from the last checkpoint."""
+import contextlib
+import logging
 import multiprocessing
 import os
 import signal
 import sys
 import time
+import warnings
 from multiprocessing import connection
 
 import paddle.distributed as dist
@@ -74,11 +77,25 @@ def _start(function, args, count):
     if not distributed.under_launcher() and count > 1:
         distributed.check_start_port(count)
         backend = 'nccl' if distributed.gpu_count() else 'gloo'
-        context = dist.spawn(function, args=args, nprocs=count, backend=backend, join=False)
+        with _quietly():
+            context = dist.spawn(function, args=args, nprocs=count, backend=backend, join=False)
         return context.processes, context
     process = multiprocessing.get_context('spawn').Process(target=function, args=args)   # the environment says who it is
     process.start()
     return [process], None
+
+
+@contextlib.contextmanager
+def _quietly():
+    """Without what Paddle says to users about ports that it has found, and that there is no GPU."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='Your model will be trained under CPUONLY')
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _wait(processes):
