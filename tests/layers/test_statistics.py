@@ -31,4 +31,5 @@ def test_the_processes_average_those_of_the_network_and_of_its_moving_average_be
     cfg = tiny(TRAIN__MODEL_EMA=True, TRAIN__MAX_STEPS=1)          # with TRAIN.PRECISE_BN, exact ones would replace them
     train_or_evaluate(cfg, group)
     count = len(running_statistics(ic.create_model(cfg).state_dict()))
-    assert count and group.averaged == [2 * count]
+    gradients, statistics = group.averaged                         # the former in two arrays, with weight decay and without
+    assert count and (gradients, statistics) == (2, 2 * count)
