@@ -12,7 +12,7 @@ from paddle.utils.dlpack import from_dlpack
 
 from image_classification.config import check_values
 from image_classification.datasets import shared_memory, transforms
-from image_classification.datasets.sampler import EvalSampler, TrainSampler, batches_by_size
+from image_classification.datasets.sampler import EvalSampler, TrainSampler, batches_by_size, progressive_sides
 from image_classification.errors import TemporaryError, UserError, oom_kills, out_of_memory, ran_out_of_memory
 
 SHARED_MEMORY = '/dev/shm'
@@ -33,7 +33,7 @@ def get_dataloader(cfg, dataset, is_train, rank=0, world_size=1):
     if is_train:
         batches = batches_by_size(train, data.BATCH_SIZE, data.IMAGE_SIZE)
         _check_step(batches, data.BATCH_SIZE, world_size, len(dataset))
-        sampler = TrainSampler(len(dataset), batches, train.REPEATED_AUG, cfg.SEED, rank, world_size)
+        sampler = TrainSampler(len(dataset), batches, train.REPEATED_AUG, cfg.SEED, rank, world_size, progressive_sides(train))
     else:
         batch_size = data.BATCH_SIZE_EVAL or data.BATCH_SIZE
         batches = {data.IMAGE_SIZE: batch_size}

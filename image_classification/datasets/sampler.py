@@ -43,9 +43,11 @@ class TrainSampler:
     Args:
         count: images of the data set.
         batches: {side of the images in pixels: images per process and step}.
+        side_of: epoch -> the side of all its images, in place of those in `batches`.
     """
 
-    def __init__(self, count, batches, copies, seed, rank, world_size):
+    def __init__(self, count, batches, copies, seed, rank, world_size, side_of=None):
+        self.side_of = side_of
         self.count, self.copies = count, max(1, copies)
         self.sizes = np.array(list(batches))
         self.totals = np.array(list(batches.values())) * world_size    # images per step of all processes
@@ -70,7 +72,8 @@ class TrainSampler:
             kinds = rng.permutation(np.append(kinds, rng.choice(len(self.sizes), rest, replace=False)))
         ends = np.cumsum(self.totals[kinds])
         spans = [slice(end - self.totals[kind], end) for kind, end in zip(kinds, ends)]
-        return [Batch(self._part(order[span]), self._part(copies[span]), int(self.sizes[kind]))
+        sizes = [self.side_of(epoch)] * len(self.sizes) if self.side_of else self.sizes
+        return [Batch(self._part(order[span]), self._part(copies[span]), int(sizes[kind]))
                 for kind, span in zip(kinds, spans)]
 
     def _part(self, step):
@@ -78,6 +81,25 @@ class TrainSampler:
         if self.copies == 1:
             return step.reshape(self.world_size, -1)[self.rank]
         return step.reshape(-1, self.world_size)[:, self.rank]     # neighbours are copies: to different processes
+
+
+def progressive_sides(train):
+    """epoch -> side in pixels: those of TRAIN.PROGRESSIVE_SIZES in equal parts of the training; None where there are none.
+
+    Small images at first, as in https://arxiv.org/abs/2104.00298, save time: the last ones are those of the evaluation.
+    Raises:
+        UserError: TRAIN.MULTI_SCALE, or more sides than epochs.
+    """
+    sides = train.PROGRESSIVE_SIZES
+    check('TRAIN.PROGRESSIVE_SIZES', sides, BOUNDS['TRAIN.PROGRESSIVE_SIZES'])
+    if not sides:
+        return None
+    if train.MULTI_SCALE:
+        raise UserError(f'TRAIN.PROGRESSIVE_SIZES is {list(sides)}; wanted [] beside TRAIN.MULTI_SCALE {list(train.MULTI_SCALE)}')
+    if len(sides) > train.NUM_EPOCHS:
+        raise UserError(f'TRAIN.PROGRESSIVE_SIZES has {len(sides)} sides; wanted at most one for each of the {train.NUM_EPOCHS} '
+                        'epochs')
+    return lambda epoch: sides[min(epoch * len(sides) // train.NUM_EPOCHS, len(sides) - 1)]
 
 
 def batches_by_size(train, batch_size, image_size):

@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from image_classification.datasets.sampler import EvalSampler, TrainSampler, batches_by_size
+from image_classification.datasets.sampler import EvalSampler, TrainSampler, batches_by_size, progressive_sides
 from image_classification.errors import UserError
 
 SIZES = {160: 10, 192: 6, 224: 5, 256: 4, 288: 3, 320: 2}          # 4 images at 256 pixels
@@ -137,3 +137,22 @@ def test_evaluation_has_no_copies_and_one_size():
     batches = EvalSampler(11, 4, 9, 1, 2).epoch(5)
     assert [batch.indices.tolist() for batch in batches] == [[1, 3, 5, 7], [9]]
     assert all((batch.copies == 0).all() and batch.size == 9 for batch in batches)
+
+
+def test_progressive_sizes_take_equal_parts_of_the_epochs(config):
+    train = config('TRAIN.PROGRESSIVE_SIZES', [32, 40, 48], 'TRAIN.NUM_EPOCHS', 7).TRAIN
+    side_of = progressive_sides(train)
+    assert [side_of(epoch) for epoch in range(8)] == [32, 32, 32, 40, 40, 48, 48, 48]
+    plain, grown = (TrainSampler(20, {48: 4}, 1, 0, 0, 1, side_of) for side_of in (None, side_of))
+    for ours, other in zip(grown.epoch(3), plain.epoch(3)):
+        assert (ours.size, other.size) == (40, 48) and (ours.indices == other.indices).all()
+    assert progressive_sides(config().TRAIN) is None
+
+
+@pytest.mark.parametrize('values, message', [
+    (('TRAIN.PROGRESSIVE_SIZES', [32, 48], 'TRAIN.MULTI_SCALE', [32, 64]), r'wanted \[\] beside TRAIN.MULTI_SCALE \[32, 64\]'),
+    (('TRAIN.PROGRESSIVE_SIZES', [32, 48], 'TRAIN.NUM_EPOCHS', 1), 'has 2 sides; wanted at most one for each of the 1 epochs'),
+    (('TRAIN.PROGRESSIVE_SIZES', [32, 0]), 'PROGRESSIVE_SIZES')])
+def test_progressive_sizes_that_make_no_sense_are_refused(config, values, message):
+    with pytest.raises(UserError, match=message):
+        progressive_sides(config(*values).TRAIN)

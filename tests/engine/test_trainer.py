@@ -64,7 +64,8 @@ def test_it_learns(tiny):
 
 
 @pytest.mark.parametrize('options', [{}, {'TRAIN__ACCUM_ITER': 2, 'TRAIN__MODEL_EMA': True, 'TRAIN__MIXUP_ALPHA': 0.5,
-                                          'TRAIN__OPTIMIZER__NAME': 'SGD', 'MODEL__DROPPATH': 0.3, 'TRAIN__PRECISE_BN': True},
+                                          'TRAIN__OPTIMIZER__NAME': 'SGD', 'MODEL__DROPPATH': 0.3, 'TRAIN__PRECISE_BN': True,
+                                          'TRAIN__PROGRESSIVE_SIZES': [32, 40]},
                                      {'TRAIN__MULTI_SCALE': [32, 64], 'TRAIN__REPEATED_AUG': 3, 'TRAIN__MIXUP_MODE': 'elem',
                                       'TRAIN__CUTMIX_ALPHA': 1.0, 'TRAIN__AUTO_AUGMENT': 'v0', 'VALIDATE_FREQ': 2}])
 def test_a_resumed_run_is_bit_for_bit_the_one_that_was_not_stopped(tiny, options):
