@@ -95,10 +95,11 @@ def progressive_sides(train):
     if not sides:
         return None
     if train.MULTI_SCALE:
-        raise UserError(f'TRAIN.PROGRESSIVE_SIZES is {list(sides)}; wanted [] beside TRAIN.MULTI_SCALE {list(train.MULTI_SCALE)}')
+        raise UserError(f'TRAIN.PROGRESSIVE_SIZES is {list(sides)}; wanted [] beside TRAIN.MULTI_SCALE '
+                        f'{list(train.MULTI_SCALE)}')
     if len(sides) > train.NUM_EPOCHS:
-        raise UserError(f'TRAIN.PROGRESSIVE_SIZES has {len(sides)} sides; wanted at most one for each of the {train.NUM_EPOCHS} '
-                        'epochs')
+        raise UserError(f'TRAIN.PROGRESSIVE_SIZES has {len(sides)} sides; wanted at most one for each of the '
+                        f'{train.NUM_EPOCHS} epochs')
     return lambda epoch: sides[min(epoch * len(sides) // train.NUM_EPOCHS, len(sides) - 1)]
 
 
