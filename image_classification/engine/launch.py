@@ -28,7 +28,7 @@ def single(argv=None):
     """One device: the GPU where there is one, else the CPU, on which several processes may share a training."""
     args = argument_parser('Train or evaluate a model on one device.').parse_args(argv)
     if args.ngpus not in (-1, 1):
-        raise UserError(f'-ngpus is {args.ngpus}; main_single_gpu.py runs one process. Use main_multi_gpu.py.')
+        raise UserError(f'-ngpus is {args.ngpus}; main_single_gpu.py is for one device: wanted 1, or main_multi_gpu.py')
     cfg, opening = configuration(args)
     start(cfg, 1 if distributed.gpu_count() else max(args.ngpus, 0), args.max_restarts, opening)
 

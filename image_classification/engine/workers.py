@@ -102,8 +102,9 @@ def _fastest(cfg, threads):
         return Workers(*known['rates'][0][:2], known['rates'])
     try:
         rates = sorted(_measured(cfg, choice), key=lambda row: -row[2])
-    except (UserError, TemporaryError, MemoryError, OSError) as error:
-        return Workers(why=f'others could not be tried ({str(error).splitlines()[0]})')
+    except Exception as error:                                     # one process can do without, and says what is wrong
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return Workers(why=f'others could not be tried ({reason})')
     workers = Workers(*rates[0][:2], rates)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
