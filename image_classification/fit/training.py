@@ -60,7 +60,9 @@ def write_recipe(directory, plan, network_cfg, training, head, seed):
                  if key in PREPROCESSING - {'IMAGE_SIZE'}})
     if head:
         keys['PRETRAINED'] = str(head.resolve())
-    flag = f' -ngpus {plan.processes}' if plan.processes > 1 else ''
+    flag = f' -ngpus {plan.processes}' if gpu_count() else ''
+    if not gpu_count():
+        keys.update({'PROCESSES': plan.processes, 'THREADS': 1})
     text = f'# What fit has trained. To repeat it: python image_classification/main_multi_gpu.py -cfg THIS_FILE{flag}\n'
     text += yaml.safe_dump({'BASE': [network_cfg.MODEL.NAME], **nested(keys)}, sort_keys=False, allow_unicode=True)
     write_atomically(directory / RECIPE, lambda file: file.write_text(text, encoding='utf-8'))
