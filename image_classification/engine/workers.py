@@ -24,7 +24,7 @@ from image_classification.errors import TemporaryError, UserError, exit_with_mes
 from image_classification.files import temporary_directory, write_atomically
 
 _LEAST = 16                                # images of a process in a step: the batch norms of fewer make another training of it
-_ROUNDS, _LONG = 5, 6.0                    # of steps that are timed; one, where it takes more seconds
+_ROUNDS, _LONG = 5, 6.0                    # of steps that are timed; fewer where a round takes more seconds
 _KEPT = 24 * 3600.0                        # seconds for which an answer holds
 _RATES = 'rates.json'
 
@@ -171,10 +171,11 @@ def take_turns(cfg, alone, group, pair):
             if steps:
                 paddle_internals.set_threads(threads)
                 seconds.append(steps.seconds_of_one())
-        long = time.perf_counter() - begun > _LONG
-        rounds, = group.gather_objects(min(rounds - 1, 1 if long else _ROUNDS))[:1]
+        # The first round, in which memory is taken, is slower, and counts only where steps take so long that this is nothing.
+        left = _ROUNDS * _LONG - (time.perf_counter() - begun)
+        rounds, = group.gather_objects(min(rounds - 1, max(0, round(left / _LONG))))[:1]
     paddle_internals.set_threads(1)
-    return [[count, threads, images / statistics.median(seconds[1:])] for count, threads, images, seconds in runs if seconds]
+    return [[count, threads, images / statistics.median(seconds[1:] or seconds)] for count, threads, images, seconds in runs if seconds]
 
 
 class Steps:
