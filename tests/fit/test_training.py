@@ -37,17 +37,30 @@ def test_a_trainer_that_fails_gives_its_reason(tmp_path):
         training.train(tmp_path, Plan(32, 8, 1, 8, 0.1), time.monotonic() + 60, print)
 
 
+# Of a trainer, which Ctrl-C ends even where it is ignored, as in what a shell runs in the background.
+STAND_IN = '''
+import pathlib, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    pathlib.Path({ready!r}).touch()
+    time.sleep(60)
+except KeyboardInterrupt:
+    exit(130)
+'''
+
+
 @pytest.fixture
 def sleeping(tmp_path, monkeypatch):
     """sleeping(happens): what a training of a minute gives, where `happens` is called at the first look at its metrics."""
     started = []
 
     def begin(happens):
-        (tmp_path / 'launcher.py').write_text('import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: exit(130)')
+        (tmp_path / 'launcher.py').write_text(STAND_IN.format(ready=str(tmp_path / 'ready')))
         monkeypatch.setattr(training, 'LAUNCHER', tmp_path / 'launcher.py')
         monkeypatch.setattr(training, '_LOOK', 0.1)
         once = iter([happens])
-        monkeypatch.setattr(training, 'read_metrics', lambda run: next(once, lambda run: [])(run))
+        monkeypatch.setattr(training, 'read_metrics', lambda run: (next(once, lambda run: []) if (tmp_path / 'ready').exists()
+                                                               else lambda run: [])(run))
         (tmp_path / 'runs' / 'one').mkdir(parents=True)
         (tmp_path / 'runs' / 'one' / 'metrics.jsonl').touch()
         real = training.subprocess.Popen
