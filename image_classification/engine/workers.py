@@ -1,11 +1,12 @@
 """On a CPU: with how many processes and threads a training is fastest, found by a few steps of each."""
+import contextlib
 import functools
 import hashlib
 import json
 import platform
 import statistics
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -105,19 +106,17 @@ def _fastest(cfg, threads):
     except Exception as error:                                     # one process can do without, and says what is wrong
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Workers(why=f'others could not be tried ({reason})')
-    workers = Workers(*rates[0][:2], rates)
-    try:
+    with contextlib.suppress(UserError, OSError):                  # without a cache it is measured again next time
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda file: file.write_text(json.dumps({'time': time.time(), **asdict(workers)})), '')
-    except (UserError, OSError):                                   # it is measured again next time
-        pass
-    return workers
+        write_atomically(path, lambda file: file.write_text(json.dumps({'time': time.time(), 'rates': rates})))
+    return Workers(*rates[0][:2], rates)
 
 
 def _key(cfg, choice):
     """Of what decides how fast a step is on this machine."""
     made_of = [cfg.MODEL.dump(), cfg.DATA.IMAGE_SIZE, cfg.TRAIN.IMAGE_SIZE, cfg.DATA.BATCH_SIZE,
-               cfg.TRAIN.OPTIMIZER.dump(), cfg.TRAIN.MODEL_EMA, cfg.TRAIN.FREEZE, choice, paddle.__version__, operators.loaded(), platform.node()]
+               cfg.TRAIN.OPTIMIZER.dump(), cfg.TRAIN.MODEL_EMA, cfg.TRAIN.FREEZE, choice, paddle.__version__, operators.loaded(),
+               platform.node()]
     return hashlib.sha256('\n'.join(map(str, made_of)).encode()).hexdigest()[:16]
 
 
@@ -158,16 +157,14 @@ def _child(directory, alone, pair, cfg, messages, parent):
 def take_turns(cfg, alone, group, pair):
     """[[processes, threads, images/s], ...]: the main process with each number of threads in `alone`, then all processes of
     `group`, which are as many as `pair` says, with its number of threads; round by round."""
-    runs = [[1, threads, cfg.DATA.BATCH_SIZE, []] for threads in alone]
     single = Steps(cfg, distributed.Group()) if group.is_main else None
     shared = Steps(_shared(cfg, *pair), group) if pair[0] > 1 else None
-    runs += [[*pair, cfg.DATA.BATCH_SIZE, []]] if shared else []
+    runs = [(single, 1, threads, []) for threads in alone] + ([(shared, *pair, [])] if shared else [])
     rounds = 1 + _ROUNDS
     while rounds:
         begun = time.perf_counter()
-        for count, threads, _, seconds in runs:
+        for steps, _, threads, seconds in runs:
             group.gather_objects(None)                             # nobody computes beside the one that is timed
-            steps = shared if count > 1 else single
             if steps:
                 paddle_internals.set_threads(threads)
                 seconds.append(steps.seconds_of_one())
@@ -175,7 +172,8 @@ def take_turns(cfg, alone, group, pair):
         left = _ROUNDS * _LONG - (time.perf_counter() - begun)
         rounds, = group.gather_objects(min(rounds - 1, max(0, round(left / _LONG))))[:1]
     paddle_internals.set_threads(1)
-    return [[count, threads, images / statistics.median(seconds[1:] or seconds)] for count, threads, images, seconds in runs if seconds]
+    return [[count, threads, cfg.DATA.BATCH_SIZE / statistics.median(seconds[1:] or seconds)]
+            for _, count, threads, seconds in runs if seconds]
 
 
 class Steps:
