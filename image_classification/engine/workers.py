@@ -23,6 +23,7 @@ from image_classification.engine.processes.supervisor import supervise
 from image_classification.engine.run_directory import find_checkpoint
 from image_classification.errors import TemporaryError, UserError, exit_with_message
 from image_classification.files import temporary_directory, write_atomically
+from image_classification.names.text import say
 
 _LEAST = 16                                # images of a process in a step: the batch norms of fewer make another training of it
 _ROUNDS, _LONG = 5, 6.0                    # of steps that are timed; fewer where a round takes more seconds
@@ -101,6 +102,7 @@ def _fastest(cfg, threads):
     known = read_json(path)
     if time.time() - known.get('time', 0) < _KEPT:
         return Workers(*known['rates'][0][:2], known['rates'])
+    say('tries how many processes and threads are fastest here, once a day')
     try:
         rates = sorted(_measured(cfg, choice), key=lambda row: -row[2])
     except Exception as error:                                     # one process can do without, and says what is wrong
