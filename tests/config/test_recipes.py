@@ -155,8 +155,8 @@ def test_the_rate_falls_as_the_source_says(name, epoch, rate):
 
 @pytest.mark.parametrize('dataset, size, classes, mixup', [('mnist', 48, 10, 0.0), ('cifar10', 64, 10, 0.8),
                                                          ('cifar100', 64, 100, 0.8)])
-def test_the_seeds_experiments_are_as_it_describes_them(dataset, size, classes, mixup):
-    cfg = get_config(CONFIGS / dataset / 'mobileformer_26m.yaml')
+def test_the_tutorials_experiments_are_as_it_describes_them(dataset, size, classes, mixup):
+    cfg = get_config(CONFIGS / 'tutorial' / dataset / 'mobileformer_26m.yaml')
     assert (cfg.DATA.IMAGE_SIZE, cfg.DATA.BATCH_SIZE, cfg.MODEL.NUM_CLASSES) == (size, 256, classes)
     assert cfg.MODEL.MF.LITE_BNECK.STRIDE == 1 and cfg.TRAIN.MIXUP_ALPHA == mixup
     assert {cfg.MODEL[key] for key in ('DROPOUT', 'DROPPATH', 'ATTENTION_DROPOUT', 'MLP_DROPOUT')} == {0.1}
