@@ -124,5 +124,5 @@ def recipe(plan, fine_tunes):
         rate = plan.rate or fine_tuning_rate(plan.error, plan.epochs)
         return {**common, 'TRAIN.FREEZE_BN': True, 'TRAIN.BASE_LR': rate, 'TRAIN.END_LR': 1e-6, 'TRAIN.WEIGHT_DECAY': 0.02,
                 'TRAIN.CROP_SCALE': [0.5, 1.0], 'TRAIN.COLOR_JITTER': 0.2}
-    return {**common, 'TRAIN.BASE_LR': 2e-3, 'TRAIN.END_LR': 1e-5, 'TRAIN.WEIGHT_DECAY': 0.05, 'TRAIN.CROP_SCALE': [0.6, 1.0],
-            'TRAIN.COLOR_JITTER': 0.1}
+    return {**common, 'TRAIN.BASE_LR': 2e-3, 'TRAIN.END_LR': 1e-5, 'TRAIN.OPTIMIZER.BETAS': [0.9, 0.98], 'TRAIN.WEIGHT_DECAY': 0.05,
+            'TRAIN.CROP_SCALE': [0.6, 1.0], 'TRAIN.COLOR_JITTER': 0.1}

@@ -3,10 +3,11 @@
     python tools/maintenance/family_pages.py
 
 A page keeps its own words; between two marks stand the variants, their weights and what was measured. The rows come from
-The table of docs/networks.md (tools/model_table.py prints it), from the yaml of the variants and of configs/fashion_mnist, and from the tables
+The table of docs/networks.md (tools/model_table.py prints it), from the yaml of the variants, from docs/results, and from the tables
 of docs/deploy.md and docs/benchmark.md, so that each figure is written down once.
 """
 import functools
+import json
 import re
 from pathlib import Path
 
@@ -71,19 +72,19 @@ def weights(names):
 
 def measured(names):
     """A table of what this project has measured of these networks, or a line that says that it has not."""
-    lines = [*_fashion_mnist(names), *_eight_bits(names), *_speed(names)]
+    lines = [*_trained(names), *_eight_bits(names), *_speed(names)]
     if not lines:
         return '## Measured here\n\nNothing yet but the comparison with the original.\n'
     return '## Measured here\n\n| what | result |\n|---|---|\n' + ''.join(lines)
 
 
-def _fashion_mnist(names):
-    for path in sorted((PROJECT / 'configs' / 'fashion_mnist').glob('*.yaml')):
-        if path.stem in names:
-            header = read(path).splitlines()[0].lstrip('# ').rstrip('.')
-            result = header if '% top-1' in header else f'{header}; no accuracy yet'
-            epochs = '' if 'epoch' in header else ', five epochs'
-            yield f'| [training of {path.stem}](../../configs/fashion_mnist/{path.name}){epochs} | {result} |\n'
+def _trained(names):
+    for path in sorted((DOCS / 'results').glob('*.json')):
+        facts = json.loads(read(path))
+        if facts['model'] in names:
+            recipe = facts['recipe'].removeprefix('configs/')
+            yield (f'| [training](../results.md) by [{recipe}](../../{facts["recipe"]}), seed {facts["seed"]} | '
+                   f'{facts["top1"]:.2f} % top-1 after {facts["epochs"]} epochs |\n')
 
 
 def _eight_bits(names):
