@@ -3,6 +3,8 @@
     import image_classification as ic
     model = ic.create_model('mobileformer_26m', num_classes=10)
 
+Part of the distribution paddle-mobile-backbones, which is `import paddle_mobile_backbones as ic`, too: see there.
+
 Importing the package changes nothing in the process and does not import Paddle: each name below comes when it is first used.
 On a CPU, call `ic.tune_cpu()` first.
 """
@@ -27,13 +29,23 @@ __all__ = sorted(_MODULES)
 
 def __getattr__(name):
     if name in _MODULES:
-        value = getattr(importlib.import_module(f'{__name__}.{_MODULES[name]}'), name)
+        value = getattr(_imported(_MODULES[name]), name)
     elif not name.startswith('_') and importlib.util.find_spec(f'{__name__}.{name}'):
-        value = importlib.import_module(f'{__name__}.{name}')      # ic.weights.from_torch, without a further import
+        value = _imported(name)                                    # ic.weights.from_torch, without a further import
     else:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     globals()[name] = value
     return value
+
+
+def _imported(module):
+    try:
+        return importlib.import_module(f'{__name__}.{module}')
+    except ModuleNotFoundError as error:
+        if error.name != 'paddle':
+            raise
+        from image_classification.installation.missing_paddle import MissingPaddle
+        raise MissingPaddle.of(error) from None                    # with the line that installs it
 
 
 def __dir__():

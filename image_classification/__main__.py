@@ -16,14 +16,14 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-import image_classification as ic
+import paddle_mobile_backbones as ic       # it takes care that `image_classification` is this library's
 from image_classification.cpu import settings
 from image_classification.errors import exit_with_message
+from image_classification.installation import DISTRIBUTION, ROOT, install_line, typed
+from image_classification.installation.paddle_build import installed_builds
 
 # Paddle, and what needs it, is imported where it is asked: a report says, too, that it cannot be imported.
 
-NAME = 'paddle-mobile-backbones'
-PROJECT = Path(__file__).resolve().parents[1]
 FEATURES = ('avx', 'avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_int8', 'amx_bf16', 'asimd')      # of a processor
 # Variables that change what happens; of those in HIDDEN, which may hold names and passwords, only that they are set.
 VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'MKL_DEBUG_CPU_TYPE', 'GLOG_minloglevel', 'CUDA_VISIBLE_DEVICES',
@@ -33,20 +33,21 @@ HIDDEN = ('PADDLE_MOBILE_BACKBONES_HOME', 'PADDLE_MOBILE_BACKBONES_MIRROR', 'HF_
 
 
 def versions():
-    yield 'library', f'{NAME} {ic.__version__}{_commit()}'
+    yield 'library', f'{DISTRIBUTION} {ic.__version__}{_commit()}'
     yield 'Python', f'{platform.python_version()} ({platform.python_implementation()}, {8 * struct.calcsize("P")} bit)'
     yield 'system', platform.platform()
     import paddle
     build = f'CUDA {paddle.version.cuda()}, cuDNN {paddle.version.cudnn()}' if paddle.is_compiled_with_cuda() else 'CPUs'
     yield 'PaddlePaddle', f'{paddle.__version__} for {build}, commit {paddle.version.commit[:10]}'
+    yield from ((name, str(version)) for name, version in installed_builds().items())      # as pip knows it, or both of them
 
 
 def _commit():
     """', commit ...' in a clone, with a word on changes; else nothing."""
-    if not (PROJECT / '.git').exists():
+    if not (ROOT / '.git').exists():
         return ''
     try:
-        found = [subprocess.run(['git', *words], cwd=PROJECT, capture_output=True, text=True, timeout=10, check=True).stdout
+        found = [subprocess.run(['git', *words], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True).stdout
                  for words in (['rev-parse', '--short', 'HEAD'], ['status', '--porcelain'])]
     except (OSError, subprocess.SubprocessError):
         return ', a clone'
@@ -94,8 +95,8 @@ def networks():
 def packages():
     """What the library needs, then every extra: what is there, and how to install what is missing."""
     try:
-        extras = metadata.metadata(NAME).get_all('Provides-Extra')
-        requirements = [Requirement(text) for text in metadata.requires(NAME)]
+        extras = metadata.metadata(DISTRIBUTION).get_all('Provides-Extra')
+        requirements = [Requirement(text) for text in metadata.requires(DISTRIBUTION)]
     except metadata.PackageNotFoundError:
         yield 'packages', 'unknown: the library is not installed; in its clone: pip install -e .'
         return
@@ -107,8 +108,7 @@ def packages():
         checked = dict.fromkeys(check(requirement) for requirement in requirements
                                 if belongs(requirement, extra) and not belongs(requirement, ''))    # extras overlap
         problems = [f'{found} {problem}' for found, problem in checked if problem]
-        target = f"-e '.[{extra}]'" if (PROJECT / 'setup.py').is_file() else f"'{NAME}[{extra}]'"
-        missing = f'missing: {", ".join(problems)}; pip install {target}'
+        missing = f'missing: {", ".join(problems)}; {install_line(extra, "pip")}'
         yield f'[{extra}]', missing if problems else ', '.join(found for found, _ in checked)
 
 
@@ -156,7 +156,7 @@ def report():
         try:
             found.extend(lines())
         except Exception as error:         # of a broken installation, which is what the report is about
-            reason = ' '.join(str(error).split())[:200].replace(str(PROJECT), '...').replace(str(Path.home()), '~')
+            reason = ' '.join(str(error).split())[:200].replace(str(ROOT), '...').replace(str(Path.home()), '~')
             found.append((part, f'cannot be found out: {type(error).__name__}: {reason}'))
         width = max(13, *(len(name) for name, _ in found))
         yield from (f'{name:{width}s} {value}' for name, value in found)
@@ -165,7 +165,7 @@ def report():
 
 @exit_with_message
 def main(argv=None):
-    argparse.ArgumentParser(prog=f'{Path(sys.executable).name} -m image_classification',
+    argparse.ArgumentParser(prog=typed or f'{Path(sys.executable).name} -m image_classification',
                             description='Print what a bug report should say of this installation.').parse_args(argv)
     settings.quieten()
     for line in report():

@@ -20,6 +20,8 @@ import sys
 import threading
 import time
 
+from image_classification.installation import how_to_install
+from image_classification.installation.missing_paddle import MissingPaddle
 from image_classification.names.text import let_streams_take_any_name
 
 # What asks a process to end. There is no SIGHUP, which a closed terminal sends, on Windows.
@@ -48,7 +50,7 @@ def missing_package(what, extra):
         what: the package, or a beginning of a sentence that goes on with "is not installed".
         extra: of setup.py, which installs it.
     """
-    return UserError(f"{what} is not installed. Install it, in the clone of this library, by: pip install -e '.[{extra}]'")
+    return UserError(f'{what} is not installed. Install it{how_to_install(extra)}')
 
 
 def ran_out_of_memory(error):
@@ -149,9 +151,23 @@ def end_at_once(number, frame=None):
 
 
 def expect_signals():
-    """For programs, before anything else is imported: signals end them quietly until `exit_with_message` takes over."""
+    """For programs, before anything else is imported: signals end them quietly until `exit_with_message` takes over, and that
+    there is no Paddle is told in one line, too."""
     catch_signals(end_at_once)
     sys.meta_path.insert(0, _Imports)
+    sys.excepthook = _without_traceback
+
+
+def _without_traceback(kind, error, traceback):
+    if is_of_paddle(error):
+        complain(f'error: {MissingPaddle.of(error)}')
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+def is_of_paddle(error):
+    """Whether an exception says that there is no Paddle to import."""
+    return isinstance(error, ImportError) and error.name == 'paddle'
 
 
 class _Imports:
@@ -258,8 +274,10 @@ def _to_its_end(main, args, kwargs):
 
 
 def reason_outside(error):
-    """The UserError for an exception whose reason is not in this library, no memory or a file that the system refuses;
-    else None."""
+    """The UserError for an exception whose reason is not in this library, no memory, no Paddle or a file that the system
+    refuses; else None."""
+    if is_of_paddle(error):
+        return UserError(str(MissingPaddle.of(error)))
     if ran_out_of_memory(error):
         return out_of_memory(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:

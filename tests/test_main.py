@@ -30,7 +30,7 @@ def test_it_prints_versions_device_networks_and_extras(capsys):
 
 
 def test_a_reader_who_has_seen_enough_ends_it_quietly():
-    with subprocess.Popen([sys.executable, '-m', 'image_classification'], cwd=main.PROJECT, stdout=subprocess.PIPE,
+    with subprocess.Popen([sys.executable, '-m', 'image_classification'], cwd=main.ROOT, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b'' and process.wait() == 141
@@ -46,10 +46,10 @@ def installed(monkeypatch):
     return say
 
 
-def test_what_is_missing_is_named_with_how_to_install_it(installed, monkeypatch, tmp_path):
+def test_what_is_missing_is_named_with_how_to_install_it(installed, monkeypatch):
     missing = 'no-such-package>=2; python_version >= "3.8" and extra == "own"'
     assert installed(missing)['[own]'] == "missing: no-such-package is not installed (wanted >=2); pip install -e '.[own]'"
-    monkeypatch.setattr(main, 'PROJECT', tmp_path)                 # no clone
+    monkeypatch.setattr('image_classification.installation.IS_CLONE', False)
     assert installed(missing)['[own]'].endswith("pip install 'paddle-mobile-backbones[own]'")
 
 
@@ -90,7 +90,7 @@ def test_what_may_be_private_is_not_shown(monkeypatch):
                         'OMP_NUM_THREADS': '/home/secret', 'CUDA_VISIBLE_DEVICES': '0,1'}.items():
         monkeypatch.setenv(name, value)
     text = '\n'.join(main.report())
-    for private in ('secret', 'AWS', str(Path.home()) + os.sep, str(main.PROJECT)):
+    for private in ('secret', 'AWS', str(Path.home()) + os.sep, str(main.ROOT)):
         assert private not in text
     lines = dict(line.split(maxsplit=1) for line in text.splitlines() if line)
     assert lines['PADDLE_MOBILE_BACKBONES_MIRROR'] == 'is set' == lines['OMP_NUM_THREADS']

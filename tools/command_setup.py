@@ -10,11 +10,14 @@ IS_COMMAND = os.path.dirname(_COMMAND) == os.path.dirname(os.path.abspath(__file
 if IS_COMMAND and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)                   # no traceback while the next lines are imported
 try:
+    import paddle_mobile_backbones  # noqa: F401  (first: it takes care that `image_classification` is this library's)
     from image_classification import errors
-except ModuleNotFoundError as error:
-    if error.name != 'image_classification':
-        raise
-    sys.exit('error: the library is not installed; in its clone: pip install -e .')
+except ImportError as error:
+    if error.name == 'paddle_mobile_backbones':
+        about = error.msg if not isinstance(error, ModuleNotFoundError) else \
+            'the library is not installed; in its clone: pip install -e .'
+        sys.exit(f'error: {about}')
+    raise
 if IS_COMMAND:
     errors.expect_signals()
 

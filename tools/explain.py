@@ -22,6 +22,7 @@ from image_classification.explain.cam import finer_layer
 from image_classification.explain.inputs import preprocess_of, seen_box
 from image_classification.explain.sheets import attention_sheets, cam_sheet
 from image_classification.files import unused, write_atomically
+from image_classification.installation import tool
 from image_classification.models import network_by_name
 from image_classification.names.text import shown
 from image_classification.progress import progress_bar
@@ -38,7 +39,7 @@ def parse(argv):
     parser = Parser(description='Draw where a network looks: Grad-CAM of a class, and its attention.')
     parser.add_argument('model', help=f'a checkpoint (.safetensors), {NAMED}')
     parser.add_argument('images', nargs='+', metavar='picture',
-                        help='files, folders, quoted patterns, addresses, ...: see tools/predict.py -h')
+                        help=f'files, folders, quoted patterns, addresses, ...: see {tool("predict")} -h')
     parser.add_argument('--class', dest='classes', action='append', default=[], metavar='CLASS',
                         help='name or number of a class; may be given several times; default: the most probable one')
     parser.add_argument('--layer', help='the layer whose map Grad-CAM takes, e.g. blocks.5; default: the last map')

@@ -1,7 +1,6 @@
 """Export a network for other programs: python tools/export.py output/<run>/best.safetensors --format onnx"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from image_classification.config import BOUNDS, Parser, get_config
 from image_classification.deploy.export import FORMATS, export_model
 from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.errors import UserError, exit_with_message
+from image_classification.installation import words_of
 from image_classification.layers import FeatureExtractor
 from image_classification.models import build_model, network_by_name
 
@@ -118,8 +118,7 @@ def report(description, directory):
             stride = f', stride {output["strides"][i]}' if output['kind'] == 'maps' else ''
             print(f'output {i}: {name} {shape}{stride}')
         return
-    predict = os.path.relpath(Path(__file__).resolve().with_name('predict.py'))
-    print(f'classify an image: python {shlex.quote(predict)} {shlex.quote(str(directory))} IMAGE')
+    print(f'classify an image: {shlex.join([*words_of("predict"), str(directory)])} IMAGE')
 
 
 if __name__ == '__main__':

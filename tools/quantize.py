@@ -24,6 +24,7 @@ from image_classification.deploy.predictor import Predictor
 from image_classification.deploy.quantize import METHODS, OPERATORS, quantize_export
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import temporary_directory
+from image_classification.installation import words_of
 from image_classification.models import network_by_name
 
 HEAD = '| engine | precision | top-1 | agreement | MiB | ms, batch 1 | ms, batch 8 |\n|---|---|---|---|---|---|---|'
@@ -141,7 +142,8 @@ def main(argv=None):
         result = quantize_export(model, target, *data, args.operators.split(','), args.exclude, args.method, args.min_agreement,
                                  args.threads, args.bf16, args.force)
     print(report(result))
-    print(f'written: {target}; serve or predict as any export: python tools/predict.py {shlex.quote(str(target))} IMAGE')
+    print(f'written: {target}; serve or predict as any export: {shlex.join([*words_of("predict"), str(target)])} '
+          'IMAGE')
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ from image_classification.checkpoint import read_checkpoint
 from image_classification.config import Parser, get_config
 from image_classification.config.bounds import within
 from image_classification.errors import UserError, exit_with_message
+from image_classification.installation import words_of
 from image_classification.ic_resnet import inherit_weights, search_dilations, write_pattern
 from image_classification.models import build_model, network_by_name
 from image_classification.weights import load_state, read_weights, write_safetensors
@@ -82,7 +83,7 @@ def table(found):
 def training_command(args, cfg, pattern):
     """The command that trains the found network: as the supernet was trained, where its run's configuration is at hand."""
     config = Path(args.checkpoint).with_name('config.yaml')
-    words = ['python', os.path.relpath(Path(__file__).resolve().parents[1] / 'image_classification' / 'main_single_gpu.py')]
+    words = words_of('train')
     options = ['MODEL.IC.SUPERNET_DILATION', '0', 'MODEL.IC.PATTERN', str(pattern)]
     if not args.model and config.is_file():
         words += ['-cfg', str(config)]

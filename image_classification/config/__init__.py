@@ -3,11 +3,12 @@ from image_classification.config.arguments import (argument_parser, config_from_
                                                    places_of)
 from image_classification.config.bounds import check
 from image_classification.config.defaults import BOUNDS, DEFAULTS
-from image_classification.config.loading import (CONFIGS, bounds_of, changed, check_values, config_from_text, differences,
+from image_classification.config.loading import (bounds_of, changed, check_values, config_from_text, differences,
                                                  families, family_defaults, find_config, get_config, keys_of, keys_set,
                                                  model_yamls)
 from image_classification.config.options import Parser
 from image_classification.config.spellings import keys_below
+from image_classification.installation import CONFIGS
 
 __all__ = ['BOUNDS', 'CONFIGS', 'DEFAULTS', 'Parser', 'argument_parser', 'bounds_of', 'changed', 'check', 'check_values',
            'config_from_args', 'config_from_text', 'differences', 'families', 'family_defaults', 'find_config', 'get_config',

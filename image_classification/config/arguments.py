@@ -2,11 +2,12 @@
 import argparse
 
 from image_classification.config.bounds import shortened, within
-from image_classification.config.loading import CONFIGS, PACKAGE, differences, find_config, get_config, keys_of, model_yamls
+from image_classification.config.loading import differences, find_config, get_config, keys_of, model_yamls
 from image_classification.config.options import PAIRS, Parser
 from image_classification.config.reading import NoYaml, parsed
 from image_classification.config.spellings import in_capitals
 from image_classification.errors import UserError
+from image_classification.installation import CONFIGS, readable
 
 _NGPUS, _RESTARTS = within(-1, 256), within(0, 1000)
 
@@ -100,13 +101,13 @@ def _given(args):
 def opening_lines(args, recipe=None):
     """The first lines of a training's log: the file that -cfg means, and what flags and -opts have changed."""
     path = find_config(args.cfg).resolve()
-    lines = [f'configuration  {_readable(path)}']
+    lines = [f'configuration  {readable(path)}']
     if path in model_yamls().values():
-        own = f'the recipe for folders, {_readable(recipe)}' if recipe else 'the library\'s default recipe'
+        own = f'the recipe for folders, {readable(recipe)}' if recipe else 'the library\'s default recipe'
         lines[0] += f', the network with {own}'
         published = CONFIGS / path.name
         if published.is_file():
-            lines[0] += f'; its published recipe is {_readable(published)}'
+            lines[0] += f'; its published recipe is {readable(published)}'
     overrides = overrides_of(args)
     given = {key.upper() for key in keys_of(overrides)}
     plain, cfg = get_config(args.cfg, recipe=recipe), get_config(args.cfg, overrides, recipe, places_of(args))
@@ -114,12 +115,6 @@ def opening_lines(args, recipe=None):
     if changes:
         lines.append(f'flags and -opts: {", ".join(changes)}')
     return lines
-
-
-def _readable(path):
-    """Relative to the directory that holds the package, if it is in there."""
-    project = PACKAGE.parent
-    return str(path.relative_to(project)) if project in path.parents else str(path)
 
 
 def parse_opts(words):

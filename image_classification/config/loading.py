@@ -16,10 +16,9 @@ from image_classification.config.defaults import BOUNDS, DEFAULTS
 from image_classification.config.reading import line_of, parsed
 from image_classification.config.spellings import in_capitals, keys_below, modernized, old_places
 from image_classification.errors import UserError
+from image_classification.installation import CONFIGS, PACKAGE
 from image_classification.weights.catalogue import DEFAULT, meant, preprocessing_of
 
-PACKAGE = Path(__file__).resolve().parents[1]
-CONFIGS = PACKAGE.parent / 'configs'
 _MOST_SUGGESTED, _LONGEST_NAME = 20, 100
 
 
@@ -77,6 +76,9 @@ def find_config(name, beside=None):
     for path in [*([Path(beside) / name] if beside else []), Path(name), CONFIGS / below_configs]:
         if os.path.isfile(path):
             return path
+    if models_own and not CONFIGS.is_dir():                        # with a recipe of that name, perhaps: another training
+        raise UserError(f'{brief(name)} is a yaml file below configs/, and {CONFIGS} is missing; install the library again, or '
+                        f'write {stem} for the network alone')
     if models_own:
         return models_own
     models = model_yamls()

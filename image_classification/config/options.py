@@ -4,6 +4,7 @@ import difflib
 import os
 import sys
 
+from image_classification import installation
 from image_classification.config.bounds import TEXT, Bounds, above, brief, shortened, whole, within
 from image_classification.config.defaults import BOUNDS
 from image_classification.errors import UserError
@@ -34,8 +35,12 @@ class Parser(argparse.ArgumentParser):
     - an option may be written with one dash or two, with hyphens or underscores: -batch_size is --batch-size;
     - `add_argument(..., bounds=...)` are those of its values, or of each in a list of them; without, an option that takes
       a text takes no empty one, as a shell makes it of "$A_NAME_THAT_IS_NOT_SET";
-    - where there is an option -opts, the pairs of words behind it end at the next option.
+    - where there is an option -opts, the pairs of words behind it end at the next option;
+    - a sub-command of `mobile-backbones` says so in its usage.
     """
+
+    def __init__(self, prog=None, **keywords):
+        super().__init__(prog or installation.typed or None, **keywords)
 
     def add_argument(self, *names, bounds=None, **keywords):
         action = super().add_argument(*names, **keywords)

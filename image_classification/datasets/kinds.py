@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from PIL import features
 
+from image_classification.installation import how_to_install
 from image_classification.names.text import shown
 
 ALWAYS = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.pbm')
@@ -82,7 +83,7 @@ def advice(kinds):
         newer = ', or install Pillow 11.3 or newer' if set(kinds) & set(_OF_PILLOW['avif']) else ''
         return f'Convert them to JPEG or PNG{newer}'
     others = '; convert the others to JPEG or PNG' if set(kinds) - set(HEIC) else ''
-    return f"To read HEIC, install pillow-heif, in the clone of this library by: pip install -e '.[heic]'{others}"
+    return f'To read HEIC, install pillow-heif{how_to_install("heic")}{others}'
 
 
 def real_kind(file):

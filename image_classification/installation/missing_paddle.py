@@ -1,0 +1,37 @@
+"""What is said where there is no PaddlePaddle, with the line to type."""
+import os
+import shutil
+
+from image_classification.installation import pip
+
+WANTED = '>=3.1,<3.4'                      # as the extra `cpu` of setup.py; the suite ran with each minor version of these
+NEWEST = '3.3.1'                           # of those that were tested
+GPU_BUILDS = 'https://www.paddlepaddle.org.cn/packages/stable/cu126/'     # for CUDA 12.6; Paddle's site names the others
+
+
+class MissingPaddle(ImportError):
+    """There is no PaddlePaddle, or one that is too old: says which line installs one. Commands print it without a traceback."""
+
+    @classmethod
+    def of(cls, error):
+        """The one that says so for an ImportError whose name is 'paddle', be it of `import paddle` itself."""
+        if isinstance(error, cls):
+            return error
+        if not isinstance(error, ModuleNotFoundError):
+            return cls(f'PaddlePaddle cannot be imported: {" ".join(str(error).split())}', name='paddle')
+        return cls(f'PaddlePaddle is not installed. Install it {how_to_install()}', name='paddle')
+
+
+def how_to_install():
+    """The line that installs a PaddlePaddle: the build for GPUs, where this machine has one of NVIDIA's."""
+    for_cpus = f"{pip()} install 'paddlepaddle{WANTED}'"
+    for_gpus = f'{pip()} install paddlepaddle-gpu=={NEWEST} -i {GPU_BUILDS}'
+    if has_nvidia_gpu():
+        return (f'for the NVIDIA GPU of this machine by: {for_gpus} (for CUDA 12.6; the site of Paddle names the lines for '
+                f'others), or for its CPUs alone by: {for_cpus}')
+    return f'by: {for_cpus} (for a machine with an NVIDIA GPU: {for_gpus})'
+
+
+def has_nvidia_gpu():
+    """Whether NVIDIA's driver is here, for which no package is asked."""
+    return os.path.exists('/proc/driver/nvidia/version') or shutil.which('nvidia-smi') is not None

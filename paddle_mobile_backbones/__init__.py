@@ -1,0 +1,114 @@
+"""The library under a name that no other distribution has:
+
+    import paddle_mobile_backbones as ic
+    model = ic.create_model('mobileformer_26m', num_classes=10)
+
+Each module is the one of the package `image_classification` beside this directory, under both names: classes are the same. That
+package's own name is not free. There is a distribution `image-classification` of others, which writes over its `__init__.py`,
+and whose removal deletes it; and a folder of that name in the working directory hides it. Here none of these matters, and a
+warning says what has happened and what to do.
+"""
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+import warnings
+from pathlib import Path
+
+_FIRST, _DISTRIBUTION = 'image_classification', 'paddle-mobile-backbones'
+_PACKAGE = Path(__file__).resolve().parents[1] / _FIRST
+_COPY = Path(__file__).with_name('first_init.py')                  # of its __init__.py, which a wheel brings
+_OWN = (f'{__name__}.__main__',)
+_REMOVE = 'pip uninstall image-classification'
+_REPAIR = f'pip install --force-reinstall --no-deps {_DISTRIBUTION}'
+_MEANWHILE = f'`import {__name__} as ic` works all the same'
+
+
+def _is_ours(file):
+    """Whether an __init__.py is this library's; None or a missing one is not."""
+    try:
+        return _DISTRIBUTION in Path(file).read_text(encoding='utf-8')
+    except (TypeError, OSError, UnicodeDecodeError):
+        return False
+
+
+def _found_by_name():
+    """The file or the directory that `import image_classification` would take, whatever is imported; '' for none."""
+    spec = importlib.machinery.PathFinder.find_spec(_FIRST)
+    return spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), '')) or ''
+
+
+def _problem():
+    """What is wrong with the other name, and what to do, in one line; '' where all is well."""
+    own = _PACKAGE / '__init__.py'
+    if not own.is_file():
+        return (f'{own} is missing: the removal of another distribution, such as image-classification, has deleted it. Repair '
+                f'it by: {_REPAIR}')
+    if not _is_ours(own):
+        return (f'{own} is not of {_DISTRIBUTION}: another distribution, such as image-classification, has written over it. '
+                f'Remove that one and repair this one by: {_REMOVE} && {_REPAIR}')
+    found = _found_by_name()
+    if not found or _is_ours(found):
+        return ''
+    folder = Path(found).parent if Path(found).name == '__init__.py' else Path(found)
+    if folder.resolve().parent == Path.cwd():
+        return (f'the folder {folder.resolve()} in the working directory hides the package {_FIRST} of {_DISTRIBUTION}. Rename '
+                'that folder, or start Python elsewhere')
+    return (f'{folder} hides the package {_FIRST} of {_DISTRIBUTION}; it may be of the distribution image-classification, '
+            f'which this removes: {_REMOVE}')
+
+
+def _load():
+    """The package `image_classification` of this library, which is in `sys.modules` afterwards."""
+    known = sys.modules.get(_FIRST)
+    if known is not None and _is_ours(getattr(known, '__file__', None)):
+        return known
+    foreign = getattr(known, '__file__', None)
+    if foreign and Path(foreign).resolve().parent != _PACKAGE:
+        raise ImportError(f'{foreign} is imported already, as {_FIRST}, and is not of {_DISTRIBUTION}, whose package has the '
+                          f'same name. Rename that one, or import {__name__} in a process of its own', name=__name__)
+    problem = _problem()
+    if problem:
+        warnings.warn(f'{problem}. {_MEANWHILE}', stacklevel=3)
+    own = _PACKAGE / '__init__.py'
+    file = own if _is_ours(own) else _COPY
+    if not file.is_file():
+        raise ImportError(f'{problem}', name=__name__)
+    spec = importlib.util.spec_from_file_location(_FIRST, file, submodule_search_locations=[str(_PACKAGE)])
+    module = sys.modules[_FIRST] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class _SecondNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives `paddle_mobile_backbones.models` as the very module `image_classification.models`."""
+
+    def find_spec(self, name, path=None, target=None):
+        if not name.startswith(f'{__name__}.') or name in _OWN:
+            return None
+        found = importlib.util.find_spec(f'{_FIRST}{name.removeprefix(__name__)}')
+        return found and importlib.util.spec_from_loader(name, self, is_package=found.submodule_search_locations is not None)
+
+    def create_module(self, spec):
+        module = importlib.import_module(f'{_FIRST}{spec.name.removeprefix(__name__)}')
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module):
+        """It has been executed. Python has given it the spec of the second name, which is undone."""
+        module.__spec__ = module.__spec__.loader_state
+
+
+_library = _load()
+sys.meta_path.insert(0, _SecondNames())
+sys.modules[__name__].__class__ = type(_library)                   # `fuse` stays the function, whatever imports its module
+__version__, __all__ = _library.__version__, _library.__all__
+
+
+def __getattr__(name):
+    return getattr(_library, name)
+
+
+def __dir__():
+    return dir(_library)

@@ -1,0 +1,93 @@
+"""Run the tests with each version of PaddlePaddle and of Python that the distribution admits:
+
+    python tools/maintenance/try_versions.py [--output versions] [--paddle 3.1.1 3.3.1] [--python 3.10 3.13] [-- tests/layers -x]
+
+Each minor version of PaddlePaddle (the newest patch of it) runs with the first Python, and each other Python with the newest
+PaddlePaddle, in a virtual environment of its own below --output, which is kept for the next time. What follows -- goes to pytest;
+without it, all tests run. The table at the end is Markdown, too in --output/versions.md; the exit code is 1 where a row has failed.
+"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PADDLES = ('3.1.1', '3.2.2', '3.3.1')
+PYTHONS = ('3.11', '3.10', '3.12', '3.13')
+HEAD = '| Python | PaddlePaddle | tests | minutes |\n|---|---|---|---|'
+
+
+def pairs(pythons, paddles):
+    """[(Python, PaddlePaddle)] to try: all PaddlePaddles with the first Python, all other Pythons with the last PaddlePaddle."""
+    return [(pythons[0], paddle) for paddle in paddles] + [(python, paddles[-1]) for python in pythons[1:]]
+
+
+def interpreter(version):
+    """The path of a Python of this minor version; None where there is none."""
+    if version == f'{sys.version_info.major}.{sys.version_info.minor}':
+        return sys.executable
+    found = sorted(Path.home().glob(f'.pyenv/versions/{version}.*/bin/python'))
+    return shutil.which(f'python{version}') or (str(found[-1]) if found else None)
+
+
+def environment(python, paddle, place):
+    """The Python of a virtual environment with this library, what its tests need, and this PaddlePaddle. Raises CalledProcessError."""
+    made = place / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
+    if not made.is_file():
+        subprocess.run([python, '-m', 'venv', str(place)], check=True)
+    subprocess.run([str(made), '-m', 'pip', 'install', '--quiet', '--no-compile', '-e', f'{ROOT}[test]', f'paddlepaddle=={paddle}'],
+                   check=True)
+    return str(made)
+
+
+def verdict(text, code):
+    """What a row says of pytest's output: its last line without the time."""
+    found = re.findall(r'^(?:=+ )?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+', text, re.M)
+    return found[-1] if found else f'ended with exit code {code}'
+
+
+def try_pair(python, paddle, output, words):
+    """(row of the table, whether all is well)."""
+    name, begin = f'python{python}-paddle{paddle}', time.monotonic()
+    program = interpreter(python)
+    if not program:
+        return f'| {python} | {paddle} | no python{python} was found on this machine | - |', False
+    log = output / f'{name}.log'
+    print(f'{name}: see {log}', flush=True)
+    try:
+        made = environment(program, paddle, output / name)
+    except subprocess.CalledProcessError as error:
+        return f'| {python} | {paddle} | could not be installed (exit code {error.returncode}) | - |', False
+    with open(log, 'w', encoding='utf-8') as stream:
+        code = subprocess.run([made, '-m', 'pytest', *words], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT).returncode
+    found = verdict(log.read_text(encoding='utf-8', errors='replace'), code)
+    return f'| {python} | {paddle} | {found} | {(time.monotonic() - begin) / 60:.0f} |', code == 0
+
+
+def parse(argv):
+    argv = list(sys.argv[1:] if argv is None else argv)
+    end = argv.index('--') if '--' in argv else len(argv)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--paddle', nargs='+', default=PADDLES, metavar='VERSION', help=f'default: {" ".join(PADDLES)}')
+    parser.add_argument('--python', nargs='+', default=PYTHONS, metavar='MINOR', help=f'default: {" ".join(PYTHONS)}')
+    parser.add_argument('--output', type=Path, default=Path('output/versions'), help='default: output/versions')
+    return parser.parse_args(argv[:end]), argv[end + 1:]
+
+
+def main(argv=None):
+    args, words = parse(argv)
+    output = args.output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    results = [try_pair(python, paddle, output, words) for python, paddle in pairs(args.python, args.paddle)]
+    table = '\n'.join([HEAD, *(row for row, _ in results)])
+    (output / 'versions.md').write_text(table + '\n', encoding='utf-8')
+    print(table)
+    return 0 if all(well for _, well in results) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
