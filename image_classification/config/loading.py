@@ -16,7 +16,7 @@ from image_classification.config.defaults import BOUNDS, DEFAULTS
 from image_classification.config.reading import line_of, parsed
 from image_classification.config.spellings import in_capitals, keys_below, modernized, old_places
 from image_classification.errors import UserError
-from image_classification.weights.catalogue import DEFAULT, meant, preprocessing_of
+from image_classification.weights.catalogue import DEFAULT, is_refusal, meant, network_of, preprocessing_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONFIGS = PACKAGE.parent / 'configs'
@@ -224,16 +224,21 @@ def _value(node, key):
 
 
 def _insert_preprocessing(layers):
-    """Behind the model's own yaml, the DATA keys that come with the weights of PRETRAINED; later files overrule them. In place
-    of the default, the tag that it means."""
+    """Behind the model's own yaml, the keys of DATA and MODEL that come with the weights of PRETRAINED; later files overrule them.
+    In place of the default, the tag that it means."""
     pretrained, weights = _last(layers, 'PRETRAINED'), _last(layers, 'PUBLISHED.WEIGHTS') or []
     if not isinstance(pretrained, str) or not isinstance(weights, list):
         return                                                     # a wrong type is reported when the layers are merged
-    data = preprocessing_of(weights, pretrained, _last(layers, 'MODEL.NAME') or DEFAULTS.MODEL.NAME)
-    if data:
+    refused = _last(layers, 'PUBLISHED.REFUSED')
+    data = preprocessing_of(weights, pretrained, _last(layers, 'MODEL.NAME') or DEFAULTS.MODEL.NAME,
+                            refused if isinstance(refused, list) and all(map(is_refusal, refused)) else ())
+    family = str(_last(layers, 'MODEL.TYPE') or DEFAULTS.MODEL.TYPE).lower()
+    known = family_defaults(family) if family in families() else ()      # what is none is reported when they are merged, too
+    network = {key: value for key, value in network_of(weights, pretrained).items() if key in known}
+    if data or network:
         own = {str(path) for path in model_yamls().values()}
         place = max([i for i, (source, _) in enumerate(layers) if source.name in own], default=-1)
-        layers.insert(place + 1, (Source(f'the weights {pretrained}'), {'DATA': data}))
+        layers.insert(place + 1, (Source(f'the weights {pretrained}'), {'DATA': data, 'MODEL': network}))
     if pretrained == DEFAULT:                                      # which depends on the packages that are installed here
         tag = {'PRETRAINED': meant(weights, DEFAULT)['TAG']}
         layers[:] = [(source, {**tree, **tag} if tree.get('PRETRAINED') == DEFAULT else tree) for source, tree in layers]
