@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from yacs.config import CfgNode
 
-from image_classification.config import changed, check_values, get_config, keys_below, model_yamls
+from image_classification.config import changed, check_values, get_config, keys_below, model_yamls, refused_by
 from image_classification.errors import UserError
 from image_classification.layers import MOST_CHANNELS, FeatureExtractor, classes_wanted, count_wanted, set_checkpointing
 from image_classification.weights.catalogue import DEFAULT, classifier_of, meant, network_of, preprocessing_of
@@ -217,7 +217,7 @@ def _tails(key, between=''):
 def with_preprocessing_of(cfg, pretrained):
     """A configuration with PRETRAINED set, and with the preprocessing and the keys of MODEL that come with these weights."""
     entries = cfg.PUBLISHED.WEIGHTS
-    data = preprocessing_of(entries, pretrained, cfg.MODEL.NAME, cfg.PUBLISHED.REFUSED)
+    data = preprocessing_of(entries, pretrained, cfg.MODEL.NAME, refused_by(cfg.MODEL.TYPE))
     values = {f'DATA.{key}': value for key, value in data.items()}
     values.update({f'MODEL.{key}': value for key, value in network_of(entries, pretrained).items() if key in cfg.MODEL})
     return changed(cfg, {**values, 'PRETRAINED': (meant(entries, pretrained) or {'TAG': pretrained})['TAG']})

@@ -7,7 +7,7 @@ from yacs.config import CfgNode as CN
 
 from image_classification.config.bounds import (FILE_NAME, PART, SHARE, TEXT, Bounds, Each, above, at_least, one_of, pair,
                                                 rising, taken_apart, whole, within)
-from image_classification.weights.catalogue import ENTRY_WORDS, REFUSAL_WORDS, is_entry, is_refusal
+from image_classification.weights.catalogue import ENTRY_WORDS, is_entry
 
 COUNT = at_least(0)                              # of anything, also a rate of learning
 SIDE = 4096                                      # pixels, at most
@@ -49,7 +49,6 @@ _C.PUBLISHED = CN()                        # what others report of the network, 
 _C.PUBLISHED.TOP1 = 0.0, within(0, 100)    # ImageNet top-1 in percent of its authors or porters; 0: none
 _C.PUBLISHED.SOURCE = ''                   # where
 _C.PUBLISHED.WEIGHTS = [], Each(Bounds(is_entry, ENTRY_WORDS))  # published weights, the default first: see weights/catalogue.py
-_C.PUBLISHED.REFUSED = [], Each(Bounds(is_refusal, REFUSAL_WORDS))   # weights of others by its name, of another network
 
 _C.TRAIN = CN()
 _C.TRAIN.NUM_EPOCHS = 300, within(1, 1_000_000)

@@ -16,7 +16,7 @@ from image_classification.config.defaults import BOUNDS, DEFAULTS
 from image_classification.config.reading import line_of, parsed
 from image_classification.config.spellings import in_capitals, keys_below, modernized, old_places
 from image_classification.errors import UserError
-from image_classification.weights.catalogue import DEFAULT, is_refusal, meant, network_of, preprocessing_of
+from image_classification.weights.catalogue import DEFAULT, meant, network_of, preprocessing_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONFIGS = PACKAGE.parent / 'configs'
@@ -26,6 +26,11 @@ _MOST_SUGGESTED, _LONGEST_NAME = 20, 100
 def family_defaults(model_type):
     """The MODEL keys of a family, from `image_classification/<type>/config.py`, whose network need not be imported for it."""
     return _family(model_type)[0]
+
+
+def refused_by(model_type):
+    """What a family's `config.py` lists as REFUSED: weights of another network that others publish by its name."""
+    return _family(model_type)[2]
 
 
 def bounds_of(model_type):
@@ -43,7 +48,8 @@ def _family(model_type):
 
 @functools.cache
 def _defaults_in(path):
-    return taken_apart(runpy.run_path(path)['DEFAULTS'])
+    content = runpy.run_path(path)
+    return *taken_apart(content['DEFAULTS']), content.get('REFUSED', ())
 
 
 def families():
@@ -229,11 +235,9 @@ def _insert_preprocessing(layers):
     pretrained, weights = _last(layers, 'PRETRAINED'), _last(layers, 'PUBLISHED.WEIGHTS') or []
     if not isinstance(pretrained, str) or not isinstance(weights, list):
         return                                                     # a wrong type is reported when the layers are merged
-    refused = _last(layers, 'PUBLISHED.REFUSED')
-    data = preprocessing_of(weights, pretrained, _last(layers, 'MODEL.NAME') or DEFAULTS.MODEL.NAME,
-                            refused if isinstance(refused, list) and all(map(is_refusal, refused)) else ())
     family = str(_last(layers, 'MODEL.TYPE') or DEFAULTS.MODEL.TYPE).lower()
-    known = family_defaults(family) if family in families() else ()      # what is none is reported when they are merged, too
+    known, refused = (family_defaults(family), refused_by(family)) if family in families() else ((), ())  # else: see _merged
+    data = preprocessing_of(weights, pretrained, _last(layers, 'MODEL.NAME') or DEFAULTS.MODEL.NAME, refused)
     network = {key: value for key, value in network_of(weights, pretrained).items() if key in known}
     if data or network:
         own = {str(path) for path in model_yamls().values()}

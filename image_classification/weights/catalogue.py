@@ -9,11 +9,11 @@ it becomes the configuration's DATA, and so the preprocessing of training, check
 `MODEL`, of the keys in NETWORK, says which network they are for, where it is not the yaml's: PaddleClas's MobileNetV1 has ReLU.
 A digest, `SHA256` or `MD5`, is given where its publisher says it; many do not, and nobody here has made one up.
 
-What other programs call by the same name and is another network is listed below PUBLISHED.REFUSED, to be refused with the reason:
+What other programs call by the name of a family and is another network is listed in its `config.py`, to be refused with the reason:
 
-    - {STYLES: [paddleclas], KEY: '_entry_flow._conv1._conv.weight', WHY: 'it is PaddleClas''s Xception, which ...'}
+    REFUSED = [{'STYLES': ['paddleclas'], 'KEY': '_entry_flow._conv1._conv.weight', 'WHY': "PaddleClas's Xception is ..."}]
 
-by the tags of these styles, by the ending of a key, or by FILE, a part of the file's name in small letters.
+by a tag that begins like one of STYLES, by the ending of a key, or by FILE, a part of the file's name in small letters.
 
 In place of `URL`, `PACKAGE` names a Python package that holds the file (`packages.py`). Such an entry is the default where its
 package is installed; elsewhere the default is the first that has a URL.
@@ -33,8 +33,6 @@ PLACES = {'URL', 'PACKAGE'}                                        # one of them
 OPTIONAL = {'TOP1', 'SHA256', 'MD5', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA', 'MODEL'}   # MANUAL: URL is a page for people
 PREPROCESSING = {'IMAGE_SIZE', 'CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD', 'COLOR_ORDER'}   # keys of DATA
 NETWORK = {'ACTIVATION', 'DESIGN'}                                 # keys of MODEL that shapes need not show
-REFUSAL = ({'STYLES', 'WHY', 'KEY'}, {'STYLES', 'WHY', 'FILE'})    # keys of an entry of PUBLISHED.REFUSED
-REFUSAL_WORDS = 'STYLES, WHY and KEY, or FILE in place of it'
 ENTRY_WORDS = (f'{", ".join(sorted(REQUIRED))}, URL or PACKAGE, and perhaps {", ".join(sorted(OPTIONAL))}, with DATA of '
                f'{", ".join(sorted(PREPROCESSING))}, MODEL of {", ".join(sorted(NETWORK))}')
 CHECKPOINTS = 'paddle-mobile-backbones checkpoint'                 # how the format of this library's begins, in their metadata
@@ -49,7 +47,7 @@ def find_entry(entries, pretrained, name, refused=()):
     """The entry of PUBLISHED.WEIGHTS that `pretrained` means, a tag or 'default'; None for an address or a file.
 
     Args:
-        refused: PUBLISHED.REFUSED, whose reason is given for a tag of these styles.
+        refused: REFUSED of the family, whose reason is given for a tag of these styles.
     Raises:
         UserError: neither of these; an entry that lacks something, or has an unknown key.
     """
@@ -102,7 +100,7 @@ def network_of_notes(notes):
 
 
 def is_refused(entry, file, keys):
-    """Whether an entry of PUBLISHED.REFUSED means a file of this name and these keys."""
+    """Whether an entry of a family's REFUSED means a file of this name and these keys."""
     if 'FILE' in entry:
         return entry['FILE'] in file.lower()
     return any(f'.{key}'.endswith(f'.{entry["KEY"]}') for key in keys)
@@ -158,12 +156,6 @@ def is_entry(entry):
     return (REQUIRED <= keys and len(keys & PLACES) == 1 and not keys - REQUIRED - PLACES - OPTIONAL
             and all(isinstance(entry[key], str) for key in keys & (REQUIRED | PLACES))
             and isinstance(data, dict) and not set(data) - PREPROCESSING and isinstance(model, dict) and not set(model) - NETWORK)
-
-
-def is_refusal(entry):
-    """Whether it is one that PUBLISHED.REFUSED may list: REFUSAL_WORDS says what is wanted."""
-    return (isinstance(entry, dict) and set(entry) in REFUSAL and isinstance(entry['STYLES'], list)
-            and all(isinstance(entry[key], str) for key in set(entry) - {'STYLES'}))
 
 
 def _check_entry(entry, name):

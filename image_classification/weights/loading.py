@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
-from image_classification.layers import network_of
+from image_classification.layers import beside, network_of
 from image_classification.weights.catalogue import CHECKPOINTS, is_refused, network_in, network_of_notes, preprocessing_in
 from image_classification.weights.formats import safe_pickle
 from image_classification.weights.formats.torch_file import is_torch, read_torch
@@ -111,11 +111,10 @@ def _noted_network(path, content):
 
 
 def _refuse(model, found, path=''):
-    """Raise UserError for weights that the network's yaml lists as those of another network; `found` are a file's entries."""
-    published = model.config.PUBLISHED
-    for entry in published.REFUSED:
+    """Raise UserError for weights that the family lists as those of another network; `found` are a file's entries."""
+    for entry in getattr(beside(model, 'config'), 'REFUSED', ()):
         if is_refused(entry, Path(path).name, [f'{place}{key}' for place, key, _ in found]):
-            tags = ', '.join(each['TAG'] for each in published.WEIGHTS)
+            tags = ', '.join(each['TAG'] for each in model.config.PUBLISHED.WEIGHTS)
             raise UserError(f'{path or "the state dict"} is not for {model.config.MODEL.NAME}: {entry["WHY"]}. '
                             f'Wanted {f"one of the tags {tags}, or " if tags else ""}weights of this network')
 

@@ -13,7 +13,7 @@ from image_classification.weights.loading import load_state, read_for, source_wi
 
 def locate(cfg, pretrained):
     """(path of the weights on this machine, fetched if they are not here yet; where they come from; their entry or {})."""
-    entry = find_entry(cfg.PUBLISHED.WEIGHTS, pretrained, cfg.MODEL.NAME, cfg.PUBLISHED.REFUSED)
+    entry = find_entry(cfg.PUBLISHED.WEIGHTS, pretrained, cfg.MODEL.NAME)
     if entry is not None:
         path, source = _in_package(entry, cfg.MODEL.NAME) if 'PACKAGE' in entry else _at_address(entry, cfg)
         return path, f'{source} ({cfg.MODEL.NAME}, {entry["TAG"]})', entry
