@@ -1,11 +1,11 @@
-"""Compare the networks of paddle.vision and of PaddleClas with ours, each filled at random and with statistics of its own maps:
+"""Compare the networks of paddle.vision and of PaddleClas with ours, filled at random and with statistics of their own maps:
 
     git clone https://github.com/PaddlePaddle/PaddleClas
     python tools/maintenance/compare_paddle.py --paddleclas PaddleClas [PATTERN ...]
 
 Theirs is saved by paddle.save, and loaded here as a user would; what is compared are the logits, in float32, as the largest
-difference in deviations of theirs. Then ours is written back in their style, into theirs, which must give what it gave before. Last
-come the networks that must be refused. Without --paddleclas only paddle.vision is looked at. The command exits with 1 where
+difference in deviations of theirs. Then ours is written back in their style, into theirs, which must give what it gave before.
+Last come the networks that must be refused. Without --paddleclas only paddle.vision is looked at. The command exits with 1 where
 something differs. With --record it compares nothing, but writes the keys and shapes of theirs for tests/test_published.py.
 """
 import argparse
@@ -65,7 +65,8 @@ def of_paddleclas(root):
         rows.append((*_ours('mobilenet_v2', width), maker(ZOO, 'mobilenet_v2', _theirs('MobileNetV2', width))))
     for arch in ('small', 'large'):
         for width in ('0_35', '0_5', '0_75', '1_0', '1_25'):
-            rows.append((*_ours(f'mobilenet_v3_{arch}', width), maker(LEGENDARY, 'mobilenet_v3', f'MobileNetV3_{arch}_x{width}')))
+            name = f'MobileNetV3_{arch}_x{width}'
+            rows.append((*_ours(f'mobilenet_v3_{arch}', width), maker(LEGENDARY, 'mobilenet_v3', name)))
     for width in ('0_5', '1_0', '1_5', '2_0'):
         rows.append((f'shufflenet_v2_x{width}', {}, maker(ZOO, 'shufflenet_v2', f'ShuffleNetV2_x{width}')))
     for size in ('small', 'small_plus', 'small_plus_dim64', 'base', 'base_ls'):
@@ -138,10 +139,11 @@ def difference(found, wanted):
     return float(abs(found - wanted).max() / wanted.std())
 
 
-def compare(name, keywords, style, make, folder):
-    """(difference of our logits, of theirs after ours were written back) in deviations."""
+def compare(name, keywords, style, make, folder, side=0):
+    """(difference of our logits, of theirs after ours were written back) in deviations, on pictures of `side` pixels, or the
+    usual ones."""
     paddle.seed(0)
-    theirs, side = make(), ic.get_config(name).DATA.IMAGE_SIZE
+    theirs, side = make(), side or ic.get_config(name).DATA.IMAGE_SIZE
     image, other = pictures(side), pictures(side)
     fill(theirs, image)
     path = folder / f'{style}.pdparams'
@@ -152,7 +154,7 @@ def compare(name, keywords, style, make, folder):
     wanted = logits_of(theirs, other)
     found = difference(logits_of(ours, other), wanted)
     written = to_torch(ours, style)
-    assert written.keys() == {key for key in theirs.state_dict()}, 'other keys were written'
+    assert written.keys() == set(theirs.state_dict()), 'other keys were written'
     theirs.set_state_dict({key: paddle.to_tensor(np.ascontiguousarray(value)) for key, value in written.items()})
     return found, difference(logits_of(theirs, other), wanted)
 
