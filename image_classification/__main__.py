@@ -141,9 +141,10 @@ def _paddle_version():
 
 def process(tuned):
     """What tune_cpu() did, and the variables that are set."""
-    for name, value in {**tuned, **{name: os.environ.get(name) for name in (*VARIABLES, *HIDDEN) if name not in tuned}}.items():
+    hidden = (*HIDDEN, *sorted(name for name in os.environ if name.startswith('PADDLE_MOBILE_BACKBONES_MIRROR_')))
+    for name, value in {**tuned, **{name: os.environ.get(name) for name in (*VARIABLES, *hidden) if name not in tuned}}.items():
         if value is not None:
-            yield name, value if name not in HIDDEN and re.fullmatch(r'[\w.,:;+ -]{0,100}', value) else 'is set'
+            yield name, value if name not in hidden and re.fullmatch(r'[\w.,:;+ -]{0,100}', value) else 'is set'
 
 
 def report():

@@ -8,11 +8,12 @@ import warnings
 import numpy as np
 from yacs.config import CfgNode
 
-from image_classification.config import changed, check_values, get_config, keys_below, model_yamls
+from image_classification.config import changed, check_values, get_config, keys_below, model_yamls, refused_by
 from image_classification.errors import UserError
 from image_classification.layers import MOST_CHANNELS, FeatureExtractor, classes_wanted, count_wanted, set_checkpointing
-from image_classification.weights.catalogue import DEFAULT, classifier_of, meant, preprocessing_of
-from image_classification.weights.pretrained import load_pretrained, load_whole
+from image_classification.weights.catalogue import DEFAULT, classifier_of, meant, network_of, preprocessing_of
+from image_classification.weights.key_styles import OtherNetwork
+from image_classification.weights.pretrained import load_pretrained, load_whole, obtainable
 
 # What timm's users call these keys.
 _KEYWORDS = {'drop_rate': 'DROPOUT', 'drop_path_rate': 'DROPPATH', 'in_chans': 'IN_CHANNELS'}
@@ -23,9 +24,17 @@ def list_models(pattern='*'):
     return sorted(fnmatch.filter(model_yamls(), pattern))
 
 
-def list_pretrained(pattern='*'):
-    """Sorted [(model, tag)] of all published weights of the models that fit a shell pattern, e.g. '*former*'."""
-    return [(name, entry['TAG']) for name in list_models(pattern) for entry in get_config(name).PUBLISHED.WEIGHTS]
+def list_pretrained(pattern='*', reachable=False):
+    """Sorted [(model, tag)] of all published weights of the models that fit a shell pattern, e.g. '*former*'.
+
+    Args:
+        reachable: only those that can be had from here and now: they are in the cache, their package is installed, or their
+            address, or the mirror's in its place, answers. That asks each address for its first byte, some at a time.
+    """
+    found = [(name, entry) for name in list_models(pattern) for entry in get_config(name).PUBLISHED.WEIGHTS]
+    if reachable:
+        found = obtainable(found)
+    return [(name, entry['TAG']) for name, entry in found]
 
 
 def build_model(cfg):
@@ -38,6 +47,25 @@ def build_model(cfg):
     return model
 
 
+def build_for_weights(cfg, load, given=()):
+    """(network of a configuration, what `load(network)` gives, which loads its weights).
+
+    Where these say that they are for a network with other keys of MODEL, it is built with those, with a warning, unless the
+    keys are among the dotted ones of `given`.
+    """
+    model = build_model(cfg)
+    try:
+        return model, load(model)
+    except OtherNetwork as error:
+        values = {f'MODEL.{key}': value for key, value in error.keys.items()}
+        if values.keys() & set(given):
+            raise
+    warnings.warn(f'the network is built with {", ".join(f"{key} {value}" for key, value in values.items())}, as its weights '
+                  'want it', stacklevel=3)
+    model = build_model(changed(cfg, values))
+    return model, load(model)
+
+
 def create_model(name, pretrained='', features_only=False, out_indices=None, **overrides):
     """A network, ready to train (`model.train()` is Paddle's default).
 
@@ -47,7 +75,8 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
             .tar or .pdparams, in any publisher's key style. With a tag, or a checkpoint of a training, the configuration takes
             its preprocessing, and with the latter its number of classes and of channels, unless you give others. If
             `num_classes` differs from theirs, the classifier keeps its fresh weights, with a warning; if `in_chans` does,
-            the first convolution's weights are adapted.
+            the first convolution's weights are adapted. Weights for a network that differs by keys of MODEL, such as
+            PaddleClas's MobileNetV3, bring these keys.
         features_only: give the list of feature maps instead of logits, see `FeatureExtractor`; `out_indices` choose levels.
         overrides: keys of MODEL in lower case: num_classes, in_chans, drop_rate, drop_path, ..., and those of the family:
             tokens=[3, 128] is MODEL.MF.TOKENS. Where a family has two of that name, the group's goes before it:
@@ -60,6 +89,7 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
     pretrained = _pretrained(pretrained)
     if out_indices is not None and not features_only:
         raise UserError(f'create_model got out_indices {out_indices!r} without features_only; wanted features_only=True, too')
+    given = ()
     if isinstance(name, CfgNode):
         if overrides:
             raise UserError(f'create_model takes a configuration or keywords, not both; found {", ".join(overrides)}. '
@@ -72,6 +102,7 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
                             'of a yaml, or a configuration')
         cfg = get_config(name)
         places, overrides = _keys(overrides, cfg.MODEL)
+        given = tuple(overrides)
         if pretrained:
             known = classifier_of(pretrained) if os.fspath(name) in model_yamls() else {}    # a yaml of the user's says it
             overrides = {**known, **overrides, 'PRETRAINED': pretrained}
@@ -79,11 +110,12 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
             with warnings.catch_warnings():                        # said once above
                 warnings.simplefilter('ignore')
                 cfg = get_config(name, overrides, places=places)
-    model = build_model(cfg)
     if pretrained:
-        source, kept = load_pretrained(model, pretrained)
+        model, (source, kept) = build_for_weights(cfg, lambda model: load_pretrained(model, pretrained), given)
         if kept:
             warnings.warn(f'{source} {kept.why}: {", ".join(kept)} start afresh', stacklevel=2)
+    else:
+        model = build_model(cfg)
     return FeatureExtractor(model, out_indices) if features_only else model
 
 
@@ -148,11 +180,12 @@ def published_network(name, weights='', check=None, num_classes=None,
     """
     weights = weights or DEFAULT
     classes = {} if num_classes is None else {'MODEL.NUM_CLASSES': num_classes}
-    network = build_model(get_config(name, {'PRETRAINED': weights, **classes}))
-    if check:
-        check(network)
-    load_whole(network, weights, advice)
-    return network
+
+    def load(network):
+        if check:
+            check(network)
+        load_whole(network, weights, advice)
+    return build_for_weights(get_config(name, {'PRETRAINED': weights, **classes}), load)[0]
 
 
 def _key(word, model):
@@ -182,7 +215,9 @@ def _tails(key, between=''):
 
 
 def with_preprocessing_of(cfg, pretrained):
-    """A configuration with PRETRAINED set, and with the preprocessing that comes with these weights."""
+    """A configuration with PRETRAINED set, and with the preprocessing and the keys of MODEL that come with these weights."""
     entries = cfg.PUBLISHED.WEIGHTS
-    values = {f'DATA.{key}': value for key, value in preprocessing_of(entries, pretrained, cfg.MODEL.NAME).items()}
+    data = preprocessing_of(entries, pretrained, cfg.MODEL.NAME, refused_by(cfg.MODEL.TYPE))
+    values = {f'DATA.{key}': value for key, value in data.items()}
+    values.update({f'MODEL.{key}': value for key, value in network_of(entries, pretrained).items() if key in cfg.MODEL})
     return changed(cfg, {**values, 'PRETRAINED': (meant(entries, pretrained) or {'TAG': pretrained})['TAG']})

@@ -15,10 +15,10 @@ from image_classification.config import BOUNDS, Parser, get_config
 from image_classification.deploy.complexity import count_parameters
 from image_classification.errors import UserError, exit_with_message
 from image_classification.files import write_atomically
-from image_classification.models import build_model, network_by_name, with_preprocessing_of
+from image_classification.models import build_for_weights, network_by_name, with_preprocessing_of
 from image_classification.weights import read_safetensors, read_weights, to_torch, write_safetensors
 from image_classification.weights.loading import checksum
-from image_classification.weights.catalogue import PREPROCESSING, classifier_of, is_address
+from image_classification.weights.catalogue import NETWORK, PREPROCESSING, classifier_of, is_address
 from image_classification.weights.pretrained import load_whole, locate
 
 FORMAT = 'paddle-mobile-backbones weights'
@@ -48,7 +48,8 @@ def provenance(cfg, args):
              'source_sha256': hashlib.sha256(path.read_bytes()).hexdigest(), 'tag': entry.get('TAG', ''),
              'licence': entry.get('LICENCE', 'not stated'), 'style': args.style or 'paddle',
              'date': datetime.date.today().isoformat(), 'version': ic.__version__,
-             'protocol': json.dumps({key: cfg.DATA[key] for key in sorted(PREPROCESSING)})}
+             'protocol': json.dumps({key: cfg.DATA[key] for key in sorted(PREPROCESSING)}),
+             'network': json.dumps({key: cfg.MODEL[key] for key in sorted(NETWORK) if key in cfg.MODEL})}
     return {key: str(value) for key, value in notes.items()}
 
 
@@ -97,11 +98,12 @@ def main(argv=None):
         raise UserError(f'{args.output} exists and is not overwritten; choose another name, or replace it by --force')
     if args.output.exists() and not was_converted(args.output):
         raise UserError(f'{args.output} exists and was not written by this command, so it is not replaced; choose another name')
-    model = build_model(get_config(args.model, {**classifier_of(args.source), **(
-        {} if args.num_classes is None else {'MODEL.NUM_CLASSES': args.num_classes})}))
-    load_whole(model, args.source, 'give its --num-classes')
+    cfg = get_config(args.model, {**classifier_of(args.source), **(
+        {} if args.num_classes is None else {'MODEL.NUM_CLASSES': args.num_classes})})
+    model, _ = build_for_weights(with_preprocessing_of(cfg, args.source),
+                                 lambda network: load_whole(network, args.source, 'give its --num-classes'))
     state = to_torch(model, args.style or 'paddle')
-    write(args.output, state, provenance(with_preprocessing_of(model.config, args.source), args))
+    write(args.output, state, provenance(model.config, args))
     if any((read != state[name]).any() for name, read in read_weights(args.output).items()):
         raise UserError(f'{args.output} does not hold what was written to it; the disk may be failing')
     print(f'{args.output}  {args.output.stat().st_size:,} bytes, {len(state)} arrays of {model.config.MODEL.NAME}')

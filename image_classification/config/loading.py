@@ -17,7 +17,7 @@ from image_classification.config.reading import line_of, parsed
 from image_classification.config.spellings import in_capitals, keys_below, modernized, old_places
 from image_classification.errors import UserError
 from image_classification.installation import CONFIGS, PACKAGE
-from image_classification.weights.catalogue import DEFAULT, meant, preprocessing_of
+from image_classification.weights.catalogue import DEFAULT, meant, network_of, preprocessing_of
 
 _MOST_SUGGESTED, _LONGEST_NAME = 20, 100
 
@@ -25,6 +25,11 @@ _MOST_SUGGESTED, _LONGEST_NAME = 20, 100
 def family_defaults(model_type):
     """The MODEL keys of a family, from `image_classification/<type>/config.py`, whose network need not be imported for it."""
     return _family(model_type)[0]
+
+
+def refused_by(model_type):
+    """What a family's `config.py` lists as REFUSED: weights of another network that others publish by its name."""
+    return _family(model_type)[2]
 
 
 def bounds_of(model_type):
@@ -42,7 +47,8 @@ def _family(model_type):
 
 @functools.cache
 def _defaults_in(path):
-    return taken_apart(runpy.run_path(path)['DEFAULTS'])
+    content = runpy.run_path(path)
+    return *taken_apart(content['DEFAULTS']), content.get('REFUSED', ())
 
 
 def families():
@@ -226,16 +232,19 @@ def _value(node, key):
 
 
 def _insert_preprocessing(layers):
-    """Behind the model's own yaml, the DATA keys that come with the weights of PRETRAINED; later files overrule them. In place
-    of the default, the tag that it means."""
+    """Behind the model's own yaml, the keys of DATA and MODEL that come with the weights of PRETRAINED; later files overrule them.
+    In place of the default, the tag that it means."""
     pretrained, weights = _last(layers, 'PRETRAINED'), _last(layers, 'PUBLISHED.WEIGHTS') or []
     if not isinstance(pretrained, str) or not isinstance(weights, list):
         return                                                     # a wrong type is reported when the layers are merged
-    data = preprocessing_of(weights, pretrained, _last(layers, 'MODEL.NAME') or DEFAULTS.MODEL.NAME)
-    if data:
+    family = str(_last(layers, 'MODEL.TYPE') or DEFAULTS.MODEL.TYPE).lower()
+    known, refused = (family_defaults(family), refused_by(family)) if family in families() else ((), ())  # else: see _merged
+    data = preprocessing_of(weights, pretrained, _last(layers, 'MODEL.NAME') or DEFAULTS.MODEL.NAME, refused)
+    network = {key: value for key, value in network_of(weights, pretrained).items() if key in known}
+    if data or network:
         own = {str(path) for path in model_yamls().values()}
         place = max([i for i, (source, _) in enumerate(layers) if source.name in own], default=-1)
-        layers.insert(place + 1, (Source(f'the weights {pretrained}'), {'DATA': data}))
+        layers.insert(place + 1, (Source(f'the weights {pretrained}'), {'DATA': data, 'MODEL': network}))
     if pretrained == DEFAULT:                                      # which depends on the packages that are installed here
         tag = {'PRETRAINED': meant(weights, DEFAULT)['TAG']}
         layers[:] = [(source, {**tree, **tag} if tree.get('PRETRAINED') == DEFAULT else tree) for source, tree in layers]

@@ -1,5 +1,6 @@
 """Addresses: which are taken, and which is asked in their place."""
 import os
+import re
 from urllib.parse import quote, urlsplit
 
 from image_classification.download.environment import PREFIX
@@ -22,14 +23,31 @@ def split_address(url):
     return parts
 
 
+def mirror_variable(host):
+    """The environment variable that names a mirror for this host alone."""
+    return f'{PREFIX}MIRROR_{re.sub("[^A-Za-z0-9]", "_", host).upper()}'
+
+
+def _is_modelscope(mirror):
+    host = urlsplit(mirror).hostname or ''
+    return host == 'modelscope.cn' or host.endswith('.modelscope.cn')
+
+
+def _on_modelscope(path):
+    """The path of a file of Hugging Face on ModelScope, whose branches are called master."""
+    return path.replace('/resolve/main/', '/resolve/master/', 1)
+
+
 def mirrored(url):
     """The address to ask for: `url` itself, or the mirror's in its place."""
     parts = split_address(url)
     rest = parts.path + (f'?{parts.query}' if parts.query else '')
-    mirror, endpoint = os.environ.get(PREFIX + 'MIRROR'), os.environ.get('HF_ENDPOINT')
-    if mirror:
+    own, mirror, endpoint = (os.environ.get(name) for name in (mirror_variable(parts.netloc), PREFIX + 'MIRROR', 'HF_ENDPOINT'))
+    if own:
+        url = own.rstrip('/') + (_on_modelscope(rest) if _is_modelscope(own) else rest)
+    elif mirror:
         url = f'{mirror.rstrip("/")}/{parts.netloc}{rest}'
     elif endpoint and parts.netloc == 'huggingface.co':
         url = endpoint.rstrip('/') + rest
-    split_address(url)
+    split_address(url)                                             # of the user's variable
     return quote(url.partition('#')[0], safe=SAFE)

@@ -18,7 +18,7 @@ from image_classification.deploy.engines import open_engine
 from image_classification.deploy.export_directory import PREFIX, PROGRAM, WEIGHTS, ExportDirectory
 from image_classification.errors import UserError
 from image_classification.installation import tool
-from image_classification.models import build_model
+from image_classification.models import build_for_weights
 from image_classification.weights.pretrained import load_whole
 
 
@@ -150,9 +150,9 @@ def _named(cfg):
         return named_network(get_config(keys.TEACHER).MODEL.NAME, keys.WEIGHTS)
     teacher_cfg = get_config(keys.TEACHER, {'MODEL.NUM_CLASSES': cfg.MODEL.NUM_CLASSES, 'PRETRAINED': keys.WEIGHTS,
                                             'MODEL.IN_CHANNELS': cfg.MODEL.IN_CHANNELS})
-    network = build_model(teacher_cfg)
-    load_whole(network, keys.WEIGHTS, 'as a teacher it must know the same. Fine-tune it on this data set first, and give its '
-               'checkpoint as TRAIN.DISTILL.TEACHER.')
+    advice = ('as a teacher it must know the same. Fine-tune it on this data set first, and give its checkpoint as '
+              'TRAIN.DISTILL.TEACHER.')
+    network, _ = build_for_weights(teacher_cfg, lambda network: load_whole(network, keys.WEIGHTS, advice))
     network.eval()
     return network, []
 

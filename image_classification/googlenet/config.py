@@ -6,3 +6,6 @@ from image_classification.config.bounds import PART
 DEFAULTS = CN()
 DEFAULTS.AUX_LOGITS = True        # two auxiliary heads, which give logits of their own in training
 DEFAULTS.DROPOUT_AUX = 0.7, PART  # in front of the auxiliary heads' last layers
+
+REFUSED = [{'STYLES': ['paddleclas', 'paddle_vision'], 'KEY': '_ince3a._conv1._conv.weight',
+            'WHY': 'the GoogLeNet of PaddleClas and of paddle.vision is another network, without batch norms'}]

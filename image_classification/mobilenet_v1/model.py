@@ -3,6 +3,7 @@
 A plain stack of depthwise separable convolutions without shortcuts. Where the sources differ:
 
 - *Activation.* The paper and the tutorial write ReLU; TensorFlow's code and timm's weights are for ReLU6, and so is this network.
+  PaddleClas's and paddle.vision's weights are for ReLU: `ACTIVATION` comes with them.
 - *Biases.* The tutorial's 1x1 convolutions have biases in front of their batch norms, its depthwise ones have none. Here none has.
 - *Stride and classes.* The tutorial's stem has stride 1 for CIFAR's pictures of 32 pixels and 100 classes. Here stride 2 and any
   number of classes, as published; small pictures are better enlarged.
@@ -15,6 +16,7 @@ from paddle import nn
 
 from image_classification.layers import Conv2D, Network, Stage, make_divisible
 
+ACTIVATIONS = {'relu6': F.relu6, 'relu': F.relu}
 STEM = 32                                                          # channels at width 1
 STAGES = [(64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2)]  # channels, blocks, stride of the first block
 
@@ -37,18 +39,19 @@ def linear(in_features, out_features):
 
 
 class DepthwiseSeparableConv(nn.Layer):
-    """3x3 depthwise, then 1x1, each with batch norm and ReLU6: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+    """3x3 depthwise, then 1x1, each with batch norm and activation: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
 
-    def __init__(self, in_channels, out_channels, stride):
+    def __init__(self, in_channels, out_channels, stride, activation):
         super().__init__()
+        self.act = activation
         self.conv_dw = conv2d(in_channels, in_channels, 3, stride, groups=in_channels)
         self.bn1 = batch_norm(in_channels)
         self.conv_pw = conv2d(in_channels, out_channels, 1)
         self.bn2 = batch_norm(out_channels)
 
     def forward(self, x):
-        x = F.relu6(self.bn1(self.conv_dw(x)))
-        return F.relu6(self.bn2(self.conv_pw(x)))
+        x = self.act(self.bn1(self.conv_dw(x)))
+        return self.act(self.bn2(self.conv_pw(x)))
 
 
 class MobileNetV1(Network):
@@ -57,13 +60,15 @@ class MobileNetV1(Network):
     Args:
         width: multiplier of all channels.
         dropout: probability in front of the classifier.
+        activation: relu6 or relu.
     """
 
     key_style = 'timm'
     classifier_layers = ('classifier',)  # what a new number of classes replaces
 
-    def __init__(self, num_classes=1000, in_channels=3, width=1.0, dropout=0.0):
+    def __init__(self, num_classes=1000, in_channels=3, width=1.0, dropout=0.0, activation='relu6'):
         super().__init__()
+        self.act = act = ACTIVATIONS[activation]
         before = make_divisible(STEM * width)
         self.conv_stem = conv2d(in_channels, before, 3, 2)
         self.bn1 = batch_norm(before)
@@ -71,8 +76,8 @@ class MobileNetV1(Network):
         self.feature_channels = []
         for channels, depth, stride in STAGES:
             after = make_divisible(channels * width)
-            first = DepthwiseSeparableConv(before, after, stride)
-            stages.append(Stage(first, *[DepthwiseSeparableConv(after, after, 1) for _ in range(depth - 1)]))
+            first = DepthwiseSeparableConv(before, after, stride, act)
+            stages.append(Stage(first, *[DepthwiseSeparableConv(after, after, 1, act) for _ in range(depth - 1)]))
             strides.append(strides[-1] * stride)
             self.feature_channels.append(after)
             before = after
@@ -83,7 +88,7 @@ class MobileNetV1(Network):
 
     def forward_intermediates(self, x):
         """List of maps, one per stage: `feature_channels`, `feature_strides`."""
-        maps = [F.relu6(self.bn1(self.conv_stem(x)))]
+        maps = [self.act(self.bn1(self.conv_stem(x)))]
         for stage in self.blocks:
             maps.append(stage(maps[-1]))
         return maps[1:]
@@ -103,4 +108,4 @@ class MobileNetV1(Network):
 def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for a width that is not positive."""
     model = cfg.MODEL
-    return MobileNetV1(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT)
+    return MobileNetV1(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT, model.ACTIVATION)

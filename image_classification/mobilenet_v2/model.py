@@ -5,6 +5,8 @@ Where the sources differ:
 
 - *The tutorial's copy* (also its package) has biases in all convolutions, a stem of 1x1 with padding, an expansion by one in the
   first block, stride 1 in the sixth stage and a convolution as classifier. None of that here: the network is the published one.
+- *PaddleClas's network* has an expansion by one in the first block, too, and does not round its widths to multiples of 8; at
+  width 1 the rest is the same. `DESIGN` chooses it, and comes with its weights.
 - *Width.* The last convolution stays at 1280 channels below width 1 and widens above it, as in the paper.
 - *Stochastic depth* (`DROPPATH`) is not in the paper. It grows linearly from 0 in the first block to the given rate.
 """
@@ -42,12 +44,12 @@ class ConvNormAct(nn.Sequential):
 
 
 class InvertedResidual(nn.Layer):
-    """1x1 up, 3x3 depthwise, 1x1 down: (B, C, H, W) -> (B, C', H / stride, W / stride). No layer up where expansion is 1."""
+    """1x1 up, 3x3 depthwise, 1x1 down: (B, C, H, W) -> (B, C', H / stride, W / stride). No layer up unless `expands`."""
 
-    def __init__(self, in_channels, out_channels, stride, expansion, drop_path):
+    def __init__(self, in_channels, out_channels, stride, expansion, expands, drop_path):
         super().__init__()
         hidden = in_channels * expansion
-        up = [ConvNormAct(in_channels, hidden, 1)] if expansion != 1 else []
+        up = [ConvNormAct(in_channels, hidden, 1)] if expands else []
         self.conv = nn.Sequential(*up, ConvNormAct(hidden, hidden, 3, stride, groups=hidden),
                                   conv2d(hidden, out_channels, 1), batch_norm(out_channels))
         self.shortcut = stride == 1 and in_channels == out_channels
@@ -65,23 +67,25 @@ class MobileNetV2(PlainNetwork):
         width: multiplier of all channels; of the last convolution's only where it is above 1.
         dropout: probability in front of the classifier.
         drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
+        design: paper or paddleclas.
     """
 
     key_style = 'torchvision'
     classifier_layers = ('classifier.1',)  # what a new number of classes replaces
     make_linear = staticmethod(linear)
 
-    def __init__(self, num_classes=1000, in_channels=3, width=1.0, dropout=0.2, drop_path=0.0):
+    def __init__(self, num_classes=1000, in_channels=3, width=1.0, dropout=0.2, drop_path=0.0, design='paper'):
         super().__init__()
-        rows = []                                                  # (before, after, stride, expansion) of each block
-        stem = before = make_divisible(STEM * width)
+        widened = {'paper': make_divisible, 'paddleclas': int}[design]
+        rows = []                                                  # (before, after, stride, expansion, expands) of each block
+        stem = before = widened(STEM * width)
         for expansion, channels, depth, stride in STAGES:
-            after = make_divisible(channels * width)
+            after = widened(channels * width)
             for i in range(depth):
-                rows.append((before, after, stride if i == 0 else 1, expansion))
+                rows.append((before, after, stride if i == 0 else 1, expansion, expansion != 1 or design == 'paddleclas'))
                 before = after
         blocks = [InvertedResidual(*row, drop_path * i / (len(rows) - 1)) for i, row in enumerate(rows)]
-        last = make_divisible(LAST * max(1.0, width))
+        last = widened(LAST * max(1.0, width))
         self.features = Stage(ConvNormAct(in_channels, stem, 3, 2), *blocks, ConvNormAct(before, last, 1))
         self.classifier = nn.Sequential(nn.Dropout(dropout), linear(last, num_classes))
         widths = [stem, *(row[1] for row in rows)]
@@ -92,4 +96,5 @@ class MobileNetV2(PlainNetwork):
 def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for a width that is not positive."""
     model = cfg.MODEL
-    return MobileNetV2(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT, model.DROPPATH)
+    return MobileNetV2(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT, model.DROPPATH,
+                       model.DESIGN)

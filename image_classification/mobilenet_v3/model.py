@@ -10,6 +10,10 @@ convolution widens before the pool and a hidden linear layer follows it. Where t
 - *Squeeze-and-excitation* squeezes to a quarter, rounded to a multiple of 8 (the tutorial does not round), between biased 1x1
   convolutions, with a hard sigmoid as gate. Blocks that do not use it do not hold it either, unlike the tutorial's package.
 - *Expansion.* No expanding convolution where it would not expand (the first block); the tutorial's package has one.
+- *PaddleClas's network* expands in the first block, too, squeezes to a quarter without rounding, and has a hidden layer of 1280
+  units without bias at every width and size; widths follow torchvision's rule, also that of the last convolution. `DESIGN`
+  chooses it, and comes with its weights. Its gates are hard sigmoids of slope 0.2, not 1/6: the key style `paddleclas` puts
+  the factor of 1.2 into the layer in front of them, so that the network computes the same.
 - *Batch norm* has an epsilon of 0.001 and a momentum of 0.99 (PyTorch's 0.01).
 - *Stochastic depth* (`DROPPATH`) grows linearly from 0 in the first block to the given rate.
 """
@@ -47,9 +51,9 @@ def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=False):
                   bias_attr=nn.initializer.Constant(0.0) if bias else False)
 
 
-def linear(in_features, out_features):
+def linear(in_features, out_features, bias=True):
     return nn.Linear(in_features, out_features, weight_attr=nn.initializer.Normal(std=0.01),
-                     bias_attr=nn.initializer.Constant(0.0))
+                     bias_attr=nn.initializer.Constant(0.0) if bias else False)
 
 
 class ConvNormAct(nn.Sequential):
@@ -63,9 +67,9 @@ class ConvNormAct(nn.Sequential):
 class SqueezeExcitation(nn.Layer):
     """Each channel times a gate in 0..1 that is computed from all channels' means: (B, C, H, W) -> (B, C, H, W)."""
 
-    def __init__(self, channels):
+    def __init__(self, channels, squeezed=0):
         super().__init__()
-        squeezed = make_divisible(channels // 4)
+        squeezed = squeezed or make_divisible(channels // 4)
         self.fc1 = conv2d(channels, squeezed, 1, bias=True)
         self.fc2 = conv2d(squeezed, channels, 1, bias=True)
 
@@ -75,14 +79,17 @@ class SqueezeExcitation(nn.Layer):
 
 
 class InvertedResidual(nn.Layer):
-    """1x1 up, depthwise, gates, 1x1 down: (B, C, H, W) -> (B, C', H / stride, W / stride). No activation at the end."""
+    """1x1 up, depthwise, gates, 1x1 down: (B, C, H, W) -> (B, C', H / stride, W / stride). No activation at the end.
 
-    def __init__(self, in_channels, hidden, out_channels, kernel, squeeze, act, stride, drop_path):
+    `squeezed`: channels of the gates' hidden layer, 0 for no gates.
+    """
+
+    def __init__(self, in_channels, hidden, out_channels, kernel, squeezed, act, stride, expands, drop_path):
         super().__init__()
-        layers = [ConvNormAct(in_channels, hidden, 1, act)] if hidden != in_channels else []
+        layers = [ConvNormAct(in_channels, hidden, 1, act)] if expands else []
         layers.append(ConvNormAct(hidden, hidden, kernel, act, stride, groups=hidden))
-        if squeeze:
-            layers.append(SqueezeExcitation(hidden))
+        if squeezed:
+            layers.append(SqueezeExcitation(hidden, squeezed))
         self.block = nn.Sequential(*layers, ConvNormAct(hidden, out_channels, 1, 'none'))
         self.shortcut = stride == 1 and in_channels == out_channels
         self.drop_path = DropPath(drop_path if self.shortcut else 0.0)
@@ -93,15 +100,26 @@ class InvertedResidual(nn.Layer):
 
 
 def scaled(blocks, hidden_units, width, rule):
-    """A table and its hidden layer at another width: [(in_channels, hidden, out_channels, kernel, squeeze, act, stride)] and
-    units."""
+    """A table and its head at another width: ([(in_channels, hidden, out_channels, kernel, squeezed, act, stride, expands)],
+    channels of the last convolution, units of the hidden layer)."""
     rows, table_in, in_channels = [], STEM, make_divisible(STEM * width)
-    for kernel, hidden, channels, *rest, stride in blocks:
+    for kernel, hidden, channels, squeeze, act, stride in blocks:
         out_channels = make_divisible(channels * width)
         wide = make_divisible(hidden * in_channels / table_in if rule == 'paper' else hidden * width)
-        rows.append((in_channels, wide, out_channels, kernel, *rest, stride))
+        squeezed = make_divisible(wide // 4) if squeeze else 0
+        rows.append((in_channels, wide, out_channels, kernel, squeezed, act, stride, wide != in_channels))
         table_in, in_channels = channels, out_channels
-    return rows, make_divisible(hidden_units * (max(1.0, width) if rule == 'paper' else width))
+    return rows, 6 * in_channels, make_divisible(hidden_units * (max(1.0, width) if rule == 'paper' else width))
+
+
+def scaled_by_paddleclas(blocks, width):
+    """The same for PaddleClas's network."""
+    rows, in_channels = [], make_divisible(STEM * width)
+    for kernel, hidden, channels, squeeze, act, stride in blocks:
+        wide, out_channels = make_divisible(hidden * width), make_divisible(channels * width)
+        rows.append((in_channels, wide, out_channels, kernel, wide // 4 if squeeze else 0, act, stride, True))
+        in_channels = out_channels
+    return rows, make_divisible(6 * blocks[-1][2] * width), 1280
 
 
 class MobileNetV3(PlainNetwork):
@@ -110,6 +128,7 @@ class MobileNetV3(PlainNetwork):
     Args:
         arch: large or small.
         width: multiplier of all channels, applied by `width_rule`: paper or torchvision.
+        design: paper or paddleclas, which has a width rule of its own.
         dropout: probability in front of the classifier.
         drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
     """
@@ -119,17 +138,19 @@ class MobileNetV3(PlainNetwork):
     make_linear = staticmethod(linear)
 
     def __init__(self, num_classes=1000, in_channels=3, arch='large', width=1.0, width_rule='paper', dropout=0.2,
-                 drop_path=0.0):
+                 drop_path=0.0, design='paper'):
         super().__init__()
-        rows, units = scaled(*ARCHITECTURES[arch], width, width_rule)
+        table, units = ARCHITECTURES[arch]
+        plain = design == 'paper'
+        rows, last, units = scaled(table, units, width, width_rule) if plain else scaled_by_paddleclas(table, width)
         stem, c_last = rows[0][0], rows[-1][2]
         blocks = [InvertedResidual(*row, drop_path * i / (len(rows) - 1)) for i, row in enumerate(rows)]
         self.features = Stage(ConvNormAct(in_channels, stem, 3, 'hardswish', stride=2), *blocks,
-                                      ConvNormAct(c_last, 6 * c_last, 1, 'hardswish'))
+                                      ConvNormAct(c_last, last, 1, 'hardswish'))
         self.classifier = nn.Sequential(
-            linear(6 * c_last, units), nn.Hardswish(), nn.Dropout(dropout), linear(units, num_classes))
+            linear(last, units, bias=plain), nn.Hardswish(), nn.Dropout(dropout), linear(units, num_classes))
         widths = [stem, *(row[2] for row in rows)]
-        self.levels, self.feature_strides = levels_of([2, *(row[-1] for row in rows)])  # the last block at each stride
+        self.levels, self.feature_strides = levels_of([2, *(row[6] for row in rows)])  # the last block at each stride
         self.feature_channels = [widths[i] for i in self.levels]
 
 
@@ -137,4 +158,4 @@ def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized."""
     model = cfg.MODEL
     return MobileNetV3(model.NUM_CLASSES, model.IN_CHANNELS, model.ARCH, model.WIDTH, model.WIDTH_RULE, model.DROPOUT,
-                       model.DROPPATH)
+                       model.DROPPATH, model.DESIGN)

@@ -6,6 +6,15 @@
 `STYLE` says whose key names the file has (`key_styles.py`), `DATA` how its publisher prepares images for the accuracy `TOP1`:
 it becomes the configuration's DATA, and so the preprocessing of training, checkpoints, exports and predictions.
 
+`MODEL`, of the keys in NETWORK, says which network they are for, where it is not the yaml's: PaddleClas's MobileNetV1 has ReLU.
+A digest, `SHA256` or `MD5`, is given where its publisher says it; many do not, and nobody here has made one up.
+
+What other programs call by the name of a family and is another network is listed in its `config.py`, to be refused with the reason:
+
+    REFUSED = [{'STYLES': ['paddleclas'], 'KEY': '_entry_flow._conv1._conv.weight', 'WHY': "PaddleClas's Xception is ..."}]
+
+by a tag that begins like one of STYLES, by the ending of a key, or by FILE, a part of the file's name in small letters.
+
 In place of `URL`, `PACKAGE` names a Python package that holds the file (`packages.py`). Such an entry is the default where its
 package is installed; elsewhere the default is the first that has a URL.
 """
@@ -21,10 +30,11 @@ from image_classification.weights.packages import is_installed
 
 REQUIRED = {'TAG', 'STYLE', 'LICENCE', 'SOURCE'}
 PLACES = {'URL', 'PACKAGE'}                                        # one of them
-OPTIONAL = {'TOP1', 'SHA256', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA'}   # MANUAL: URL is a page for people
+OPTIONAL = {'TOP1', 'SHA256', 'MD5', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA', 'MODEL'}   # MANUAL: URL is a page for people
 PREPROCESSING = {'IMAGE_SIZE', 'CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD', 'COLOR_ORDER'}   # keys of DATA
+NETWORK = {'ACTIVATION', 'DESIGN'}                                 # keys of MODEL that shapes need not show
 ENTRY_WORDS = (f'{", ".join(sorted(REQUIRED))}, URL or PACKAGE, and perhaps {", ".join(sorted(OPTIONAL))}, with DATA of '
-               f'{", ".join(sorted(PREPROCESSING))}')
+               f'{", ".join(sorted(PREPROCESSING))}, MODEL of {", ".join(sorted(NETWORK))}')
 CHECKPOINTS = 'paddle-mobile-backbones checkpoint'                 # how the format of this library's begins, in their metadata
 DEFAULT = 'default'                                                # stands for the first tag that can be had, as True does
 
@@ -33,9 +43,11 @@ def is_address(text):
     return text.startswith(('http://', 'https://'))
 
 
-def find_entry(entries, pretrained, name):
+def find_entry(entries, pretrained, name, refused=()):
     """The entry of PUBLISHED.WEIGHTS that `pretrained` means, a tag or 'default'; None for an address or a file.
 
+    Args:
+        refused: REFUSED of the family, whose reason is given for a tag of these styles.
     Raises:
         UserError: neither of these; an entry that lacks something, or has an unknown key.
     """
@@ -50,7 +62,8 @@ def find_entry(entries, pretrained, name):
         return None
     tags = [entry['TAG'] for entry in entries]
     shown = pretrained if len(pretrained) < 100 else f'{pretrained[:60]}...'
-    raise UserError(f'{name} has no weights {shown!r}; wanted {", ".join([*tags, "a file", "an address"])}')
+    why = next((f': {entry["WHY"]}' for entry in refused if pretrained.startswith(tuple(entry['STYLES']))), '')
+    raise UserError(f'{name} has no weights {shown!r}{why}; wanted {", ".join([*tags, "a file", "an address"])}')
 
 
 def meant(entries, pretrained):
@@ -61,12 +74,36 @@ def meant(entries, pretrained):
     return next((entry for entry in entries if entry['TAG'] == pretrained), None)
 
 
-def preprocessing_of(entries, pretrained, name):
+def preprocessing_of(entries, pretrained, name, refused=()):
     """The DATA keys that come with weights: a tag, a checkpoint of this library, or a file of tools/convert_weights.py."""
-    entry = find_entry(entries, pretrained, name)
+    entry = find_entry(entries, pretrained, name, refused)
     if entry is not None:
         return entry.get('DATA') or {}
     return preprocessing_in(pretrained)
+
+
+def network_of(entries, pretrained):
+    """The MODEL keys that come with the same."""
+    entry = meant(entries, pretrained)
+    return network_in(pretrained) if entry is None else dict(entry.get('MODEL') or {})
+
+
+def network_in(path):
+    """The same of a file; {} where it says none."""
+    return network_of_notes(_notes(path))
+
+
+def network_of_notes(notes):
+    """The same of its notes, {key: text}."""
+    stored = _of_checkpoint(notes).get('MODEL') or _read(json.loads, notes.get('network', '{}'))
+    return {key: value for key, value in stored.items() if key in NETWORK} if isinstance(stored, dict) else {}
+
+
+def is_refused(entry, file, keys):
+    """Whether an entry of a family's REFUSED means a file of this name and these keys."""
+    if 'FILE' in entry:
+        return entry['FILE'] in file.lower()
+    return any(f'.{key}'.endswith(f'.{entry["KEY"]}') for key in keys)
 
 
 def preprocessing_in(path):
@@ -87,6 +124,7 @@ def classifier_of(pretrained):
 
 def _notes(pretrained):
     """The metadata of a .safetensors file; {} of anything else: loading will say what is wrong."""
+    pretrained = os.fspath(pretrained)
     if is_address(pretrained) or Path(pretrained).suffix != '.safetensors' or not os.path.isfile(pretrained):
         return {}
     try:
@@ -114,10 +152,10 @@ def _read(parse, text):
 def is_entry(entry):
     """Whether it is one that PUBLISHED.WEIGHTS may list: ENTRY_WORDS says what is wanted."""
     keys = set(entry) if isinstance(entry, dict) else set()
-    data = entry.get('DATA') or {} if keys else {}
+    data, model = (entry.get(group) or {} if keys else {} for group in ('DATA', 'MODEL'))
     return (REQUIRED <= keys and len(keys & PLACES) == 1 and not keys - REQUIRED - PLACES - OPTIONAL
             and all(isinstance(entry[key], str) for key in keys & (REQUIRED | PLACES))
-            and isinstance(data, dict) and not set(data) - PREPROCESSING)
+            and isinstance(data, dict) and not set(data) - PREPROCESSING and isinstance(model, dict) and not set(model) - NETWORK)
 
 
 def _check_entry(entry, name):

@@ -10,10 +10,15 @@ own:
 For a given network the rules give a dictionary {our name: published key}, which is read both ways: so every style can be
 written, too, and no second table can drift from the first.
 
-In each style batch norms have `running_mean` and `running_var` instead of Paddle's `_mean` and `_variance`, and weights of
-linear layers are (outputs, inputs), the transpose of Paddle's. The style 'paddle', or 'seed', means this library's own names
-and shapes, which are also those of the tutorial's Paddle code and of PaddleViT for Mobile-Former.
+In a style of PyTorch batch norms have `running_mean` and `running_var` instead of Paddle's `_mean` and `_variance`, and weights
+of linear layers are (outputs, inputs), the transpose of Paddle's; the styles 'paddleclas' and 'paddle_vision' have Paddle's. The
+style 'paddle', or 'seed', means this library's own names and shapes, which are also those of the tutorial's Paddle code and of
+PaddleViT for Mobile-Former.
+
+Where weights are for a network that keys of MODEL tell from the one at hand, such as an activation, a style names these keys:
+`OtherNetwork` then says what to build.
 """
+import functools
 import re
 import warnings
 from dataclasses import dataclass
@@ -40,18 +45,58 @@ class Style:
     convolutions: the publisher's keys of 1x1 convolutions' weights, (outputs, inputs, 1, 1), that are of linear layers here.
     epsilon: of the publisher's batch norms, where it is not ours; 0.0 where it is.
     optional: beginnings of our names that a file may lack, because evaluation does without: auxiliary heads.
+    absent: beginnings of such names that the publisher's network does not have at all.
+    factors: ((our name, factor), ...): our value is the publisher's times this, for what its code does and ours does not.
+    network: ((key of MODEL, value), ...) of the network that the weights are for, where other values give another one.
+    paddle: whether the publisher's framework is Paddle.
     """
 
     rules: tuple = ()
     convolutions: tuple = ()
     epsilon: float = 0.0
     optional: tuple = ()
+    absent: tuple = ()
+    factors: tuple = ()
+    network: tuple = ()
+    paddle: bool = False
 
     def key(self, name):
         """The publisher's key for one of the own style."""
         for pattern, replacement in self.rules:
-            name = re.sub(pattern, replacement, name)
+            name = _compiled(pattern).sub(replacement, name)
         return name
+
+
+_compiled = functools.cache(re.compile)                            # `re` itself keeps 512, fewer than there are
+
+
+_OURS = Style(paddle=True)
+
+
+class OtherNetwork(UserError):
+    """Weights are for another network than the one at hand; `keys`, {key of MODEL: value}, make it."""
+
+    def __init__(self, whose, keys, model):
+        name, found = model.config.MODEL.NAME, {key: model.config.MODEL[key] for key in keys}
+        words = [' and '.join(f'MODEL.{key} {value}' for key, value in values.items()) for values in (keys, found)]
+        keywords = ', '.join(f'{key.lower()}={value!r}' for key, value in keys.items())
+        super().__init__(f'{whose} is for a network with {words[0]}; this {name} has {words[1]}. Build it by create_model({name!r}, '
+                         f'{keywords}), or give a training -opts {words[0].replace(" and ", " ")}')
+        self.keys = keys
+
+
+def require_network(model, keys, whose):
+    """Raise OtherNetwork where keys of MODEL, {key: value}, have other values in the network's configuration."""
+    model_keys = model.config.MODEL if keys and hasattr(model, 'config') else {}
+    other = {key: value for key, value in keys.items() if key in model_keys and model_keys[key] != value}
+    if other:
+        raise OtherNetwork(whose, {key: keys[key] for key in other}, model)
+
+
+def require_style(model, style, whose=''):
+    """The same for the network that the weights of a key style are for; `whose` is what the message begins with."""
+    name = style or next(iter(styles(model)), '')
+    require_network(model, dict(_style(model, style).network), f'{whose}the key style {name!r}')
 
 
 def styles(model):
@@ -61,11 +106,12 @@ def styles(model):
 
 
 def published_names(model, style=''):
-    """{our name: the publisher's key} of all the network's entries; style '' is the family's own."""
+    """{our name: the publisher's key} of the network's entries that the publisher has; style '' is the family's own."""
     theirs, names = _style(model, style), {}
     for name in model.state_dict():
         layer, dot, last = name.rpartition('.')
-        names[name] = theirs.key(layer + dot + _STATISTICS.get(last, last))
+        if not name.startswith(theirs.absent):
+            names[name] = theirs.key(layer + dot + (last if theirs.paddle else _STATISTICS.get(last, last)))
     return names
 
 
@@ -76,12 +122,16 @@ def to_ours(model, published, style=''):
     Skipped are `num_batches_tracked` and `derived_entries`, a network's list of endings of published keys whose values follow
     from its architecture. An optional part that the file lacks keeps the network's values, with a warning; one that the
     network lacks goes. Batch norms of another epsilon get their weights rescaled, so that they compute the same.
+
+    Raises:
+        OtherNetwork: the style's weights are for another network.
     """
     if style in _AS_HERE:
         return {key: np.asarray(value) for key, value in published.items()}
     theirs, own, linear = _style(model, style), model.state_dict(), _linear_weights(model)
+    require_style(model, style)
     ours = {key: name for name, key in published_names(model, style).items()}
-    skipped = ('num_batches_tracked', *getattr(model, 'derived_entries', ()))
+    skipped, factors = ('num_batches_tracked', *getattr(model, 'derived_entries', ())), dict(theirs.factors)
     state = {}
     for key, value in published.items():
         if key.endswith(skipped):
@@ -89,28 +139,35 @@ def to_ours(model, published, style=''):
         value = np.asarray(value)
         name = ours.get(key, f'{key!r}' if key in own else key)     # quoted: a key that would be ours in another style
         if name in linear:
-            value = value[:, :, 0, 0].T if value.shape[2:] == (1, 1) else value.T
-        state[name] = value
+            value = value[:, :, 0, 0].T if value.shape[2:] == (1, 1) else value if theirs.paddle else value.T
+        state[name] = value if name not in factors else (value * factors[name]).astype(value.dtype)
     if theirs.epsilon:
         _change_epsilon(model, state, theirs.epsilon)
-    return _fill_optional(own, state, theirs.optional)
+    return _fill_optional(own, state, theirs.optional + theirs.absent)
 
 
 def to_published(model, style=''):
     """The network's weights as a publisher names and shapes them: {key: array}, the inverse of `to_ours`.
 
-    In the own style with `derived_entries`, as the original has them. Never with `num_batches_tracked`, which PyTorch fills in.
+    In the own style with `derived_entries`, as the original has them. Never with `num_batches_tracked`, which PyTorch fills in,
+    nor with what the publisher's network does not have.
+
+    Raises:
+        OtherNetwork: the publisher's network is another one.
     """
     own = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     if style in _AS_HERE:
         return own
     theirs, linear = _style(model, style), _linear_weights(model)
+    require_style(model, style)
     if theirs.epsilon:
         _change_epsilon(model, own, theirs.epsilon, back=True)
-    state = {}
+    state, factors = {}, dict(theirs.factors)
     for name, key in published_names(model, style).items():
-        value = own[name].T if name in linear else own[name]
-        state[key] = value[:, :, None, None] if key in theirs.convolutions else value
+        value = own[name] if name not in factors else (own[name] / factors[name]).astype(own[name].dtype)
+        as_convolution = key in theirs.convolutions
+        value = value.T if name in linear and (as_convolution or not theirs.paddle) else value
+        state[key] = value[:, :, None, None] if as_convolution else value
     derived = tuple(getattr(model, 'derived_entries', ()))
     if derived and style in ('', next(iter(styles(model)), '')):
         state.update({key: value.numpy().astype(np.int64) for key, value in model.named_buffers() if key.endswith(derived)})
@@ -127,15 +184,17 @@ def detect_style(model, state):
 
 
 def find_part(model, found, style=''):
-    """The `Part` of a file's entries that is the network's; `style` is that of the keys, '' is found out."""
+    """The `Part` of a file's entries that is the network's; `style` is that of the keys, '' is found out. A publisher's who has
+    this library's own names and shapes is found as 'paddle'."""
     own, linear = model.state_dict(), _linear_weights(model)
     here = {name: tuple(tensor.shape) for name, tensor in own.items()}
     there = {name: shape[::-1] if name in linear else shape for name, shape in here.items()}
+    published = [name for name, theirs in styles(model).items() if theirs != _OURS]
     known = {}
-    for each in [style] if style else [*(styles(model) or ('',)), PADDLE]:
-        is_here = each in _AS_HERE
-        names = {name: name for name in own} if is_here else published_names(model, each)
-        known[each] = {key: (here if is_here else there)[name] for name, key in names.items()}
+    for each in [style] if style else [*(published or ('',)), PADDLE]:
+        theirs = _style(model, each)
+        known[each] = {key: (here if theirs.paddle and key not in theirs.convolutions else there)[name]
+                       for name, key in published_names(model, each).items()}
     return parts.find_part(found, known)
 
 
@@ -164,6 +223,8 @@ def adapt_first_convolution(model, state):
 
 
 def _style(model, name):
+    if name in _AS_HERE:
+        return _OURS
     known = styles(model)
     if not name:
         return next(iter(known.values()), Style())

@@ -12,11 +12,12 @@ from safetensors.numpy import load_file, save_file
 
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
-from image_classification.layers import network_of
-from image_classification.weights.catalogue import CHECKPOINTS, preprocessing_in
+from image_classification.layers import beside, network_of
+from image_classification.weights.catalogue import CHECKPOINTS, is_refused, network_in, network_of_notes, preprocessing_in
 from image_classification.weights.formats import safe_pickle
 from image_classification.weights.formats.torch_file import is_torch, read_torch
-from image_classification.weights.key_styles import find_part, styles, to_ours, to_published
+from image_classification.weights.key_styles import (find_part, require_network, require_style, styles, to_ours,
+                                                     to_published)
 from image_classification.weights.parts import WRAPPERS, behind, choose_place, entries, parts, strip
 
 # Beside the weights, of paddle.save and of tools/convert_weights.py.
@@ -86,16 +87,36 @@ def read_for(model, path, wrapper='', style='', required=''):
         wrapper: of a published file, the words of the prefix to take, where it has them.
         style: of its keys; '' is found out.
         required: like `wrapper`, but the file must have them.
+    Raises:
+        OtherNetwork: what the file holds is for another network, which keys of MODEL make.
     """
     content, of_ours, as_array = _content(path)
+    require_network(model, _noted_network(path, content), f'{path}, as its own note says,')
     if of_ours and not required:
         return to_ours(model, of_ours, 'paddle'), ''
     found = _entries(content, path, as_array)
     chosen = behind(found, required or wrapper) if required or wrapper else found
     if required and not chosen:
         raise _no_part(path, required, found)
+    _refuse(model, found, path)
     part = find_part(model, chosen or found, style)
+    require_style(model, part.style, f'{path}, in ')
     return to_ours(model, part.state, part.style), '' if wrapper and not part.others else part.note()
+
+
+def _noted_network(path, content):
+    """{key of MODEL: value} that a file of this library says of its network, where shapes do not."""
+    provenance = content.get('__provenance__') if isinstance(content, dict) else None
+    return network_of_notes(provenance) if isinstance(provenance, dict) else network_in(path)
+
+
+def _refuse(model, found, path=''):
+    """Raise UserError for weights that the family lists as those of another network; `found` are a file's entries."""
+    for entry in getattr(beside(model, 'config'), 'REFUSED', ()):
+        if is_refused(entry, Path(path).name, [f'{place}{key}' for place, key, _ in found]):
+            tags = ', '.join(each['TAG'] for each in model.config.PUBLISHED.WEIGHTS)
+            raise UserError(f'{path or "the state dict"} is not for {model.config.MODEL.NAME}: {entry["WHY"]}. '
+                            f'Wanted {f"one of the tags {tags}, or " if tags else ""}weights of this network')
 
 
 def load_state(model, state, source, new_classifier=False):
@@ -148,7 +169,7 @@ def from_torch(model, torch_state, style='', strict=True):
     has put around it, the part that fits best is taken, with a warning.
 
     Args:
-        style: whose keys these are, of the family's `published.py` (official, timm, torchvision); '' is the family's own.
+        style: whose keys these are, of the family's `published.py` (timm, paddleclas, ...); '' is the family's own.
             `detect_style` finds it.
         strict: check that names and shapes are the model's. `load_state` does so, too, and can accept another classifier.
     Raises:
@@ -156,6 +177,7 @@ def from_torch(model, torch_state, style='', strict=True):
     """
     model = _network(model, 'from_torch')
     found = entries(torch_state, lambda value: None if isinstance(value, (dict, list, tuple)) else np.asarray(value))
+    _refuse(model, found)
     part = find_part(model, found, style or next(iter(styles(model)), ''))
     if part.note():
         warnings.warn(f'the PyTorch state dict: {part.note()}', stacklevel=2)

@@ -2,7 +2,7 @@
 import warnings
 from pathlib import Path
 
-from image_classification.download import fetch
+from image_classification.download import fetch, reachable
 from image_classification.download.digests import difference, digests_of, wanted_digests
 from image_classification.errors import UserError
 from image_classification.installation import pip
@@ -23,11 +23,24 @@ def locate(cfg, pretrained):
     return Path(pretrained), pretrained, {}
 
 
+def obtainable(entries):
+    """Those of [(model, entry)] whose weights are installed, in the cache, or at an address that answers."""
+    online = [(name, entry) for name, entry in entries if 'URL' in entry]
+    answers = reachable([(entry['URL'], _file_name(name, entry), entry.get('MANUAL', False)) for name, entry in online])
+    there = {(name, entry['TAG']) for (name, entry), answer in zip(online, answers) if answer}
+    return [(name, entry) for name, entry in entries
+            if (packages.is_installed(entry['PACKAGE']) if 'PACKAGE' in entry else (name, entry['TAG']) in there)]
+
+
+def _file_name(model, entry):
+    """What to call the file in the cache, '' for its own name: a page's address does not end in one."""
+    return f'{model}-{entry["TAG"]}.pth' if entry.get('MANUAL', False) else ''
+
+
 def _at_address(entry, cfg):
-    manual = entry.get('MANUAL', False)
-    name = f'{cfg.MODEL.NAME}-{entry["TAG"]}.pth' if manual else ''    # a page's address does not end in the file's name
+    manual, name = entry.get('MANUAL', False), _file_name(cfg.MODEL.NAME, entry)
     try:
-        return fetch(entry['URL'], entry.get('SHA256', ''), name, manual=manual), entry['URL']
+        return fetch(entry['URL'], entry.get('SHA256', ''), name, md5=entry.get('MD5', ''), manual=manual), entry['URL']
     except UserError as error:
         package = next((other['PACKAGE'] for other in cfg.PUBLISHED.WEIGHTS if 'PACKAGE' in other), None)
         if package and not packages.is_installed(package):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from image_classification.download import cache_directory, cached_path, fetch
+from image_classification.download import cache_directory, cached_path, fetch, reachable
+from image_classification.download.addresses import mirrored
 from image_classification.download.connection import Redirects
 from image_classification.errors import UserError
 from tests.download_server import DATA, answer, ranges, stalls, status, whole
@@ -366,6 +367,38 @@ def test_hf_endpoint_stands_for_hugging_face_only(server, monkeypatch):
     assert fetch('https://huggingface.co/timm/net/resolve/main/model.safetensors').read_bytes() == DATA
     assert server.asked[0][0] == '/timm/net/resolve/main/model.safetensors'
     assert 'the connection failed' in failure('http://127.0.0.1:1/timm/net', attempts=1)
+
+
+def test_a_host_can_have_a_mirror_of_its_own(server, monkeypatch):
+    monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_MIRROR', 'http://127.0.0.1:1')
+    monkeypatch.setenv('HF_ENDPOINT', 'http://127.0.0.1:1')
+    monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_MIRROR_PADDLE_HAPI_BJ_BCEBOS_COM', f'{server.url}/hapi/')
+    monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_MIRROR_HUGGINGFACE_CO', server.url)
+    assert fetch('https://paddle-hapi.bj.bcebos.com/models/net.pdparams').read_bytes() == DATA
+    assert fetch('https://huggingface.co/timm/net/resolve/main/model.safetensors').read_bytes() == DATA
+    assert [path for path, _ in server.asked] == ['/hapi/models/net.pdparams', '/timm/net/resolve/main/model.safetensors']
+
+
+@pytest.mark.parametrize('mirror', ['https://www.modelscope.cn/models', 'https://modelscope.cn/models/'])
+def test_modelscope_stands_for_hugging_face_under_its_own_branch(mirror, monkeypatch):
+    monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_MIRROR_HUGGINGFACE_CO', mirror)
+    assert mirrored('https://huggingface.co/timm/net/resolve/main/model.safetensors') == (
+        f'{mirror.rstrip("/")}/timm/net/resolve/master/model.safetensors')
+
+
+def test_a_mirror_that_is_no_address_is_an_error(monkeypatch):
+    monkeypatch.setenv('PADDLE_MOBILE_BACKBONES_MIRROR_HUGGINGFACE_CO', 'hf-mirror.com')
+    assert "'hf-mirror.com/a/net.pth' is no address to fetch from" in failure('https://huggingface.co/a/net.pth')
+
+
+def test_of_several_files_it_is_known_which_could_be_had(server, url):
+    server.replies = [status(200), status(404)]
+    fetched = cached_path(f'{server.url}/cached/a.pth')
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(DATA)
+    assert reachable([(url, '', False)]) == [True] and asked_ranges(server) == ['bytes=0-0']
+    dead = [(f'http://127.0.0.1:1/{i}.pth', '', False) for i in range(3)]
+    assert reachable([(url, '', False), *dead, (f'{server.url}/cached/a.pth', '', False)], 0.5) == [False] * 4 + [True]
 
 
 def test_a_mirror_that_fails_is_named_beside_the_address(server, monkeypatch):

@@ -1,0 +1,54 @@
+"""`reachable`: which files could be had from here."""
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+from image_classification.download.addresses import mirrored
+from image_classification.download.cache import cached_path
+from image_classification.download.connection import (HEADERS, PermanentFailure, Redirects, TransientFailure,
+                                                       network_failures)
+from image_classification.download.environment import is_offline, seconds_without_a_byte
+
+AT_A_TIME = 8                                                      # connections
+
+
+def reachable(files, seconds=None):
+    """Of [(url, name, manual)], as `fetch` takes them, a list that says which could be had: from the cache, or since the address,
+    or the mirror's in its place, answers and sends something else than a web page.
+
+    A host that gives no answer to one address is not asked for its others, apart from those that are asked at the same time.
+    Args:
+        seconds: without a byte after which a connection is given up; as for downloads if it is None.
+    Raises:
+        UserError: an address, a mirror or a number of seconds that is none.
+    """
+    seconds, offline, silent = seconds_without_a_byte(seconds), is_offline(), set()
+
+    def can_be_had(file):
+        url, name, manual = file
+        if cached_path(url, name).is_file():
+            return True
+        return not manual and not offline and _answers(mirrored(url), seconds, silent)
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        return list(pool.map(can_be_had, files))
+
+
+def _answers(address, seconds, silent):
+    """Whether a server sends the beginning of a file; adds the host to `silent` where there is no server."""
+    host = urlsplit(address).netloc
+    if host in silent:
+        return False
+    request = urllib.request.Request(address, headers={**HEADERS, 'Range': 'bytes=0-0'})
+    try:
+        with network_failures(seconds):
+            try:
+                with urllib.request.build_opener(Redirects).open(request, timeout=seconds) as response:
+                    return response.status in (200, 206) and response.headers.get_content_type() != 'text/html'
+            except urllib.error.HTTPError as error:                # a server that does not have it
+                error.close()
+                return False
+    except (TransientFailure, PermanentFailure):
+        silent.add(host)
+        return False
