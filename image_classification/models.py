@@ -10,7 +10,8 @@ from yacs.config import CfgNode
 
 from image_classification.config import changed, check_values, get_config, keys_below, model_yamls
 from image_classification.errors import UserError
-from image_classification.layers import MOST_CHANNELS, FeatureExtractor, classes_wanted, count_wanted, set_checkpointing
+from image_classification.layers import (MOST_CHANNELS, FeatureExtractor, classes_wanted, count_wanted, drop_head,
+                                         set_checkpointing)
 from image_classification.weights.catalogue import DEFAULT, classifier_of, meant, preprocessing_of
 from image_classification.weights.pretrained import load_pretrained, load_whole
 
@@ -38,7 +39,8 @@ def build_model(cfg):
     return model
 
 
-def create_model(name, pretrained='', features_only=False, out_indices=None, **overrides):
+def create_model(name, pretrained='', features_only=False, out_indices=None, out_strides=None, frozen_stages=-1, norm_eval=False,
+                 **overrides):
     """A network, ready to train (`model.train()` is Paddle's default).
 
     Args:
@@ -48,7 +50,8 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
             its preprocessing, and with the latter its number of classes and of channels, unless you give others. If
             `num_classes` differs from theirs, the classifier keeps its fresh weights, with a warning; if `in_chans` does,
             the first convolution's weights are adapted.
-        features_only: give the list of feature maps instead of logits, see `FeatureExtractor`; `out_indices` choose levels.
+        features_only: give the list of feature maps instead of logits, and hold nothing that only logits need.
+        out_indices, out_strides, frozen_stages, norm_eval: of feature maps, see `FeatureExtractor`.
         overrides: keys of MODEL in lower case: num_classes, in_chans, drop_rate, drop_path, ..., and those of the family:
             tokens=[3, 128] is MODEL.MF.TOKENS. Where a family has two of that name, the group's goes before it:
             stem_kernels=5, block_kernels=[...].
@@ -58,8 +61,8 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
         UserError: an unknown name or key, weights that do not fit, levels that do not exist.
     """
     pretrained = _pretrained(pretrained)
-    if out_indices is not None and not features_only:
-        raise UserError(f'create_model got out_indices {out_indices!r} without features_only; wanted features_only=True, too')
+    of_maps = {'out_indices': out_indices, 'out_strides': out_strides, 'frozen_stages': frozen_stages, 'norm_eval': norm_eval}
+    _check_only_for_maps(of_maps, features_only)
     if isinstance(name, CfgNode):
         if overrides:
             raise UserError(f'create_model takes a configuration or keywords, not both; found {", ".join(overrides)}. '
@@ -82,9 +85,20 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
     model = build_model(cfg)
     if pretrained:
         source, kept = load_pretrained(model, pretrained)
-        if kept:
+        if kept and not features_only:
             warnings.warn(f'{source} {kept.why}: {", ".join(kept)} start afresh', stacklevel=2)
-    return FeatureExtractor(model, out_indices) if features_only else model
+    if not features_only:
+        return model
+    features = FeatureExtractor(model, **of_maps)
+    drop_head(model)
+    return features
+
+
+def _check_only_for_maps(keywords, features_only):
+    """Raise UserError for what only feature maps have."""
+    for word, value in keywords.items():
+        if not features_only and value is not None and not (value is False or isinstance(value, int) and value == -1):
+            raise UserError(f'create_model got {word} {repr(value)[:80]} without features_only; wanted features_only=True, too')
 
 
 def _pretrained(value):

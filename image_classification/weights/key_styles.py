@@ -23,7 +23,7 @@ import numpy as np
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import beside
+from image_classification.layers import beside, linear_weights
 from image_classification.weights import parts
 from image_classification.weights.parts import entries
 
@@ -61,9 +61,9 @@ def styles(model):
 
 
 def published_names(model, style=''):
-    """{our name: the publisher's key} of all the network's entries; style '' is the family's own."""
+    """{our name: the publisher's key} of all the network's entries, those of a dropped head, too; style '' is the family's own."""
     theirs, names = _style(model, style), {}
-    for name in model.state_dict():
+    for name in [*model.state_dict(), *dropped(model)]:
         layer, dot, last = name.rpartition('.')
         names[name] = theirs.key(layer + dot + _STATISTICS.get(last, last))
     return names
@@ -109,6 +109,8 @@ def to_published(model, style=''):
         _change_epsilon(model, own, theirs.epsilon, back=True)
     state = {}
     for name, key in published_names(model, style).items():
+        if name not in own:
+            continue                                               # of a dropped head
         value = own[name].T if name in linear else own[name]
         state[key] = value[:, :, None, None] if key in theirs.convolutions else value
     derived = tuple(getattr(model, 'derived_entries', ()))
@@ -129,12 +131,13 @@ def detect_style(model, state):
 def find_part(model, found, style=''):
     """The `Part` of a file's entries that is the network's; `style` is that of the keys, '' is found out."""
     own, linear = model.state_dict(), _linear_weights(model)
-    here = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    here = {**{name: tuple(tensor.shape) for name, tensor in own.items()},
+            **{name: shape for name, (shape, _) in dropped(model).items()}}
     there = {name: shape[::-1] if name in linear else shape for name, shape in here.items()}
     known = {}
     for each in [style] if style else [*(styles(model) or ('',)), PADDLE]:
         is_here = each in _AS_HERE
-        names = {name: name for name in own} if is_here else published_names(model, each)
+        names = {name: name for name in here} if is_here else published_names(model, each)
         known[each] = {key: (here if is_here else there)[name] for name, key in names.items()}
     return parts.find_part(found, known)
 
@@ -172,9 +175,13 @@ def _style(model, name):
     return known[name]
 
 
+def dropped(model):
+    """{name: (shape, whether it is the weight of a linear layer)} of the head that a network with features_only has not."""
+    return getattr(model, 'dropped', {})
+
+
 def _linear_weights(model):
-    """Names of the weights of linear layers, which PyTorch has transposed; an array of two axes may be something else."""
-    return {f'{name}.weight' for name, layer in model.named_sublayers() if isinstance(layer, nn.Linear)}
+    return linear_weights(model) | {name for name, (_, is_linear) in dropped(model).items() if is_linear}
 
 
 def _change_epsilon(model, state, epsilon, back=False):
