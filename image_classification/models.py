@@ -10,7 +10,8 @@ from yacs.config import CfgNode
 
 from image_classification.config import changed, check_values, get_config, keys_below, model_yamls, refused_by
 from image_classification.errors import UserError
-from image_classification.layers import MOST_CHANNELS, FeatureExtractor, classes_wanted, count_wanted, set_checkpointing
+from image_classification.layers import (MOST_CHANNELS, FeatureExtractor, classes_wanted, count_wanted, drop_head,
+                                         set_checkpointing)
 from image_classification.weights.catalogue import DEFAULT, classifier_of, meant, network_of, preprocessing_of
 from image_classification.weights.key_styles import OtherNetwork
 from image_classification.weights.pretrained import load_pretrained, load_whole, obtainable
@@ -66,7 +67,8 @@ def build_for_weights(cfg, load, given=()):
     return model, load(model)
 
 
-def create_model(name, pretrained='', features_only=False, out_indices=None, **overrides):
+def create_model(name, pretrained='', features_only=False, out_indices=None, out_strides=None, frozen_stages=-1, norm_eval=False,
+                 **overrides):
     """A network, ready to train (`model.train()` is Paddle's default).
 
     Args:
@@ -77,7 +79,8 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
             `num_classes` differs from theirs, the classifier keeps its fresh weights, with a warning; if `in_chans` does,
             the first convolution's weights are adapted. Weights for a network that differs by keys of MODEL, such as
             PaddleClas's MobileNetV3, bring these keys.
-        features_only: give the list of feature maps instead of logits, see `FeatureExtractor`; `out_indices` choose levels.
+        features_only: give the list of feature maps instead of logits, and hold nothing that only logits need.
+        out_indices, out_strides, frozen_stages, norm_eval: of feature maps, see `FeatureExtractor`.
         overrides: keys of MODEL in lower case: num_classes, in_chans, drop_rate, drop_path, ..., and those of the family:
             tokens=[3, 128] is MODEL.MF.TOKENS. Where a family has two of that name, the group's goes before it:
             stem_kernels=5, block_kernels=[...].
@@ -87,8 +90,8 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
         UserError: an unknown name or key, weights that do not fit, levels that do not exist.
     """
     pretrained = _pretrained(pretrained)
-    if out_indices is not None and not features_only:
-        raise UserError(f'create_model got out_indices {out_indices!r} without features_only; wanted features_only=True, too')
+    of_maps = {'out_indices': out_indices, 'out_strides': out_strides, 'frozen_stages': frozen_stages, 'norm_eval': norm_eval}
+    _check_only_for_maps(of_maps, features_only)
     given = ()
     if isinstance(name, CfgNode):
         if overrides:
@@ -112,11 +115,22 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, **o
                 cfg = get_config(name, overrides, places=places)
     if pretrained:
         model, (source, kept) = build_for_weights(cfg, lambda model: load_pretrained(model, pretrained), given)
-        if kept:
+        if kept and not features_only:
             warnings.warn(f'{source} {kept.why}: {", ".join(kept)} start afresh', stacklevel=2)
     else:
         model = build_model(cfg)
-    return FeatureExtractor(model, out_indices) if features_only else model
+    if not features_only:
+        return model
+    features = FeatureExtractor(model, **of_maps)
+    drop_head(model)
+    return features
+
+
+def _check_only_for_maps(keywords, features_only):
+    """Raise UserError for what only feature maps have."""
+    for word, value in keywords.items():
+        if not features_only and value is not None and not (value is False or isinstance(value, int) and value == -1):
+            raise UserError(f'create_model got {word} {repr(value)[:80]} without features_only; wanted features_only=True, too')
 
 
 def _pretrained(value):

@@ -101,6 +101,38 @@ def test_feature_maps_have_the_announced_channels_and_strides(network):
         assert x.shape[-1] / stride - 4 <= m.shape[-1] <= -(-x.shape[-1] // stride)
 
 
+def check_layers_of_map(network, last):
+    """Of all parameters, those get a gradient from this map that `feature_layers` names up to it."""
+    learning = {name: parameter for name, parameter in network.named_parameters() if not parameter.stop_gradient}
+    FeatureExtractor(network, [last])(images(network, 1))[0].sum().backward()
+    levels = network.feature_layers[:last % len(network.feature_strides) + 1]
+    needed = tuple(f'{name}.' for level in levels for name in level)
+    found = {name for name, parameter in learning.items() if parameter.grad is not None}
+    for parameter in learning.values():
+        parameter.clear_gradient(False)
+    assert found == {name for name in learning if f'{name}.'.startswith(needed)}
+
+
+@every_network
+def test_feature_layers_are_those_that_the_maps_need_and_the_head_is_the_rest(network):
+    check_layers_of_map(network, -1)
+
+
+@pytest.mark.slow
+@every_network
+def test_feature_layers_stand_with_the_level_that_needs_them_first(network):
+    """python -m pytest -m slow tests/test_models.py"""
+    for last in range(len(network.feature_strides) - 1):
+        check_layers_of_map(network, last)
+
+
+@pytest.mark.parametrize('name', SMALLEST)
+def test_every_network_gives_maps_of_strides_8_16_32(name):
+    features = FeatureExtractor(outline(name), out_strides=(8, 16, 32))
+    assert [spec.stride for spec in features.out_shape] == [8, 16, 32] == list(features.strides)
+    assert [spec.channels for spec in features.out_shape] == features.feat_channels == list(features.channels)
+
+
 @every_classifier
 def test_gives_one_row_of_logits_per_image_whatever_the_batch_mates(network):
     x = images(network, 3)

@@ -24,7 +24,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, pytorch_uniform
+from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, levels_of, pytorch_uniform
 
 STEM = 24                                                          # channels of the first convolution, which halves the map
 # (channels, stride, and of a double block the channels in between), up to the finer map and from there to the coarser one.
@@ -113,6 +113,9 @@ class TwoMaps(Network):
         stride = 2 * prod(row[1] for row in finer)
         self.feature_channels = [finer[-1][0], coarser[-1][0]]
         self.feature_strides = [stride, stride * prod(row[1] for row in coarser)]
+        widths = [STEM, STEM, *(row[0] for row in finer)]          # of the convolution, the ReLU and the blocks that follow
+        self.levels, strides = levels_of([2, 1, *(row[1] for row in finer)])
+        self.finer_channels, self.finer_strides = [widths[i] for i in self.levels[:-1]], strides[:-1]
 
     def forward_intermediates(self, x):
         """List of the two maps: `feature_channels`, `feature_strides`."""
@@ -120,6 +123,13 @@ class TwoMaps(Network):
         first, second = self.parts()
         finer = first(x)
         return [finer, second(finer)]
+
+    def forward_finer(self, x):
+        """The last map at each stride: `finer_strides`, then `feature_strides`."""
+        check_size(x, self.feature_strides[-1], 'BlazeFace')
+        first, second = self.parts()
+        maps = first.outputs(self.levels, x)
+        return [*maps, second(maps[-1])]
 
     def forward_features(self, x):
         """The coarser map (B, 96, H // s, W // s), s the last stride."""
@@ -147,6 +157,8 @@ class BlazeFaceExtractor(TwoMaps):
         self.backbone1 = Stage(ConvNorm(in_channels, STEM, 5, 2), nn.ReLU(), *blocks(make, STEM, finer))
         self.backbone2 = Stage(*blocks(make, finer[-1][0], coarser))
         self.announce(finer, coarser)
+
+    feature_layers = [['backbone1'], ['backbone2']]
 
     def parts(self):
         return self.backbone1, self.backbone2
@@ -181,6 +193,10 @@ class BlazeFace(TwoMaps):
         self.classifier_8, self.classifier_16 = convolution(c_8, boxes_8), convolution(c_16, boxes_16)
         self.regressor_8 = convolution(c_8, boxes_8 * COORDINATES)
         self.regressor_16 = convolution(c_16, boxes_16 * COORDINATES)
+
+    @property
+    def feature_layers(self):
+        return [['backbone'], ['final']] if self.back else [['backbone1'], ['backbone2']]
 
     def parts(self):
         return (self.backbone, self.final) if self.back else (self.backbone1, self.backbone2)

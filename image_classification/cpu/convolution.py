@@ -1,4 +1,6 @@
 """Convolutions that take the fastest exact form for their shape on a CPU."""
+from types import MethodType
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -9,18 +11,24 @@ _FEW_PIXELS = 100
 _HARDLY_ANY_PIXELS = 12
 
 
-class Conv2D(nn.Conv2D):
-    """Paddle's convolution, parameters, names and hooks included: (B, C, H, W) -> (B, C', H', W').
+def Conv2D(*args, **kwargs):
+    """An `nn.Conv2D` of these arguments, its type, parameters, names and hooks included: (B, C, H, W) -> (B, C', H', W').
 
-    On a GPU and in an export it is nothing else. On a CPU, in eager mode, value and gradients are the same but for rounding.
+    On a GPU and in an export it computes what Paddle's does. On a CPU, in eager mode, value and gradients are the same but for
+    rounding. It is no subclass: Paddle's own tools (`paddle.flops`, quantization-aware training) look a layer's exact type up
+    and pass over all others.
     """
+    conv = nn.Conv2D(*args, **kwargs)
+    conv.forward = MethodType(_forward, conv)
+    return conv
 
-    def forward(self, x):
-        if not has_fast_form(x, self):
-            return super().forward(x)
-        y = convolve(x, self)
-        # Paddle's own sum with a bias is a slow broadcast, [1, C, 1, 1]: of 16 -> 96 channels at 56 x 56 it takes 16 ms of 18.
-        return y if self.bias is None else y + self.bias.unsqueeze([1, 2])
+
+def _forward(self, x):                                             # a name that `paddle.jit.to_static` looks for
+    if not has_fast_form(x, self):
+        return nn.Conv2D.forward(self, x)
+    y = convolve(x, self)
+    # Paddle's own sum with a bias is a slow broadcast, [1, C, 1, 1]: of 16 -> 96 channels at 56 x 56 it takes 16 ms of 18.
+    return y if self.bias is None else y + self.bias.unsqueeze([1, 2])
 
 
 def conv_bn(x, conv, bn):
@@ -32,7 +40,8 @@ def conv_bn(x, conv, bn):
     in training the batch's mean takes it away again, in evaluation it shifts the norm's own bias.
     """
     hooked = conv._forward_pre_hooks or conv._forward_post_hooks or bn._forward_pre_hooks or bn._forward_post_hooks
-    if hooked or conv.bias is None or type(bn) is not nn.BatchNorm2D or not has_fast_form(x, conv):
+    others = type(conv) is not nn.Conv2D or type(bn) is not nn.BatchNorm2D       # e.g. with quantized weights
+    if hooked or others or conv.bias is None or not has_fast_form(x, conv):
         return bn(conv(x))
     y = convolve(x, conv)
     if not bn.training or bn._use_global_stats:
@@ -84,7 +93,7 @@ def is_pointwise(conv):
     return conv.weight.shape[2:] == [1, 1] and max(conv._stride) == 1 and conv._padding == 0
 
 
-class Product(Conv2D):
+class Product(nn.Conv2D):
     """A 1x1 convolution of stride 1 without bias that is a matrix product in an export, too."""
 
     def forward(self, x):
@@ -98,6 +107,7 @@ def as_product(conv, bn=None):
     if conv.bias is not None:
         bn.bias.set_value(_shifted_bias(conv, bn))
         conv.bias = None
+    vars(conv).pop('forward', None)
     conv.__class__ = Product
 
 

@@ -17,12 +17,10 @@ def examine(model, preprocess, class_names, softmax):
     `output` of inference.yaml but for the outputs' names)."""
     images = {'one': np.zeros([1, preprocess.channels, preprocess.image_size, preprocess.image_size], np.float32)}
     network = network_of(model)
-    shapes = [array.shape for array in eager(Deployed(network), images)['one']]
+    shapes = [array.shape for array in eager(Deployed(model), images)['one']]
     cfg = network.config
-    classifies = len(shapes) == 1 and len(shapes[0]) == 2
-    if classifies:
+    if model is network and len(shapes) == 1 and len(shapes[0]) == 2:
         cfg = changed(cfg, {'MODEL.NUM_CLASSES': shapes[0][1]})
-    if classifies and model is network:
         if class_names and len(class_names) != cfg.MODEL.NUM_CLASSES:
             raise UserError(f'{len(class_names)} class names for a network of {cfg.MODEL.NUM_CLASSES} classes; wanted one name '
                             'per class')
@@ -31,8 +29,6 @@ def examine(model, preprocess, class_names, softmax):
         found = 'class names' if class_names else 'softmax'
         raise UserError(f'{found} for feature maps or a detector\'s tensors, which is what {cfg.MODEL.NAME} gives here; wanted '
                         f'{found} with logits only. Leave them out.')
-    if model is not network:
-        shapes = [array.shape for array in eager(Deployed(model), images)['one']]
     return cfg, _describe(shapes, model.strides if model is not network else getattr(model, 'feature_strides', ()))
 
 

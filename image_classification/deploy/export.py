@@ -186,7 +186,7 @@ def _write_pdmodel(order, prefix, shape):
         write_safetensors(weights, {name: tensor.numpy() for name, tensor in network.state_dict().items()},
                           {'config': order.cfg.dump()})
         arguments = {'weights': weights, 'prefix': str(prefix), 'shape': shape, 'softmax': order.softmax,
-                     'levels': None if order.model is network else order.model.out_indices,
+                     'strides': None if order.model is network else order.model.strides,
                      'pixels': order.preprocess.to_dict() if order.pixels else None}
         problem = run_child('formats.pdmodel', json.dumps(arguments), FLAGS_enable_pir_api='0')
         if problem:

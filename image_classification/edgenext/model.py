@@ -212,6 +212,8 @@ class EdgeNeXt(Network):
         self.head_dropout = nn.Dropout(dropout)
         self.feature_channels = list(dims)
         self.feature_strides = [4 * 2 ** i for i in range(len(dims))]
+        self.feature_layers = [[f'downsample_layers.{i}', f'stages.{i}'] for i in range(len(dims))]
+        self.feature_layers[0].append('pos_embd')
         self.replace_classifier(num_classes)
 
     key_style = 'official'

@@ -15,7 +15,7 @@ from math import ceil, sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, levels_of, make_divisible,
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, by_level, levels_of, make_divisible,
                                          pytorch_uniform)
 
 STEM, LAST = 32, 1280                                              # channels at every width
@@ -112,6 +112,8 @@ class EfficientNetLite(Network):
         levels, strides = levels_of([2 * STAGES[0][3], *(stage[3] for stage in STAGES[1:])])
         self.levels, self.feature_strides = levels, strides        # the last stage at each stride
         self.feature_channels = [make_divisible(STAGES[i][1] * width) for i in levels]
+        self.feature_layers = by_level(levels, [[f'blocks.{i}'] for i in range(len(stages))])
+        self.feature_layers[0] += ['conv_stem', 'bn1']
 
     def forward_intermediates(self, x):
         """List of maps, the last stage's at each stride: `feature_channels`, `feature_strides`. The wide convolution in front

@@ -17,7 +17,7 @@
 """
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
+from paddle import ParamAttr, nn
 
 from image_classification.errors import UserError
 from image_classification.layers import Conv2D, DropPath, Network, Stage, pytorch_uniform
@@ -36,8 +36,8 @@ class ConvNorm(nn.Sequential):
     def __init__(self, in_channels, out_channels, kernel=1, stride=1, groups=1, gain=1.0):
         conv = Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
                       weight_attr=pytorch_uniform(in_channels // groups * kernel ** 2))
-        norm = nn.BatchNorm2D(out_channels, momentum=0.9, epsilon=1e-5, weight_attr=nn.initializer.Constant(gain),
-                              bias_attr=nn.initializer.Constant(0.0))
+        norm = nn.BatchNorm2D(out_channels, momentum=0.9, epsilon=1e-5,
+                              weight_attr=ParamAttr(initializer=nn.initializer.Constant(gain)))
         super().__init__(('c', conv), ('bn', norm))
 
 
@@ -46,8 +46,7 @@ class NormLinear(nn.Layer):
 
     def __init__(self, in_features, out_features, dropout):
         super().__init__()
-        self.bn = nn.BatchNorm1D(in_features, momentum=0.9, epsilon=1e-5, weight_attr=nn.initializer.Constant(1.0),
-                                 bias_attr=nn.initializer.Constant(0.0))
+        self.bn = nn.BatchNorm1D(in_features, momentum=0.9, epsilon=1e-5)
         self.dropout = nn.Dropout(dropout)
         self.replace(out_features)
 
@@ -211,6 +210,7 @@ class EfficientViTBackbone(Network):
 
     key_style = 'official'
     derived_entries = ('attention_bias_idxs',)                     # published, and determined by the window
+    feature_layers = [['patch_embed', 'blocks1'], ['blocks2'], ['blocks3']]
 
     def __init__(self, in_channels, dims, depths, num_heads, key_dims, windows, kernels, stride=16, drop_path=0.0):
         super().__init__()
@@ -227,6 +227,8 @@ class EfficientViTBackbone(Network):
         self.blocks1, self.blocks2, self.blocks3 = (Stage(*stage) for stage in stages)
         self.feature_channels = list(dims)
         self.feature_strides = [stride, 2 * stride, 4 * stride]
+        finer = [(1, c // 8, 2), (3, c // 4, 4), (5, c // 2, 8)]   # of the patch embedding: number, channels, stride
+        self.finer_levels, self.finer_channels, self.finer_strides = zip(*(row for row in finer if row[2] < stride))
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms and biases."""
@@ -237,6 +239,16 @@ class EfficientViTBackbone(Network):
         first = self.blocks1(self.patch_embed(x))
         second = self.blocks2(first)
         return [first, second, self.blocks3(second)]
+
+    def forward_finer(self, x):
+        """Maps of the patch embedding, `finer_strides`, then those of the stages."""
+        maps = []
+        for layer in self.patch_embed:
+            x = layer(x)
+            maps.append(x)
+        first = self.blocks1(x)
+        second = self.blocks2(first)
+        return [*(maps[i] for i in self.finer_levels), first, second, self.blocks3(second)]
 
     def forward_features(self, x):
         """The last map (B, C, H / s, W / s), s the last stride."""

@@ -118,6 +118,7 @@ class ICResNet(Network):
     classifier_layers = ('fc',)  # what a new number of classes replaces
     feature_channels = [64, *(EXPANSION * width for width in WIDTHS)]
     feature_strides = [2, 4, 8, 16, 32]
+    feature_layers = [['conv1', 'bn1'], ['layer1'], ['layer2'], ['layer3'], ['layer4']]
 
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""

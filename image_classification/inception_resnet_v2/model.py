@@ -137,6 +137,8 @@ class InceptionResNetV2(Network):
         self.feature_channels = [64, 192, 320, 1088, 1536]
         self.feature_strides = [2, 4, 8, 16, 32]
 
+    feature_layers = [['conv2d_1a', 'conv2d_2a', 'conv2d_2b'], ['conv2d_3b', 'conv2d_4a'], ['mixed_5b', 'repeat'],
+                      ['mixed_6a', 'repeat_1'], ['mixed_7a', 'repeat_2', 'block8', 'conv2d_7b']]
     key_style = 'timm'
     classifier_layers = ('classif',)  # what a new number of classes replaces
 

@@ -109,6 +109,8 @@ class InceptionV2(Network):
         self.feature_channels = [64, 80, 288, 768, 2048]
         self.feature_strides = [2, 4, 8, 16, 32]
 
+    feature_layers = [['Conv2d_1a_3x3', 'Conv2d_2a_3x3', 'Conv2d_2b_3x3'], ['Conv2d_3a_3x3'],
+                      ['Conv2d_4a_3x3', 'Conv2d_4b_3x3', 'Mixed_5'], ['Reduction_6', 'Mixed_6'], ['Reduction_7', 'Mixed_7']]
     classifier_layers = ('fc',)  # what a new number of classes replaces
 
     def forward_intermediates(self, x):

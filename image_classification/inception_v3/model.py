@@ -188,6 +188,9 @@ class InceptionV3(Network):
         self.feature_channels = [64, 192, 288, 768, 2048]
         self.feature_strides = [2, 4, 8, 16, 32]
 
+    feature_layers = [['Conv2d_1a_3x3', 'Conv2d_2a_3x3', 'Conv2d_2b_3x3'], ['Conv2d_3b_1x1', 'Conv2d_4a_3x3'],
+                      ['Mixed_5b', 'Mixed_5c', 'Mixed_5d'], ['Mixed_6a', 'Mixed_6b', 'Mixed_6c', 'Mixed_6d', 'Mixed_6e'],
+                      ['Mixed_7a', 'Mixed_7b', 'Mixed_7c']]
     key_style = 'torchvision'
     classifier_layers = ('fc', 'AuxLogits.fc')  # what a new number of classes replaces
 

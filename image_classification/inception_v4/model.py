@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import BasicConv2d, Branches, Network, Stage, check_size, pytorch_uniform
+from image_classification.layers import BasicConv2d, Branches, Network, Stage, by_level, check_size, pytorch_uniform
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches the C blocks
 # PyTorch's default: uniform within +-1 / sqrt(fan_in).
@@ -130,6 +130,7 @@ class InceptionV4(Network):
         self.levels = [2, 4, 5 + a, 6 + a + b, 7 + a + b + c]      # the last layer of `features` at each stride
         self.feature_channels = [64, 192, 384, 1024, 1536]
         self.feature_strides = [2, 4, 8, 16, 32]
+        self.feature_layers = by_level(self.levels, [[f'features.{i}'] for i in range(len(self.features))])
 
     key_style = 'timm'
     classifier_layers = ('last_linear',)  # what a new number of classes replaces

@@ -1,9 +1,17 @@
 """Feature maps of any network of the library, for detectors and segmenters."""
 import operator
+from collections import namedtuple
 
+import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
+
+MOST_STRIDE = 128
+_NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
+
+# What PaddleDetection's necks ask a backbone for; height and width are not known in advance.
+ShapeSpec = namedtuple('ShapeSpec', 'channels height width stride', defaults=(None,) * 4)
 
 
 def network_of(model):
@@ -15,27 +23,157 @@ class FeatureExtractor(nn.Layer):
     """(B, 3, H, W) -> list of maps (B, channels[i], H / strides[i], W / strides[i]), finest first.
 
     Wraps a network that has `forward_intermediates(x)` (one map per level), `feature_channels` and `feature_strides`.
-    `out_indices` choose levels and count from 0 for the finest; negative ones count from the coarsest.
+    `channels` and `strides` describe the maps, and so do `feat_channels` (PaddleSeg) and `out_shape` (PaddleDetection).
+    Args:
+        out_indices: choose levels and count from 0 for the finest; negative ones count from the coarsest.
+        out_strides: choose them by stride, e.g. (8, 16, 32). A stride beyond the coarsest level is every second pixel of the
+            one before, as detectors add it; a finer one than the finest level is there where the network's stem has it.
+        frozen_stages: number of a level, as in `out_indices`: all layers up to it keep their weights and their statistics. -1:
+            none.
+        norm_eval: all batch norms keep their statistics in training; their weights learn.
+    Raises:
+        UserError: a network without levels, a level or a stride that it does not have, another kind of value.
     """
 
-    def __init__(self, network, out_indices=None):
+    def __init__(self, network, out_indices=None, out_strides=None, frozen_stages=-1, norm_eval=False):
         super().__init__()
         if not hasattr(network, 'forward_intermediates'):
             raise UserError(f'FeatureExtractor got a {type(network).__name__}; wanted a network of create_model')
-        count = len(network.feature_channels)
-        wanted = tuple(range(count)) if out_indices is None else _whole_numbers(out_indices)
-        if not wanted or any(not -count <= i < count for i in wanted):
-            raise UserError(f'out_indices is {repr(out_indices)[:80]}; wanted some of 0..{count - 1}, the {count} levels of '
-                            f'{type(network).__name__} with strides {tuple(network.feature_strides)}, as a list, e.g. '
-                            f'[{count - 1}]')
-        self.out_indices = tuple(i % count for i in wanted)
-        self.channels = tuple(network.feature_channels[i] for i in self.out_indices)
-        self.strides = tuple(network.feature_strides[i] for i in self.out_indices)
+        if out_indices is not None and out_strides is not None:
+            raise UserError(f'out_indices {_short(out_indices)} and out_strides {_short(out_strides)} both choose levels; give '
+                            'one of them')
+        strides, finer = tuple(network.feature_strides), tuple(getattr(network, 'finer_strides', ()))
         self.network = network
+        self.strides = _strides_wanted(network, out_strides) if out_strides is not None else tuple(
+            strides[i] for i in _levels_wanted(network, out_indices))
+        channels = dict(zip(finer + strides, [*getattr(network, 'finer_channels', ()), *network.feature_channels]))
+        self.channels = tuple(channels.get(stride, network.feature_channels[-1]) for stride in self.strides)
+        self.feat_channels = list(self.channels)
+        self.out_shape = [ShapeSpec(channels=c, stride=stride) for c, stride in zip(self.channels, self.strides)]
+        self.out_indices = tuple(strides.index(stride) for stride in self.strides if stride in strides)
+        self._held = _freeze(network, frozen_stages, norm_eval)
 
     def forward(self, x):
-        maps = self.network.forward_intermediates(x)
-        return [maps[i] for i in self.out_indices]
+        if self.training and self._held:
+            self._hold()                                           # whoever holds the extractor may have called train()
+        network, strides = self.network, list(self.network.feature_strides)
+        if min(self.strides) < strides[0]:
+            strides = [*network.finer_strides, *strides]
+            maps = network.forward_finer(x)
+        else:
+            maps = network.forward_intermediates(x)
+        while strides[-1] < max(self.strides):
+            maps.append(F.max_pool2d(maps[-1], 1, 2))              # (B, C, ceil(H / 2), ceil(W / 2))
+            strides.append(2 * strides[-1])
+        return [maps[strides.index(stride)] for stride in self.strides]
+
+    def train(self):
+        super().train()
+        self._hold()
+        return self
+
+    def _hold(self):
+        for layer in self._held:
+            layer.training = False
+
+
+def drop_head(network):
+    """Take the layers away that logits alone need: all with parameters but `feature_layers`, in place.
+
+    `network.dropped` remembers what they had, {name: (shape, whether it is the weight of a linear layer)}, for files of weights
+    have it, too.
+    """
+    linear, before = linear_weights(network), network.state_dict()
+    kept = [name for level in _feature_layers(network) for name in level]
+    for owner, name in list(_head_layers(network, kept) if kept else _classifier(network)):
+        if isinstance(owner, nn.Sequential):
+            owner._sub_layers[name] = nn.Identity()                # of its length, key styles tell the variant
+        else:
+            delattr(owner, name)
+    after = network.state_dict()
+    network.dropped = {name: (tuple(value.shape), name in linear) for name, value in before.items() if name not in after}
+    if network.dropped:
+        for name in ('forward', 'forward_features', 'forward_head', 'replace_classifier'):
+            setattr(network, name, _refuse)
+
+
+def linear_weights(network):
+    """Names of the weights of linear layers, which PyTorch has transposed; an array of two axes may be something else."""
+    return {f'{name}.weight' for name, layer in network.named_sublayers() if isinstance(layer, nn.Linear)}
+
+
+def _refuse(*_):
+    raise UserError('this network holds no classifier, for it was made with features_only=True; wanted one made without')
+
+
+def _feature_layers(network):
+    return list(getattr(network, 'feature_layers', ()))
+
+
+def _head_layers(layer, kept, prefix=''):
+    """(its parent, its name) of each layer with parameters that is none of those called `kept`, nor within one, nor around one."""
+    for name, child in layer.named_children():
+        path = prefix + name
+        if path in kept:
+            continue
+        if any(other.startswith(f'{path}.') for other in kept):
+            yield from _head_layers(child, kept, f'{path}.')
+        elif child.parameters():
+            yield layer, name
+
+
+def _classifier(network):
+    """The same of `classifier_layers`, for a family that does not say what its maps need."""
+    for path in network.classifier_layers:
+        *parents, name = path.split('.')
+        owner = network
+        for parent in parents:
+            owner = owner._sub_layers[parent]
+        yield owner, name
+
+
+def _freeze(network, frozen_stages, norm_eval):
+    """Freeze the parameters of all levels up to one; the layers that stay in evaluation mode."""
+    levels, count = _feature_layers(network), len(network.feature_strides)
+    if isinstance(frozen_stages, bool) or len(_whole_numbers([frozen_stages])) != 1 or not -1 <= frozen_stages < count:
+        raise UserError(f'frozen_stages is {_short(frozen_stages)}; wanted -1 for none, or the last frozen level of '
+                        f'{type(network).__name__}, 0..{count - 1}')
+    if norm_eval not in (True, False):
+        raise UserError(f'norm_eval is {_short(norm_eval)}; wanted True or False')
+    if frozen_stages >= 0 and not levels:
+        raise UserError(f'{type(network).__name__} does not say which layers its maps need; wanted frozen_stages -1, or a list '
+                        '`feature_layers` in the network')
+    frozen = tuple(f'{name}.' for level in levels[:int(frozen_stages) + 1] for name in level)
+    for name, parameter in network.named_parameters():
+        if f'{name}.'.startswith(frozen):
+            parameter.stop_gradient = True
+    return [layer for name, layer in network.named_sublayers()
+            if f'{name}.'.startswith(frozen) or norm_eval and isinstance(layer, _NORMS)]
+
+
+def _levels_wanted(network, out_indices):
+    strides = tuple(network.feature_strides)
+    count = len(strides)
+    wanted = tuple(range(count)) if out_indices is None else _whole_numbers(out_indices)
+    if not wanted or any(not -count <= i < count for i in wanted):
+        raise UserError(f'out_indices is {_short(out_indices)}; wanted some of 0..{count - 1}, the {count} levels of '
+                        f'{type(network).__name__} with strides {strides}, as a list, e.g. [{count - 1}]')
+    return [i % count for i in wanted]
+
+
+def _strides_wanted(network, out_strides):
+    known = [*getattr(network, 'finer_strides', ()), *network.feature_strides]
+    while known[-1] < MOST_STRIDE:
+        known.append(2 * known[-1])
+    wanted = _whole_numbers(out_strides)
+    if not wanted or any(stride not in known for stride in wanted):
+        raise UserError(f'out_strides is {_short(out_strides)}; wanted some of {", ".join(map(str, known))}, which '
+                        f'{type(network).__name__} can give, as a list, e.g. [{known[-1]}]')
+    return wanted
+
+
+def _short(value):
+    return repr(value)[:80]
 
 
 def _whole_numbers(values):

@@ -15,7 +15,10 @@ class Network(nn.Layer):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes). A family's network adds, besides its layers:
 
     - `forward_features(x)`, the last map, and `forward_head(features)`, the logits;
-    - `forward_intermediates(x)`, the last map at each stride, with lists `feature_channels` and `feature_strides`;
+    - `forward_intermediates(x)`, the last map at each stride, with lists `feature_channels` and `feature_strides`, and
+      `feature_layers`: for each of these maps, names of the layers and parameters that it takes beyond those of the finer ones.
+      What is in none of them is the head's, which `features_only` leaves out. A family whose stem has finer maps may give them
+      by `forward_finer(x)`, in front of the others, with lists `finer_channels` and `finer_strides`;
     - `replace_classifier(num_classes)`, which does what `reset_classifier` promises, to the layers whose names begin with
       `classifier_layers`;
     - `key_style`, the publisher whose names the parameters bear: official, timm or torchvision; '' where nobody has published
@@ -68,6 +71,11 @@ class PlainNetwork(Network):
         """List of maps, the last block's at each stride: `feature_channels`, `feature_strides`. A wide convolution in front of
         the classifier is none of them."""
         return self.features.outputs(self.levels, x)
+
+    @property
+    def feature_layers(self):
+        """Of `features`, the blocks up to each level."""
+        return by_level(self.levels, [[f'features.{i}'] for i in range(len(self.features))])
 
     def forward_features(self, x):
         """The last map (B, C, H/32, W/32)."""
@@ -122,3 +130,9 @@ def levels_of(strides):
     totals = totals[1:]
     levels = [i for i, total in enumerate(totals) if total not in totals[i + 1:]]
     return levels, [totals[i] for i in levels]
+
+
+def by_level(levels, layers):
+    """`feature_layers`, of the numbers of the steps that end the levels, and of the names of each step's layers."""
+    starts = [0, *(level + 1 for level in levels)]
+    return [sum(layers[start:level + 1], []) for start, level in zip(starts, levels)]

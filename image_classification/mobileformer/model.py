@@ -18,7 +18,7 @@ from paddle import nn
 
 from image_classification.cpu.convolution import conv_bn
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, dynamic_relu, levels_of, merge_heads, per_head,
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, by_level, dynamic_relu, levels_of, merge_heads, per_head,
                                          read_map, softmax_of_tokens, split_heads)
 
 INITIALIZERS = {'tn': nn.initializer.TruncatedNormal(std=0.02), 'kn': nn.initializer.KaimingNormal(),
@@ -323,6 +323,8 @@ class MobileFormer(Network):
         widths = [stem[0], lite[2], *(block[2] for block in blocks)]
         self.levels, self.feature_strides = levels_of(steps)       # the last step at each stride
         self.feature_channels = [widths[i] for i in self.levels]
+        layers = [['stem'], ['bneck_lite'], ['tokens', 'blocks.0'], *([f'blocks.{i}'] for i in range(1, len(blocks)))]
+        self.feature_layers = by_level(self.levels, layers)
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms and biases."""

@@ -20,7 +20,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, channel_shuffle, dynamic_relu, levels_of,
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, by_level, channel_shuffle, dynamic_relu, levels_of,
                                          merge_heads, read_map, softmax_of_tokens, split_heads)
 
 
@@ -275,6 +275,8 @@ class MobileFormerOfficial(Network):
         self.classifier = Head(widths[-1], last_expansion, groups, token_dim, hidden_features, num_classes, dropout)
         self.levels, self.feature_strides = levels_of([2, *(stride for _, stride, _ in blocks)])  # last step at each stride
         self.feature_channels = [widths[i] for i in self.levels]
+        layers = [['stem'], ['tokens', 'features.0'], *([f'features.{i}'] for i in range(1, len(blocks)))]
+        self.feature_layers = by_level(self.levels, layers)
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms and biases: none, the authors decay the tokens, too."""

@@ -1,5 +1,7 @@
 """What engines like better than Mobile-Former's own layers; see `image_classification/fuse.py`."""
-from image_classification.cpu.convolution import Conv2D, as_product, is_pointwise
+from paddle import nn
+
+from image_classification.cpu.convolution import as_product, is_pointwise
 from image_classification.cpu.heads import softmax_by_rows
 from image_classification.mobileformer_official.model import GlobalToLocal, MobileFormerOfficial
 
@@ -8,7 +10,7 @@ ONEDNN = {MobileFormerOfficial: 'convolutions'}
 
 def products(network):
     for layer in network.sublayers():
-        if isinstance(layer, Conv2D) and is_pointwise(layer):
+        if isinstance(layer, nn.Conv2D) and is_pointwise(layer):
             as_product(layer)
         elif isinstance(layer, GlobalToLocal):
             layer.softmax = softmax_by_rows

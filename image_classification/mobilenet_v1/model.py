@@ -83,6 +83,8 @@ class MobileNetV1(Network):
             before = after
         self.blocks = nn.Sequential(*stages)
         self.feature_strides = strides[1:]                         # of the stages: 2, 4, 8, 16, 32
+        self.feature_layers = [[f'blocks.{i}'] for i in range(len(stages))]
+        self.feature_layers[0] += ['conv_stem', 'bn1']
         self.dropout = nn.Dropout(dropout)
         self.classifier = linear(before, num_classes)
 

@@ -14,10 +14,10 @@ What is decided here:
 """
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
+from paddle import ParamAttr, nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Network, Stage, channel_shuffle
+from image_classification.layers import Conv2D, DropPath, Network, Stage, by_level, channel_shuffle
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, std=None):
@@ -27,7 +27,7 @@ def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, std=None):
 
 
 def batch_norm(channels):
-    return nn.BatchNorm2D(channels, bias_attr=nn.initializer.Constant(1e-4))
+    return nn.BatchNorm2D(channels, bias_attr=ParamAttr(initializer=nn.initializer.Constant(1e-4)))
 
 
 def linear(in_features, out_features):
@@ -97,6 +97,7 @@ class ShuffleNetV1(Network):
         self.stage_ends = [sum(repeats[:i + 1]) - 1 for i in range(len(repeats))]
         self.feature_channels = [stem, stem, *channels]
         self.feature_strides = [2, 4, 8, 16, 32]
+        self.feature_layers = [['first_conv'], [], *by_level(self.stage_ends, [[f'features.{i}'] for i in range(len(units))])]
 
     def forward_intermediates(self, x):
         """List of maps, the last at each stride: `feature_channels`, `feature_strides`."""

@@ -103,6 +103,7 @@ class ShuffleNetV2(Network):
         self.fc = linear(head, num_classes)
         self.feature_channels = [stem, stem, *channels]
         self.feature_strides = [2, 4, 8, 16, 32]
+        self.feature_layers = [['conv1'], [], ['stage2'], ['stage3'], ['stage4']]
 
     @staticmethod
     def _stage(in_channels, out_channels, rates):

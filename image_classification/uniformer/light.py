@@ -118,6 +118,8 @@ class UniFormerLight(Network):
         self.head_cls = linear(dims[3], num_classes)
         self.feature_channels, self.feature_strides = list(dims), [4, 8, 16, 32]
 
+    feature_layers = [['patch_embed1', 'blocks1'], ['patch_embed2', 'blocks2'], ['patch_embed3', 'cls_token', 'blocks3'],
+                      ['patch_embed4', 'cls_upsample', 'blocks4']]
     key_style = 'official'
     classifier_layers = ('head', 'head_cls')  # what a new number of classes replaces
 

@@ -58,6 +58,7 @@ class UniFormer(Network):
         self.head = linear(dims[3], num_classes)
         self.feature_channels, self.feature_strides = list(dims), [4, 8, 16, 32]
 
+    feature_layers = [[f'patch_embed{i}', f'blocks{i}'] for i in range(1, 5)]
     key_style = 'official'
     classifier_layers = ('head',)  # what a new number of classes replaces
 

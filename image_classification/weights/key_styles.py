@@ -28,7 +28,7 @@ import numpy as np
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import beside
+from image_classification.layers import beside, linear_weights
 from image_classification.weights import parts
 from image_classification.weights.parts import entries
 
@@ -106,9 +106,10 @@ def styles(model):
 
 
 def published_names(model, style=''):
-    """{our name: the publisher's key} of the network's entries that the publisher has; style '' is the family's own."""
+    """{our name: the publisher's key} of the network's entries that the publisher has, those of a dropped head, too; style '' is
+    the family's own."""
     theirs, names = _style(model, style), {}
-    for name in model.state_dict():
+    for name in [*model.state_dict(), *dropped(model)]:
         layer, dot, last = name.rpartition('.')
         if not name.startswith(theirs.absent):
             names[name] = theirs.key(layer + dot + (last if theirs.paddle else _STATISTICS.get(last, last)))
@@ -164,6 +165,8 @@ def to_published(model, style=''):
         _change_epsilon(model, own, theirs.epsilon, back=True)
     state, factors = {}, dict(theirs.factors)
     for name, key in published_names(model, style).items():
+        if name not in own:
+            continue                                               # of a dropped head
         value = own[name] if name not in factors else (own[name] / factors[name]).astype(own[name].dtype)
         as_convolution = key in theirs.convolutions
         value = value.T if name in linear and (as_convolution or not theirs.paddle) else value
@@ -187,7 +190,8 @@ def find_part(model, found, style=''):
     """The `Part` of a file's entries that is the network's; `style` is that of the keys, '' is found out. A publisher's who has
     this library's own names and shapes is found as 'paddle'."""
     own, linear = model.state_dict(), _linear_weights(model)
-    here = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    here = {**{name: tuple(tensor.shape) for name, tensor in own.items()},
+            **{name: shape for name, (shape, _) in dropped(model).items()}}
     there = {name: shape[::-1] if name in linear else shape for name, shape in here.items()}
     published = [name for name, theirs in styles(model).items() if theirs != _OURS]
     known = {}
@@ -233,9 +237,13 @@ def _style(model, name):
     return known[name]
 
 
+def dropped(model):
+    """{name: (shape, whether it is the weight of a linear layer)} of the head that a network with features_only has not."""
+    return getattr(model, 'dropped', {})
+
+
 def _linear_weights(model):
-    """Names of the weights of linear layers, which PyTorch has transposed; an array of two axes may be something else."""
-    return {f'{name}.weight' for name, layer in model.named_sublayers() if isinstance(layer, nn.Linear)}
+    return linear_weights(model) | {name for name, (_, is_linear) in dropped(model).items() if is_linear}
 
 
 def _change_epsilon(model, state, epsilon, back=False):

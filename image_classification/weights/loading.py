@@ -16,7 +16,7 @@ from image_classification.layers import beside, network_of
 from image_classification.weights.catalogue import CHECKPOINTS, is_refused, network_in, network_of_notes, preprocessing_in
 from image_classification.weights.formats import safe_pickle
 from image_classification.weights.formats.torch_file import is_torch, read_torch
-from image_classification.weights.key_styles import (find_part, require_network, require_style, styles, to_ours,
+from image_classification.weights.key_styles import (dropped, find_part, require_network, require_style, styles, to_ours,
                                                      to_published)
 from image_classification.weights.parts import WRAPPERS, behind, choose_place, entries, parts, strip
 
@@ -121,12 +121,12 @@ def _refuse(model, found, path=''):
 
 def load_state(model, state, source, new_classifier=False):
     """The same from {name: array}; `source` names it in errors."""
-    dropped = _fit(model, state, source, new_classifier)
+    kept = _fit(model, state, source, new_classifier)
     with paddle.no_grad():
         for name, tensor in model.state_dict().items():
-            if name not in dropped:
+            if name not in kept:
                 tensor.set_value(np.asarray(state[name]).astype(_numpy_dtype(tensor)))
-    return dropped
+    return kept
 
 
 def _fit(model, state, source, new_classifier):
@@ -134,6 +134,7 @@ def _fit(model, state, source, new_classifier):
     Returns the Kept entries: the classifier's, if they are missing or differ in shape and `new_classifier` allows it."""
     own = model.state_dict()
     layers = [f'{layer}.' for layer in model.classifier_layers]
+    state = {name: array for name, array in state.items() if name not in dropped(model)}
     misfits = [name for name in own if name in state and tuple(state[name].shape) != tuple(own[name].shape)]
     missing = [name for name in own if name not in state]
     kept = Kept(_without_classifier(own, state, misfits, missing, layers) if new_classifier else ())

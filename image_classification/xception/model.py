@@ -101,6 +101,9 @@ class Xception(Network):
         self.bn4 = batch_norm(2048)
         self.dropout = nn.Dropout(dropout)
         self.fc = linear(2048, num_classes)
+        last = [f'block{self.count}', 'conv3', 'bn3', 'conv4', 'bn4']
+        self.feature_layers = [['conv1', 'bn1', 'conv2', 'bn2'], ['block1'], ['block2'],
+                               [f'block{i}' for i in range(3, self.count)], last]
 
     key_style = 'timm'
     classifier_layers = ('fc',)  # what a new number of classes replaces

@@ -13,21 +13,24 @@ from image_classification.cpu.paddle_internals import append_to_older_program
 from image_classification.cpu.settings import tune_cpu
 from image_classification.datasets import Preprocess
 from image_classification.deploy.static import save_static
-from image_classification.layers import FeatureExtractor
+from image_classification.layers import FeatureExtractor, drop_head
 from image_classification.models import build_model
 from image_classification.weights import load_state, read_safetensors
 
 
 def main(arguments):
-    """`arguments` is JSON: weights (a file that holds the configuration, too), prefix, shape, softmax, levels (of the feature
+    """`arguments` is JSON: weights (a file that holds the configuration, too), prefix, shape, softmax, strides (of the feature
     maps to give, or null for what the network gives) and pixels (the preprocessing to make part of it, or null)."""
     given = json.loads(arguments)
     paddle.set_device('cpu')
     state, metadata = read_safetensors(given['weights'])
     model = build_model(config_from_text(metadata['config'], given['weights']))
+    features = given['strides'] is not None
+    if features:
+        drop_head(model)
     load_state(model, state, given['weights'])
-    if given['levels'] is not None:
-        model = FeatureExtractor(model, given['levels'])
+    if features:
+        model = FeatureExtractor(model, out_strides=given['strides'])
     pixels = Preprocess.from_dict(given['pixels']) if given['pixels'] else None
     mend_operators()
     save_static(given['prefix'], model, given['shape'], given['softmax'], pixels)
