@@ -8,6 +8,7 @@ it, may be missing:
   Form`. The outputs must stay the same but for rounding. A class is looked up exactly, so that a form is not changed again.
 - `products(network)` does the same for Paddle Inference, to a network with the FORMS, where 1x1 convolutions are faster as
   matrix products.
+- `ONNX`, like FORMS and behind them, in an export to ONNX alone.
 - `ONEDNN`, {class of a network: 'convolutions'}, where Paddle Inference is faster if oneDNN computes the convolutions alone.
 - `COUNTED`, like FORMS: what the published network computes and ours does not, for counting multiply-accumulates alone.
 """
@@ -46,17 +47,20 @@ def fuse(model):
 
 
 @paddle.no_grad()
-def reparameterize(model, products=False):
+def reparameterize(model, products=False, onnx=False):
     """A copy of a network, or of a `FeatureExtractor`, for evaluation: without dropout, and each layer in the form that the
     family's `reparameterize.py` gives it. The same outputs but for rounding.
 
-    With `products`, moreover, the 1x1 convolutions are matrix products, if the family says so.
+    With `products`, moreover, the 1x1 convolutions are matrix products, if the family says so; with `onnx`, what it has for ONNX
+    is there.
     """
     model = _changed(model, 'FORMS')
     for layer in model.sublayers():
         if isinstance(layer, nn.Dropout):
             _replace(model, layer, nn.Identity())                  # Paddle Inference would copy
     network = network_of(model)
+    if onnx:
+        _change(model, 'ONNX')
     make_products = getattr(beside(network, 'reparameterize'), 'products', None)
     if products and make_products:
         make_products(network)
@@ -73,11 +77,15 @@ def _changed(model, forms):
     """A copy for evaluation whose layers are changed as a dictionary of the family's `reparameterize.py` says."""
     model = copy.deepcopy(model)
     model.eval()
+    _change(model, forms)
+    return model
+
+
+def _change(model, forms):
     forms = getattr(beside(network_of(model), 'reparameterize'), forms, {})
     for layer in model.sublayers(include_self=True):
         if type(layer) in forms:
             forms[type(layer)](layer)
-    return model
 
 
 @paddle.no_grad()

@@ -18,9 +18,9 @@ from image_classification.files import temporary_directory, write_atomically
 from image_classification.progress import progress_bar
 
 from benchmarking import table
-from benchmarking.contenders import EAGER, PADDLE, TORCH, check_directories, contenders
+from benchmarking.contenders import EAGER, EXPORTED, PADDLE, PEERS, TORCH, check_directories, contenders
 from benchmarking.processes import alternate
-from benchmarking.surroundings import export, input_pipeline, machine
+from benchmarking.surroundings import export, export_peer, input_pipeline, machine
 
 WHAT = ('forward', 'step', 'input')
 
@@ -51,8 +51,10 @@ def parse(argv):
     parser.add_argument('--force', action='store_true', help='replace files of --json and --markdown of an earlier run')
     peers = parser.add_argument_group('the same networks elsewhere')
     peers.add_argument('--peers', nargs='*', choices=(*TORCH, *PADDLE), metavar='LIBRARY',
-                       help=f'of {", ".join((*TORCH, *PADDLE))}; without a name, all that are there')
-    peers.add_argument('--peer-python', default=sys.executable, help='the Python that has torch, timm and torchvision')
+                       help=f'of {", ".join((*TORCH, *PADDLE))}; without a name, all that are there. '
+                            'Where ONNX Runtime is timed, the own exports of timm and torchvision are, too')
+    peers.add_argument('--peer-python', default=sys.executable, help='the Python that has torch, timm and torchvision; for their '
+                       'exports, onnx and onnxscript, too')
     peers.add_argument('--paddleclas', type=Path, help='a clone of PaddleClas; by default the installed paddleclas')
     peers.add_argument('--paddlevit', type=Path, help="image_classification/MobileFormer in a clone of PaddleViT")
     peers.add_argument('--mobileformer', type=Path, help="a clone of AAboys/MobileFormer, for 'authors'; it needs timm")
@@ -100,12 +102,21 @@ def measure(name, args, exports):
         ready = {engine: (None, 'the exports are timed on a CPU only: --device cpu') for engine in engines}
     else:
         ready = export(name, engines, exports, size, ENVIRONMENT)
+        ready.update(export_peers(name, args, exports, size, channels) if 'onnxruntime' in engines else {})
     for what in [what for what in ('forward', 'step') if what in args.what]:
         for batch in args.batch_size:
             rivals = contenders(name, what, batch, args, size, channels, ready)
             found, order = alternate(rivals, ENVIRONMENT, args.peer_python, args.repeat)
             yield {'model': name, 'size': size, 'what': what, 'batch': batch, 'contenders': found, 'order': order,
                    'ratios': table.ratios(found)}
+
+
+def export_peers(name, args, exports, size, channels):
+    """What PyTorch's own exporter makes of the networks that are asked for beside ours: {library: (directory, error)}."""
+    wanted = [library for library in PEERS.get(name, {}) if library in EXPORTED and args.peers is not None
+              and (not args.peers or library in args.peers)]
+    return {library: export_peer({'who': library, 'name': PEERS[name][library], 'size': size, 'channels': channels}, exports,
+                                 args.peer_python, ENVIRONMENT) for library in wanted}
 
 
 def measure_all(names, args):
@@ -127,7 +138,8 @@ def report(results, pipeline, facts, settings):
     if results:
         text += ['\n', table.head(labels), *(table.row(result, labels) for result in results),
                  f'\nMilliseconds, median of {" or ".join(map(str, turns))} turns ± half the interquartile range. In '
-                 'brackets behind a peer: how many times as fast our eager network is, and the fastest of our others.\n']
+                 'brackets behind a peer: how many times as fast our eager network is, or our export in the same engine, and the '
+                 'fastest of our others.\n']
     if results and settings['memory']:
         text += ['\nPeak memory of the process, MiB:\n\n', table.head(labels)]
         text += [table.memory_row(result, labels) for result in results]

@@ -130,7 +130,7 @@ def _write(order, directory, free, sizes):
     if {'onnx', 'openvino', 'triton'}.intersection(order.formats):
         with temporary_directory() as scratch:
             program = Path(scratch) / PREFIX
-            _trace(order, program, order.shape(free), products=False)
+            _trace(order, program, order.shape(free), onnx=True)
             report = _write_onnx(order, program, directory, content)
     if {'pdmodel', 'lite'}.intersection(order.formats):
         _write_pdmodel(order, directory / PREFIX, order.shape(free))
@@ -149,10 +149,10 @@ def _write(order, directory, free, sizes):
     return content['differences']
 
 
-def _trace(order, prefix, shape, products):
+def _trace(order, prefix, shape, **forms):
     pixels = order.preprocess if order.pixels else None
     try:
-        save_static(prefix, order.model, shape, order.softmax, pixels, products)
+        save_static(prefix, order.model, shape, order.softmax, pixels, **forms)
     except OSError:                                                # no fault of the network's
         raise
     except Exception as error:                                     # tracing runs the network's code: anything can come

@@ -64,17 +64,17 @@ def save_static(path, *arguments, **options):
         paddle.jit.save(to_static(*arguments, **options), str(path))
 
 
-def to_static(network, shape, softmax=False, pixels=None, products=False):
+def to_static(network, shape, softmax=False, pixels=None, **forms):
     """A traced copy of `network`, ready for `paddle.jit.save`. -1 in `shape` (B, C, H, W) leaves that dimension free.
 
-    The copy is that of `fuse.reparameterize`, to which `products` goes. Not of `fuse`: the engines fold batch norms themselves
+    The copy is that of `fuse.reparameterize`, to which `forms` go. Not of `fuse`: the engines fold batch norms themselves
     (MobileNetV3-small, EfficientViT-M0: no difference), and in Paddle Inference without oneDNN the bias of a convolution costs
     more than the norm.
     """
     if pixels:
         shape = [shape[0], *shape[2:], shape[1]]                   # (B, H, W, C)
     spec = paddle.static.InputSpec(shape, 'uint8' if pixels else 'float32', 'image')
-    make_copy = functools.partial(reparameterize, products=products)
+    make_copy = functools.partial(reparameterize, **forms)
     return paddle.jit.to_static(Deployed(network, softmax, pixels, make_copy), input_spec=[spec], full_graph=True)
 
 

@@ -15,7 +15,10 @@ LABELS = {'static': 'to_static', 'paddle_inference': 'Paddle Inference', 'onnxru
 DIRECTORIES = {'authors': ('mobileformer', 'mobile_former.py', False), 'PaddleViT': ('paddlevit', 'mobileformer.py', False),
                'PaddleClas': ('paddleclas', 'ppcls/arch/backbone', True)}
 
-# who: of EAGER, ENGINES, TORCH or PADDLE. job: what its process is told, see child.py, or None where `error` says why not.
+EXPORTED = ('timm', 'torchvision')                                 # of TORCH, what torch.onnx is asked to export
+
+# who: of EAGER, ENGINES, TORCH or PADDLE. job: what its process is told, see child.py; its `who` is the engine where that runs a
+# peer's export. `error` says why it does not run.
 Contender = namedtuple('Contender', 'who label job error', defaults=['none'])
 
 
@@ -34,7 +37,7 @@ def contenders(name, what, batch, args, size, channels, exports):
     """All contenders of one network, ours first.
 
     Args:
-        exports: {engine: (directory, None) or (None, reason)}.
+        exports: {engine: (directory, None) or (None, reason)}, and the same of a peer's own export by the name of its library.
     """
     job = {'name': name, 'what': what, 'batch': batch, 'size': size, 'channels': channels, 'threads': args.threads,
            'device': args.device, 'amp': args.amp, 'optimizer': args.optimizer, 'directory': '', 'settings': False,
@@ -52,6 +55,10 @@ def contenders(name, what, batch, args, size, channels, exports):
             continue
         its_job = {**job, 'who': library, 'name': its_name, 'directory': str(directory or '')}
         label = LABELS.get(library, library)
+        if library in exports and what == 'forward':
+            where, error = exports[library]
+            its_export = {**its_job, 'who': 'onnxruntime', 'directory': str(where)}
+            found.append(Contender(library, f'{label}, {LABELS["onnxruntime"]}', its_export, error))
         found.append(Contender(library, label, its_job, None))
         if library in TORCH and args.compile:
             found.append(Contender(library, f'{label}, compiled', {**its_job, 'compile': True}, None))

@@ -72,7 +72,7 @@ class Runner:
         self.seconds, self.peak, self.versions, self.child, self.count = [], math.nan, {}, None, 1
         if self.error:
             return
-        torch = contender.who in TORCH
+        torch = contender.job['who'] in TORCH                      # not its export, which an engine runs here
         command = [peer_python if torch else sys.executable, HERE / ('torch_side.py' if torch else 'paddle_side.py'),
                    json.dumps(contender.job)]
         environment = {**environment, 'OMP_NUM_THREADS': str(contender.job['threads'])}

@@ -2,6 +2,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import image_classification
 from image_classification.deploy.engines import available
-from image_classification.deploy.export_directory import ExportDirectory
-from image_classification.files import temporary_directory
+from image_classification.deploy.export_directory import ONNX, ExportDirectory
+from image_classification.files import temporary_directory, write_atomically
 
 FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx', 'openvino': 'openvino'}         # of tools/export.py
 TOOLS = Path(__file__).resolve().parents[1]
@@ -79,3 +80,25 @@ def _export(name, engines, folder, size, environment):
                '--image-size', str(size), '--output', str(directory)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors='replace')
     return (directory, None) if done.returncode == 0 else (None, _last_line(done))
+
+
+def export_peer(job, root, peer_python, environment):
+    """The ONNX file of a network of timm or torchvision, by torch.onnx: (its directory, error), one of the two None.
+
+    `job` is that of its contender. What is there already, below `root`, is taken.
+    """
+    directory = Path(root) / 'peers' / f'{job["who"]}-{job["name"]}-{job["size"]}'
+    if (directory / ONNX).is_file():
+        return directory, None
+    directory.mkdir(parents=True, exist_ok=True)
+    command = [peer_python, str(Path(__file__).with_name('torch_export.py')), json.dumps(job)]
+    try:
+        with temporary_directory() as scratch:
+            written = Path(scratch) / ONNX
+            done = subprocess.run([*command, str(written)], env=environment, capture_output=True, text=True, errors='replace')
+            if done.returncode or not written.is_file():
+                return None, _last_line(done)
+            write_atomically(directory / ONNX, lambda path: shutil.copyfile(written, path))
+    except OSError as error:
+        return None, f'{peer_python}: {error.strerror}'
+    return directory, None

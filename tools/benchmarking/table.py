@@ -7,12 +7,24 @@ OURS = (*EAGER, *ENGINES)
 
 
 def columns(results):
-    """Labels of all contenders, ours first, each in the order of its first appearance."""
+    """Labels of all contenders: like beside like first, which is our export and those of peers in the same engine, and what
+    PyTorch compiles; then ours, then the peers, each in the order of its first appearance."""
     labels = {}
     for result in results:
         for contender in result['contenders']:
             labels.setdefault(contender['label'], contender['who'])
-    return sorted(labels, key=lambda label: labels[label] not in OURS)
+    engines = {_engine(label) for label in labels}
+
+    def place(label):
+        if labels[label] in OURS:
+            return 0 if label in engines else 3
+        return 1 if _engine(label) in labels else 2 if label.endswith(', compiled') else 4
+    return sorted(labels, key=place)
+
+
+def _engine(label):
+    """The part of a peer's label that names what its export runs in; '' without one."""
+    return label.partition(', ')[2]
 
 
 def ratios(contenders):
@@ -31,8 +43,9 @@ def row(result, labels):
     """Milliseconds: median and half the interquartile range; behind a peer's, how many times as fast ours are."""
     cells = {contender['label']: cell(contender) for contender in result['contenders']}
     for peer, faster in result['ratios'].items():
-        others = [ratio for label, ratio in faster.items() if label != 'eager']
-        said = [f'eager {faster["eager"]:.2f}'] if 'eager' in faster else []
+        same = _engine(peer) if _engine(peer) in faster else 'eager'   # what ours has in common with it
+        others = [ratio for label, ratio in faster.items() if label != same]
+        said = [f'{same} {faster[same]:.2f}'] if same in faster else []
         said += [f'best {max(others):.2f}'] if others else []
         cells[peer] += f' ({", ".join(said)})' if said else ''
     return line(result, [cells.get(label, '-') for label in labels])
