@@ -90,7 +90,8 @@ def literals(node):
 
 @pytest.fixture(scope='session')
 def messages():
-    files = [path for folder in ('image_classification', 'paddle_mobile_backbones', 'tools') for path in (PROJECT / folder).rglob('*.py')]
+    folders = ('image_classification', 'paddle_mobile_backbones', 'tools')
+    files = [path for folder in folders for path in (PROJECT / folder).rglob('*.py')]
     return [' '.join(text.split()) for file in files for text in literals(ast.parse(file.read_text(encoding='utf-8')))]
 
 

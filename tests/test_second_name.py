@@ -88,7 +88,7 @@ def test_an_init_that_others_have_written_over_is_named_and_replaced_in_memory(s
 def test_an_init_that_others_have_removed_is_named_and_replaced_in_memory(site, code):
     (site / 'image_classification/__init__.py').unlink()
     out, err = run(site, code)
-    assert out == ic.__version__ and '__init__.py is missing: the removal of another distribution, such as image-classific' in err
+    assert out == ic.__version__ and '__init__.py is missing: the removal of another distribution, such as image-clas' in err
     assert 'Repair it by: pip install --force-reinstall --no-deps paddle-mobile-backbones' in err
 
 
@@ -97,7 +97,7 @@ def test_a_folder_in_the_working_directory_is_named(site, tmp_path):
     assert run(site) == (ic.__version__, '')                       # one of pictures hides nothing
     (tmp_path / 'image_classification/__init__.py').write_text('')
     out, err = run(site)
-    assert out == ic.__version__ and f'the folder {tmp_path / "image_classification"} in the working directory hides the ' in err
+    assert out == ic.__version__ and f'the folder {tmp_path / "image_classification"} in the working directory hides ' in err
     assert 'Rename that folder, or start Python elsewhere' in err
 
 

@@ -9,12 +9,12 @@ from image_classification.checkpoint import read_checkpoint
 from image_classification.config import Parser, get_config
 from image_classification.config.bounds import within
 from image_classification.errors import UserError, exit_with_message
-from image_classification.installation import words_of
+from image_classification.installation import tool, words_of
 from image_classification.ic_resnet import inherit_weights, search_dilations, write_pattern
 from image_classification.models import build_model, network_by_name
 from image_classification.weights import load_state, read_weights, write_safetensors
 
-HINT = 'Train a supernet: main_single_gpu.py -cfg ic_resnet50 ... -opts MODEL.IC.SUPERNET_DILATION 4.'
+HINT = f'Train a supernet: {tool("train")} -cfg ic_resnet50 ... -opts MODEL.IC.SUPERNET_DILATION 4.'
 SIZES = {'MODEL.NUM_CLASSES': 'fc.weight', 'MODEL.IN_CHANNELS': 'conv1.weight'}  # both are (., size, ...)
 
 

@@ -47,7 +47,7 @@ def test_without_paddle_the_line_to_type_is_that_of_the_machine(machine):
         paddle_build.check_paddle()
     assert caught.value.name == 'paddle'                           # as that of Python's own error
     machine({}, gpu=True)
-    with pytest.raises(MissingPaddle, match=r'for the NVIDIA GPU of this machine by: .*pip install paddlepaddle-gpu==3.3.1 -i '):
+    with pytest.raises(MissingPaddle, match='for the NVIDIA GPU of this machine by: .*pip install paddlepaddle-gpu==3.3.1 -i '):
         paddle_build.check_paddle()
 
 
@@ -76,7 +76,8 @@ def test_pip_is_asked_for_neither_build_unless_an_extra_names_it():
     assert not required & set(paddle_build.BUILDS)
     for extra, names in given['extras_require'].items():
         builds = {Requirement(text).name for text in names} & set(paddle_build.BUILDS)
-        assert builds == {'cpu': {'paddlepaddle'}, 'gpu': {'paddlepaddle-gpu'}, 'test': {'paddlepaddle'}}.get(extra, set()), extra
+        wanted = {'cpu': {'paddlepaddle'}, 'gpu': {'paddlepaddle-gpu'}, 'test': {'paddlepaddle'}}
+        assert builds == wanted.get(extra, set()), extra
     for extra in ('cpu', 'gpu'):
         assert [Requirement(text).specifier for text in given['extras_require'][extra]] == [missing_paddle.WANTED]
 

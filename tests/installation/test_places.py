@@ -38,8 +38,8 @@ def unpacked(tmp_path_factory):
 
 def python(code, place, cwd):
     """What a Python prints that finds the library in `place`."""
-    done = subprocess.run([sys.executable, '-c', code], cwd=cwd, env={**os.environ, 'PYTHONPATH': str(place)}, capture_output=True,
-                          text=True)
+    environment = {**os.environ, 'PYTHONPATH': str(place)}
+    done = subprocess.run([sys.executable, '-c', code], cwd=cwd, env=environment, capture_output=True, text=True)
     assert not done.returncode, done.stderr
     return done.stdout
 
@@ -94,11 +94,12 @@ def test_in_a_clone_commands_are_files_and_extras_are_installed_from_it():
     python, script = installation.words_of('predict')
     assert Path(python).resolve() == Path(sys.executable).resolve() and Path(script).resolve() == PROJECT / 'tools/predict.py'
     assert installation.tool('train') == 'image_classification/main_multi_gpu.py'
-    assert str(missing_package('x', 'onnx')) == ("x is not installed. Install it, in the clone of this library, by: pip install -e "
-                                                 "'.[onnx]'")
+    assert str(missing_package('x', 'onnx')) == ("x is not installed. Install it, in the clone of this library, by: pip install "
+                                                 "-e '.[onnx]'")
 
 
-@pytest.mark.parametrize('on_path, words', [(True, ['mobile-backbones', 'predict']), (False, ['bin/mobile-backbones', 'predict'])])
+@pytest.mark.parametrize('on_path, words', [(True, ['mobile-backbones', 'predict']),
+                                            (False, ['bin/mobile-backbones', 'predict'])])
 def test_from_a_wheel_a_command_is_typed_as_the_shell_finds_it(monkeypatch, tmp_path, on_path, words):
     script = tmp_path / 'bin/mobile-backbones'
     script.parent.mkdir()

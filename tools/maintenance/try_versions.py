@@ -30,8 +30,8 @@ def interpreter(version):
     """The path of a Python of this minor version; None where there is none."""
     if version == f'{sys.version_info.major}.{sys.version_info.minor}':
         return sys.executable
-    found = sorted(Path.home().glob(f'.pyenv/versions/{version}.*/bin/python'))
-    return shutil.which(f'python{version}') or (str(found[-1]) if found else None)
+    found = sorted(Path.home().glob(f'.pyenv/versions/{version}.*/bin/python'))        # pyenv's own python3.13 may find none
+    return str(found[-1]) if found else shutil.which(f'python{version}')
 
 
 def environment(python, paddle, place):
