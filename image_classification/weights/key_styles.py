@@ -11,9 +11,9 @@ For a given network the rules give a dictionary {our name: published key}, which
 written, too, and no second table can drift from the first.
 
 In a style of PyTorch batch norms have `running_mean` and `running_var` instead of Paddle's `_mean` and `_variance`, and weights
-of linear layers are (outputs, inputs), the transpose of Paddle's; the styles 'paddleclas' and 'paddle_vision' have Paddle's. The
-style 'paddle', or 'seed', means this library's own names and shapes, which are also those of the tutorial's Paddle code and of
-PaddleViT for Mobile-Former.
+of linear layers are (outputs, inputs), the transpose of Paddle's; the styles 'paddleclas' and 'paddle_vision' have Paddle's.
+The style 'paddle', or 'seed', means this library's own names and shapes, which are also those of the tutorial's Paddle code and
+of PaddleViT for Mobile-Former.
 
 Where weights are for a network that keys of MODEL tell from the one at hand, such as an activation, a style names these keys:
 `OtherNetwork` then says what to build.
@@ -80,8 +80,8 @@ class OtherNetwork(UserError):
         name, found = model.config.MODEL.NAME, {key: model.config.MODEL[key] for key in keys}
         words = [' and '.join(f'MODEL.{key} {value}' for key, value in values.items()) for values in (keys, found)]
         keywords = ', '.join(f'{key.lower()}={value!r}' for key, value in keys.items())
-        super().__init__(f'{whose} is for a network with {words[0]}; this {name} has {words[1]}. Build it by create_model({name!r}, '
-                         f'{keywords}), or give a training -opts {words[0].replace(" and ", " ")}')
+        super().__init__(f'{whose} is for a network with {words[0]}; this {name} has {words[1]}. Build it by '
+                         f'create_model({name!r}, {keywords}), or give a training -opts {words[0].replace(" and ", " ")}')
         self.keys = keys
 
 

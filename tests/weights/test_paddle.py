@@ -96,7 +96,8 @@ def test_an_entry_with_keys_of_the_network_and_md5_is_fetched_checked_and_loaded
     content = clas(V1)[0].read_bytes()
     server.replies = [whole(content)]
     entry = {'TAG': 'theirs', 'STYLE': 'paddleclas', 'LICENCE': 'MIT', 'SOURCE': 'us', 'URL': f'{server.url}/a.pdparams',
-             'MODEL': {'ACTIVATION': 'relu'}, 'DATA': {'CROP_PCT': 0.5}, 'MD5': hashlib.md5(content, usedforsecurity=False).hexdigest()}
+             'MODEL': {'ACTIVATION': 'relu'}, 'DATA': {'CROP_PCT': 0.5},
+             'MD5': hashlib.md5(content, usedforsecurity=False).hexdigest()}
     path = tmp_path / 'published.yaml'
     path.write_text(yaml.safe_dump({'BASE': [V1], 'PUBLISHED': {'WEIGHTS': [entry]}}))
     model = ic.create_model(path, pretrained=True)
@@ -160,7 +161,8 @@ def test_another_network_of_that_name_is_refused_with_the_reason(name, file, key
         load_weights(outline(name), path)
 
 
-@pytest.mark.parametrize('name, tag', [('googlenet', 'paddle_vision'), ('inception_v4', 'paddleclas'), ('xception', 'paddleclas')])
+@pytest.mark.parametrize('name, tag', [
+    ('googlenet', 'paddle_vision'), ('inception_v4', 'paddleclas'), ('xception', 'paddleclas')])
 def test_so_is_its_tag(name, tag):
     with pytest.raises(ic.UserError, match=f"{name} has no weights '{tag}': the .* network.*; wanted "):
         ic.get_config(name, {'PRETRAINED': tag})
