@@ -33,7 +33,7 @@ REQUIRED = {'TAG', 'STYLE', 'LICENCE', 'SOURCE'}
 PLACES = {'URL', 'PACKAGE'}                                        # one of them
 OPTIONAL = {'TOP1', 'SHA256', 'MD5', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA', 'MODEL'}   # MANUAL: URL is a page for people
 PREPROCESSING = {'IMAGE_SIZE', 'CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD', 'COLOR_ORDER'}   # keys of DATA
-NETWORK = {'ACTIVATION', 'DESIGN'}                                 # keys of MODEL that shapes need not show
+NETWORK = {'ACTIVATION', 'DESIGN', 'EPSILON'}                      # keys of MODEL that shapes need not show
 ENTRY_WORDS = (f'{", ".join(sorted(REQUIRED))}, URL or PACKAGE, and perhaps {", ".join(sorted(OPTIONAL))}, with DATA of '
                f'{", ".join(sorted(PREPROCESSING))}, MODEL of {", ".join(sorted(NETWORK))}')
 CHECKPOINTS = 'paddle-mobile-backbones checkpoint'                 # how the format of this library's begins, in their metadata

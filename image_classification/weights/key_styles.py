@@ -48,6 +48,7 @@ class Style:
     absent: beginnings of such names that the publisher's network does not have at all.
     factors: ((our name, factor), ...): our value is the publisher's times this, for what its code does and ours does not.
     network: ((key of MODEL, value), ...) of the network that the weights are for, where other values give another one.
+    suited: the same of the network that computes exactly as the publisher's; into others they are rescaled.
     paddle: whether the publisher's framework is Paddle.
     """
 
@@ -58,6 +59,7 @@ class Style:
     absent: tuple = ()
     factors: tuple = ()
     network: tuple = ()
+    suited: tuple = ()
     paddle: bool = False
 
     def key(self, name):
@@ -93,10 +95,12 @@ def require_network(model, keys, whose):
         raise OtherNetwork(whose, {key: keys[key] for key in other}, model)
 
 
-def require_style(model, style, whose=''):
-    """The same for the network that the weights of a key style are for; `whose` is what the message begins with."""
-    name = style or next(iter(styles(model)), '')
-    require_network(model, dict(_style(model, style).network), f'{whose}the key style {name!r}')
+def require_style(model, style, whose='', suited=False):
+    """The same for the network that the weights of a key style are for, or that they are `suited` for; `whose` is what the
+    message begins with."""
+    name, theirs = style or next(iter(styles(model)), ''), _style(model, style)
+    keys = dict(theirs.network + theirs.suited if suited else theirs.network)
+    require_network(model, keys, f'{whose}the key style {name!r}')
 
 
 def styles(model):
