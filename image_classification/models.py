@@ -49,22 +49,22 @@ def build_model(cfg):
 
 
 def build_for_weights(cfg, load, given=()):
-    """(network of a configuration, what `load(network)` gives, which loads its weights).
+    """(network of a configuration, what `load(network, suited)` gives, which loads its weights, `suited` being as of `read_for`).
 
     Where these say that they are for a network with other keys of MODEL, it is built with those, with a warning, unless the
     keys are among the dotted ones of `given`.
     """
     model = build_model(cfg)
     try:
-        return model, load(model)
+        return model, load(model, suited=True)
     except OtherNetwork as error:
         values = {f'MODEL.{key}': value for key, value in error.keys.items()}
-        if values.keys() & set(given):
-            raise
+    if values.keys() & set(given):
+        return model, load(model, suited=False)                    # which refuses what it must
     warnings.warn(f'the network is built with {", ".join(f"{key} {value}" for key, value in values.items())}, as its weights '
                   'want it', stacklevel=3)
     model = build_model(changed(cfg, values))
-    return model, load(model)
+    return model, load(model, suited=True)
 
 
 def create_model(name, pretrained='', features_only=False, out_indices=None, out_strides=None, frozen_stages=-1, norm_eval=False,
@@ -114,7 +114,7 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, out
                 warnings.simplefilter('ignore')
                 cfg = get_config(name, overrides, places=places)
     if pretrained:
-        model, (source, kept) = build_for_weights(cfg, lambda model: load_pretrained(model, pretrained), given)
+        model, (source, kept) = build_for_weights(cfg, lambda model, suited: load_pretrained(model, pretrained, suited), given)
         if kept and not features_only:
             warnings.warn(f'{source} {kept.why}: {", ".join(kept)} start afresh', stacklevel=2)
     else:
@@ -195,10 +195,10 @@ def published_network(name, weights='', check=None, num_classes=None,
     weights = weights or DEFAULT
     classes = {} if num_classes is None else {'MODEL.NUM_CLASSES': num_classes}
 
-    def load(network):
+    def load(network, suited):
         if check:
             check(network)
-        load_whole(network, weights, advice)
+        load_whole(network, weights, advice, suited)
     return build_for_weights(get_config(name, {'PRETRAINED': weights, **classes}), load)[0]
 
 

@@ -81,7 +81,8 @@ def test_an_entry_says_all_that_loading_needs(name, entry):
     if 'PACKAGE' in entry:
         assert re.fullmatch('[a-z0-9-]+', entry['PACKAGE']) and len(digest) == 64
     else:
-        assert re.fullmatch(r'https://\S+', url) and (entry.get('MANUAL') or re.search(r'\.(safetensors|pth|pth\.tar|pdparams)$', url))
+        assert re.fullmatch(r'https://\S+', url)
+        assert entry.get('MANUAL') or re.search(r'\.(safetensors|pth|pth\.tar|pdparams)$', url)
     # Of 64 digits, or as many as the file's name begins with.
     assert re.fullmatch('[0-9a-f]*', digest) and (digest in url or len(digest) == 64)
 

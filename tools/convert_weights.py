@@ -101,7 +101,7 @@ def main(argv=None):
     cfg = get_config(args.model, {**classifier_of(args.source), **(
         {} if args.num_classes is None else {'MODEL.NUM_CLASSES': args.num_classes})})
     model, _ = build_for_weights(with_preprocessing_of(cfg, args.source),
-                                 lambda network: load_whole(network, args.source, 'give its --num-classes'))
+                                 lambda network, suited: load_whole(network, args.source, 'give its --num-classes', suited))
     state = to_torch(model, args.style or 'paddle')
     write(args.output, state, provenance(model.config, args))
     if any((read != state[name]).any() for name, read in read_weights(args.output).items()):

@@ -12,4 +12,5 @@ from image_classification.installation import CONFIGS
 
 __all__ = ['BOUNDS', 'CONFIGS', 'DEFAULTS', 'Parser', 'argument_parser', 'bounds_of', 'changed', 'check', 'check_values',
            'config_from_args', 'config_from_text', 'differences', 'families', 'family_defaults', 'find_config', 'get_config',
-           'keys_below', 'keys_of', 'keys_set', 'model_yamls', 'opening_lines', 'overrides_of', 'parse_opts', 'places_of', 'refused_by']
+           'keys_below', 'keys_of', 'keys_set', 'model_yamls', 'opening_lines', 'overrides_of', 'parse_opts', 'places_of',
+           'refused_by']

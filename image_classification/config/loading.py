@@ -232,8 +232,8 @@ def _value(node, key):
 
 
 def _insert_preprocessing(layers):
-    """Behind the model's own yaml, the keys of DATA and MODEL that come with the weights of PRETRAINED; later files overrule them.
-    In place of the default, the tag that it means."""
+    """Behind the model's own yaml, the keys of DATA and MODEL that come with the weights of PRETRAINED; later files overrule
+    them. In place of the default, the tag that it means."""
     pretrained, weights = _last(layers, 'PRETRAINED'), _last(layers, 'PUBLISHED.WEIGHTS') or []
     if not isinstance(pretrained, str) or not isinstance(weights, list):
         return                                                     # a wrong type is reported when the layers are merged

@@ -2,9 +2,9 @@
 
 Environment variables:
     PADDLE_MOBILE_BACKBONES_HOME     the cache; otherwise paddle_mobile_backbones in $XDG_CACHE_HOME or ~/.cache
-    PADDLE_MOBILE_BACKBONES_MIRROR_HOST  stands for https://host, of which HOST is the name in capitals with _ for all but letters
-                                     and digits: ..._MIRROR_HUGGINGFACE_CO=https://hf-mirror.com
-    PADDLE_MOBILE_BACKBONES_MIRROR   for all other hosts, an address M: https://host/path?query is then asked of M/host/path?query
+    PADDLE_MOBILE_BACKBONES_MIRROR_HOST  stands for https://host, of which HOST is the name in capitals with _ for all but
+                                     letters and digits: ..._MIRROR_HUGGINGFACE_CO=https://hf-mirror.com
+    PADDLE_MOBILE_BACKBONES_MIRROR   for other hosts, an address M: https://host/path?query is then asked of M/host/path?query
     HF_ENDPOINT                      stands for https://huggingface.co where no mirror is set, as in Hugging Face's tools
     PADDLE_MOBILE_BACKBONES_OFFLINE  1: never connect, use what the cache has
     PADDLE_MOBILE_BACKBONES_TIMEOUT  seconds without a byte after which a connection is given up, 30 if not set

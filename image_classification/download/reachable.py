@@ -14,8 +14,8 @@ AT_A_TIME = 8                                                      # connections
 
 
 def reachable(files, seconds=None):
-    """Of [(url, name, manual)], as `fetch` takes them, a list that says which could be had: from the cache, or since the address,
-    or the mirror's in its place, answers and sends something else than a web page.
+    """Of [(url, name, manual)], as `fetch` takes them, a list that says which could be had: from the cache, or since the
+    address, or the mirror's in its place, answers and sends something else than a web page.
 
     A host that gives no answer to one address is not asked for its others, apart from those that are asked at the same time.
     Args:

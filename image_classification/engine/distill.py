@@ -152,7 +152,7 @@ def _named(cfg):
                                             'MODEL.IN_CHANNELS': cfg.MODEL.IN_CHANNELS})
     advice = ('as a teacher it must know the same. Fine-tune it on this data set first, and give its checkpoint as '
               'TRAIN.DISTILL.TEACHER.')
-    network, _ = build_for_weights(teacher_cfg, lambda network: load_whole(network, keys.WEIGHTS, advice))
+    network, _ = build_for_weights(teacher_cfg, lambda network, suited: load_whole(network, keys.WEIGHTS, advice, suited))
     network.eval()
     return network, []
 

@@ -1,5 +1,8 @@
 """Keys of the Inception v3 family, below MODEL."""
 from yacs.config import CfgNode as CN
 
+from image_classification.config.bounds import above
+
 DEFAULTS = CN()
 DEFAULTS.AUX_LOGITS = True                # an auxiliary head behind Mixed_6e, which gives logits of its own in training
+DEFAULTS.EPSILON = 1e-3, above(0, most=1)  # of the batch norms; the weights of PaddleClas and paddle.vision bring 1e-5

@@ -8,13 +8,15 @@ What is particular:
   is first stretched to that; nothing changes from 299 on.
 - *torchvision's `transform_input` is no part of the network here*: it turns ImageNet's normalization into (x - 0.5) / 0.5,
   which the variant's preprocessing does at once. With input normalized so, the published weights give their published accuracy.
+- *Batch norms have an epsilon of 0.001*, which the weights of PaddleClas and paddle.vision were not trained with: `EPSILON` comes
+  with them, and in a network that has another they are rescaled.
 - The network has no residual branches, so `MODEL.DROPPATH` is without effect.
 """
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, Network, check_size, pytorch_uniform
+from image_classification.layers import Conv2D, Network, check_size, pytorch_uniform, set_epsilon
 
 SMALLEST = 75                                                      # pixels per side; below it nothing reaches Mixed_7a
 
@@ -158,9 +160,10 @@ class InceptionV3(Network):
     In training, with `aux_logits`: (logits, logits behind Mixed_6e). torchvision adds the latter's loss with weight 0.4.
     Args:
         dropout: probability in front of the final classifier.
+        epsilon: of the batch norms.
     """
 
-    def __init__(self, num_classes=1000, in_channels=3, aux_logits=True, dropout=0.5):
+    def __init__(self, num_classes=1000, in_channels=3, aux_logits=True, dropout=0.5, epsilon=1e-3):
         super().__init__()
         self.Conv2d_1a_3x3 = BasicConv2d(in_channels, 32, 3, stride=2)
         self.Conv2d_2a_3x3 = BasicConv2d(32, 32, 3)
@@ -185,6 +188,7 @@ class InceptionV3(Network):
         self.Mixed_7c = InceptionE(2048)
         self.dropout = nn.Dropout(dropout)
         self.fc = linear(2048, num_classes)
+        set_epsilon(self, epsilon)
         self.feature_channels = [64, 192, 288, 768, 2048]
         self.feature_strides = [2, 4, 8, 16, 32]
 
@@ -229,4 +233,4 @@ def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized."""
     model = cfg.MODEL
     return InceptionV3(num_classes=model.NUM_CLASSES, in_channels=model.IN_CHANNELS, aux_logits=model.AUX_LOGITS,
-                       dropout=model.DROPOUT)
+                       dropout=model.DROPOUT, epsilon=model.EPSILON)

@@ -8,6 +8,7 @@ a dropout that multiplies by its 0.8 in evaluation, which is put into the classi
 from image_classification.weights.key_styles import Style
 
 BLOCKS = ('5b', '5c', '5d', '6a', '6b', '6c', '6d', '6e', '7a', '7b', '7c')
+SUITED = (('EPSILON', 1e-5),)
 KEPT = 0.8                                                         # of the features, by the dropout
 
 
@@ -15,7 +16,8 @@ def _of_paddle(conv, norm):
     rules = [(r'^Conv2d_', 'inception_stem.conv_'), (r'\.branch_pool\.', '.branch_pool_conv.')]
     rules += [(rf'^Mixed_{block}\.', f'inception_block_list.{number}.') for number, block in enumerate(BLOCKS)]
     rules += [(r'\.conv\.(?=\w+$)', f'.{conv}.'), (r'\.bn\.(?=\w+$)', f'.{norm}.')]
-    return Style(rules=tuple(rules), epsilon=1e-5, absent=('AuxLogits.',), factors=(('fc.weight', KEPT),), paddle=True)
+    return Style(rules=tuple(rules), epsilon=1e-5, absent=('AuxLogits.',), factors=(('fc.weight', KEPT),), suited=SUITED,
+                 paddle=True)
 
 
 def styles(model):

@@ -1,12 +1,12 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-timm's are our names. PaddleClas numbers all blocks through and names a block's layers; paddle.vision numbers them within what the
-paper calls conv2 to conv6. Both have ReLU, timm has ReLU6.
+timm's are our names. PaddleClas numbers all blocks through and names a block's layers; paddle.vision numbers them within
+conv2 to conv6. Both have ReLU, timm has ReLU6.
 """
 from image_classification.weights.key_styles import Style
 
-STAGES = ('conv2_1', 'conv2_2', 'conv3_1', 'conv3_2', 'conv4_1', 'conv4_2', 'conv5_1', 'conv5_2', 'conv5_3', 'conv5_4', 'conv5_5',
-          'conv5_6', 'conv6')                                      # the blocks, as paddle.vision calls them
+STAGES = ('conv2_1', 'conv2_2', 'conv3_1', 'conv3_2', 'conv4_1', 'conv4_2', 'conv5_1', 'conv5_2', 'conv5_3', 'conv5_4',
+          'conv5_5', 'conv5_6', 'conv6')                           # the blocks, as paddle.vision calls them
 RELU, RELU6 = (('ACTIVATION', 'relu'),), (('ACTIVATION', 'relu6'),)
 
 

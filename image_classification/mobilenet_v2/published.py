@@ -23,7 +23,8 @@ def _timm():
 
 def _paddleclas(model):
     rules = [(r'^features\.0\.0\.', 'conv1._conv.'), (r'^features\.0\.1\.', 'conv1._batch_norm.'),
-             (r'^features\.18\.0\.', 'conv9._conv.'), (r'^features\.18\.1\.', 'conv9._batch_norm.'), (r'^classifier\.1\.', 'out.')]
+             (r'^features\.18\.0\.', 'conv9._conv.'), (r'^features\.18\.1\.', 'conv9._batch_norm.'),
+             (r'^classifier\.1\.', 'out.')]
     places = [(stage, i) for stage, depth in enumerate(DEPTHS, 2) for i in range(depth)]
     for number, (stage, i) in enumerate(places, 1):
         block = f'conv{stage}.conv{stage}_{i + 1}' if i else f'conv{stage}._first_block'

@@ -14,7 +14,7 @@ convolution widens before the pool and a hidden linear layer follows it. Where t
   units without bias at every width and size; widths follow torchvision's rule, also that of the last convolution. `DESIGN`
   chooses it, and comes with its weights. Its gates are hard sigmoids of slope 0.2, not 1/6: the key style `paddleclas` puts
   the factor of 1.2 into the layer in front of them, so that the network computes the same.
-- *Batch norm* has an epsilon of 0.001 and a momentum of 0.99 (PyTorch's 0.01).
+- *Batch norm* has an epsilon of 0.001 (PaddleClas's 1e-5) and a momentum of 0.99 (PyTorch's 0.01).
 - *Stochastic depth* (`DROPPATH`) grows linearly from 0 in the first block to the given rate.
 """
 from math import sqrt
@@ -22,7 +22,7 @@ from math import sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, levels_of, make_divisible
+from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, levels_of, make_divisible, set_epsilon
 
 STEM = 16                                                          # channels at width 1
 LARGE = [  # kernel, hidden channels, channels, squeeze-and-excitation, activation, stride: table 1 of the paper
@@ -149,6 +149,8 @@ class MobileNetV3(PlainNetwork):
                                       ConvNormAct(c_last, last, 1, 'hardswish'))
         self.classifier = nn.Sequential(
             linear(last, units, bias=plain), nn.Hardswish(), nn.Dropout(dropout), linear(units, num_classes))
+        if not plain:
+            set_epsilon(self, 1e-5)
         widths = [stem, *(row[2] for row in rows)]
         self.levels, self.feature_strides = levels_of([2, *(row[6] for row in rows)])  # the last block at each stride
         self.feature_channels = [widths[i] for i in self.levels]

@@ -4,9 +4,9 @@ torchvision numbers all blocks through, timm within each stage, and timm names a
 the classifier is a 1x1 convolution, and its batch norms have an epsilon of 1e-5. Of its weights those called `tf_` are for
 another network: they want TensorFlow's padding, which is one-sided where a stride is 2.
 
-paddle.vision and PaddleClas name a block's layers, too. PaddleClas's network is another one: all of its blocks expand. It has an
-epsilon of 1e-5, a dropout that multiplies by its 0.8 in evaluation, and gates of slope 0.2 where ours have 1/6: these factors are
-put into the layers.
+paddle.vision and PaddleClas name a block's layers, too. PaddleClas's network is another one: all of its blocks expand. It has
+an epsilon of 1e-5, a dropout that multiplies by its 0.8 in evaluation, and gates of slope 0.2 where ours have 1/6: these
+factors are put into the layers.
 """
 import re
 
@@ -65,8 +65,8 @@ def _paddleclas(model):
         rules += [(f'^{re.escape(ours)}{layer}\\.', f'{theirs}{other}.') for layer, other in layers.items()]
         if name == 'mid_se':
             factors += [(f'{ours}fc2.weight', STEEPER), (f'{ours}fc2.bias', STEEPER)]
-    return Style(rules=tuple(rules), convolutions=('last_conv.weight',), epsilon=1e-5, factors=tuple(factors), network=PADDLECLAS,
-                 paddle=True)
+    return Style(rules=tuple(rules), convolutions=('last_conv.weight',), epsilon=1e-5, factors=tuple(factors),
+                 network=PADDLECLAS, paddle=True)
 
 
 TIMM = {blocks: _timm(blocks) for blocks in DEPTHS}

@@ -9,7 +9,8 @@ it becomes the configuration's DATA, and so the preprocessing of training, check
 `MODEL`, of the keys in NETWORK, says which network they are for, where it is not the yaml's: PaddleClas's MobileNetV1 has ReLU.
 A digest, `SHA256` or `MD5`, is given where its publisher says it; many do not, and nobody here has made one up.
 
-What other programs call by the name of a family and is another network is listed in its `config.py`, to be refused with the reason:
+What other programs call by the name of a family and is another network is listed in its `config.py`, to be refused with the
+reason:
 
     REFUSED = [{'STYLES': ['paddleclas'], 'KEY': '_entry_flow._conv1._conv.weight', 'WHY': "PaddleClas's Xception is ..."}]
 
@@ -32,7 +33,7 @@ REQUIRED = {'TAG', 'STYLE', 'LICENCE', 'SOURCE'}
 PLACES = {'URL', 'PACKAGE'}                                        # one of them
 OPTIONAL = {'TOP1', 'SHA256', 'MD5', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA', 'MODEL'}   # MANUAL: URL is a page for people
 PREPROCESSING = {'IMAGE_SIZE', 'CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD', 'COLOR_ORDER'}   # keys of DATA
-NETWORK = {'ACTIVATION', 'DESIGN'}                                 # keys of MODEL that shapes need not show
+NETWORK = {'ACTIVATION', 'DESIGN', 'EPSILON'}                      # keys of MODEL that shapes need not show
 ENTRY_WORDS = (f'{", ".join(sorted(REQUIRED))}, URL or PACKAGE, and perhaps {", ".join(sorted(OPTIONAL))}, with DATA of '
                f'{", ".join(sorted(PREPROCESSING))}, MODEL of {", ".join(sorted(NETWORK))}')
 CHECKPOINTS = 'paddle-mobile-backbones checkpoint'                 # how the format of this library's begins, in their metadata
@@ -155,7 +156,8 @@ def is_entry(entry):
     data, model = (entry.get(group) or {} if keys else {} for group in ('DATA', 'MODEL'))
     return (REQUIRED <= keys and len(keys & PLACES) == 1 and not keys - REQUIRED - PLACES - OPTIONAL
             and all(isinstance(entry[key], str) for key in keys & (REQUIRED | PLACES))
-            and isinstance(data, dict) and not set(data) - PREPROCESSING and isinstance(model, dict) and not set(model) - NETWORK)
+            and isinstance(data, dict) and not set(data) - PREPROCESSING
+            and isinstance(model, dict) and not set(model) - NETWORK)
 
 
 def _check_entry(entry, name):

@@ -11,9 +11,9 @@ For a given network the rules give a dictionary {our name: published key}, which
 written, too, and no second table can drift from the first.
 
 In a style of PyTorch batch norms have `running_mean` and `running_var` instead of Paddle's `_mean` and `_variance`, and weights
-of linear layers are (outputs, inputs), the transpose of Paddle's; the styles 'paddleclas' and 'paddle_vision' have Paddle's. The
-style 'paddle', or 'seed', means this library's own names and shapes, which are also those of the tutorial's Paddle code and of
-PaddleViT for Mobile-Former.
+of linear layers are (outputs, inputs), the transpose of Paddle's; the styles 'paddleclas' and 'paddle_vision' have Paddle's.
+The style 'paddle', or 'seed', means this library's own names and shapes, which are also those of the tutorial's Paddle code and
+of PaddleViT for Mobile-Former.
 
 Where weights are for a network that keys of MODEL tell from the one at hand, such as an activation, a style names these keys:
 `OtherNetwork` then says what to build.
@@ -48,6 +48,7 @@ class Style:
     absent: beginnings of such names that the publisher's network does not have at all.
     factors: ((our name, factor), ...): our value is the publisher's times this, for what its code does and ours does not.
     network: ((key of MODEL, value), ...) of the network that the weights are for, where other values give another one.
+    suited: the same of the network that computes exactly as the publisher's; into others they are rescaled.
     paddle: whether the publisher's framework is Paddle.
     """
 
@@ -58,6 +59,7 @@ class Style:
     absent: tuple = ()
     factors: tuple = ()
     network: tuple = ()
+    suited: tuple = ()
     paddle: bool = False
 
     def key(self, name):
@@ -80,8 +82,8 @@ class OtherNetwork(UserError):
         name, found = model.config.MODEL.NAME, {key: model.config.MODEL[key] for key in keys}
         words = [' and '.join(f'MODEL.{key} {value}' for key, value in values.items()) for values in (keys, found)]
         keywords = ', '.join(f'{key.lower()}={value!r}' for key, value in keys.items())
-        super().__init__(f'{whose} is for a network with {words[0]}; this {name} has {words[1]}. Build it by create_model({name!r}, '
-                         f'{keywords}), or give a training -opts {words[0].replace(" and ", " ")}')
+        super().__init__(f'{whose} is for a network with {words[0]}; this {name} has {words[1]}. Build it by '
+                         f'create_model({name!r}, {keywords}), or give a training -opts {words[0].replace(" and ", " ")}')
         self.keys = keys
 
 
@@ -93,10 +95,12 @@ def require_network(model, keys, whose):
         raise OtherNetwork(whose, {key: keys[key] for key in other}, model)
 
 
-def require_style(model, style, whose=''):
-    """The same for the network that the weights of a key style are for; `whose` is what the message begins with."""
-    name = style or next(iter(styles(model)), '')
-    require_network(model, dict(_style(model, style).network), f'{whose}the key style {name!r}')
+def require_style(model, style, whose='', suited=False):
+    """The same for the network that the weights of a key style are for, or that they are `suited` for; `whose` is what the
+    message begins with."""
+    name, theirs = style or next(iter(styles(model)), ''), _style(model, style)
+    keys = dict(theirs.network + theirs.suited if suited else theirs.network)
+    require_network(model, keys, f'{whose}the key style {name!r}')
 
 
 def styles(model):

@@ -80,13 +80,14 @@ def source_with(source, note):
     return f'{source} ({note})' if note else source
 
 
-def read_for(model, path, wrapper='', style='', required=''):
+def read_for(model, path, wrapper='', style='', required='', suited=False):
     """(weights of a file in the model's names and shapes, as far as they fit; what was taken of it, in words, '' for all).
 
     Args:
         wrapper: of a published file, the words of the prefix to take, where it has them.
         style: of its keys; '' is found out.
         required: like `wrapper`, but the file must have them.
+        suited: whether the network must be the one that computes exactly as the publisher's.
     Raises:
         OtherNetwork: what the file holds is for another network, which keys of MODEL make.
     """
@@ -100,7 +101,7 @@ def read_for(model, path, wrapper='', style='', required=''):
         raise _no_part(path, required, found)
     _refuse(model, found, path)
     part = find_part(model, chosen or found, style)
-    require_style(model, part.style, f'{path}, in ')
+    require_style(model, part.style, f'{path}, in ', suited)
     return to_ours(model, part.state, part.style), '' if wrapper and not part.others else part.note()
 
 

@@ -58,13 +58,14 @@ def _in_package(entry, name):
     return path, packages.named(package)
 
 
-def load_pretrained(model, pretrained):
+def load_pretrained(model, pretrained, suited=False):
     """Give a network published weights, or those of a file in any known format and key style; all of them or nothing.
 
     The classifier keeps its fresh weights where the number of classes differs or the file has none, and the first convolution
     is adapted where the number of input channels differs.
     Args:
         pretrained: a tag of PUBLISHED.WEIGHTS, 'default' for the first that can be had, an address, or a path.
+        suited: as of `read_for`.
     Returns:
         (where the weights come from and, in brackets, which part of the file they are where it holds more, of which a warning
         tells, too; names of the classifier's entries that were kept, as `Kept`).
@@ -72,7 +73,7 @@ def load_pretrained(model, pretrained):
         UserError: no such weights, a download that fails, a file that is damaged or does not fit.
     """
     path, source, entry = locate(model.config, pretrained)
-    state, note = read_for(model, path, entry.get('WRAPPER', ''), entry.get('STYLE', ''))
+    state, note = read_for(model, path, entry.get('WRAPPER', ''), entry.get('STYLE', ''), suited=suited)
     source = source_with(source, note)
     kept = load_state(model, adapt_first_convolution(model, state), source, new_classifier=True)
     if note:
@@ -80,9 +81,9 @@ def load_pretrained(model, pretrained):
     return source, kept
 
 
-def load_whole(model, pretrained, advice):
+def load_whole(model, pretrained, advice, suited=False):
     """The same, with the classifier, which must fit: otherwise a UserError that ends in `advice`. Gives the source."""
-    source, kept = load_pretrained(model, pretrained)
+    source, kept = load_pretrained(model, pretrained, suited)
     if kept:
         raise UserError(f'{source} {kept.why}; {advice}' if 'classes' in kept.why else
                         f'{source} {kept.why}: it lacks {", ".join(kept)}. Wanted weights of the whole network.')

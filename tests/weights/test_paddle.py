@@ -14,13 +14,14 @@ import convert_weights
 import image_classification as ic
 from image_classification.checkpoint import write_network
 from image_classification.weights import from_torch, load_weights, to_torch
-from image_classification.weights.key_styles import OtherNetwork, detect_style
+from image_classification.weights.key_styles import OtherNetwork, detect_style, require_style
 from image_classification.weights.pretrained import load_pretrained
 from tests.download_server import answer, status, whole
 from tests.networks import outline
 from tests.test_published import drawn, recorded
 
 V1, V3 = 'mobilenet_v1_x0_25', 'mobilenet_v3_small_x0_5'
+VARIANCE = {'paddleclas': 'inception_stem.conv_1a_3x3.bn._variance', 'paddle_vision': 'inception_stem.conv_1a_3x3.1._variance'}
 VISION = {name: make for name, _, make in compare_paddle.VISION}
 
 
@@ -67,18 +68,24 @@ def test_what_the_code_of_paddleclas_does_besides_is_in_the_layers(clas):
     np.testing.assert_allclose(state['classifier.3.bias'], published['fc.bias'])
     np.testing.assert_allclose(state['features.1.block.2.fc2.bias'], published['blocks.0.mid_se.conv2.bias'] * 1.2, **near)
     np.testing.assert_allclose(state['classifier.0.weight'].T, published['last_conv.weight'][:, :, 0, 0])
-    weight, variance = state['features.0.1.weight'].numpy(), state['features.0.1._variance'].numpy()
-    scale = published['conv.bn.weight'] / np.sqrt(published['conv.bn._variance'] + 1e-5)
-    np.testing.assert_allclose(weight / np.sqrt(variance + 1e-3), scale, **near)
+    np.testing.assert_allclose(state['features.0.1.weight'], published['conv.bn.weight'])    # it has their epsilon
 
 
-def test_the_classifier_of_inception_v3_has_the_factor_too():
-    published = drawn({'fc.weight': [2048, 1000]})
+@pytest.mark.parametrize('style', ['paddleclas', 'paddle_vision'])
+def test_inception_v3_has_the_factor_too_and_its_epsilon_or_rescaled_weights(style):
     with paddle.LazyGuard():
-        model = ic.create_model('inception_v3', aux_logits=False)
-    for style in ('paddleclas', 'paddle_vision'):
+        usual, suited = (ic.create_model('inception_v3', aux_logits=False, epsilon=epsilon) for epsilon in (1e-3, 1e-5))
+    published = drawn({key: shape for key, shape in recorded('inception_v3', style).items() if 'conv_1a' in key or 'fc' in key})
+    factor = np.sqrt((published[VARIANCE[style]] + 1e-3) / (published[VARIANCE[style]] + 1e-5))
+    for model, wanted in ((usual, factor), (suited, 1.0)):
         state = from_torch(model, published, style, strict=False)
         np.testing.assert_allclose(state['fc.weight'], published['fc.weight'] * 0.8, rtol=1e-6)
+        weight = published[VARIANCE[style].replace('_variance', 'weight')]
+        np.testing.assert_allclose(state['Conv2d_1a_3x3.bn.weight'], weight * wanted, rtol=1e-6)
+        require_style(model, style)
+    require_style(suited, style, suited=True)
+    with pytest.raises(OtherNetwork, match='MODEL.EPSILON 1e-05'):
+        require_style(usual, style, suited=True)
 
 
 # Which network they are for.
@@ -87,7 +94,7 @@ def test_the_classifier_of_inception_v3_has_the_factor_too():
     (V1, 'paddleclas', ('ACTIVATION', 'relu')), ('mobilenet_v1_x1_0', 'paddle_vision', ('ACTIVATION', 'relu')),
     ('mobilenet_v2_x1_0', 'paddleclas_ssld', ('DESIGN', 'paddleclas')),
     ('mobilenet_v3_large_x1_0', 'paddleclas_ssld', ('DESIGN', 'paddleclas')),
-    ('mobilenet_v2_x1_0', 'imagenet1k_v1', ('DESIGN', 'paper'))])
+    ('mobilenet_v2_x1_0', 'imagenet1k_v1', ('DESIGN', 'paper')), ('inception_v3', 'paddle_vision', ('EPSILON', 1e-5))])
 def test_a_tag_brings_the_keys_of_its_network(name, tag, key):
     assert ic.get_config(name, {'PRETRAINED': tag}).MODEL[key[0]] == key[1]
 
@@ -96,7 +103,8 @@ def test_an_entry_with_keys_of_the_network_and_md5_is_fetched_checked_and_loaded
     content = clas(V1)[0].read_bytes()
     server.replies = [whole(content)]
     entry = {'TAG': 'theirs', 'STYLE': 'paddleclas', 'LICENCE': 'MIT', 'SOURCE': 'us', 'URL': f'{server.url}/a.pdparams',
-             'MODEL': {'ACTIVATION': 'relu'}, 'DATA': {'CROP_PCT': 0.5}, 'MD5': hashlib.md5(content, usedforsecurity=False).hexdigest()}
+             'MODEL': {'ACTIVATION': 'relu'}, 'DATA': {'CROP_PCT': 0.5},
+             'MD5': hashlib.md5(content, usedforsecurity=False).hexdigest()}
     path = tmp_path / 'published.yaml'
     path.write_text(yaml.safe_dump({'BASE': [V1], 'PUBLISHED': {'WEIGHTS': [entry]}}))
     model = ic.create_model(path, pretrained=True)
@@ -160,7 +168,8 @@ def test_another_network_of_that_name_is_refused_with_the_reason(name, file, key
         load_weights(outline(name), path)
 
 
-@pytest.mark.parametrize('name, tag', [('googlenet', 'paddle_vision'), ('inception_v4', 'paddleclas'), ('xception', 'paddleclas')])
+@pytest.mark.parametrize('name, tag', [
+    ('googlenet', 'paddle_vision'), ('inception_v4', 'paddleclas'), ('xception', 'paddleclas')])
 def test_so_is_its_tag(name, tag):
     with pytest.raises(ic.UserError, match=f"{name} has no weights '{tag}': the .* network.*; wanted "):
         ic.get_config(name, {'PRETRAINED': tag})

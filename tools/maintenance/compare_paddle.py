@@ -5,8 +5,8 @@
 
 Theirs is saved by paddle.save, and loaded here as a user would; what is compared are the logits, in float32, as the largest
 difference in deviations of theirs. Then ours is written back in their style, into theirs, which must give what it gave before.
-Last come the networks that must be refused. Without --paddleclas only paddle.vision is looked at. The command exits with 1 where
-something differs. With --record it compares nothing, but writes the keys and shapes of theirs for tests/test_published.py.
+Last come the networks that must be refused. Without --paddleclas only paddle.vision is looked at. The command exits with 1
+where something differs. With --record it compares nothing, but writes the keys and shapes of theirs for tests/test_published.py.
 """
 import argparse
 import fnmatch
@@ -111,7 +111,7 @@ def pictures(side):
 
 
 def fill(network, image):
-    """Random weights and, for the batch norms, the statistics that these give on pictures; the network is left in evaluation."""
+    """Random weights and, for the batch norms, the statistics that these give on pictures; it is left in evaluation."""
     for parameter in network.parameters():
         if parameter.ndim == 1 and not parameter.stop_gradient:
             factors = paddle.uniform(parameter.shape, min=0.5, max=2.0)        # so that activations reach 6
