@@ -93,6 +93,7 @@ setup(
         'heic': HEIC,                     # .heic and .heif wherever pictures are read
         'mnist5k': MNIST5K,
         'onnx': ONNX,
+        'onnxruntime': ['onnxruntime>=1.20'],    # runs an export's .onnx, also where there is no Paddle
         'openvino': [*ONNX, *OPENVINO],   # it reads the ONNX file
         'notebook': ['jupyterlab', *NOTEBOOK],
         'opencv': OPENCV,                 # DATA.BACKEND opencv

@@ -1,5 +1,7 @@
 """Every private function of Paddle that the library calls. Beside each stands what is done in a Paddle that lacks it."""
 import contextlib
+import inspect
+import sys
 
 import paddle
 
@@ -145,3 +147,25 @@ def append_to_older_program(kind, inputs, attributes):
 def _no_older_format():
     return UserError(f'Paddle {paddle.__version__} has no programs of the older format .pdmodel, which Paddle-Lite reads; wanted '
                      'Paddle 3.3, or another format')
+
+
+@paddle.jit.not_to_static
+def paddle_model_wants_one_output(count):
+    """Whether `paddle.Model` has called a network, directly, whose loss takes one output and the labels, not `count` outputs.
+
+    It says nowhere who calls, so the frames above are looked at, past those of Paddle's layers and of this library.
+    """
+    frame = sys._getframe(1)
+    while frame and frame.f_globals.get('__name__', '').startswith(('paddle.nn.', 'paddle.distributed.', __name__.split('.')[0])):
+        frame = frame.f_back
+    if frame is None or frame.f_globals.get('__name__') != 'paddle.hapi.model':
+        return False
+    loss = getattr(getattr(frame.f_locals.get('self'), 'model', None), '_loss', None)
+    if loss is None or getattr(loss, '__module__', '').startswith('paddle.'):
+        return True
+    labels = frame.f_locals.get('labels')
+    try:
+        inspect.signature(getattr(loss, 'forward', loss)).bind(*[None] * (count + (len(labels) if labels else 1)))
+    except TypeError:
+        return True
+    return False

@@ -16,35 +16,18 @@ The way of a training image, each step a call with what it needs:
 Which pictures there are, the same for every command: `kinds` knows endings, `folders` what counts in a folder and where its
 parts are, `labelled` the pictures of a part by their classes, `lists` those of a list, `pictures` those that a command line names.
 `classes` compares classes by name.
-"""
-from image_classification.config import check_values
-from image_classification.datasets import arrays, files, opencv
-from image_classification.datasets.loader import get_dataloader
-from image_classification.datasets.mixup import Mixup
-from image_classification.datasets.preprocess import Preprocess
 
+Each name below comes when it is first used: who runs an export has no Paddle, which training data need.
+"""
+import importlib
+
+_MODULES = {'Mixup': 'mixup', 'Preprocess': 'preprocess', 'get_dataloader': 'loader', 'get_dataset': 'by_name', 'DATASETS': 'by_name'}
 __all__ = ['Mixup', 'Preprocess', 'get_dataloader', 'get_dataset']
 
-DATASETS = {
-    'imagenet2012': files.imagenet2012,
-    'folder': files.folder,
-    'mnist5k': arrays.mnist5k,
-    'mnist': arrays.mnist,
-    'fashion_mnist': arrays.mnist,
-    'cifar10': arrays.cifar,
-    'cifar100': arrays.cifar,
-}
 
-
-def get_dataset(cfg, is_train, channels=3):
-    """The training or the evaluation part of DATA.DATASET as an `ImageDataset`.
-
-    Args:
-        channels: of the images that it gives: 1 (grey), 3 (RGB) or 4 (RGBA).
-    Raises:
-        UserError: a value out of its bounds, missing or damaged files, labels that MODEL.NUM_CLASSES has no room for.
-    """
-    check_values(cfg, 'DATA.', 'SEED')
-    if cfg.DATA.BACKEND == 'opencv':
-        opencv.package()
-    return DATASETS[cfg.DATA.DATASET.lower()](cfg, is_train, channels)
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = getattr(importlib.import_module(f'{__name__}.{_MODULES[name]}'), name)
+    globals()[name] = value
+    return value

@@ -1,13 +1,13 @@
 """The predictor of what a command line names."""
 import os
+from importlib.util import find_spec
 
-from image_classification.checkpoint import named_network
 from image_classification.config.bounds import shortened
 from image_classification.config.loading import similar
+from image_classification.deploy.classifier import without_paddle
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
 from image_classification.installation import tool
-from image_classification.models import list_models, network_by_name
 
 # For the help of a command that takes a network in this way.
 NAMED = 'NAME for a network with published weights, or NAME=WEIGHTS for another tag, a file or an address'
@@ -23,6 +23,12 @@ def open_predictor(text, weights='', engine='auto', batch_size=32, threads=None)
     Raises:
         UserError: none of these, a network that names no classes, or as Predictor and `named_network`.
     """
+    if not find_spec('paddle'):
+        if not os.path.exists(text) or weights:
+            raise without_paddle(f'{shortened(text)}, which is no directory here,' if not weights else f'--weights {weights}')
+        return Predictor(text, engine, batch_size, threads)
+    from image_classification.checkpoint import named_network      # an export needs no Paddle
+    from image_classification.models import list_models, network_by_name
     named = network_by_name(text, weights)
     if not named:
         near = [] if os.path.exists(text) or os.sep in text else similar(text.partition('=')[0], list_models())

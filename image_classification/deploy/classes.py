@@ -1,7 +1,7 @@
 """What must be known of a classifier, beside its weights, to use it."""
 from dataclasses import dataclass
 
-from image_classification.datasets import Preprocess
+from image_classification.datasets.preprocess import Preprocess
 from image_classification.errors import UserError
 
 

@@ -1,19 +1,19 @@
 """A classifier that is ready to run: from a checkpoint, from an export, or from a network."""
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from image_classification.checkpoint import load_network
 from image_classification.config.bounds import shortened
 from image_classification.deploy.classes import Classes
 from image_classification.deploy.engines.choice import ENGINES as OF_EXPORTS, open_engine
-from image_classification.deploy.engines.eager import Eager
 from image_classification.deploy.engines.interface import Engine
-from image_classification.deploy.export_directory import DESCRIPTION, ExportDirectory
+from image_classification.deploy.export_directory import DESCRIPTION, ONNX, ExportDirectory
 from image_classification.errors import UserError
 
 # 'paddle' runs a checkpoint, the others an export. 'inference' is an older name of 'paddle_inference'.
-ENGINES = ('auto', Eager.name, 'inference', *OF_EXPORTS)
+EAGER = 'paddle'
+ENGINES = ('auto', EAGER, 'inference', *OF_EXPORTS)
 _NAMES = {'auto': None, 'inference': 'paddle_inference'}           # as `open_engine` calls them
 
 
@@ -27,10 +27,10 @@ class Classifier:
     def open(cls, path, engine='auto', threads=None, bf16=False):
         """That of a checkpoint or of an export; arguments and errors as of Predictor."""
         path = Path(path)
-        if path.name == DESCRIPTION:
+        if path.name in (DESCRIPTION, ONNX):
             path = path.parent
         if os.path.isdir(path):                                    # Path.is_dir raises for a name that is too long
-            if engine == Eager.name:
+            if engine == EAGER:
                 raise UserError(f'{path} is an export, which the engine {engine!r} does not run; wanted one of auto, '
                                 f'{", ".join(OF_EXPORTS)}')
             classes = ExportDirectory(path).classes()
@@ -38,10 +38,13 @@ class Classifier:
         if not os.path.isfile(path) or path.suffix != '.safetensors':
             found = 'is something else' if os.path.exists(path) else 'does not exist'
             raise UserError(f'{shortened(str(path))} {found}; wanted a checkpoint (.safetensors) or the directory of an export')
-        if engine not in ('auto', Eager.name) or threads or bf16:
-            setting = f'the engine {engine!r}' if engine not in ('auto', Eager.name) else 'a setting of threads or bf16'
+        if engine not in ('auto', EAGER) or threads or bf16:
+            setting = f'the engine {engine!r}' if engine not in ('auto', EAGER) else 'a setting of threads or bf16'
             raise UserError(f'{path} is a checkpoint, which {setting} does not run; wanted \'paddle\' or \'auto\', or the '
                             'directory of its export')
+        if not find_spec('paddle'):
+            raise without_paddle(f'the checkpoint {path}')
+        from image_classification.checkpoint import load_network   # an export needs no Paddle
         return cls.of_network(*load_network(path))
 
     @classmethod
@@ -49,5 +52,12 @@ class Classifier:
         """That of a network of `create_model`, which is in evaluation mode from now on."""
         if not hasattr(network, 'config'):
             raise UserError(f'Predictor.of_network got a {type(network).__name__}; wanted a classifier of create_model')
+        from image_classification.deploy.engines.eager import Eager
         network.eval()
         return cls(Eager(network), Classes.of_network(network, class_names))
+
+
+def without_paddle(what):
+    """The UserError for something that runs in Paddle alone, where that is not installed; raise it."""
+    return UserError(f'{what} needs PaddlePaddle, which is not installed; wanted the directory of an export with {ONNX}, which '
+                     'runs without, or pip install paddlepaddle')

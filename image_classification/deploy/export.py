@@ -7,6 +7,7 @@ from image_classification.config.defaults import SIDE
 from image_classification.datasets import Preprocess
 from image_classification.deploy.child import reason, run_child
 from image_classification.deploy.description import describe, examine, output_names
+from image_classification.deploy.example import write_example
 from image_classification.deploy.export_directory import ONNX, OPENVINO, PREFIX, REPOSITORY, ExportDirectory, not_an_export
 from image_classification.deploy.formats import lite, onnx_format, triton
 from image_classification.deploy.static import on_cpu, onednn_of, save_static
@@ -33,6 +34,8 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
     | openvino | inference.xml, inference.bin | OpenVINO |
     | lite | those of pdmodel, and README.txt with the command that converts them | Paddle-Lite on ARM |
     | triton | those of onnx, and triton/NAME/ | the Triton Inference Server |
+
+    With an ONNX file comes example.py, which runs it by numpy, Pillow and ONNX Runtime alone.
 
     The batch size is free; height and width are, too, where the network allows it (`input.free_size` in inference.yaml).
     Every engine that is installed and for which there is a file must agree with the network before the directory appears.
@@ -144,6 +147,7 @@ def _write(order, directory, free, sizes):
     content['engines'] = verified
     content.update(report)
     directory.write(content)
+    write_example(directory)
     if 'triton' in order.formats:
         triton.write_repository(directory.path, directory / REPOSITORY)
     return content['differences']

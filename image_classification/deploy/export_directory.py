@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from image_classification.config.reading import parsed
-from image_classification.datasets import Preprocess
+from image_classification.datasets.preprocess import Preprocess
 from image_classification.deploy.classes import Classes
 from image_classification.errors import UserError
 from image_classification.installation import tool
@@ -23,7 +23,8 @@ FILES = {                                                          # engine: alt
     'openvino': [(OPENVINO, OPENVINO_WEIGHTS)],
 }
 GUIDE, REPOSITORY = 'README.txt', 'triton'                         # of the formats lite and triton
-_ENTRIES = {DESCRIPTION, PROGRAM, OLDER_PROGRAM, WEIGHTS, ONNX, OPENVINO, OPENVINO_WEIGHTS, GUIDE, REPOSITORY}
+EXAMPLE = 'example.py'                                             # beside an ONNX file
+_ENTRIES = {DESCRIPTION, EXAMPLE, PROGRAM, OLDER_PROGRAM, WEIGHTS, ONNX, OPENVINO, OPENVINO_WEIGHTS, GUIDE, REPOSITORY}
 _WITHOUT_CLASSES = {'maps': 'feature maps', 'tensors': 'tensors of a detector'}
 
 

@@ -26,7 +26,7 @@ class Predictor:
     checkpoint for one after the other.
 
     Args:
-        path: a checkpoint (.safetensors), an export directory, or the inference.yaml in one.
+        path: a checkpoint (.safetensors), an export directory, or the inference.yaml or inference.onnx in one.
         engine: 'paddle' runs a checkpoint, on Paddle's current device; 'paddle_inference', 'onnxruntime' and 'openvino' run an
             export, on the CPU; 'auto' takes what fits and, of an export, the fastest that is there and installed.
         batch_size: images that pass the network at once.

@@ -10,6 +10,7 @@ import numpy as np
 
 from image_classification.config import check
 from image_classification.config.bounds import SHARE
+from image_classification.deploy.example import write_example
 from image_classification.deploy.export_directory import DESCRIPTION, ONNX, ExportDirectory, not_an_export
 from image_classification.deploy.formats.onnx_int8 import METHODS, OPERATORS, quantize_onnx, sums_overflow
 from image_classification.deploy.layer_losses import layer_losses
@@ -127,6 +128,7 @@ def _describe(directory, source, quantization):
         description.pop(key, None)
     description['quantization'] = quantization
     directory.write(description)
+    write_example(directory)
     model = onnx.load(str(directory.onnx()))
     model.metadata_props.add(key='quantization', value=json.dumps(quantization))
     onnx.save(model, str(directory.onnx()))

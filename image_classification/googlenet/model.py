@@ -131,7 +131,7 @@ class GoogLeNet(Network):
         maps, (first, second) = self._trunk(x)
         logits = self.forward_head(maps[-1])
         if self.training and self.aux_logits:
-            return logits, self.aux1(first), self.aux2(second)
+            return self.with_auxiliary(logits, self.aux1(first), self.aux2(second))
         return logits
 
     def replace_classifier(self, num_classes):

@@ -219,7 +219,7 @@ class InceptionV3(Network):
         maps = self.forward_intermediates(x)
         logits = self.forward_head(maps[-1])
         if self.training and self.aux_logits:
-            return logits, self.AuxLogits(maps[-2])
+            return self.with_auxiliary(logits, self.AuxLogits(maps[-2]))
         return logits
 
     def replace_classifier(self, num_classes):

@@ -1,11 +1,13 @@
 """What the networks of the library have in common."""
 import importlib
 import numbers
+import warnings
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from image_classification.cpu.paddle_internals import paddle_model_wants_one_output
 from image_classification.errors import UserError
 
 MOST_CLASSES, MOST_CHANNELS = 1_000_000, 4096                      # as the bounds of MODEL.NUM_CLASSES and of MODEL.IN_CHANNELS
@@ -32,6 +34,19 @@ class Network(nn.Layer):
     key_style = ''
     class_names = ()
     exclusive_classes = True
+    auxiliary = ()                                                 # logits of auxiliary heads that `with_auxiliary` kept back
+    keeps_auxiliary = False                                        # whether a loss asks for them
+
+    def with_auxiliary(self, logits, *auxiliary):
+        """What `forward` returns in training: (logits, *auxiliary), or the logits alone to `paddle.Model`, if its loss takes no
+        more: its metrics do not, either. `self.auxiliary` has the others then, for `integrations.paddle_model.AuxiliaryLoss`."""
+        if not paddle_model_wants_one_output(1 + len(auxiliary)):
+            return (logits, *auxiliary)
+        self.auxiliary = auxiliary if self.keeps_auxiliary else ()
+        if not self.keeps_auxiliary:
+            warnings.warn(f'paddle.Model trains {type(self).__name__} without its auxiliary heads: its loss takes one output. '
+                          'Their losses, too: prepare it with image_classification.integrations.paddle_model.AuxiliaryLoss')
+        return logits
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms, biases and layer scales: none."""

@@ -85,9 +85,9 @@ class DepthWiseConv(nn.Layer):
             self.conv = conv2d(channels, channels, kernel, stride, padding, channels, init)
 
     def forward(self, x, bn):
-        if isinstance(self.conv, nn.Conv2D):
-            return conv_bn(x, self.conv, bn)
-        return conv_bn(conv_bn(x, self.conv[0], self.conv[1]), self.conv[2], bn)
+        if isinstance(self.conv, nn.Sequential):
+            return conv_bn(conv_bn(x, self.conv[0], self.conv[1]), self.conv[2], bn)
+        return conv_bn(x, self.conv, bn)
 
 
 class MLP(nn.Layer):

@@ -152,7 +152,9 @@ class UniFormerLight(Network):
     def forward_head(self, features):
         x, cls_token = features
         logits = self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
-        return (logits, self.head_cls(self.norm_cls(cls_token[:, 0]))) if self.training else logits
+        if self.training:
+            return self.with_auxiliary(logits, self.head_cls(self.norm_cls(cls_token[:, 0])))
+        return logits
 
     def replace_classifier(self, num_classes):
         self.head, self.head_cls = (linear(self.feature_channels[-1], num_classes) for _ in range(2))

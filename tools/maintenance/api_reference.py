@@ -20,6 +20,7 @@ CHOSEN = {                                                         # module: its
     '': None, 'weights': ('from_torch', 'to_torch', 'read_weights', 'write_safetensors'), 'explain': None, 'deploy': None,
     'deploy.export': ('export_model',), 'deploy.engines': ('available', 'engines_of', 'open_engine'),
     'deploy.inference': ('create_predictor', 'run'), 'deploy.quantize': ('quantize_export',), 'datasets': None,
+    'integrations.backbones': ('Backbone',), 'integrations.paddle_model': ('AuxiliaryLoss',),
     'layers': ('Network', 'PlainNetwork', 'Stage', 'levels_of', 'Conv2D', 'DropPath', 'FeatureExtractor'),
     **dict.fromkeys(ORDER)}
 LAZY = {'weights': 'weights.loading'}    # package: the module whose functions it gives when they are first used
@@ -36,16 +37,16 @@ def tree_of(module):
     return ast.parse(source_of(module).read_text(encoding='utf-8'))
 
 
-def lazy_names():
-    """{name: its module} of what the package itself gives when it is first used."""
-    return next(ast.literal_eval(node.value) for node in tree_of('').body
-                if isinstance(node, ast.Assign) and node.targets[0].id == '_MODULES')
+def lazy_names(module=''):
+    """{name: its module} of what a package gives when it is first used; {} of one that has all at once."""
+    return next((ast.literal_eval(node.value) for node in tree_of(module).body
+                 if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_MODULES'), {})
 
 
 def find(module, name):
     """The definition of a module's name, followed through imports; None for what is no function or class."""
-    if not module:
-        return find(lazy_names()[name], name)
+    if name in lazy_names(module):
+        return find('.'.join(filter(None, [module, lazy_names(module)[name]])), name)
     module = LAZY.get(module, module)
     for node in ast.walk(tree_of(module)):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:

@@ -1,4 +1,6 @@
 """ONNX Runtime, on the CPU."""
+from importlib.util import find_spec
+
 from image_classification.deploy.engines.interface import Engine
 from image_classification.errors import UserError
 
@@ -6,7 +8,8 @@ from image_classification.errors import UserError
 class OnnxRuntime(Engine):
     """A session of ONNX Runtime, which locks nothing and may be shared."""
 
-    name, module, extra = 'onnxruntime', 'onnxruntime', 'onnx'
+    name, module = 'onnxruntime', 'onnxruntime'
+    extra = 'onnx' if find_spec('paddle') else 'onnxruntime'       # the latter brings what runs a file, not what writes one
 
     def __init__(self, directory, threads=None, bf16=False):
         super().__init__(directory, **directory.input())

@@ -3,7 +3,6 @@ import os
 import threading
 
 import numpy as np
-from paddle import inference
 
 from image_classification.deploy.engines.interface import Engine
 from image_classification.deploy.export_directory import ExportDirectory
@@ -47,6 +46,7 @@ def create_predictor(directory, onednn=None, threads=None, bf16=False):
     Raises:
         UserError: the directory has no files for Paddle Inference.
     """
+    from paddle import inference                                   # not for those who run ONNX files without Paddle
     directory = ExportDirectory(directory)
     files = directory.files(PaddleInference.name)
     if files is None:
@@ -67,6 +67,7 @@ def create_predictor(directory, onednn=None, threads=None, bf16=False):
 
 
 def _config(files, onednn, threads):
+    from paddle import inference
     config = inference.Config(*map(str, files))
     config.disable_gpu()
     config.disable_glog_info()

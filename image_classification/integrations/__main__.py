@@ -1,0 +1,32 @@
+"""Run a script of a toolkit that then knows this library's backbones, from the toolkit's clone:
+
+    python -m image_classification.integrations paddleseg tools/train.py --config my.yml
+    python -m image_classification.integrations paddledetection tools/train.py -c my.yml
+"""
+import importlib
+import os
+import runpy
+import sys
+
+from image_classification.errors import UserError, exit_with_message
+
+TOOLKITS = ('paddleseg', 'paddledetection')
+
+
+@exit_with_message
+def main(argv=None):
+    arguments = sys.argv[1:] if argv is None else argv
+    toolkit, script, *_ = [*arguments, '', '']
+    if toolkit not in TOOLKITS:
+        raise UserError(f'the toolkit is {toolkit!r}; wanted {" or ".join(TOOLKITS)}, then its script and the arguments of that')
+    if not os.path.isfile(script):
+        raise UserError(f'the script is {script!r}, which is no file; wanted one of the toolkit, e.g. tools/train.py')
+    folder = os.path.dirname(os.path.abspath(script))
+    sys.path[:0] = [folder, os.path.dirname(folder)]               # as Python has it for a script, and the toolkit's clone
+    importlib.import_module(f'image_classification.integrations.{toolkit}')
+    sys.argv = arguments[1:]
+    runpy.run_path(script, run_name='__main__')
+
+
+if __name__ == '__main__':
+    main()
