@@ -27,8 +27,8 @@ def gather(attn):
 
 
 class Windows(LocalWindowAttention):
-    """How many windows there are is worked out once for all blocks of a stage, and without a division: that is twenty steps. The
-    projection, which knows no neighbours, stands behind the windows, in front of the residual sum that becomes part of it."""
+    """How many windows there are is worked out once for all blocks of a stage, and without a division: that is twenty steps.
+    The projection, which knows no neighbours, stands behind the windows, in front of the residual sum that becomes part of it."""
 
     def forward(self, x):
         w, c = self.window, self.channels

@@ -222,8 +222,8 @@ def fold(model):
 
 
 def copied_dimensions(model):
-    """Each Reshape whose new sizes are constants and sizes of what it reshapes, at the same place, with a constant that says so:
-    a step in place of four or more, and small networks are mostly steps. `model` has been folded."""
+    """Each Reshape whose new sizes are constants and sizes of what it reshapes, at the same place, with a constant that says
+    so: a step in place of four or more, and small networks are mostly steps. `model` has been folded."""
     import onnx
     constants = {value.name: onnx.numpy_helper.to_array(value) for value in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}

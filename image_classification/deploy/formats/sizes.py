@@ -1,16 +1,16 @@
 """Which maps of an ONNX graph have the same height and width, where both are free: names for them, written into the graph.
 
-ONNX's own inference of shapes gives up where height and width are names. ONNX Runtime adds a residual sum to the convolution in front of
-it only if it knows that the two maps are as large as each other.
+ONNX's own inference of shapes gives up where height and width are names. ONNX Runtime makes a residual sum part of the
+convolution in front of it only if it knows that the two maps are as large as each other.
 """
-_KEEP = {'Relu', 'Clip', 'Sigmoid', 'HardSigmoid', 'HardSwish', 'Tanh', 'Erf', 'Gelu', 'Softmax', 'Identity', 'BatchNormalization', 'LayerNormalization',
-         'LeakyRelu', 'PRelu', 'Sqrt', 'Exp', 'Neg', 'Abs', 'Dropout'}
+_KEEP = {'Relu', 'Clip', 'Sigmoid', 'HardSigmoid', 'HardSwish', 'Tanh', 'Erf', 'Gelu', 'Softmax', 'Identity', 'Sqrt', 'Exp',
+         'BatchNormalization', 'LayerNormalization'}
 _BROADCAST = {'Add', 'Sub', 'Mul', 'Div', 'Pow', 'Max', 'Min'}
 
 
 def write(model):
-    """Add the shapes of all maps whose sizes follow from the input's. A dimension is a number, or a name that stands for the same
-    number wherever it is; what does not follow is left out."""
+    """Add the shapes of all maps whose sizes follow from the input's. A dimension is a number, or a name that stands for the
+    same number wherever it is; what does not follow is left out."""
     from onnx.helper import make_tensor_value_info
     graph = model.graph
     given = graph.input[0].type.tensor_type
