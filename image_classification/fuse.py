@@ -51,8 +51,8 @@ def reparameterize(model, products=False, onnx=False):
     """A copy of a network, or of a `FeatureExtractor`, for evaluation: without dropout, and each layer in the form that the
     family's `reparameterize.py` gives it. The same outputs but for rounding.
 
-    With `products`, moreover, the 1x1 convolutions are matrix products, if the family says so; with `onnx`, what it has for ONNX
-    is there.
+    With `products`, moreover, the 1x1 convolutions are matrix products, if the family says so; with `onnx`, it has the forms
+    that the family has for ONNX.
     """
     model = _changed(model, 'FORMS')
     for layer in model.sublayers():

@@ -66,3 +66,20 @@ def test_a_network_for_export_derives_its_tables_once_and_has_no_dropout():
     expected = model(x)
     assert ((fixed(x) - expected).abs().max() < 1e-4 * expected.std()).item()
     assert ((reparameterize(fixed)(x) - expected).abs().max() < 1e-4 * expected.std()).item()
+
+
+@pytest.mark.parametrize('name, sizes', [('edgenext_xx_small', (64, 96)), ('efficientvit_m0', (128, 192)),
+                                         ('mobilenet_v3_small_x0_5', (32, 64)), ('shufflenet_v2_x0_5', (32, 64))])
+def test_in_the_form_for_onnx_a_network_gives_the_same(name, sizes):
+    model = ic.create_model(name)
+    model.eval()
+    with paddle.no_grad():
+        for value in model.parameters():                           # a layer scale or gain of nothing would hide what is wrong
+            if abs(value).max() < 1e-3:
+                value.set_value(paddle.rand(value.shape) * 0.2)
+        ready = reparameterize(model, onnx=True)
+        assert {type(layer) for layer in ready.sublayers()} - {type(layer) for layer in reparameterize(model).sublayers()}
+        for height, width in (sizes, sizes[::-1]):
+            x = paddle.randn([2, 3, height, width])
+            expected = model(x)
+            assert ((ready(x) - expected).abs().max() < 1e-4 * expected.std()).item()

@@ -53,8 +53,8 @@ def parse(argv):
     peers.add_argument('--peers', nargs='*', choices=(*TORCH, *PADDLE), metavar='LIBRARY',
                        help=f'of {", ".join((*TORCH, *PADDLE))}; without a name, all that are there. '
                             'Where ONNX Runtime is timed, the own exports of timm and torchvision are, too')
-    peers.add_argument('--peer-python', default=sys.executable, help='the Python that has torch, timm and torchvision; for their '
-                       'exports, onnx and onnxscript, too')
+    peers.add_argument('--peer-python', default=sys.executable, help='the Python that has torch, timm and torchvision; '
+                       'for their exports, onnx and onnxscript, too')
     peers.add_argument('--paddleclas', type=Path, help='a clone of PaddleClas; by default the installed paddleclas')
     peers.add_argument('--paddlevit', type=Path, help="image_classification/MobileFormer in a clone of PaddleViT")
     peers.add_argument('--mobileformer', type=Path, help="a clone of AAboys/MobileFormer, for 'authors'; it needs timm")
@@ -138,8 +138,8 @@ def report(results, pipeline, facts, settings):
     if results:
         text += ['\n', table.head(labels), *(table.row(result, labels) for result in results),
                  f'\nMilliseconds, median of {" or ".join(map(str, turns))} turns ± half the interquartile range. In '
-                 'brackets behind a peer: how many times as fast our eager network is, or our export in the same engine, and the '
-                 'fastest of our others.\n']
+                 'brackets behind a peer: how many times as fast our eager network is, or our export in the same engine, '
+                 'and the fastest of our others.\n']
     if results and settings['memory']:
         text += ['\nPeak memory of the process, MiB:\n\n', table.head(labels)]
         text += [table.memory_row(result, labels) for result in results]

@@ -1,11 +1,17 @@
 """What EfficientViT says to engines, see `image_classification/fuse.py`."""
-from image_classification.efficientvit.model import CascadedGroupAttention, EfficientViT
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.efficientvit.model import (CascadedGroupAttention, EfficientViT, EfficientViTBackbone,
+                                                     LocalWindowAttention)
 
 ONEDNN = {EfficientViT: 'convolutions'}
 
 
 class Gathered(CascadedGroupAttention):
-    """Its biases have been gathered once, for weights that no longer change."""
+    """Its biases have been gathered once, for weights that no longer change, and its scale is part of the queries'
+    norms."""
 
     def biases(self):
         return self.gathered
@@ -13,7 +19,42 @@ class Gathered(CascadedGroupAttention):
 
 def gather(attn):
     attn.register_buffer('gathered', attn.biases(), persistable=False)
-    attn.__class__ = Gathered
+    for token_interaction in attn.dws:
+        norm = token_interaction.bn
+        norm.weight.set_value(norm.weight * attn.scale)
+        norm.bias.set_value(norm.bias * attn.scale)
+    attn.scale, attn.__class__ = 1.0, Gathered
+
+
+class Windows(LocalWindowAttention):
+    """How many windows there are is worked out once for all blocks of a stage, and without a division: that is twenty steps.
+    The projection, which knows no neighbours, stands behind the windows, in front of the residual sum that becomes part of it."""
+
+    def forward(self, x):
+        w, c = self.window, self.channels
+        if self.leads:
+            size, counts = [paddle.shape(part)[2:].astype('int64') for part in (x, x[:, :1, ::w, ::w])]
+            rows, columns = counts.split(2)
+            copied, channels, side, rest = [paddle.to_tensor([number], 'int64') for number in (0, c, w, -1)]
+            behind = counts * w - size                             # rows and columns of zeros
+            self.shared.append((
+                size, paddle.concat([copied, behind[1:], copied, behind[:1]]).astype('int32'),
+                paddle.concat([copied, channels, rows, side, columns, side]),
+                paddle.concat([rest, rows, columns, channels, side, side]), paddle.concat([copied, channels, size + behind])))
+        size, pads, parted, windows, whole = self.shared[-1]
+        y = F.pad(x, pads).reshape(parted).transpose([0, 2, 4, 1, 3, 5])             # (B, rows, columns, C, w, w)
+        y = self.attn(y.reshape([-1, c, w, w])).reshape(windows).transpose([0, 3, 1, 4, 2, 5])   # (B, C, rows, w, columns, w)
+        y = paddle.slice(y.reshape(whole), [2, 3], [0, 0], size)
+        return self.attn.behind(y.reshape(paddle.shape(x)))        # which says that it is as large as the map
+
+
+def share_windows(network):
+    for stage in (network.blocks1, network.blocks2, network.blocks3):
+        windows, shared = [layer for layer in stage.sublayers() if type(layer) is LocalWindowAttention], []
+        for i, layer in enumerate(windows):
+            layer.leads, layer.shared, layer.__class__ = i == 0, shared, Windows
+            layer.attn.behind, layer.attn.proj = layer.attn.proj, nn.Identity()
 
 
 FORMS = {CascadedGroupAttention: gather}
+ONNX = {EfficientViT: share_windows, EfficientViTBackbone: share_windows}

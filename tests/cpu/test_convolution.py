@@ -98,7 +98,8 @@ def refuse(*_args, **_options):
 
 @pytest.mark.parametrize('channels, kernel, stride, size, batch, as_matrices', [
     (4, 3, 1, 7, 1, True), (4, 3, 1, 8, 1, False), (4, 3, 1, 12, 8, True), (4, 3, 1, 14, 8, False), (4, 3, 2, 14, 8, True),
-    (4, 5, 1, 14, 8, True), (4, 5, 1, 20, 8, False), (4, 7, 1, 16, 8, False), (1536, 3, 1, 12, 32, False)])
+    (4, 5, 1, 14, 8, False), (4, 5, 1, 14, 16, True), (4, 5, 1, 20, 8, False), (4, 7, 1, 16, 8, False),
+    (1536, 3, 1, 12, 32, False)])
 def test_depthwise_convolutions_of_small_maps_are_matrix_products(channels, kernel, stride, size, batch, as_matrices,
                                                                   monkeypatch):
     conv = Conv2D(channels, channels, kernel, stride, kernel // 2, groups=channels)

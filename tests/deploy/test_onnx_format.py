@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 
-from image_classification.deploy.formats.onnx_format import (mend_pads, plain_operators, scalar_ranges, spread_norms,
-                                                              spread_softmax)
+from image_classification.deploy.formats import sizes
+from image_classification.deploy.formats.onnx_format import (copied_dimensions, mend_pads, plain_operators, scalar_ranges,
+                                                             spread_norms, spread_softmax)
 
 onnx = pytest.importorskip('onnx', reason="pip install -e '.[test]'")
 onnxruntime = pytest.importorskip('onnxruntime', reason="pip install -e '.[test]'")
@@ -125,3 +126,60 @@ def test_borders_that_follow_from_the_size_are_numbers(mode, kernel, stride):
     wanted, plain = run(model, x), plain_operators(model)
     np.testing.assert_allclose(run(plain, x), wanted, rtol=1e-5, atol=1e-6)
     assert 'auto_pad' not in {attribute.name for attribute in plain.graph.node[0].attribute}
+
+
+def reshaping(*dimensions):
+    """Of x (batch, 6, height, width): what lists a Reshape's sizes, each an int or the place of a size of x."""
+    make_node = onnx.helper.make_node
+    nodes = [make_node('Shape', ['x'], ['shape'])]
+    weights = {'zero': [0]}
+    for number, size in enumerate(dimensions):
+        if isinstance(size, int):
+            weights[f'size_{number}'] = [size]
+        else:
+            weights.update({f'start_{number}': [size[0]], f'end_{number}': [size[0] + 1]})
+            nodes.append(make_node('Slice', ['shape', f'start_{number}', f'end_{number}', 'zero'], [f'size_{number}']))
+    nodes += [make_node('Concat', [f'size_{number}' for number in range(len(dimensions))], ['sizes'], axis=0),
+              make_node('Reshape', ['x', 'sizes'], ['y'])]
+    return graph_of(nodes, weights, ['batch', 6, 'height', 'width'], [None] * len(dimensions))
+
+
+def graph_of(nodes, weights, x, y):
+    values = [onnx.numpy_helper.from_array(np.array(value, np.int64 if isinstance(value, list) else np.float32), name)
+              for name, value in weights.items()]
+    ends = [onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in (('x', x), ('y', y))]
+    graph = onnx.helper.make_graph(nodes, 'graph', ends[:1], ends[1:], values)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', 17)], ir_version=8)
+
+
+@pytest.mark.parametrize('dimensions, wanted', [
+    (((0,), 2, 3, -1), [0, 2, 3, -1]), (((0,), 6, (2,), -1), [0, 6, 0, -1]),
+    (((0,), (2,), -1), None), ((-1, (0,)), None)])                 # of another place: that cannot be said by a constant
+def test_sizes_that_stay_where_they_were_are_constants(dimensions, wanted):
+    model, x = reshaping(*dimensions), np.arange(2 * 6 * 3 * 5, dtype=np.float32).reshape(2, 6, 3, 5)
+    expected = run(model, x)
+    changed = copied_dimensions(model)
+    np.testing.assert_array_equal(run(changed, x), expected)
+    kinds = [node.op_type for node in changed.graph.node]
+    assert kinds == ['Reshape'] if wanted else 'Shape' in kinds
+    if wanted:
+        [sizes_] = [onnx.numpy_helper.to_array(value) for value in changed.graph.initializer]
+        assert sizes_.tolist() == wanted
+
+
+def test_maps_of_the_same_size_bear_the_same_names_and_others_do_not():
+    make_node = onnx.helper.make_node
+    nodes = [make_node('Conv', ['x', 'same'], ['a'], kernel_shape=[3, 3], pads=[1] * 4),
+             make_node('Add', ['x', 'a'], ['b']),
+             make_node('Conv', ['b', 'same'], ['c'], kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]),
+             make_node('MaxPool', ['b'], ['d'], kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]),
+             make_node('Add', ['c', 'd'], ['e']),
+             make_node('GlobalAveragePool', ['e'], ['f']),
+             make_node('Mul', ['e', 'f'], ['g']),
+             make_node('Add', ['g', 'unknown'], ['h']),
+             make_node('Relu', ['h'], ['y'])]
+    model = graph_of(nodes, {'same': np.zeros((6, 6, 3, 3))}, ['batch', 6, 'height', 'width'], [None] * 4)
+    found = sizes.shapes(model.graph, ['batch', 6, 'height', 'width'])
+    assert found['a'] == found['b'] == found['x'] and found['c'] == found['d'] == found['e'] == found['g']
+    assert found['c'][:2] == ['batch', 6] and not {'height', 'width'} & set(found['c'])
+    assert found['f'] == ['batch', 6, 1, 1] and 'h' not in found

@@ -17,8 +17,8 @@ DIRECTORIES = {'authors': ('mobileformer', 'mobile_former.py', False), 'PaddleVi
 
 EXPORTED = ('timm', 'torchvision')                                 # of TORCH, what torch.onnx is asked to export
 
-# who: of EAGER, ENGINES, TORCH or PADDLE. job: what its process is told, see child.py; its `who` is the engine where that runs a
-# peer's export. `error` says why it does not run.
+# who: of EAGER, ENGINES, TORCH or PADDLE. job: what its process is told, see child.py; its `who` is the engine where that
+# runs a peer's export. `error` says why it does not run.
 Contender = namedtuple('Contender', 'who label job error', defaults=['none'])
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from image_classification.cpu.settings import tune_cpu
 from image_classification.deploy.engines.onnxruntime import open_session, session_options
 from image_classification.deploy.engines.openvino import import_openvino
+from image_classification.deploy.formats import sizes
 from image_classification.errors import UserError, missing_package
 from image_classification.files import temporary_directory
 
@@ -45,10 +46,12 @@ def main(arguments):
     """
     given = json.loads(arguments)
     model, before = convert(given['program'], given['opset'])
-    model = fold(spread_softmax(scalar_ranges(mend_pads(model, given['program']))))
+    model = copied_dimensions(fold(spread_softmax(scalar_ranges(mend_pads(model, given['program'])))))
     if given['plain']:
         model = plain_operators(model)
     label(model, given['outputs'], given['dims'], given['metadata'])
+    if not given['plain']:
+        sizes.write(model)
     check(model)
     if given['onnx']:
         _save(model, given['onnx'])
@@ -216,6 +219,62 @@ def fold(model):
     for entry in [entry for entry in folded.opset_import if entry.domain]:
         folded.opset_import.remove(entry)                          # it lists all that it knows; `check` finds what is used
     return folded
+
+
+def copied_dimensions(model):
+    """Each Reshape whose new sizes are constants and sizes of what it reshapes, at the same place, with a constant that says
+    so: a step in place of four or more, and small networks are mostly steps. `model` has been folded."""
+    import onnx
+    constants = {value.name: onnx.numpy_helper.to_array(value) for value in model.graph.initializer}
+    makers = {name: node for node in model.graph.node for name in node.output}
+    added = {}
+    for node in model.graph.node:
+        plain = node.op_type == 'Reshape' and not any(entry.i for entry in node.attribute)     # allowzero
+        if plain and getattr(makers.get(node.input[1]), 'op_type', '') == 'Concat':
+            parts = [_chosen(name, node.input[0], makers, constants) for name in makers[node.input[1]].input]
+            chosen = sum(parts, []) if None not in parts else [None]
+            # 0: as it is, at this place; a 0 that was one already would have been an error.
+            if all(isinstance(size, int) and size != 0 or size == (place,) for place, size in enumerate(chosen)):
+                node.input[1] = f'sizes_{len(added)}'
+                added[node.input[1]] = np.array([0 if isinstance(size, tuple) else size for size in chosen], np.int64)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in added.items())
+    return without_unused(model)
+
+
+def _chosen(name, data, makers, constants):
+    """The numbers in a list of sizes: int for a constant, (place,) for the size of `data` at a place; None if it is neither."""
+    if name in constants:
+        return [int(size) for size in constants[name].reshape(-1)]
+    node = makers.get(name)
+    if node is None:
+        return None
+    if node.op_type in ('Squeeze', 'Unsqueeze', 'Cast', 'Identity'):
+        return _chosen(node.input[0], data, makers, constants)
+    source = makers.get(node.input[0])
+    if node.op_type not in ('Slice', 'Gather') or source is None or source.op_type != 'Shape' or source.input[0] != data:
+        return None
+    given = [constants.get(value) for value in node.input[1:]]
+    if any(value is None or value.size != 1 for value in given) or any(entry.i for entry in source.attribute):
+        return None
+    numbers = [int(value.reshape(-1)[0]) for value in given]
+    first, behind, *rest = numbers if node.op_type == 'Slice' else [*numbers, numbers[0] + 1]
+    return [(place,) for place in range(first, behind)] if 0 <= first < behind <= 8 and rest in ([], [0], [0, 1]) else None
+
+
+def without_unused(model):
+    """Without nodes and weights that nothing reads."""
+    used, nodes = {value.name for value in model.graph.output}, []
+    for node in reversed(model.graph.node):
+        if used.intersection(node.output):
+            nodes.insert(0, node)
+            used.update(node.input)
+    weights = [value for value in model.graph.initializer if value.name in used]
+    for field, kept in ((model.graph.node, nodes), (model.graph.initializer, weights)):
+        if len(kept) < len(field):
+            kept = [type(value).FromString(value.SerializeToString()) for value in kept]
+            del field[:]
+            field.extend(kept)
+    return model
 
 
 def label(model, outputs, dims, metadata):

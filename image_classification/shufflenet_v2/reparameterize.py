@@ -1,0 +1,27 @@
+"""What ShuffleNet V2 says to engines, see `image_classification/fuse.py`."""
+import paddle
+
+from image_classification.layers import Stage
+
+
+class ChosenHalves(Stage):
+    """Each unit chooses its two halves from the channels as they are; a shuffle would move them all, and parting them again."""
+
+    def forward(self, x):
+        down, *units = self
+        left, right = down.branch1(x), down.branch2(x)
+        for unit in units:
+            both = paddle.concat([left, right], axis=1)            # not shuffled
+            left = both.index_select(self.order[:self.half], axis=1)
+            right = unit.branch2(both.index_select(self.order[self.half:], axis=1))
+        return paddle.concat([left, right], axis=1).index_select(self.order, axis=1)
+
+
+def choose_halves(stage):
+    stage.half = stage[0].branch2[-3].weight.shape[0]              # of its last convolution
+    order = paddle.arange(2 * stage.half).reshape([2, -1]).transpose([1, 0]).flatten()
+    stage.register_buffer('order', order, persistable=False)       # of the shuffled channels
+    stage.__class__ = ChosenHalves
+
+
+ONNX = {Stage: choose_halves}
