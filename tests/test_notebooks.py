@@ -219,7 +219,7 @@ def test_a_paddle_for_gpus_and_its_numpy_stay(installing):
 def test_where_there_is_no_paddle_the_one_for_cpus_is_installed(installing):
     del installing.installed['paddlepaddle-gpu']
     installing.main()
-    assert asked_for(installing)[0] == 'paddlepaddle<3.4,>=3.0'
+    assert asked_for(installing)[0] == 'paddlepaddle<3.4,>=3.1'
 
 
 @pytest.mark.parametrize('version, fits', [('2.6.2', False), ('3.1.0rc1', False), ('3.1.0.post118', True), ('0.0.0', True)])

@@ -4,7 +4,8 @@ import shutil
 
 from image_classification.installation import pip
 
-WANTED = '>=3.1,<3.4'                      # as the extra `cpu` of setup.py; the suite ran with each minor version of these
+# As the extra `cpu` of setup.py; tools/maintenance/try_versions.py runs the tests with each minor version of these.
+WANTED = '>=3.1,<3.4'
 NEWEST = '3.3.1'                           # of those that were tested
 GPU_BUILDS = 'https://www.paddlepaddle.org.cn/packages/stable/cu126/'     # for CUDA 12.6; Paddle's site names the others
 
