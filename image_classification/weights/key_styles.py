@@ -100,7 +100,7 @@ def require_style(model, style, whose='', suited=False):
     message begins with."""
     name, theirs = style or next(iter(styles(model)), ''), _style(model, style)
     keys = dict(theirs.network + theirs.suited if suited else theirs.network)
-    require_network(model, keys, f'{whose}the key style {name!r}')
+    require_network(model, keys, f'{whose}the key style {name!r}{"," if whose else ""}')
 
 
 def styles(model):
