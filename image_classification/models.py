@@ -39,8 +39,8 @@ def build_model(cfg):
     return model
 
 
-def create_model(name, pretrained='', features_only=False, out_indices=None, out_strides=None, frozen_stages=-1, norm_eval=False,
-                 **overrides):
+def create_model(name, pretrained='', features_only=False, out_indices=None, out_strides=None, frozen_stages=-1,
+                 norm_eval=False, **overrides):
     """A network, ready to train (`model.train()` is Paddle's default).
 
     Args:

@@ -16,5 +16,6 @@ from image_classification.layers.width import make_divisible
 
 __all__ = ['BasicConv2d', 'Branches', 'Conv2D', 'DropPath', 'FeatureExtractor', 'MOST_CHANNELS', 'Network', 'PlainNetwork',
            'Stage', 'beside', 'by_level', 'channel_shuffle', 'check_size', 'classes_wanted', 'count_wanted', 'drop_head',
-           'dynamic_relu', 'levels_of', 'linear_weights', 'make_divisible', 'merge_heads', 'network_of', 'per_head', 'pytorch_uniform', 'read_map', 'running_statistics',
-           'set_checkpointing', 'set_parameter', 'softmax_of_tokens', 'split_heads']
+           'dynamic_relu', 'levels_of', 'linear_weights', 'make_divisible', 'merge_heads', 'network_of', 'per_head',
+           'pytorch_uniform', 'read_map', 'running_statistics', 'set_checkpointing', 'set_parameter', 'softmax_of_tokens',
+           'split_heads']

@@ -61,7 +61,7 @@ def styles(model):
 
 
 def published_names(model, style=''):
-    """{our name: the publisher's key} of all the network's entries, those of a dropped head, too; style '' is the family's own."""
+    """{our name: the publisher's key} of all entries, those of a dropped head, too; style '' is the family's own."""
     theirs, names = _style(model, style), {}
     for name in [*model.state_dict(), *dropped(model)]:
         layer, dot, last = name.rpartition('.')
