@@ -67,8 +67,8 @@ def build_for_weights(cfg, load, given=()):
     return model, load(model, suited=True)
 
 
-def create_model(name, pretrained='', features_only=False, out_indices=None, out_strides=None, frozen_stages=-1, norm_eval=False,
-                 **overrides):
+def create_model(name, pretrained='', features_only=False, out_indices=None, out_strides=None, frozen_stages=-1,
+                 norm_eval=False, **overrides):
     """A network, ready to train (`model.train()` is Paddle's default).
 
     Args:

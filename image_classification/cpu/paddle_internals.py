@@ -155,8 +155,8 @@ def paddle_model_wants_one_output(count):
 
     It says nowhere who calls, so the frames above are looked at, past those of Paddle's layers and of this library.
     """
-    frame = sys._getframe(1)
-    while frame and frame.f_globals.get('__name__', '').startswith(('paddle.nn.', 'paddle.distributed.', __name__.split('.')[0])):
+    frame, passed = sys._getframe(1), ('paddle.nn.', 'paddle.distributed.', __name__.split('.')[0])
+    while frame and frame.f_globals.get('__name__', '').startswith(passed):
         frame = frame.f_back
     if frame is None or frame.f_globals.get('__name__') != 'paddle.hapi.model':
         return False

@@ -21,7 +21,8 @@ Each name below comes when it is first used: who runs an export has no Paddle, w
 """
 import importlib
 
-_MODULES = {'Mixup': 'mixup', 'Preprocess': 'preprocess', 'get_dataloader': 'loader', 'get_dataset': 'by_name', 'DATASETS': 'by_name'}
+_MODULES = {'Mixup': 'mixup', 'Preprocess': 'preprocess', 'get_dataloader': 'loader', 'get_dataset': 'by_name',
+            'DATASETS': 'by_name'}
 __all__ = ['Mixup', 'Preprocess', 'get_dataloader', 'get_dataset']
 
 

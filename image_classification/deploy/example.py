@@ -50,7 +50,8 @@ def write_example(directory):
     text = _HEAD.format(
         doc=f'{"Classify a picture by" if classifies else "Run"} {content["name"]}', file=EXAMPLE, onnx=ONNX,
         mode=MODES[preprocess.channels], short=floor(preprocess.image_size / preprocess.crop_pct),
-        interpolation=preprocess.interpolation.upper(), outputs='[[scores]]' if classifies else 'outputs', size=preprocess.image_size, channels=preprocess.channels,
+        interpolation=preprocess.interpolation.upper(), outputs='[[scores]]' if classifies else 'outputs',
+        size=preprocess.image_size, channels=preprocess.channels,
         pixels=_UINT8 if as_pixels else _FLOAT.format(mean=list(preprocess.mean), std=list(preprocess.std), order=turned))
     if classifies:
         text += _CLASSES.format(softmax=_SOFTMAX.format(temperature=temperature) if output['kind'] == 'logits' else '')

@@ -98,7 +98,8 @@ class GoogLeNet(Network):
         self.feature_strides = [2, 4, 8, 16, 32]
 
     feature_layers = [['conv1'], ['conv2', 'conv3'], ['inception3a', 'inception3b'],
-                      ['inception4a', 'inception4b', 'inception4c', 'inception4d', 'inception4e'], ['inception5a', 'inception5b']]
+                      ['inception4a', 'inception4b', 'inception4c', 'inception4d', 'inception4e'],
+                      ['inception5a', 'inception5b']]
     key_style = 'torchvision'
     classifier_layers = ('fc', 'aux1.fc2', 'aux2.fc2')  # what a new number of classes replaces
 

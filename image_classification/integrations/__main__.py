@@ -18,7 +18,7 @@ def main(argv=None):
     arguments = sys.argv[1:] if argv is None else argv
     toolkit, script, *_ = [*arguments, '', '']
     if toolkit not in TOOLKITS:
-        raise UserError(f'the toolkit is {toolkit!r}; wanted {" or ".join(TOOLKITS)}, then its script and the arguments of that')
+        raise UserError(f'the toolkit is {toolkit!r}; wanted {" or ".join(TOOLKITS)}, then its script and arguments')
     if not os.path.isfile(script):
         raise UserError(f'the script is {script!r}, which is no file; wanted one of the toolkit, e.g. tools/train.py')
     folder = os.path.dirname(os.path.abspath(script))

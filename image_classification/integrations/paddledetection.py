@@ -1,7 +1,7 @@
-"""Backbones for PaddleDetection (https://github.com/PaddlePaddle/PaddleDetection), in its registry once this module is imported.
+"""Backbones for PaddleDetection (https://github.com/PaddlePaddle/PaddleDetection), in its registry once this is imported.
 
-In its yamls a backbone is called by a name of `list_models()`, or MobileBackbone with the name or a yaml's path as `model`; below
-that name stand keyword arguments:
+In its yamls a backbone is called by a name of `list_models()`, or MobileBackbone with the name or a yaml's path as `model`;
+below that name stand keyword arguments:
 
     PicoDet: {backbone: mobilenet_v3_small_x1_0, neck: LCPAN, head: PicoHeadV2}
     mobilenet_v3_small_x1_0: {pretrained: True}

@@ -111,7 +111,7 @@ def _feature_layers(network):
 
 
 def _head_layers(layer, kept, prefix=''):
-    """(its parent, its name) of each layer with parameters that is none of those called `kept`, nor within one, nor around one."""
+    """(its parent, its name) of each layer with parameters that is none of those called `kept`, nor within or around one."""
     for name, child in layer.named_children():
         path = prefix + name
         if path in kept:

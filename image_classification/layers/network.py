@@ -39,7 +39,7 @@ class Network(nn.Layer):
 
     def with_auxiliary(self, logits, *auxiliary):
         """What `forward` returns in training: (logits, *auxiliary), or the logits alone to `paddle.Model`, if its loss takes no
-        more: its metrics do not, either. `self.auxiliary` has the others then, for `integrations.paddle_model.AuxiliaryLoss`."""
+        more: its metrics do not, either. `self.auxiliary` has the others then, for `paddle_model.AuxiliaryLoss`."""
         if not paddle_model_wants_one_output(1 + len(auxiliary)):
             return (logits, *auxiliary)
         self.auxiliary = auxiliary if self.keeps_auxiliary else ()

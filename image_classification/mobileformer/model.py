@@ -18,8 +18,8 @@ from paddle import nn
 
 from image_classification.cpu.convolution import conv_bn
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, by_level, dynamic_relu, levels_of, merge_heads, per_head,
-                                         read_map, softmax_of_tokens, split_heads)
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, by_level, dynamic_relu, levels_of, merge_heads,
+                                         per_head, read_map, softmax_of_tokens, split_heads)
 
 INITIALIZERS = {'tn': nn.initializer.TruncatedNormal(std=0.02), 'kn': nn.initializer.KaimingNormal(),
                 'ku': nn.initializer.KaimingUniform(), 'xu': nn.initializer.XavierUniform()}

@@ -66,12 +66,12 @@ class Unit(nn.Layer):
     def __init__(self, channels, drop_path):
         super().__init__()
         self.branch2 = Branch(channels // 2, channels // 2, 1)
-        self.drop_path = DropPath(drop_path)
+        self.drop_path, self.drops = DropPath(drop_path), drop_path > 0.0
 
     def forward(self, x):
         kept, half = x.chunk(2, axis=1)                            # (B, C/2, H, W) each
         changed = self.branch2(half)
-        if self.training and self.drop_path.p > 0.0:
+        if self.drops and self.training:
             changed = half + self.drop_path(changed - half)
         return channel_shuffle(paddle.concat([kept, changed], axis=1), 2)
 

@@ -88,5 +88,5 @@ def test_without_paddle_other_models_are_named(model, picture, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, 'paddle', None)
     monkeypatch.chdir(tmp_path)
     from image_classification.deploy.by_name import open_predictor
-    with pytest.raises(ic.UserError, match=f'{model}.* needs PaddlePaddle, which is not installed; wanted the directory of an export'):
+    with pytest.raises(ic.UserError, match=f'{model}.* needs PaddlePaddle, which is not installed; wanted'):
         open_predictor(model)

@@ -49,7 +49,8 @@ def eager(model, images, softmax=False):
 
 def test_the_directory_has_the_files_of_all_formats(both):
     assert sorted(path.name for path in both.iterdir()) == [
-        'example.py', 'inference.bin', 'inference.json', 'inference.onnx', 'inference.pdiparams', 'inference.xml', 'inference.yaml']
+        'example.py', 'inference.bin', 'inference.json', 'inference.onnx', 'inference.pdiparams', 'inference.xml',
+        'inference.yaml']
 
 
 def test_inference_yaml_has_the_differences_of_each_engine(both):

@@ -47,7 +47,8 @@ def modules(monkeypatch, toolkit, **contents):
     for name, content in contents.items():
         parts = name.split('__')
         for end in range(1, len(parts) + 1):
-            monkeypatch.setitem(sys.modules, '.'.join(parts[:end]), sys.modules.get('.'.join(parts[:end]), types.ModuleType(parts[0])))
+            path = '.'.join(parts[:end])
+            monkeypatch.setitem(sys.modules, path, sys.modules.get(path, types.ModuleType(path)))
         vars(sys.modules['.'.join(parts)]).update(content)
     name = f'image_classification.integrations.{toolkit}'
     monkeypatch.delitem(sys.modules, name, raising=False)
@@ -88,7 +89,7 @@ def test_a_segmenter_gets_maps_and_their_channels(seg):
 def test_a_detector_gets_maps_of_its_images_and_their_shapes(det):
     backbone = det.create(NAME, out_strides=[16, 32], frozen_stages=1, norm_eval=True).eval()
     maps = backbone({'image': paddle.randn([1, 3, 64, 64])})
-    assert backbone.out_shape == [ShapeSpec(128, stride=16), ShapeSpec(256, stride=32)] and isinstance(backbone.out_shape[0], ShapeSpec)
+    assert backbone.out_shape == [ShapeSpec(128, stride=16), ShapeSpec(256, stride=32)]
     assert [m.shape[2] for m in maps] == [4, 2]
     assert backbone.features.network.blocks[1].parameters()[0].stop_gradient
 
@@ -107,8 +108,9 @@ def test_pretrained_weights_are_loaded_by_keyword(seg, det, weights):
         assert (found == model.conv_stem.weight).all()
 
 
-@pytest.mark.parametrize('keywords, words', [({'drop_rat': 0.1}, "no keyword 'drop_rat'"), ({'out_strides': [3]}, 'out_strides is'),
-                                             ({'pretrained': 'none.pdparams'}, 'no weights at none.pdparams')])
+@pytest.mark.parametrize('keywords, words', [
+    ({'drop_rat': 0.1}, "no keyword 'drop_rat'"), ({'out_strides': [3]}, 'out_strides is'),
+    ({'pretrained': 'none.pdparams'}, 'no weights at none.pdparams')])
 def test_what_a_yaml_has_wrong_is_said(seg, keywords, words):
     with pytest.raises(ic.UserError, match=words):
         seg.build(type=NAME, **keywords)
