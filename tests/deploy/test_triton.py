@@ -63,7 +63,7 @@ def test_pixels_as_input_and_classes_without_names_are_described(small_exports, 
 
 def test_the_format_triton_writes_it_beside_the_onnx_file(small, quick, parse, tmp_path):
     export_model(small, tmp_path / 'export', CLASSES, 'triton')
-    assert {path.name for path in (tmp_path / 'export').iterdir()} == {'inference.onnx', 'inference.yaml', 'triton'}
+    assert {path.name for path in (tmp_path / 'export').iterdir()} == {'example.py', 'inference.onnx', 'inference.yaml', 'triton'}
     assert list(parse(tmp_path / 'export' / 'triton' / 'mobilenet_v1_x0_25').output[0].dims) == [5]
 
 

@@ -5,13 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from setuptools import Distribution
 
 import image_classification as ic
 from image_classification import installation
 from image_classification.deploy.engines import open_engine
 from image_classification.errors import UserError, missing_package
-from tests.installation.setup_file import read_setup
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAMES = ('configs/mobileformer_26m.yaml', 'mnist5k/mobileformer_26m.yaml', 'mobilenet_v3_small_x1_0.yaml',
@@ -22,14 +20,17 @@ NAMES = ('configs/mobileformer_26m.yaml', 'mnist5k/mobileformer_26m.yaml', 'mobi
 def unpacked(tmp_path_factory):
     """A directory as pip makes it of a wheel, but for the metadata; beside ours, somebody else's `configs` and `tools`."""
     target = tmp_path_factory.mktemp('site')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(PROJECT)
-        given = read_setup()
-        chosen = {key: given[key] for key in ('packages', 'package_data')}
-        build = given['cmdclass']['build_py'](Distribution({**chosen, 'script_name': 'setup.py'}))
-        build.build_lib = str(target)
-        build.ensure_finalized()
-        build.run()
+    # In a process of its own: setuptools has its own distutils only where nobody has imported Python's before.
+    code = f'''
+from setuptools import Distribution
+from tests.installation.setup_file import read_setup
+given = read_setup()
+chosen = {{key: given[key] for key in ('packages', 'package_data')}}
+build = given['cmdclass']['build_py'](Distribution({{**chosen, 'script_name': 'setup.py'}}))
+build.build_lib = {str(target)!r}
+build.ensure_finalized()
+build.run()'''
+    python(code, PROJECT, PROJECT)
     for name in ('configs/_base_/other.yaml', 'configs/other.yaml', 'configs/mobilenet_v3_small_x1_0.yaml', 'tools/fit.py'):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_text('MODEL: {NUM_CLASSES: 7}\n')
