@@ -101,7 +101,7 @@ _C.TRAIN.DISTILL.TAU = 1.0, above(0, most=1000)  # soft: temperature
 _C.TRAIN.IMAGE_SIZE = 0, within(0, SIDE)   # side in training, in pixels; 0: as DATA.IMAGE_SIZE, that of the evaluation
 _C.TRAIN.MULTI_SCALE = [], pair(whole(1, SIDE), optional=True)  # pixels: each batch draws its side, and its size by that
 _C.TRAIN.MULTI_SCALE_STEP = 32, within(1, SIDE)  # sides are least, least + step, ...; another -image_size scales all
-_C.TRAIN.PROGRESSIVE_SIZES = [], Each(within(1, SIDE))   # sides in pixels, one after another, each for as many epochs
+_C.TRAIN.PROGRESSIVE_SIZES = [], Each(within(1, SIDE))  # pixels, one after another, each for as many epochs; follow -image_size
 _C.TRAIN.REPEATED_AUG = 0, within(0, 1000)  # copies of an image per epoch, each transformed anew; steps stay, so fewer images
 _C.TRAIN.CROP_SCALE = [0.08, 1.0], pair(above(0, most=1))            # share of the image's area that a random crop keeps
 _C.TRAIN.CROP_RATIO = [0.75, 1.3333333333], pair(within(0.01, 100))  # width / height of a random crop

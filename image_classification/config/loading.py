@@ -251,18 +251,21 @@ def _insert_preprocessing(layers):
 
 
 def _follow_image_size(layers):
-    """Where a later layer changes the size of the images, TRAIN.MULTI_SCALE of an earlier one is scaled by it."""
-    trains = [tree.get('TRAIN') if isinstance(tree.get('TRAIN'), dict) else {} for _, tree in layers]
-    last = max([i for i, train in enumerate(trains) if 'MULTI_SCALE' in train], default=None)
-    if last is None:
-        return
-    limits, step = trains[last]['MULTI_SCALE'], _last(layers, 'TRAIN.MULTI_SCALE_STEP') or DEFAULTS.TRAIN.MULTI_SCALE_STEP
-    meant, wanted = _training_size(layers[:last + 1]), _training_size(layers)
-    numbers = [meant, wanted, step, *limits] if isinstance(limits, list) else ['']
-    if limits and meant != wanted and all(type(number) is int for number in numbers):     # wrong types are reported later
-        scaled = {'MULTI_SCALE': [round(side * wanted / meant) for side in limits],
-                  'MULTI_SCALE_STEP': max(1, round(step * wanted / meant))}
-        layers.append((Source(f'images of {wanted} pixels'), {'TRAIN': scaled}))
+    """Where a later layer changes the size of the images, the lists of sizes of earlier ones are scaled by it."""
+    wanted = _training_size(layers)
+    for key in ('MULTI_SCALE', 'PROGRESSIVE_SIZES'):
+        trains = [tree.get('TRAIN') if isinstance(tree.get('TRAIN'), dict) else {} for _, tree in layers]
+        last = max([i for i, train in enumerate(trains) if key in train], default=None)
+        if last is None:
+            continue
+        sides, meant = trains[last][key], _training_size(layers[:last + 1])
+        step = _last(layers, 'TRAIN.MULTI_SCALE_STEP') or DEFAULTS.TRAIN.MULTI_SCALE_STEP
+        numbers = [meant, wanted, step, *sides] if isinstance(sides, list) else ['']
+        if sides and meant != wanted and all(type(number) is int for number in numbers):   # wrong types are reported later
+            scaled = {key: [round(side * wanted / meant) for side in sides]}
+            if key == 'MULTI_SCALE':
+                scaled['MULTI_SCALE_STEP'] = max(1, round(step * wanted / meant))
+            layers.append((Source(f'images of {wanted} pixels'), {'TRAIN': scaled}))
 
 
 def _training_size(layers):

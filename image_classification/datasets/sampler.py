@@ -88,7 +88,7 @@ def progressive_sides(train):
 
     Small images at first, as in https://arxiv.org/abs/2104.00298, save time: the last ones are those of the evaluation.
     Raises:
-        UserError: TRAIN.MULTI_SCALE, or more sides than epochs.
+        UserError: TRAIN.MULTI_SCALE beside them.
     """
     sides = train.PROGRESSIVE_SIZES
     check('TRAIN.PROGRESSIVE_SIZES', sides, BOUNDS['TRAIN.PROGRESSIVE_SIZES'])
@@ -97,10 +97,10 @@ def progressive_sides(train):
     if train.MULTI_SCALE:
         raise UserError(f'TRAIN.PROGRESSIVE_SIZES is {list(sides)}; wanted [] beside TRAIN.MULTI_SCALE '
                         f'{list(train.MULTI_SCALE)}')
-    if len(sides) > train.NUM_EPOCHS:
-        raise UserError(f'TRAIN.PROGRESSIVE_SIZES has {len(sides)} sides; wanted at most one for each of the '
-                        f'{train.NUM_EPOCHS} epochs')
-    return lambda epoch: sides[min(epoch * len(sides) // train.NUM_EPOCHS, len(sides) - 1)]
+    epochs, parts = train.NUM_EPOCHS, len(sides)
+    if epochs < parts:                                             # some are left out, never the last one
+        return lambda epoch: sides[(min(epoch, epochs - 1) + 1) * parts // epochs - 1]
+    return lambda epoch: sides[min(epoch, epochs - 1) * parts // epochs]
 
 
 def batches_by_size(train, batch_size, image_size):

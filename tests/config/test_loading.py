@@ -200,6 +200,13 @@ def test_sizes_of_batches_follow_the_size_of_the_images(overrides, limits, step)
     assert (train.MULTI_SCALE, train.MULTI_SCALE_STEP) == (limits, step)
 
 
+def test_progressive_sizes_follow_the_size_of_the_images_too():
+    cfg = get_config('mnist5k/mobileformer_26m.yaml', {'DATA.IMAGE_SIZE': 24})
+    assert cfg.TRAIN.PROGRESSIVE_SIZES == [16, 20, 24, 24]
+    cfg = get_config('mnist5k/mobileformer_26m.yaml', {'DATA.IMAGE_SIZE': 24, 'TRAIN.PROGRESSIVE_SIZES': [20]})
+    assert cfg.TRAIN.PROGRESSIVE_SIZES == [20]
+
+
 def test_a_stored_configuration_keeps_its_sizes():
     cfg = ic.get_config('edgenext_small.yaml', {'DATA.IMAGE_SIZE': 128})
     assert config_from_text(cfg.dump(), 'a checkpoint').TRAIN == cfg.TRAIN

@@ -149,9 +149,14 @@ def test_progressive_sizes_take_equal_parts_of_the_epochs(config):
     assert progressive_sides(config().TRAIN) is None
 
 
+@pytest.mark.parametrize('epochs, sides', [(1, [48]), (2, [40, 48]), (3, [32, 40, 48])])
+def test_few_epochs_leave_out_sizes_but_never_the_last_one(config, epochs, sides):
+    side_of = progressive_sides(config('TRAIN.PROGRESSIVE_SIZES', [32, 40, 48, 48], 'TRAIN.NUM_EPOCHS', epochs).TRAIN)
+    assert [side_of(epoch) for epoch in range(epochs)] == sides
+
+
 @pytest.mark.parametrize('values, message', [
     (('TRAIN.PROGRESSIVE_SIZES', [32, 48], 'TRAIN.MULTI_SCALE', [32, 64]), r'wanted \[\] beside TRAIN.MULTI_SCALE \[32, 64\]'),
-    (('TRAIN.PROGRESSIVE_SIZES', [32, 48], 'TRAIN.NUM_EPOCHS', 1), 'has 2 sides; wanted at most one for each of the 1 epochs'),
     (('TRAIN.PROGRESSIVE_SIZES', [32, 0]), 'PROGRESSIVE_SIZES')])
 def test_progressive_sizes_that_make_no_sense_are_refused(config, values, message):
     with pytest.raises(UserError, match=message):
