@@ -60,6 +60,13 @@ def test_what_cannot_be_opened_is_said(tmp_path, monkeypatch, files, engine, wor
         open_engine(tmp_path, engine)
 
 
+def test_an_export_for_paddle_alone_says_what_installs_paddle(tmp_path, monkeypatch):
+    touch(tmp_path, 'inference.json', 'inference.pdiparams')
+    monkeypatch.setattr(engines.choice, 'available', lambda: [])
+    with pytest.raises(UserError, match=r"paddle_inference is not installed. Install it.*'\.\[cpu\]'"):
+        open_engine(tmp_path)
+
+
 @pytest.mark.parametrize('files', [['inference.json', 'inference.pdiparams'], ['inference.onnx'],
                                    ['inference.xml', 'inference.bin']])
 def test_damaged_files_are_named(tmp_path, files):

@@ -19,7 +19,7 @@ _ONLY_CONVOLUTIONS = [
 class PaddleInference(Engine):
     """Each thread computes with a clone of its own, which shares the weights."""
 
-    name, module = 'paddle_inference', 'paddle'
+    name, module, extra = 'paddle_inference', 'paddle', 'cpu'
 
     def __init__(self, directory, threads=None, bf16=False, onednn=None):
         super().__init__(directory, **directory.input())
