@@ -17,7 +17,7 @@ from image_classification.fit.training import process_count, train, write_recipe
 from image_classification.weights import read_weights
 
 _BEGIN = 15.0                                                      # seconds until processes that train have started
-_LEAST, _LEAST_FRESH = 8, 16                                       # pictures of a step in each process; where batch norms learn
+_LEAST = 8                                                         # pictures of a step in each process
 _SHARES = (0.5, 0.75)                                              # of the way from the head to the training's end
 _LATER, _SLOWER = 0.2, 0.3                                         # shares of the epochs and of the rate with all pictures
 CHOSEN, LAST_EPOCHS = 'chosen.safetensors', 'last_epochs'
@@ -72,8 +72,8 @@ class Tuning:
 
     def _plan(self):
         job = self.job
-        batch = batch_size(len(job.training))
-        processes = max(1, min(process_count(), batch // (_LEAST if job.head else _LEAST_FRESH)))
+        batch = batch_size(len(job.training), fresh=not job.head)
+        processes = max(1, min(process_count(), batch // _LEAST))
         if job.operators_ready():
             job.say('operators   in C++, compiled for this machine, are taken')
         seconds = measure(job.start.network, job.side, batch // processes) / processes
