@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     if error.name == 'paddle_mobile_backbones':
         about = error.msg if not isinstance(error, ModuleNotFoundError) else \
-            'the library is not installed; in its clone: pip install -e .'
+            'the library is not installed, or an older one is; in its clone: pip install -e .'
         sys.exit(f'error: {about}')
     raise
 if IS_COMMAND:
