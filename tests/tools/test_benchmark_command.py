@@ -106,6 +106,7 @@ def paddlevit(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_peer_of_paddle_runs_as_its_users_run_it_and_with_our_settings_beside_it(run_tool, paddlevit, monkeypatch):
     monkeypatch.delitem(load_tool('benchmark').ENVIRONMENT, 'MKL_DEBUG_CPU_TYPE', raising=False)
     done = run_tool('benchmark.py', 'mobileformer_26m', *TINY, '--engines', 'eager', '--peers', '--paddlevit', paddlevit,
