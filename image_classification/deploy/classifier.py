@@ -10,6 +10,7 @@ from image_classification.deploy.engines.choice import ENGINES as OF_EXPORTS, op
 from image_classification.deploy.engines.interface import Engine
 from image_classification.deploy.export_directory import DESCRIPTION, ONNX, ExportDirectory
 from image_classification.errors import UserError
+from image_classification.installation.missing_paddle import how_to_install
 
 # 'paddle' runs a checkpoint, the others an export. 'inference' is an older name of 'paddle_inference'.
 EAGER = 'paddle'
@@ -60,4 +61,4 @@ class Classifier:
 def without_paddle(what):
     """The UserError for something that runs in Paddle alone, where that is not installed; raise it."""
     return UserError(f'{what} needs PaddlePaddle, which is not installed; wanted the directory of an export with {ONNX}, which '
-                     'runs without, or pip install paddlepaddle')
+                     f'runs without. Or install it {how_to_install()}')
