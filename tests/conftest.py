@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import image_classification as ic
-from image_classification.engine import introduction, summary
+from image_classification.engine import introduction, summary, workers
 
 from tests.download_server import server, url  # noqa: F401  (fixtures)
 from tests.exports import pictures, small, small_checkpoint, small_exports, trained  # noqa: F401  (fixtures)
@@ -72,11 +72,12 @@ def short_stacks():
 
 @pytest.fixture(scope='session', autouse=True)
 def quick_trainings():
-    """A training neither counts multiply-adds nor draws curves, which takes longer than its few steps. Tests of both undo this:
-    engine/test_introduction.py and engine/test_report.py."""
+    """A training neither counts multiply-adds nor draws, nor tries how many processes are fastest, all of which takes longer than
+    its few steps. Tests of these undo it: engine/test_introduction.py, engine/test_report.py and engine/test_workers.py."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(introduction, 'count_macs', lambda network, image_size: 0)
         patch.setattr(summary, 'write_curves', lambda *_: 'curves      not drawn')
+        patch.setattr(workers, 'usable_cores', lambda: 1)
         yield
 
 

@@ -73,8 +73,8 @@ from tests.exports import children_in_process
 data, output = sys.argv[1:]
 with children_in_process():
     launch.single(['-cfg', 'toy_x2', '-dataset', 'folder', '-data_path', data, '-num_classes', '2', '-image_size', '32', '-batch_size', '8',
-                   '-epochs', '12', '-num_workers', '0', '-output', output, '-opts', 'TRAIN.WARMUP_EPOCHS', '0', 'TRAIN.BASE_LR', '0.01',
-                   'TRAIN.COLOR_JITTER', '0', 'VALIDATE_FREQ', '12'])
+                   '-epochs', '12', '-num_workers', '0', '-threads', '1', '-output', output, '-opts', 'TRAIN.WARMUP_EPOCHS', '0',
+                   'TRAIN.BASE_LR', '0.01', 'TRAIN.COLOR_JITTER', '0', 'VALIDATE_FREQ', '12'])
 run, = Path(output).iterdir()
 picture = next(Path(data, 'val').glob('red*/*.png'))
 features = ic.create_model('toy_x2', features_only=True, in_chans=1)

@@ -79,7 +79,7 @@ def test_first_steps_runs_with_weights_that_someone_has_brought(execute, uploade
     save_file({name: value.numpy() for name, value in network.state_dict().items()}, weights)
     texts, pictures = execute(changed('first_steps', ("WEIGHTS = ''", f'WEIGHTS = {str(weights)!r}'),
                                       (", 'mobilenet_v3_small_x0_5', 'mobileformer_26m', 'efficientvit_m0'", ''),
-                                      ('DATA: {DATASET', 'EXPORT: False\nDATA: {DATASET'),
+                                      ('DATA: {DATASET', 'EXPORT: False\nPROCESSES: 1\nDATA: {DATASET'),
                                       ('NUM_EPOCHS: 3', 'NUM_EPOCHS: 1, MAX_STEPS: 12')), folder='.')
     assert numbers(r': ([\d.]+)% of 1000', texts['predict'])
     assert pictures == 4 + 1                                       # that of the weights: the bars of the five best classes

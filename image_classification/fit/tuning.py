@@ -61,7 +61,7 @@ class Tuning:
         release_memory()
         trained = train(job.output, plan, job.deadline - job.end, job.say)
         found = []
-        for path in trained.paths:
+        for path in self._to_judge(trained):
             if head and path.name == LAST:
                 found += self._averages(path)                      # first: where few pictures decide, the safest
             network, _ = load_network(path)
@@ -69,6 +69,14 @@ class Tuning:
         if head and trained.whole and plan.images == len(job.training):
             self.trained = found
         return found
+
+    def _to_judge(self, trained):
+        """The checkpoints that may be the answer. Where few pictures decide, the best of many evaluations is so by luck: of ants
+        and bees, first epochs with all of 36 right had 95.4 % of others, the head alone 96.1. So a fine-tuning that came to its
+        end is judged by that."""
+        if self.job.head and trained.whole:
+            return [path for path in trained.paths if path.name == LAST]
+        return trained.paths
 
     def _plan(self):
         job = self.job

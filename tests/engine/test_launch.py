@@ -41,7 +41,7 @@ def rows(run, kind):
 
 
 def test_one_device_trains_and_prints_where_everything_is_also_from_inside_the_package(flags):
-    done = start('main_single_gpu.py', *flags, cwd=PACKAGE)        # beside modules with names of Python's own
+    done = start('main_single_gpu.py', '-threads', 1, *flags, cwd=PACKAGE)   # beside modules with names of Python's own
     assert done.returncode == 0, done.stderr
     for word in ('top-1', 'checkpoint', 'log', 'classify', 'images/s'):
         assert word in done.stdout

@@ -117,6 +117,7 @@ def test_a_peer_of_paddle_runs_as_its_users_run_it_and_with_our_settings_beside_
     assert sorted((paddlevit / 'seen.txt').read_text().split()) == sorted([mkl_cpu_type(cpu_features()) or 'None', 'None'])
 
 
+@pytest.mark.slow
 def test_times_the_input_pipeline_alone_by_its_own_tool(run_tool, tmp_path):
     options = '--images 2 --batch-size 1 --repeat 1 --width 40 --height 30 --image-size 32 --workers 0 --policies plain'
     done = run_tool('benchmark.py', '--what', 'input', '--input-options', options, '--json', tmp_path / 'input.json')
@@ -131,6 +132,7 @@ FAILURES = {'os.abort()': 'ended with code -6',
             'return type("Nan", (), {"eval": print, "__call__": lambda self, x: x / 0})()': 'the result is not finite'}
 
 
+@pytest.mark.slow
 def test_contenders_that_fail_give_a_reason_while_the_others_go_on(paddlevit):
     job = {'name': 'mobileformer_26m', 'what': 'forward', 'batch': 1, 'size': 32, 'channels': 3, 'threads': 1, 'device': 'cpu',
            'amp': False, 'settings': False, 'directory': ''}

@@ -79,8 +79,10 @@ def training(tmp_path):
             os.waitpid(one.pid, 0)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_started_again_and_a_signal_to_the_parent_saves_and_each_step_is_made_once(training, tiny, tmp_path):
-    """That the weights are bit for bit those of a run without a stop: ../test_exactness.py."""
+    """python -m pytest -m slow tests/engine/processes; that the weights are bit for bit those of a run without a stop:
+    ../test_exactness.py."""
     # In a new Python, since a signal ends some forks of a process that ran servers.
     one = training(tiny(**FULL, TRAIN__NUM_EPOCHS=1000, VALIDATE_FREQ=1000), '-ngpus', 2, '-max_restarts', 1, command=())
     one.wait_for('step 4 ')
