@@ -1,4 +1,4 @@
-"""Optional operators in C++ for a CPU, float32: depthwise convolution and dynamic ReLU, with gradients.
+"""Optional operators in C++ for a CPU, float32, with gradients: depthwise convolution, dynamic ReLU, GELU, layer norm of channels.
 
 `python -m image_classification.cpu.build_operators` compiles them once, for this machine and this version of Paddle, into the cache
 (see `download/`). Where they are there, eager mode takes them; PADDLE_MOBILE_BACKBONES_OPERATORS=0 switches them off. Nothing
@@ -19,7 +19,7 @@ from image_classification.download import cache_directory
 
 SOURCE = Path(__file__).with_name('cpp') / 'operators.cc'
 SWITCH = 'PADDLE_MOBILE_BACKBONES_OPERATORS'                       # in the environment; '0': off
-NAMES = ['mobile_backbones_depthwise', 'mobile_backbones_dynamic_relu']
+NAMES = ['mobile_backbones_depthwise', 'mobile_backbones_dynamic_relu', 'mobile_backbones_gelu', 'mobile_backbones_channel_norm']
 
 
 def library_path():
@@ -71,3 +71,13 @@ def depthwise(x, weight, stride, padding):
 def dynamic_relu(x, lines):
     """(B, C, H, W), (4, B, C): a1, b1, a2, b2 -> max(a1 x + b1, a2 x + b2), both float32."""
     return paddle_internals.run_operator(NAMES[1], x, lines)[0]
+
+
+def gelu(x):
+    """x times the normal distribution at x, float32 of any shape."""
+    return paddle_internals.run_operator(NAMES[2], x)[0]
+
+
+def channel_norm(x, weight, bias, epsilon):
+    """The layer norm of each pixel's channels: (B, C, H, W), (C), (C) -> (B, C, H, W), all float32."""
+    return paddle_internals.run_operator(NAMES[3], x, weight, bias, epsilon)[0]

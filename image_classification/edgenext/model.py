@@ -18,7 +18,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size
+from image_classification.layers import GELU, Conv2D, DropPath, LayerNorm2D, Network, Stage, check_size
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=True):
@@ -39,14 +39,7 @@ def scaled(x, gamma):
 
 def unit(x):
     """Vectors along the last axis, divided by their length; F.normalize cannot be traced into a .pdmodel."""
-    return x / paddle.norm(x, axis=-1, keepdim=True).clip(1e-12)
-
-
-class LayerNorm2D(nn.LayerNorm):
-    """Normalizes the channels of each pixel: (B, C, H, W) -> (B, C, H, W)."""
-
-    def forward(self, x):
-        return super().forward(x.transpose([0, 2, 3, 1])).transpose([0, 3, 1, 2])
+    return x / (x * x).sum(-1, keepdim=True).clip(1e-24).sqrt()
 
 
 class Pointwise(nn.Linear):
@@ -115,7 +108,7 @@ class Encoder(nn.Layer):
         self.gamma = self.layer_scale(dim, layer_scale)
         self.norm = norm2d(dim, bn_hs)
         self.pwconv1 = Pointwise(dim, expansion * dim)
-        self.act = nn.Hardswish() if bn_hs else nn.GELU()
+        self.act = nn.Hardswish() if bn_hs else GELU()
         self.pwconv2 = Pointwise(expansion * dim, dim)
         self.drop_path = DropPath(drop_path)
 

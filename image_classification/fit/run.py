@@ -30,7 +30,7 @@ from image_classification.names.text import say
 
 _END = 40.0                                                        # seconds for the export and the drawings, beside the test
 _PER_PICTURE = 0.05                                                # seconds, for its features
-_SURELY = 0.5                                                      # standard errors by which a later candidate must be better
+_SURELY = 1.0                                                      # standard errors by which a later candidate must be better
 _LONGEST = 1_000                                                   # letters of a path that a message has whole
 _TURNED = 200                                                      # pictures that are looked at mirrored and turned
 MINUTES, SIDES = above(0, most=100_000), whole(32, SIDE)

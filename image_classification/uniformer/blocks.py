@@ -4,7 +4,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.cpu.convolution import conv_bn
-from image_classification.layers import Conv2D, DropPath, pytorch_uniform
+from image_classification.layers import GELU, Conv2D, DropPath, gelu, pytorch_uniform
 
 
 def linear(in_features, out_features, bias=True):
@@ -44,7 +44,7 @@ class Mlp(nn.Layer):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x):
-        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
+        return self.drop(self.fc2(self.drop(gelu(self.fc1(x)))))
 
 
 class Attention(nn.Layer):
@@ -137,7 +137,7 @@ class HeadEmbedding(nn.Layer):
     def __init__(self, in_channels, out_channels):
         super().__init__()
         self.proj = nn.Sequential(
-            conv2d(in_channels, out_channels // 2, 3, stride=2, padding=1), nn.BatchNorm2D(out_channels // 2), nn.GELU(),
+            conv2d(in_channels, out_channels // 2, 3, stride=2, padding=1), nn.BatchNorm2D(out_channels // 2), GELU(),
             conv2d(out_channels // 2, out_channels, 3, stride=2, padding=1), nn.BatchNorm2D(out_channels))
 
     def forward(self, x):

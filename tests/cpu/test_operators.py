@@ -12,7 +12,7 @@ import pytest
 import image_classification as ic
 from image_classification.cpu import build_operators
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, dynamic_relu
+from image_classification.layers import Conv2D, LayerNorm2D, dynamic_relu, gelu
 from image_classification.cpu import operators
 
 from tests.cpu.test_convolution import assert_close, backward, images
@@ -101,6 +101,27 @@ def test_a_dynamic_relu_equals_the_plain_one(with_offsets, size, built, monkeypa
         backward(y)
         results.append([y, *(leaf.grad for leaf in leaves if leaf.grad is not None)])
     assert_close(*results, 2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('shape', [(8, 16, 9, 9), (3, 5, 7, 7), (2, 1, 1, 3)])
+def test_gelu_and_the_norm_of_channels_equal_the_plain_ones(shape, built, monkeypatch):
+    results = []
+    for loaded in (True, False):
+        monkeypatch.setattr(operators, 'loaded', lambda loaded=loaded: loaded)
+        x, norm = 3 * images(*shape).detach(), LayerNorm2D(shape[1], epsilon=1e-6)
+        x.stop_gradient = False
+        norm.weight.set_value(paddle.linspace(0.5, 2, shape[1]))
+        y = norm(gelu(x))
+        backward(y)
+        results.append([y, x.grad, norm.weight.grad, norm.bias.grad])
+    assert_close(*results, 2e-5)
+
+
+@pytest.mark.slow
+def test_gelu_of_large_numbers_and_of_none(taken):
+    x = paddle.to_tensor([-1e30, -100.0, -14.0, 0.0, 14.0, 1e30, float('nan')])
+    np.testing.assert_array_equal(gelu(x), [0, 0, 0, 0, 14, np.float32(1e30), np.nan])
 
 
 @pytest.mark.slow

@@ -1,10 +1,11 @@
-// Depthwise convolution and dynamic ReLU for a CPU, float32, with gradients. Built by
+// Depthwise convolution, dynamic ReLU, GELU and a layer norm of channels for a CPU, float32, with gradients. Built by
 // `python -m image_classification.cpu.build_operators`.
 //
 // A map is copied once into a frame with its padding. Then a whole map is one long vector: output i is a weighted sum of frame
 // elements i + offset, one offset per tap of the kernel; what falls between the rows is thrown away. With a stride of s, the frame
 // is split into s * s frames, one for each remainder of row and column, so that neighbours stay neighbours.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -16,6 +17,8 @@
 #else
 #define FOR_EACH_PROCESSOR
 #endif
+// A part of such a function, which is compiled with it for each processor.
+#define PART inline __attribute__((always_inline))
 
 namespace {
 
@@ -314,6 +317,181 @@ std::vector<paddle::Tensor> DynamicReLUBackward(const paddle::Tensor& input, con
   return {x_grad, lines_grad};
 }
 
+// e^x for x <= 0: 2^n times a polynomial (Cephes' expf), to 2 units in the last place.
+PART Lane exponential(Lane x) {
+  typedef int Whole __attribute__((vector_size(32)));
+  x = x < -87.0f ? Lane{} - 87.0f : x;
+  const Whole n = __builtin_convertvector(x * 1.44269504f - 0.5f, Whole);  // rounds towards zero, and x is not above it
+  const Lane whole = __builtin_convertvector(n, Lane);
+  const Lane r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+  Lane sum = Lane{} + 1.9875691500e-4f;
+  for (const float factor : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}) {
+    sum = sum * r + factor;
+  }
+  const Lane power = (sum * r * r + r + 1.0f) * reinterpret_cast<Lane>((n + 127) << 23);
+  return x > -87.0f ? power : Lane{};  // smaller numbers would be slow ones, without a leading bit
+}
+
+// The normal distribution at x, and its density: Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7.
+PART void normal(Lane x, Lane* below, Lane* density) {
+  const Lane bell = exponential(-0.5f * x * x);
+  const Lane t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * (x < 0.0f ? -x : x));
+  Lane sum = Lane{} + 1.061405429f;
+  for (const float factor : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) sum = sum * t + factor;
+  const Lane tail = 0.5f * sum * t * bell;
+  *below = x < 0.0f ? tail : 1.0f - tail;
+  *density = 0.39894228f * bell;
+}
+
+// Eight numbers, or the last ones, behind which are zeros.
+PART Lane some(const float* p, int64_t count) {
+  if (count >= kLane) return at(p);
+  Lane x{};
+  std::memcpy(&x, p, sizeof(float) * count);
+  return x;
+}
+
+PART void keep(float* p, Lane x, int64_t count) {
+  if (count >= kLane) {
+    at(p) = x;
+  } else {
+    std::memcpy(p, &x, sizeof(float) * count);
+  }
+}
+
+// out = x * normal(x) or, with the gradient of out, that of x
+FOR_EACH_PROCESSOR
+void gelu(const float* x, const float* grad, float* out, int64_t count) {
+  for (int64_t i = 0; i < count; i += kLane) {
+    const Lane value = some(x + i, count - i);
+    Lane below, density;
+    normal(value, &below, &density);
+    keep(out + i, grad ? some(grad + i, count - i) * (below + value * density) : value * below, count - i);
+  }
+}
+
+constexpr int64_t kChunk = 1 << 14;  // numbers for a thread
+
+void gelu_of_chunks(const paddle::Tensor& x, const float* grad, paddle::Tensor* out) {
+  const float* from = x.data<float>();
+  float* to = out->data<float>();
+  const int64_t count = x.numel();
+#pragma omp parallel for
+  for (int64_t i = 0; i < count; i += kChunk) {
+    gelu(from + i, grad ? grad + i : nullptr, to + i, std::min(kChunk, count - i));
+  }
+}
+
+std::vector<paddle::Tensor> GeluForward(const paddle::Tensor& input) {
+  const paddle::Tensor x = input.contiguous();
+  paddle::Tensor out = paddle::empty(x.shape(), x.dtype(), x.place());
+  gelu_of_chunks(x, nullptr, &out);
+  return {out};
+}
+
+std::vector<paddle::Tensor> GeluBackward(const paddle::Tensor& input, const paddle::Tensor& gradient) {
+  const paddle::Tensor x = input.contiguous(), grad = gradient.contiguous();
+  paddle::Tensor out = paddle::empty(x.shape(), x.dtype(), x.place());
+  gelu_of_chunks(x, grad.data<float>(), &out);
+  return {out};
+}
+
+// Of eight pixels, which are `pixels` apart from channel to channel: y = (x - mean) / deviation * weight + bias
+FOR_EACH_PROCESSOR
+void norm_of_pixels(const float* x, int channels, int64_t pixels, int64_t left, const float* weight, const float* bias,
+                    float epsilon, float* y, float* mean, float* factor) {
+  Lane sum{}, squares{};
+  for (int c = 0; c < channels; ++c) sum += some(x + c * pixels, left);
+  const Lane middle = sum / static_cast<float>(channels);
+  for (int c = 0; c < channels; ++c) {
+    const Lane far = some(x + c * pixels, left) - middle;
+    squares += far * far;
+  }
+  Lane scale = squares / static_cast<float>(channels) + epsilon;
+  for (int j = 0; j < kLane; ++j) scale[j] = 1.0f / std::sqrt(scale[j]);
+  for (int c = 0; c < channels; ++c) {
+    keep(y + c * pixels, (some(x + c * pixels, left) - middle) * scale * weight[c] + bias[c], left);
+  }
+  keep(mean, middle, left);
+  keep(factor, scale, left);
+}
+
+// The gradients of the above; those of weight and bias, eight sums for each channel, are added to what is there.
+FOR_EACH_PROCESSOR
+void norm_of_pixels_gradient(const float* x, const float* grad, int channels, int64_t pixels, int64_t left, const float* weight,
+                             const float* mean, const float* factor, float* x_grad, float* weight_grad, float* bias_grad) {
+  const Lane middle = some(mean, left), scale = some(factor, left);
+  Lane sum{}, along{};
+  for (int c = 0; c < channels; ++c) {
+    const Lane own = some(grad + c * pixels, left), unit = (some(x + c * pixels, left) - middle) * scale;
+    const Lane with_unit = own * unit;
+    at(weight_grad + c * kLane) += with_unit;
+    at(bias_grad + c * kLane) += own;
+    sum += own * weight[c];
+    along += with_unit * weight[c];
+  }
+  sum /= static_cast<float>(channels);
+  along /= static_cast<float>(channels);
+  for (int c = 0; c < channels; ++c) {
+    const Lane own = some(grad + c * pixels, left), unit = (some(x + c * pixels, left) - middle) * scale;
+    keep(x_grad + c * pixels, (own * weight[c] - sum - unit * along) * scale, left);
+  }
+}
+
+// x (B, C, H, W), weight and bias (C) -> y, and for each pixel its mean and 1 / deviation, (B, H * W) each.
+std::vector<paddle::Tensor> ChannelNormForward(const paddle::Tensor& input, const paddle::Tensor& weight,
+                                               const paddle::Tensor& bias, float epsilon) {
+  const paddle::Tensor x = input.contiguous();
+  const int64_t batch = x.shape()[0], channels = x.shape()[1], pixels = x.shape()[2] * x.shape()[3];
+  paddle::Tensor y = paddle::empty(x.shape(), x.dtype(), x.place());
+  paddle::Tensor mean = paddle::empty({batch, pixels}, x.dtype(), x.place());
+  paddle::Tensor factor = paddle::empty({batch, pixels}, x.dtype(), x.place());
+  const float *from = x.data<float>(), *w = weight.data<float>(), *b = bias.data<float>();
+  float *to = y.data<float>(), *m = mean.data<float>(), *f = factor.data<float>();
+#pragma omp parallel for
+  for (int64_t i = 0; i < batch; ++i) {
+    for (int64_t p = 0; p < pixels; p += kLane) {
+      const int64_t start = i * channels * pixels + p;
+      norm_of_pixels(from + start, channels, pixels, pixels - p, w, b, epsilon, to + start, m + i * pixels + p,
+                     f + i * pixels + p);
+    }
+  }
+  return {y, mean, factor};
+}
+
+std::vector<paddle::Tensor> ChannelNormBackward(const paddle::Tensor& input, const paddle::Tensor& weight,
+                                                const paddle::Tensor& mean, const paddle::Tensor& factor,
+                                                const paddle::Tensor& gradient) {
+  const paddle::Tensor x = input.contiguous(), grad = gradient.contiguous();
+  const int64_t batch = x.shape()[0], channels = x.shape()[1], pixels = x.shape()[2] * x.shape()[3];
+  paddle::Tensor x_grad = paddle::empty(x.shape(), x.dtype(), x.place());
+  paddle::Tensor weight_grad = paddle::empty({channels}, x.dtype(), x.place());
+  paddle::Tensor bias_grad = paddle::empty({channels}, x.dtype(), x.place());
+  const float *from = x.data<float>(), *g = grad.data<float>(), *w = weight.data<float>();
+  const float *m = mean.data<float>(), *f = factor.data<float>();
+  float* to = x_grad.data<float>();
+  const int64_t width = channels * kLane;
+  std::vector<float> sums(2 * batch * width);  // an image's own, so that their order is the same with any number of threads
+#pragma omp parallel for
+  for (int64_t i = 0; i < batch; ++i) {
+    float* own = sums.data() + 2 * i * width;
+    for (int64_t p = 0; p < pixels; p += kLane) {
+      const int64_t start = i * channels * pixels + p;
+      norm_of_pixels_gradient(from + start, g + start, channels, pixels, pixels - p, w, m + i * pixels + p, f + i * pixels + p,
+                              to + start, own, own + width);
+    }
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    float of[2] = {};
+    for (int64_t i = 0; i < 2 * batch; ++i) {
+      for (int j = 0; j < kLane; ++j) of[i % 2] += sums[i * width + c * kLane + j];
+    }
+    weight_grad.data<float>()[c] = of[0];
+    bias_grad.data<float>()[c] = of[1];
+  }
+  return {x_grad, weight_grad, bias_grad};
+}
+
 std::vector<std::vector<int64_t>> DepthwiseShape(const std::vector<int64_t>& x, const std::vector<int64_t>& weight, int stride_h,
                                                  int stride_w, int top, int bottom, int left, int right) {
   return {{x[0], x[1], (x[2] + top + bottom - weight[2]) / stride_h + 1, (x[3] + left + right - weight[3]) / stride_w + 1}};
@@ -348,3 +526,42 @@ PD_BUILD_GRAD_OP(mobile_backbones_dynamic_relu)
     .Inputs({"X", "Lines", paddle::Grad("Out")})
     .Outputs({paddle::Grad("X"), paddle::Grad("Lines")})
     .SetKernelFn(PD_KERNEL(DynamicReLUBackward));
+
+std::vector<std::vector<int64_t>> GeluShape(const std::vector<int64_t>& x) { return {x}; }
+
+std::vector<paddle::DataType> GeluType(const paddle::DataType& x) { return {x}; }
+
+PD_BUILD_OP(mobile_backbones_gelu)
+    .Inputs({"X"})
+    .Outputs({"Out"})
+    .SetKernelFn(PD_KERNEL(GeluForward))
+    .SetInferShapeFn(PD_INFER_SHAPE(GeluShape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(GeluType));
+
+PD_BUILD_GRAD_OP(mobile_backbones_gelu)
+    .Inputs({"X", paddle::Grad("Out")})
+    .Outputs({paddle::Grad("X")})
+    .SetKernelFn(PD_KERNEL(GeluBackward));
+
+std::vector<std::vector<int64_t>> ChannelNormShape(const std::vector<int64_t>& x, const std::vector<int64_t>&,
+                                                   const std::vector<int64_t>&, float) {
+  return {x, {x[0], x[2] * x[3]}, {x[0], x[2] * x[3]}};
+}
+
+std::vector<paddle::DataType> ChannelNormType(const paddle::DataType& x, const paddle::DataType&, const paddle::DataType&) {
+  return {x, x, x};
+}
+
+PD_BUILD_OP(mobile_backbones_channel_norm)
+    .Inputs({"X", "Weight", "Bias"})
+    .Outputs({"Out", "Mean", "Factor"})
+    .Attrs({"epsilon: float"})
+    .SetKernelFn(PD_KERNEL(ChannelNormForward))
+    .SetInferShapeFn(PD_INFER_SHAPE(ChannelNormShape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ChannelNormType));
+
+PD_BUILD_GRAD_OP(mobile_backbones_channel_norm)
+    .Inputs({"X", "Weight", "Mean", "Factor", paddle::Grad("Out")})
+    .Outputs({paddle::Grad("X"), paddle::Grad("Weight"), paddle::Grad("Bias")})
+    .Attrs({"epsilon: float"})
+    .SetKernelFn(PD_KERNEL(ChannelNormBackward));
