@@ -3,8 +3,8 @@
     python tools/maintenance/compare_timm.py --torch-python /path/to/python [PATTERN ...]
 
 That Python has torch, timm and safetensors; PATTERN stands for our variants, e.g. mobilenet_v4_*, and
-tools/benchmarking/peers.yaml says what timm calls them. timm's weights are saved as .safetensors and loaded here as a user would.
-A row says
+tools/benchmarking/peers.yaml says what timm calls them. timm's weights are saved as .safetensors and loaded here as a user
+would. A row says
 
 - `parameters`: how many, in both;
 - `float64`, `float32`: the largest difference of the logits from timm's in float64, in their deviations, for a picture of the

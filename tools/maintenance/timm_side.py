@@ -53,6 +53,12 @@ def without_chance(model):
     return model
 
 
+def keep_double():
+    """Let `.float()` leave float64 as it is: linear attention is computed in float32 there, for half precision's sake."""
+    single = torch.Tensor.float
+    torch.Tensor.float = lambda self: self if self.dtype == torch.float64 else single(self)
+
+
 def logits_of(result):
     """What training returns, as one tensor: heads of a distilled network are averaged, as for evaluation."""
     return sum(result) / len(result) if isinstance(result, (tuple, list)) else result
@@ -109,7 +115,7 @@ def compare(name, folder, size):
     for i, (image, logits) in enumerate(runs):
         arrays.update({f'image{i}': image.numpy(), f'logits{i}': logits.numpy()})
     with torch.no_grad():
-        rounding = [float((single(image.float()) - logits).abs().max() / logits.std()) for image, logits in runs]
+        rounding = [float((single(image.to(torch.float32)) - logits).abs().max() / logits.std()) for image, logits in runs]
     count = sum(p.numel() for p in model.parameters())
     arrays['step_images'], gradients = train_step(model, size)
     np.savez(Path(folder, 'numbers.npz'), **arrays)
@@ -171,6 +177,7 @@ def main():
     warnings.simplefilter('ignore')
     logging.disable(logging.WARNING)                               # of a classifier that features do without
     torch.set_num_threads(1)
+    keep_double()
     for line in sys.stdin:
         request = json.loads(line)
         try:
