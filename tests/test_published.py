@@ -80,7 +80,7 @@ def test_an_entry_says_all_that_loading_needs(name, entry):
         assert re.fullmatch('[a-z0-9-]+', entry['PACKAGE']) and len(digest) == 64
     else:
         assert re.fullmatch(r'https://\S+', url)
-        assert entry.get('MANUAL') or re.search(r'\.(safetensors|pth|pth\.tar|pdparams)$', url)
+        assert entry.get('MANUAL') or re.search(r'\.(safetensors|pth|pt|pth\.tar|pdparams)$', url)
     # Of 64 digits, or as many as the file's name begins with.
     assert re.fullmatch('[0-9a-f]*', digest) and (digest in url or len(digest) == 64)
 
@@ -103,7 +103,8 @@ def test_the_protocol_keeps_the_resize_of_torchvision():
 # What differs in how names are written: tables of names, optional parts, entries that follow from the architecture, plain names.
 WRITTEN = ['edgenext_xx_small', 'edgenext_xx_small_bn_hs', 'efficientvit_m0', 'efficientvit_m0_det', 'mobilenet_v2_x0_35',
            'mobilenet_v3_small_x0_5', 'mobilenet_v3_large_x0_75', 'googlenet', 'blazeface_front', 'mobileformer_26m',
-           'mobileformer_official_26m', 'efficientnet_lite0', 'uniformer_xxs', 'mobilenet_v1_x0_25', 'shufflenet_v2_x0_5']
+           'mobileformer_official_26m', 'efficientnet_lite0', 'uniformer_xxs', 'mobilenet_v1_x0_25', 'shufflenet_v2_x0_5',
+           'lcnet_x0_25', 'hgnet_v2_b0', 'mobilevit_xxs', 'mobilevit_v2_x0_5', 'efficientvit_mit_b0']
 OF_AUTHORS = {other: our_name(other) for other in recordings() if Recording(other).meta.get('framework') != 'paddle'}
 KNOWN = [name for name in ic.list_models()
          if name in OF_AUTHORS.values() or any(recorded(name, style) for style in RECORDED)]
