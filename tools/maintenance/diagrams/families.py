@@ -335,8 +335,8 @@ def efficientvit_mit():
                            asks, act('divided by', 'ReLU(Q) sum of ReLU(K)'), pw('1x1 conv', 'BN')))
     local = Skip(Chain(pw('1x1 conv, x 4', 'h-swish'), dw('3x3 depthwise', 'h-swish'), pw('1x1 conv, down', 'BN, linear')))
     return Picture('EfficientViT-B (MIT)', 'efficientvit_mit_b1',
-                   [['3x3 conv / 2', '1 separable'], ['2 inverted', 'residuals / 2'], ['3 inverted', 'residuals / 2'],
-                    ['1 / 2', '3 blocks'], ['1 / 2', '4 blocks']], [['1x1 conv, 1536', 'mean'], ['linear, 1600', 'linear']],
+                   [['3x3 conv / 2', '1 separable', '2 inverted / 2'], ['3 inverted', 'residuals / 2'], ['1 / 2', '3 blocks'],
+                    ['1 / 2', '4 blocks']], [['1x1 conv, 1536', 'mean'], ['linear, 1600', 'linear']],
                    [('Block: linear attention', attention), ('then an inverted residual', local)])
 
 
