@@ -37,6 +37,8 @@ SHORTER = {'uniformer_small': {'UNIFORMER.DEPTHS': [1, 1, 2, 1]}, 'uniformer_xxs
            'edgenext_xx_small': {'EDGENEXT.DEPTHS': [1, 2, 2, 2]}, 'edgenext_xx_small_bn_hs': {'EDGENEXT.DEPTHS': [1, 2, 2, 2]},
            'mobileformer_official_26m': {'BLOCK.CHANNELS': [12, 12, 24, 24, 48], 'BLOCK.STRIDES': [2, 1, 2, 1, 2],
                                          'BLOCK.EXPANSIONS': [3, 3, 6, 3, 6]},
+           'hgnet_v2_b0': {'HGNET.INNER': [8, 8, 16, 16], 'HGNET.CHANNELS': [16, 32, 64, 128]},
+           'efficientvit_mit_b0': {'EFFICIENTVIT.DEPTHS': [1, 1, 1, 1, 1], 'EFFICIENTVIT.HEAD': [64, 64]},
            **{f'efficientvit_m0{kind}': {'EFFICIENTVIT.DEPTHS': [1, 1, 2]} for kind in ('', '_yolo', '_det')}, **SHORT}
 
 
@@ -79,7 +81,7 @@ def test_every_yaml_bears_its_models_name(name):
 
 # Of each family one more; the rest, which has the same blocks, in the long run.
 OTHERS = [name for name in ALL if name not in SMALLEST]
-ONE_MORE = {TYPES[name]: name for name in OTHERS}.values()
+ONE_MORE = {**{TYPES[name]: name for name in OTHERS}, 'efficientvit_mit': 'efficientvit_mit_b1', 'hgnet_v2': 'hgnet_v2_b1'}.values()
 
 
 @pytest.mark.parametrize('name', [name if name in ONE_MORE else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS])

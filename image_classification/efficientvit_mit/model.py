@@ -12,7 +12,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, DropPath, Network, Stage, by_level, levels_of, read_map
+from image_classification.layers import Conv2D, DropPath, Stage, StagedNetwork, by_level, levels_of, read_map
 
 EXPANSION, SCALE = 4, 5                                            # of inverted residuals; the second heads' kernel
 EPSILON = 1e-5                                                     # beside a sum of weights, which may be 0
@@ -151,7 +151,7 @@ class Head(nn.Layer):
         return self.classifier(F.adaptive_avg_pool2d(self.in_conv(x), 1).flatten(1))
 
 
-class EfficientViT(Network):
+class EfficientViT(StagedNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -181,21 +181,6 @@ class EfficientViT(Network):
         self.feature_channels = list(channels[1:])
         self.feature_layers = by_level(self.levels, [[f'stages.{i}'] for i in range(4)])
         self.feature_layers[0] += ['stem']
-
-    def forward_intermediates(self, x):
-        """List of maps, one of each stage: `feature_channels`, `feature_strides`."""
-        x, maps = self.stem(x), []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
-
-    def forward_features(self, x):
-        """Last map (B, channels[-1], H/32, W/32)."""
-        return self.forward_intermediates(x)[-1]
-
-    def forward_head(self, features):
-        return self.head(features)
 
     def replace_classifier(self, num_classes):
         layers = self.head.classifier

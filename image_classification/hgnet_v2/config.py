@@ -1,9 +1,10 @@
 """Keys of the PP-HGNetV2 family, below MODEL."""
 from yacs.config import CfgNode as CN
 
-from image_classification.config.bounds import BLOCKS, CHANNELS, Each
+from image_classification.config.bounds import BLOCKS, CHANNELS, Each, one_of
 
 DEFAULTS = CN()
+DEFAULTS.DESIGN = 'timm', one_of('timm', 'paddleclas')             # paddleclas: the stem's pool sees no zeros at the border
 DEFAULTS.HGNET = CN()
 DEFAULTS.HGNET.STEM = [16, 16], Each(CHANNELS, 2)                  # channels of the stem, inside and at its end
 DEFAULTS.HGNET.INNER = [16, 32, 64, 128], Each(CHANNELS, 4)        # channels of a block's layers, by stage

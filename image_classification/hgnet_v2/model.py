@@ -5,7 +5,10 @@ Blocks as in VoVNet (https://arxiv.org/abs/1904.09730): layers one after another
 two 1x1 convolutions, the first of which squeezes. In the small networks, which are all that stand here, a learnt factor and
 offset for the whole map follow each ReLU. The last two stages have light layers: 1x1, then depthwise with 5 pixels.
 
-The stem pads by one row and one column at the end alone, in front of its kernels of 2 x 2, so that maps keep their size.
+The stem pads by one row and one column at the end alone, in front of its kernels of 2 x 2, so that maps keep their size. Where
+the sources differ: its pool, which has such a kernel, sees zeros beyond the border in timm's network, and nothing in
+PaddleClas's, which it is. That matters where the offset behind a ReLU is negative. `DESIGN` chooses, and comes with the
+weights.
 """
 from math import sqrt
 
@@ -13,7 +16,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, DropPath, Network, Stage, by_level, levels_of, pytorch_uniform
+from image_classification.layers import Conv2D, DropPath, Stage, StagedNetwork, by_level, levels_of, pytorch_uniform
 
 HIDDEN = 2048                                                      # units of the head
 LIGHT, KERNELS = (False, False, True, True), (3, 3, 5, 5)          # of the stages' layers
@@ -31,9 +34,9 @@ def linear(in_features, out_features):
                      bias_attr=nn.initializer.Constant(0.0))
 
 
-def pad_at_end(x):
-    """One row and one column of zeros: (B, C, H, W) -> (B, C, H + 1, W + 1)."""
-    return F.pad(x, [0, 1, 0, 1])
+def pad_at_end(x, mode='constant'):
+    """One row and one column, of zeros or, by 'replicate', as the last: (B, C, H, W) -> (B, C, H + 1, W + 1)."""
+    return F.pad(x, [0, 1, 0, 1], mode=mode)
 
 
 class LearnableAffine(nn.Layer):
@@ -77,10 +80,11 @@ class LightConv(nn.Layer):
 
 class Stem(nn.Layer):
     """Two steps of stride 2, between them a pooled map beside one of two small convolutions: (B, C, H, W) ->
-    (B, out_channels, ceil(H / 4), ceil(W / 4))."""
+    (B, out_channels, ceil(H / 4), ceil(W / 4)). `border`: how the pool's map is padded."""
 
-    def __init__(self, in_channels, inner, out_channels):
+    def __init__(self, in_channels, inner, out_channels, border='constant'):
         super().__init__()
+        self.border = border
         self.stem1 = ConvNormAct(in_channels, inner, 3, 2)
         self.stem2a = ConvNormAct(inner, inner // 2, 2)
         self.stem2b = ConvNormAct(inner // 2, inner, 2)
@@ -88,9 +92,9 @@ class Stem(nn.Layer):
         self.stem4 = ConvNormAct(inner, out_channels, 1)
 
     def forward(self, x):
-        x = pad_at_end(self.stem1(x))                              # (B, inner, H/2 + 1, W/2 + 1)
-        convolved = self.stem2b(pad_at_end(self.stem2a(x)))        # (B, inner, H/2, W/2)
-        x = paddle.concat([F.max_pool2d(x, 2, 1), convolved], axis=1)
+        x = self.stem1(x)
+        convolved = self.stem2b(pad_at_end(self.stem2a(pad_at_end(x))))            # (B, inner, H/2, W/2)
+        x = paddle.concat([F.max_pool2d(pad_at_end(x, self.border), 2, 1), convolved], axis=1)
         return self.stem4(self.stem3(x))
 
 
@@ -142,7 +146,7 @@ class Head(nn.Layer):
         return self.fc(self.dropout(hidden))
 
 
-class HGNetV2(Network):
+class HGNetV2(StagedNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -151,6 +155,7 @@ class HGNetV2(Network):
         channels: channels of the stages.
         depths: blocks of the stages.
         layers: layers of a block.
+        design: timm or paddleclas, whose stem's pool sees no zeros beyond the border.
         dropout: probability in front of the classifier.
         drop_path: probability that a sample skips the last residual branch; earlier stages' are skipped less.
     """
@@ -159,9 +164,9 @@ class HGNetV2(Network):
     classifier_layers = ('head.fc',)     # what a new number of classes replaces
 
     def __init__(self, num_classes=1000, in_channels=3, stem=(16, 16), inner=(16, 32, 64, 128), channels=(64, 256, 512, 1024),
-                 depths=(1, 1, 2, 1), layers=3, dropout=0.0, drop_path=0.0):
+                 depths=(1, 1, 2, 1), layers=3, design='timm', dropout=0.0, drop_path=0.0):
         super().__init__()
-        self.stem = Stem(in_channels, *stem)
+        self.stem = Stem(in_channels, *stem, 'constant' if design == 'timm' else 'replicate')
         stages, before, steps = [], stem[1], max(1, sum(depths) - 1)
         for i, (width, depth) in enumerate(zip(channels, depths)):
             rates = [drop_path * (sum(depths[:i]) + j) / steps for j in range(depth)]
@@ -174,21 +179,6 @@ class HGNetV2(Network):
         self.feature_layers = by_level(self.levels, [[f'stages.{i}'] for i in range(len(stages))])
         self.feature_layers[0] += ['stem']
 
-    def forward_intermediates(self, x):
-        """List of maps, one of each stage: `feature_channels`, `feature_strides`."""
-        x, maps = self.stem(x), []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
-
-    def forward_features(self, x):
-        """Last map (B, channels[-1], H/32, W/32)."""
-        return self.forward_intermediates(x)[-1]
-
-    def forward_head(self, features):
-        return self.head(features)
-
     def replace_classifier(self, num_classes):
         self.head.fc = linear(HIDDEN, num_classes)
 
@@ -197,4 +187,4 @@ def build_model(cfg):
     """The network that `cfg.MODEL` describes, freshly initialized."""
     model, keys = cfg.MODEL, cfg.MODEL.HGNET
     return HGNetV2(model.NUM_CLASSES, model.IN_CHANNELS, keys.STEM, keys.INNER, keys.CHANNELS, keys.DEPTHS, keys.LAYERS,
-                   model.DROPOUT, model.DROPPATH)
+                   model.DESIGN, model.DROPOUT, model.DROPPATH)

@@ -7,7 +7,7 @@ import paddle.nn.functional as F
 
 
 def resize_bilinear(x, size, corners):
-    """(B, C, H, W) -> (B, C, *size), without antialiasing; with `corners`, the centres of the corner pixels stay where they are.
+    """(B, C, H, W) -> (B, C, *size), without antialiasing; with `corners`, the corner pixels' centres stay where they are.
 
     In eager mode by two products: Paddle's own computes places in float32, which float64 would see.
     """

@@ -14,8 +14,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, by_level, levels_of, make_divisible, merge_heads,
-                                         resize_bilinear, split_heads)
+from image_classification.layers import (Conv2D, DropPath, Stage, StagedNetwork, by_level, levels_of, make_divisible,
+                                         merge_heads, resize_bilinear, split_heads)
 
 PATCH = 2                                                          # pixels on a side
 DEPTHS = {'v1': [1, 3, 1, 1, 1], 'v2': [1, 2, 1, 1, 1]}            # inverted residuals of the stages
@@ -220,7 +220,7 @@ class Head(nn.Layer):
         return self.fc(self.dropout(F.adaptive_avg_pool2d(x, 1).flatten(1)))
 
 
-class MobileViT(Network):
+class MobileViT(StagedNetwork):
     """(B, in_channels, H, W), in 0..1 -> logits (B, num_classes); any H and W.
 
     Args:
@@ -261,18 +261,8 @@ class MobileViT(Network):
 
     def forward_intermediates(self, x):
         """List of maps, one of each stage, the last behind the last convolution: `feature_channels`, `feature_strides`."""
-        x, maps = self.stem(x), []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
+        maps = super().forward_intermediates(x)
         return [*maps[:-1], self.final_conv(maps[-1])]
-
-    def forward_features(self, x):
-        """Last map (B, last, H/32, W/32)."""
-        return self.forward_intermediates(x)[-1]
-
-    def forward_head(self, features):
-        return self.head(features)
 
     def replace_classifier(self, num_classes):
         self.head.fc = linear(self.head.fc.weight.shape[0], num_classes)

@@ -2,6 +2,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 
+import image_classification as ic
 from image_classification.deploy.complexity import count_parameters
 from image_classification.hgnet_v2.model import Block, LearnableAffine, Stem
 from tests.networks import empty, outline, settled
@@ -22,6 +23,27 @@ def test_the_stem_pads_its_even_kernels_at_the_end_alone(size, float64):
     assert abs(stem.stem2a.bn(F.conv2d(first, stem.stem2a.conv.weight, padding='SAME')) - stem.stem2a.bn(
         F.conv2d(padded, stem.stem2a.conv.weight))).max() == 0.0
     assert stem(x).shape == [1, 6, -(-size[0] // 4), -(-size[1] // 4)]
+
+
+def test_the_pool_of_paddleclas_sees_nothing_beyond_the_border(float64):
+    """And timm's sees zeros, which are more than what a negative offset leaves of a map."""
+    x, pools = paddle.randn([1, 3, 16, 16]), {}
+    for border in ('constant', 'replicate'):
+        paddle.seed(0)
+        stem = settled(Stem(3, 8, 6, border))
+        stem.stem1.lab.bias.set_value(paddle.to_tensor([-9.0]))
+        stem.stem3.register_forward_pre_hook(lambda layer, inputs, border=border: pools.update({border: inputs[0][:, :8]}))
+        stem(x)
+        same = F.max_pool2d(stem.stem1(x), 2, 1, padding='SAME')
+        if border == 'replicate':
+            assert (pools[border] == same).all() and (same < 0.0).all()
+    assert (pools['constant'][:, :, -1] == 0.0).all()
+
+
+def test_weights_come_with_their_design():
+    for name in ic.list_models('hgnet_v2_*'):
+        for entry in ic.get_config(name).PUBLISHED.WEIGHTS:
+            assert entry.get('MODEL', {}).get('DESIGN', 'timm') == entry['STYLE']
 
 
 def test_each_layer_takes_the_one_before_and_all_are_aggregated(float64):
