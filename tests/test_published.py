@@ -118,7 +118,8 @@ def written(request):
 # Of a family whose names one variant shows, the others are for the long run, as are those of Paddle's programs alone:
 # python -m pytest -m slow tests/test_published.py
 BEFORE = [name for name in KNOWN if name in OF_AUTHORS.values() or any(recorded(name, style) for style in RECORDED[:3])]
-FIRST = {**{ic.get_config(name).MODEL.TYPE: name for name in reversed(BEFORE)}, 'mobilenet_v4': 'mobilenet_v4_conv_small_035'}.values()
+FIRST = {**{ic.get_config(name).MODEL.TYPE: name for name in reversed(BEFORE)},
+         'mobilenet_v4': 'mobilenet_v4_conv_small_035'}.values()
 SHOWN = [name if name in FIRST or name in WRITTEN and name in BEFORE else pytest.param(name, marks=pytest.mark.slow)
          for name in KNOWN]
 
