@@ -9,9 +9,11 @@ from tests.golden import Recording, our_name, recordings, standard_normal
 from tests.networks import empty, outline
 
 KNOWN = [name for name in recordings() if our_name(name) in ic.list_models()]
-RELU6 = paddle.nn.functional.relu6
 # What the original's layers of these names apply besides.
-ACTIVATIONS = {('mobilenet_v1', 'bn1'): RELU6, ('efficientnet_lite', 'bn1'): RELU6, ('efficientnet_lite', 'bn2'): RELU6}
+RELU, RELU6, HARDSWISH = (getattr(paddle.nn.functional, name) for name in ('relu', 'relu6', 'hardswish'))
+ACTIVATIONS = {('mobilenet_v1', 'bn1'): RELU6, ('efficientnet_lite', 'bn1'): RELU6, ('efficientnet_lite', 'bn2'): RELU6,
+               ('mobilenet_v4', 'bn1'): RELU, ('mobilenet_v4', 'norm_head'): RELU, ('lcnet', 'bn1'): HARDSWISH,
+               ('lcnet', 'conv_head'): HARDSWISH}                  # timm applies it in place
 
 
 # Of families with operators of their own; the others' multiply-adds, and how they round in float32, are for the long run.
@@ -21,8 +23,8 @@ FURTHER = {'edgenext_xx_small_bn_hs', 'edgenext_small', 'efficientnet_lite4', 'e
            'efficientvit_m0_seed', 'efficientvit_m3', 'mobile_former_96m', 'mobile_former_294m', 'mobilenext_100',
            'seed_mobileformer_151m', 'seed_mobileformer_294m', 'shufflenet_v1_g3_1_0x', 'shufflenet_v1_g8_1_0x',
            'shufflenet_v2_x1_0', 'uniformer_small', 'uniformer_small_plus_dim64'}
-# Whose first input, two pictures of 299 pixels, is for the long run.
-LARGE = {'inception_v2_bfmd', 'inception_v3', 'inception_v4', 'xception'}
+# Whose first input, two pictures of up to 299 pixels, is for the long run.
+LARGE = {'inception_v2_bfmd', 'inception_v3', 'inception_v4', 'xception', 'efficientvit_mit_b0', 'hgnet_v2_b0', 'mobilevit_xxs'}
 FEW = [name if name in LIGHT else pytest.param(name, marks=pytest.mark.slow) for name in KNOWN]
 ONE_EACH = [pytest.param(name, marks=pytest.mark.slow) if name in FURTHER else name for name in KNOWN]
 

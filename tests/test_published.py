@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+import yaml
 
 import image_classification as ic
 from image_classification.weights import key_styles
@@ -18,11 +19,8 @@ from tests.golden import Recording, our_name, recordings
 from tests.networks import empty, outline
 
 DATA = Path(__file__).parent / 'data' / 'published_keys'           # {key: shape} of each state dict, by publisher and model
-TIMM = {'mobilenet_v1_x1_0': 'mobilenetv1_100', 'mobilenet_v1_x1_25': 'mobilenetv1_125',  # its names, where they are not ours
-        'mobilenet_v2_x0_5': 'mobilenetv2_050', 'mobilenet_v2_x1_0': 'mobilenetv2_100', 'mobilenet_v2_x1_4': 'mobilenetv2_140',
-        'mobilenet_v3_large_x1_0': 'mobilenetv3_large_100', 'mobilenet_v3_small_x1_0': 'mobilenetv3_small_100',
-        'mobilenet_v3_small_x0_75': 'mobilenetv3_small_075', 'xception': 'legacy_xception',
-        **{f'efficientnet_lite{size}': f'tf_efficientnet_lite{size}' for size in range(5)}}
+PEERS = yaml.safe_load((Path(__file__).parents[1] / 'tools' / 'benchmarking' / 'peers.yaml').read_text(encoding='utf-8'))
+TIMM = {name: peers['timm'] for name, peers in PEERS.items() if 'timm' in peers}   # its names of our variants
 RECORDED = ('timm', 'torchvision', 'ml_illustrated', 'paddleclas', 'paddle_vision')   # publishers whose keys are in DATA
 ENTRIES = [(name, entry) for name in ic.list_models() for entry in ic.get_config(name).PUBLISHED.WEIGHTS]
 
@@ -82,7 +80,7 @@ def test_an_entry_says_all_that_loading_needs(name, entry):
         assert re.fullmatch('[a-z0-9-]+', entry['PACKAGE']) and len(digest) == 64
     else:
         assert re.fullmatch(r'https://\S+', url)
-        assert entry.get('MANUAL') or re.search(r'\.(safetensors|pth|pth\.tar|pdparams)$', url)
+        assert entry.get('MANUAL') or re.search(r'\.(safetensors|pth|pt|pth\.tar|pdparams)$', url)
     # Of 64 digits, or as many as the file's name begins with.
     assert re.fullmatch('[0-9a-f]*', digest) and (digest in url or len(digest) == 64)
 
@@ -105,7 +103,8 @@ def test_the_protocol_keeps_the_resize_of_torchvision():
 # What differs in how names are written: tables of names, optional parts, entries that follow from the architecture, plain names.
 WRITTEN = ['edgenext_xx_small', 'edgenext_xx_small_bn_hs', 'efficientvit_m0', 'efficientvit_m0_det', 'mobilenet_v2_x0_35',
            'mobilenet_v3_small_x0_5', 'mobilenet_v3_large_x0_75', 'googlenet', 'blazeface_front', 'mobileformer_26m',
-           'mobileformer_official_26m', 'efficientnet_lite0', 'uniformer_xxs', 'mobilenet_v1_x0_25', 'shufflenet_v2_x0_5']
+           'mobileformer_official_26m', 'efficientnet_lite0', 'uniformer_xxs', 'mobilenet_v1_x0_25', 'shufflenet_v2_x0_5',
+           'lcnet_x0_25', 'hgnet_v2_b0', 'mobilevit_xxs', 'mobilevit_v2_x0_5', 'efficientvit_mit_b0']
 OF_AUTHORS = {other: our_name(other) for other in recordings() if Recording(other).meta.get('framework') != 'paddle'}
 KNOWN = [name for name in ic.list_models()
          if name in OF_AUTHORS.values() or any(recorded(name, style) for style in RECORDED)]
@@ -119,7 +118,8 @@ def written(request):
 # Of a family whose names one variant shows, the others are for the long run, as are those of Paddle's programs alone:
 # python -m pytest -m slow tests/test_published.py
 BEFORE = [name for name in KNOWN if name in OF_AUTHORS.values() or any(recorded(name, style) for style in RECORDED[:3])]
-FIRST = {ic.get_config(name).MODEL.TYPE: name for name in reversed(BEFORE)}.values()
+FIRST = {**{ic.get_config(name).MODEL.TYPE: name for name in reversed(BEFORE)},
+         'mobilenet_v4': 'mobilenet_v4_conv_small_035'}.values()
 SHOWN = [name if name in FIRST or name in WRITTEN and name in BEFORE else pytest.param(name, marks=pytest.mark.slow)
          for name in KNOWN]
 

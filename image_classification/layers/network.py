@@ -104,6 +104,25 @@ class PlainNetwork(Network):
         layers[len(layers) - 1] = self.make_linear(layers[-1].weight.shape[0], num_classes)  # layers[-1] would be a new one
 
 
+class StagedNetwork(Network):
+    """A network of a `stem`, of `stages`, each of which ends a level, and of a `head` that gives the logits."""
+
+    def forward_intermediates(self, x):
+        """List of maps, one of each stage: `feature_channels`, `feature_strides`."""
+        x, maps = self.stem(x), []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def forward_features(self, x):
+        """The last map (B, C, H/32, W/32)."""
+        return self.forward_intermediates(x)[-1]
+
+    def forward_head(self, features):
+        return self.head(features)
+
+
 def classes_wanted(value, what):
     """A number of classes as int, also from numpy; `what` are the words before it in the UserError for another value."""
     if isinstance(value, numbers.Integral) and value == 0:

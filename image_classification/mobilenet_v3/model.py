@@ -19,10 +19,10 @@ convolution widens before the pool and a hidden linear layer follows it. Where t
 """
 from math import sqrt
 
-import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, DropPath, PlainNetwork, Stage, levels_of, make_divisible, set_epsilon
+from image_classification.layers import (Conv2D, DropPath, PlainNetwork, Stage, hard_gate, levels_of, make_divisible,
+                                         set_epsilon)
 
 STEM = 16                                                          # channels at width 1
 LARGE = [  # kernel, hidden channels, channels, squeeze-and-excitation, activation, stride: table 1 of the paper
@@ -74,8 +74,7 @@ class SqueezeExcitation(nn.Layer):
         self.fc2 = conv2d(squeezed, channels, 1, bias=True)
 
     def forward(self, x):
-        gate = self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1))))  # (B, C, 1, 1)
-        return x * (F.relu6(gate + 3.0) / 6.0)                     # Paddle's hardsigmoid keeps 1/6 in float32 only
+        return hard_gate(x, self.fc1, self.fc2)
 
 
 class InvertedResidual(nn.Layer):

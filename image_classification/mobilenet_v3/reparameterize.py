@@ -1,6 +1,5 @@
 """What MobileNetV3 says to engines, see `image_classification/fuse.py`."""
-import paddle.nn.functional as F
-
+from image_classification.layers import hard_gate
 from image_classification.mobilenet_v3.model import SqueezeExcitation
 
 
@@ -8,7 +7,7 @@ class OneGate(SqueezeExcitation):
     """The hard sigmoid is one operator, which ONNX Runtime makes part of the convolution in front of it."""
 
     def forward(self, x):
-        return x * F.hardsigmoid(self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1)))), slope=1 / 6, offset=0.5)
+        return hard_gate(x, self.fc1, self.fc2, one_operator=True)
 
 
 def one_gate(layer):

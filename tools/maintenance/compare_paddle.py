@@ -71,6 +71,10 @@ def of_paddleclas(root):
         rows.append((f'shufflenet_v2_x{width}', {}, maker(ZOO, 'shufflenet_v2', f'ShuffleNetV2_x{width}')))
     for size in ('small', 'small_plus', 'small_plus_dim64', 'base', 'base_ls'):
         rows.append((f'uniformer_{size}', {}, maker(ZOO, 'uniformer', f'UniFormer_{size}')))
+    for width in ('0_25', '0_35', '0_5', '0_75', '1_0', '1_5', '2_0', '2_5'):
+        rows.append((f'lcnet_x{width}', {}, maker(LEGENDARY, 'pp_lcnet', f'PPLCNet_x{width}')))
+    for size in range(4):
+        rows.append((f'hgnet_v2_b{size}', {}, maker(LEGENDARY, 'pp_hgnet_v2', f'PPHGNetV2_B{size}')))
     rows.append(('inception_v3', {}, maker(LEGENDARY, 'inception_v3', 'InceptionV3')))
     refused = [('googlenet', maker(ZOO, 'googlenet', 'GoogLeNet')), ('inception_v4', maker(ZOO, 'inception_v4', 'InceptionV4')),
                ('xception', maker(ZOO, 'xception', 'Xception41')),

@@ -275,6 +275,71 @@ def blazeface():
                                                        act('ReLU')))])
 
 
+def mobilenet_v4():
+    block = Skip(Chain(dw('depthwise, or none', 'BN'), pw('1x1 conv, up', 'BN, ReLU'),
+                       dw('depthwise, or none', 'BN, ReLU'), pw('1x1 conv, down', 'BN, linear')))
+    asks = Branches(Chain(pw('1x1 conv', 'Q: 4 or 8 heads')),
+                    Chain(dw('3x3 depthwise / 2', 'at stride 16; BN'), pw('1x1 conv', 'K and V: one head')), join='×')
+    attention = Skip(Chain(act('batch norm'), asks, Box('attention', 'softmax, times V'), pw('1x1 conv', 'layer scale')))
+    return Picture('MobileNetV4', 'mobilenet_v4_conv_small',
+                   [['3x3 conv / 2'], ['3x3 conv / 2', '1x1 conv'], ['3x3 conv / 2', '1x1 conv'], ['6 bottlenecks / 2'],
+                    ['6 bottlenecks / 2', '1x1 conv, 960']],
+                   [['mean', '1x1 conv, 1280'], ['linear']],
+                   [('Universal inverted bottleneck', block), ('Mobile attention (hybrid networks)', attention)])
+
+
+def lcnet():
+    def block(*gate):
+        return Chain(dw('3x3 or 5x5 depthwise', 'BN, h-swish'), *gate, pw('1x1 conv', 'BN, h-swish'))
+    return Picture('PP-LCNet', 'lcnet_x1_0',
+                   [['3x3 conv / 2', '1 block'], ['2 blocks'], ['2 blocks'], ['6 blocks'], ['2 with gates']],
+                   [['mean', '1x1 conv, 1280'], ['linear']],
+                   [('Block', block()), ('With gates: the last two', block(squeeze('hard sigmoid')))])
+
+
+def hgnet_v2():
+    def layers(name, *parts):
+        return Branches(Wire('as it is'), Chain(*parts), Chain(*parts, *parts, Wire(name)), join='concat')
+    light = (pw('1x1 conv', 'BN'), dw('5x5 depthwise', 'BN, ReLU, affine'))
+    aggregate = (pw('1x1 conv, squeeze', 'BN, ReLU, affine'), pw('1x1 conv, excite', 'BN, ReLU, affine'))
+    plain = (conv('3x3 conv', 'BN, ReLU, affine'),)
+    return Picture('PP-HGNetV2', 'hgnet_v2_b0',
+                   [['stem / 4', '1 block'], ['depthwise / 2', '1 block'], ['depthwise / 2', '2 light blocks'],
+                    ['depthwise / 2', '1 light block']], [['mean', '1x1 conv, 2048'], ['linear']],
+                   [('Block of 3 to 5 layers', Chain(layers('and so on', *plain), *aggregate)),
+                    ('Light block', Chain(layers('and so on', *light), *aggregate))])
+
+
+def mobilevit():
+    whole = Skip(Chain(act('layer norm'), Box('attention', 'attention', 'pixels at one place of all patches')))
+    first = Branches(Wire('as it is'),
+                     Chain(conv('3x3 conv', 'BN, SiLU'), pw('1x1 conv'), mix('patches of 2 x 2'), whole,
+                           Skip(Chain(act('layer norm'), pw('linear, SiLU, linear'))), mix('back to a map'),
+                           pw('1x1 conv', 'BN, SiLU')), join='concat')
+    linear = Skip(Chain(act('group norm'), pw('1x1 conv: Q, K, V'),
+                        Branches(Chain(Box('attention', 'softmax(Q)', 'one score a pixel'), Wire('mean of K')), act('ReLU(V)'),
+                                 join='×'), pw('1x1 conv')))
+    second = Chain(dw('3x3 depthwise', 'BN, SiLU'), pw('1x1 conv'), mix('patches of 2 x 2'), linear,
+                   Skip(Chain(act('group norm'), pw('1x1, SiLU, 1x1'))), mix('back to a map'), pw('1x1 conv', 'BN'))
+    return Picture('MobileViT', 'mobilevit_s',
+                   [['3x3 conv / 2', '1 inverted residual'], ['3 inverted', 'residuals / 2'],
+                    ['1 / 2', 'MobileViT block, 2'], ['1 / 2', 'MobileViT block, 4'], ['1 / 2', 'MobileViT block, 3']],
+                   [['1x1 conv, 640', 'mean'], ['linear']],
+                   [('MobileViT block', Chain(first, conv('3x3 conv', 'BN, SiLU'))), ('MobileViTv2 block', second)])
+
+
+def efficientvit_mit():
+    asks = Branches(Chain(Box('tokens', 'ReLU(K) V', 'sum over all pixels')), Chain(Box('tokens', 'ReLU(Q)')), join='×')
+    attention = Skip(Chain(pw('1x1 conv: Q, K, V'), Branches(Wire('as they are'), Chain(dw('5x5 depthwise', ''),
+                                                                                       pw('1x1 in groups')), join='concat'),
+                           asks, act('divided by', 'ReLU(Q) sum of ReLU(K)'), pw('1x1 conv', 'BN')))
+    local = Skip(Chain(pw('1x1 conv, x 4', 'h-swish'), dw('3x3 depthwise', 'h-swish'), pw('1x1 conv, down', 'BN, linear')))
+    return Picture('EfficientViT-B (MIT)', 'efficientvit_mit_b1',
+                   [['3x3 conv / 2', '1 separable', '2 inverted / 2'], ['3 inverted', 'residuals / 2'], ['1 / 2', '3 blocks'],
+                    ['1 / 2', '4 blocks']], [['1x1 conv, 1536', 'mean'], ['linear, 1600', 'linear']],
+                   [('Block: linear attention', attention), ('then an inverted residual', local)])
+
+
 FAMILIES = {
     'mobileformer': mobile_former, 'mobileformer_official': mobile_former_official, 'edgenext': edgenext,
     'uniformer': uniformer,
@@ -282,4 +347,5 @@ FAMILIES = {
     'mobilenext': mobilenext, 'efficientnet_lite': efficientnet_lite, 'shufflenet_v1': shufflenet_v1,
     'shufflenet_v2': shufflenet_v2, 'googlenet': googlenet, 'inception_v2': inception_v2, 'inception_v3': inception_v3,
     'inception_v4': inception_v4, 'inception_resnet_v2': inception_resnet_v2, 'xception': xception, 'ic_resnet': ic_resnet,
-    'blazeface': blazeface}
+    'blazeface': blazeface, 'mobilenet_v4': mobilenet_v4, 'lcnet': lcnet, 'hgnet_v2': hgnet_v2, 'mobilevit': mobilevit,
+    'efficientvit_mit': efficientvit_mit}
