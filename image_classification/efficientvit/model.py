@@ -23,7 +23,7 @@ from image_classification.errors import UserError
 from image_classification.layers import Network, Stage
 from image_classification.layers.conv_norm import (ConvNorm, NormLinear, Residual, depthwise_and_ffn, each_output, finer_levels,
                                                    merging, patch_embedding)
-from image_classification.layers.position_bias import distances
+from image_classification.layers.position_bias import bias_tables, distances
 
 
 class CascadedGroupAttention(nn.Layer):
@@ -132,7 +132,7 @@ class EfficientViTBackbone(Network):
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms and biases."""
-        return {name for name, _ in self.named_parameters() if name.endswith('attention_biases')}
+        return bias_tables(self)
 
     def forward_intermediates(self, x):
         """List of the stages' maps: `feature_channels`, `feature_strides`."""

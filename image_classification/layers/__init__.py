@@ -6,7 +6,7 @@ check_paddle()                             # before the first `import paddle`, w
 from image_classification.cpu.convolution import Conv2D
 from image_classification.cpu.dynamic_relu import dynamic_relu
 from image_classification.cpu.heads import per_head, read_map, softmax_of_tokens
-from image_classification.layers.drop_path import DropPath
+from image_classification.layers.drop_path import DropPath, drop_path_rates
 from image_classification.layers.features import FeatureExtractor, drop_head, linear_weights, network_of
 from image_classification.layers.heads import merge_heads, split_heads
 from image_classification.layers.inception import BasicConv2d, Branches
@@ -20,6 +20,6 @@ from image_classification.layers.width import make_divisible
 
 __all__ = ['BasicConv2d', 'Branches', 'Conv2D', 'DropPath', 'FeatureExtractor', 'MOST_CHANNELS', 'Network', 'PlainNetwork',
            'Stage', 'beside', 'by_level', 'channel_shuffle', 'check_size', 'classes_wanted', 'count_wanted', 'drop_head',
-           'dynamic_relu', 'levels_of', 'linear_weights', 'make_divisible', 'merge_heads', 'network_of', 'per_head',
+           'drop_path_rates', 'dynamic_relu', 'levels_of', 'linear_weights', 'make_divisible', 'merge_heads', 'network_of', 'per_head',
            'pytorch_uniform', 'read_map', 'running_statistics', 'set_checkpointing', 'set_epsilon', 'set_parameter',
            'softmax_of_tokens', 'split_heads']

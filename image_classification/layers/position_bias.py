@@ -1,6 +1,9 @@
 """Attention with a learnt bias for each distance between two pixels, as LeViT's (https://arxiv.org/abs/2104.01136)."""
 import paddle
+import paddle.nn.functional as F
 from paddle import nn
+
+from image_classification.layers.heads import merge_heads
 
 
 def distances(side, height=None, width=None, stride=1):
@@ -43,3 +46,32 @@ class PositionBias(nn.Layer):
         else:
             idxs = distances(self.side, height, width, self.stride)
         return self.attention_biases.index_select(idxs.flatten(), axis=1).reshape([self.heads, -1, height * width])
+
+
+class Gathered:
+    """In front of a class of PositionBias, for weights that no longer change: the biases of its own map have been gathered once."""
+
+    def biases(self, height, width):
+        known = isinstance(height, int) and isinstance(width, int)
+        return self.gathered if known and (height, width) == (self.side, self.side) else super().biases(height, width)
+
+
+def gather(layer, form):
+    """Make a layer, whose class is PositionBias, a `form` that is Gathered."""
+    layer.register_buffer('gathered', layer.biases(layer.side, layer.side), persistable=False)
+    layer.__class__ = form
+
+
+def attend(query, key, value, scale, biases):
+    """(B, heads, N', d), (B, heads, N, d), (B, heads, N, D), number, (heads, N', N) -> (B, N', heads * D)."""
+    return merge_heads(paddle.matmul(shares(query, key, scale, biases), value))
+
+
+def shares(query, key, scale, biases):
+    """How much each query takes from each key: (B, heads, N', N)."""
+    return F.softmax(paddle.matmul(query * scale, key, transpose_y=True) + biases)
+
+
+def bias_tables(network):
+    """Names of the learnt biases of a network, which take no weight decay."""
+    return {name for name, _ in network.named_parameters() if name.endswith('attention_biases')}

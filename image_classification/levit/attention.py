@@ -1,8 +1,7 @@
 """How the attention of LeViT is read, see `image_classification/explain/attention.py`."""
 import numpy as np
-import paddle
-import paddle.nn.functional as F
 
+from image_classification.layers.position_bias import shares
 from image_classification.levit.model import Attention, AttentionSubsample, per_head
 
 
@@ -24,8 +23,7 @@ def of_every_second_pixel(layer, calls):
 
 
 def _weights(layer, query, key, grid):
-    scores = paddle.matmul(query * layer.scale, key, transpose_y=True)
-    return F.softmax(scores + layer.biases(*grid))[0]
+    return shares(query, key, layer.scale, layer.biases(*grid))[0]
 
 
 WEIGHTS = {Attention: ('pixels', among_pixels), AttentionSubsample: ('pixels', of_every_second_pixel)}

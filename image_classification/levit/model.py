@@ -12,14 +12,13 @@ layer with a batch norm that evaluation folds away. Where the sources differ, an
 - *The attention that halves the map has no shortcut.* Its last batch norm begins at one, as the authors', not at zero, as timm's.
 - *Stochastic depth* (`DROPPATH`) has the same probability in every block. `DROPOUT` acts in front of the classifiers, as in timm.
 """
-import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Network, Stage, by_level, pytorch_uniform
+from image_classification.layers import Network, Stage, by_level, pytorch_uniform, split_heads
 from image_classification.layers.conv_norm import NormLinear, Residual, constant, each_output, finer_levels, patch_embedding
-from image_classification.layers.position_bias import PositionBias
+from image_classification.layers.position_bias import PositionBias, attend, bias_tables
 
 RATIO, DOWN_RATIO = 2, 4                                           # channels of a value, in those of a key; where the map is halved
 MLP_RATIO = 2                                                      # hidden channels of an MLP, in those of its input
@@ -84,13 +83,7 @@ class AttentionSubsample(PositionBias):
 
 def per_head(x, heads):
     """(B, H, W, heads * d) -> (B, heads, H*W, d)."""
-    return x.flatten(1, 2).reshape([0, 0, heads, x.shape[3] // heads]).transpose([0, 2, 1, 3])
-
-
-def attend(query, key, value, scale, biases):
-    """(B, heads, N', d), (B, heads, N, d), (B, heads, N, D), number, (heads, N', N) -> (B, N', heads, D)."""
-    scores = paddle.matmul(query * scale, key, transpose_y=True)   # (B, heads, N', N)
-    return paddle.matmul(F.softmax(scores + biases), value).transpose([0, 2, 1, 3])
+    return split_heads(x.flatten(1, 2), heads)
 
 
 def mlp(channels):
@@ -142,7 +135,7 @@ class LeViT(Network):
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms and biases."""
-        return {name for name, _ in self.named_parameters() if name.endswith('attention_biases')}
+        return bias_tables(self)
 
     def _stages(self, x):
         """The stages' maps (B, C, H, W), of that of the patch embedding."""
