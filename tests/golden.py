@@ -52,7 +52,7 @@ class Recording:
         if self.meta.get('framework') == 'paddle':
             state = {key: paddle_entry(key, value.shape, self.meta['scales']) for key, value in model.state_dict().items()}
         else:
-            state = from_torch(model, self.torch_state())
+            state = from_torch(model, self.torch_state(), self.meta.get('style', ''))
         load_state(model, state, self.meta['name'])
         return model
 

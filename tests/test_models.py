@@ -14,8 +14,8 @@ SMALLEST = [name for name in (
     'mobileformer_26m mobileformer_official_26m edgenext_xx_small edgenext_xx_small_bn_hs uniformer_small uniformer_xxs '
     'efficientvit_m0 efficientvit_m0_yolo efficientvit_m0_det mobilenet_v1_x0_25 mobilenet_v2_x0_35 mobilenet_v3_small_x0_5 '
     'mobilenext_x0_35 efficientnet_lite0 shufflenet_v1_g3_x0_5 shufflenet_v2_x0_5 googlenet inception_v2 inception_v3 inception_v4 '
-    'inception_resnet_v2 xception ic_resnet50 blazeface blazeface_front blazeface_back mobilenet_v4_conv_small_035 '
-    'mobilevit_xxs').split() if name in ALL]
+    'inception_resnet_v2 xception ic_resnet50 blazeface blazeface_front blazeface_back mobilenet_v4_conv_small_035 mobilevit_xxs '
+    'levit_128s efficientformer_v2_s0 tiny_vit_5m shvit_s1 swiftformer_xs').split() if name in ALL]
 # Of a family that is not there, its first: a new family needs no line here.
 TYPES = {name: ic.get_config(name).MODEL.TYPE.lower() for name in ALL}
 SMALLEST += [next(name for name in ALL if TYPES[name] == family)
@@ -39,6 +39,10 @@ SHORTER = {'uniformer_small': {'UNIFORMER.DEPTHS': [1, 1, 2, 1]}, 'uniformer_xxs
                                          'BLOCK.EXPANSIONS': [3, 3, 6, 3, 6]},
            'hgnet_v2_b0': {'HGNET.INNER': [8, 8, 16, 16], 'HGNET.CHANNELS': [16, 32, 64, 128]},
            'efficientvit_mit_b0': {'EFFICIENTVIT.DEPTHS': [1, 1, 1, 1, 1], 'EFFICIENTVIT.HEAD': [64, 64]},
+           'levit_128s': {'LEVIT.DEPTHS': [1, 1, 1]}, 'tiny_vit_5m': {'TINYVIT.DEPTHS': [1, 1, 1, 1]},
+           'efficientformer_v2_s0': {'EFFICIENTFORMER.DEPTHS': [1, 1, 2, 1], 'EFFICIENTFORMER.ATTENTIONS': 1,
+                                     'EFFICIENTFORMER.RATIOS': [4] * 5},
+           'shvit_s1': {'SHVIT.DEPTHS': [1, 1, 1]}, 'swiftformer_xs': {'SWIFTFORMER.DEPTHS': [2, 1, 1, 1]},
            **{f'efficientvit_m0{kind}': {'EFFICIENTVIT.DEPTHS': [1, 1, 2]} for kind in ('', '_yolo', '_det')}, **SHORT}
 
 

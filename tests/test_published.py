@@ -180,7 +180,7 @@ def test_the_authors_keys_and_shapes_are_written(variant):
     name, model = variant
     for recording in (Recording(other) for other, ours in OF_AUTHORS.items() if ours == name):
         wanted = {key: shape for key, shape, *_ in recording.meta['keys'] if not key.endswith('num_batches_tracked')}
-        state = to_torch(model)
+        state = to_torch(model, recording.meta.get('style', ''))
         assert {key: list(value.shape) for key, value in state.items()} == wanted
         for (key, *_), total in zip(recording.meta['keys'], recording.arrays['key_sum']):
             if key.endswith('attention_bias_idxs'):

@@ -1,9 +1,9 @@
 """How the attention of EfficientViT is read, see `image_classification/explain/attention.py`."""
-import numpy as np
 import paddle
 import paddle.nn.functional as F
 
 from image_classification.efficientvit.model import LocalWindowAttention
+from image_classification.layers.windows import in_order
 
 
 def within_windows(layer, calls):
@@ -15,15 +15,7 @@ def within_windows(layer, calls):
         key = calls[f'attn.qkvs.{i}'].output.split(attn.parts, axis=1)[1]
         scores = paddle.matmul(query.flatten(2), key.flatten(2), transpose_x=True)   # (windows, N, N)
         heads.append(F.softmax(scores + bias))
-    rows, columns = -(-h // side), -(-w // side)
-    down, right = np.divmod(np.arange(rows * columns), columns)    # of each window
-    inner = np.divmod(np.arange(side * side), side)                # of each pixel in it
-    down, right = (side * start[:, None] + step for start, step in zip((down, right), inner))  # (windows, N)
-    real = (down < h) & (right < w)
-    pixels = np.where(real, down * w + right, -1)
-    order = np.argsort(pixels[real])
-    weights = paddle.stack(heads).flatten(1, 2)[:, paddle.to_tensor(np.flatnonzero(real)[order])]
-    return weights, (h, w), np.arange(h * w), np.repeat(pixels, side * side, 0)[real.ravel()][order]
+    return in_order(paddle.stack(heads), (h, w), side)
 
 
 WEIGHTS = {LocalWindowAttention: ('windows', within_windows)}

@@ -17,109 +17,13 @@
 """
 import paddle
 import paddle.nn.functional as F
-from paddle import ParamAttr, nn
+from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Network, Stage, pytorch_uniform
-
-
-def distances(window):
-    """(N, N) for the N = window ** 2 pixels of a window: |dy| * window + |dx|, the entry of the bias table for each pair."""
-    steps = (paddle.arange(window).unsqueeze(1) - paddle.arange(window)).abs()  # (window, window)
-    table = steps.reshape([window, 1, window, 1]) * window + steps.reshape([1, window, 1, window])
-    return table.reshape([window * window, -1])
-
-
-class ConvNorm(nn.Sequential):
-    """Convolution without bias, then batch norm: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
-
-    def __init__(self, in_channels, out_channels, kernel=1, stride=1, groups=1, gain=1.0):
-        conv = Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
-                      weight_attr=pytorch_uniform(in_channels // groups * kernel ** 2))
-        norm = nn.BatchNorm2D(out_channels, momentum=0.9, epsilon=1e-5,
-                              weight_attr=ParamAttr(initializer=nn.initializer.Constant(gain)))
-        super().__init__(('c', conv), ('bn', norm))
-
-
-class NormLinear(nn.Layer):
-    """Batch norm, dropout, linear layer: (B, C) -> (B, C')."""
-
-    def __init__(self, in_features, out_features, dropout):
-        super().__init__()
-        self.bn = nn.BatchNorm1D(in_features, momentum=0.9, epsilon=1e-5)
-        self.dropout = nn.Dropout(dropout)
-        self.replace(out_features)
-
-    def replace(self, out_features):
-        """A fresh linear layer."""
-        self.l = nn.Linear(self.bn.weight.shape[0], out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
-                           bias_attr=nn.initializer.Constant(0.0))
-
-    def forward(self, x):
-        x = self.bn(x)
-        return self.l(self.dropout(x) if self.training else x)     # norm and linear layer meet, so that they can be fused
-
-
-class Residual(nn.Layer):
-    """x + m(x); in training, whole samples skip `m` with probability `drop_path`."""
-
-    def __init__(self, m, drop_path):
-        super().__init__()
-        self.m = m
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x):
-        return x + self.drop_path(self.m(x))
-
-
-class FFN(nn.Layer):
-    """Two pointwise convolutions, the hidden one twice as wide: (B, C, H, W) -> (B, C, H, W)."""
-
-    def __init__(self, channels):
-        super().__init__()
-        self.pw1 = ConvNorm(channels, 2 * channels)
-        self.act = nn.ReLU()
-        self.pw2 = ConvNorm(2 * channels, channels, gain=0.0)
-
-    def forward(self, x):
-        return self.pw2(self.act(self.pw1(x)))
-
-
-def depthwise_and_ffn(channels, gain, drop_path):
-    """The layers on each side of the attention, and of a downsampling."""
-    return (Residual(ConvNorm(channels, channels, 3, groups=channels, gain=gain), drop_path),
-            Residual(FFN(channels), drop_path))
-
-
-class SqueezeExcite(nn.Layer):
-    """Scales each channel by a gate in 0..1, made of all channels' means: (B, C, H, W) -> (B, C, H, W)."""
-
-    def __init__(self, channels):
-        super().__init__()
-        hidden = max(8, (channels // 4 + 4) // 8 * 8)              # a quarter, to the nearest multiple of 8
-        self.fc1 = Conv2D(channels, hidden, 1, weight_attr=pytorch_uniform(channels), bias_attr=pytorch_uniform(channels))
-        self.fc2 = Conv2D(hidden, channels, 1, weight_attr=pytorch_uniform(hidden), bias_attr=pytorch_uniform(hidden))
-
-    def forward(self, x):
-        gate = self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1))))  # (B, C, 1, 1)
-        return x * F.sigmoid(gate)
-
-
-class PatchMerging(nn.Layer):
-    """An inverted bottleneck with squeeze and excitation that halves the map: (B, C, H, W) -> (B, C', H / 2, W / 2)."""
-
-    def __init__(self, in_channels, out_channels):
-        super().__init__()
-        hidden = 4 * in_channels
-        self.conv1 = ConvNorm(in_channels, hidden)
-        self.act = nn.ReLU()
-        self.conv2 = ConvNorm(hidden, hidden, 3, stride=2, groups=hidden)
-        self.se = SqueezeExcite(hidden)
-        self.conv3 = ConvNorm(hidden, out_channels)
-
-    def forward(self, x):
-        x = self.act(self.conv2(self.act(self.conv1(x))))
-        return self.conv3(self.se(x))
+from image_classification.layers import Network, Stage
+from image_classification.layers.conv_norm import (ConvNorm, NormLinear, Residual, depthwise_and_ffn, each_output, finer_levels,
+                                                   merging, patch_embedding)
+from image_classification.layers.position_bias import bias_tables, distances
 
 
 class CascadedGroupAttention(nn.Layer):
@@ -215,24 +119,20 @@ class EfficientViTBackbone(Network):
     def __init__(self, in_channels, dims, depths, num_heads, key_dims, windows, kernels, stride=16, drop_path=0.0):
         super().__init__()
         c = dims[0]
-        self.patch_embed = nn.Sequential(
-            ConvNorm(in_channels, c // 8, 3, 2), nn.ReLU(), ConvNorm(c // 8, c // 4, 3, 2), nn.ReLU(),
-            ConvNorm(c // 4, c // 2, 3, 2), nn.ReLU(), ConvNorm(c // 2, c, 3, stride // 8))
+        self.patch_embed = patch_embedding(in_channels, c, last_stride=stride // 8)
         stages = [[], [], []]
         for i, (dim, depth, heads, key_dim, window) in enumerate(zip(dims, depths, num_heads, key_dims, windows)):
             if i > 0:
-                stages[i] += [nn.Sequential(*depthwise_and_ffn(dims[i - 1], 1.0, drop_path)), PatchMerging(dims[i - 1], dim),
-                              nn.Sequential(*depthwise_and_ffn(dim, 1.0, drop_path))]
+                stages[i] += merging(dims[i - 1], dim, drop_path)
             stages[i] += [EfficientViTBlock(dim, key_dim, heads, window, kernels, drop_path) for _ in range(depth)]
         self.blocks1, self.blocks2, self.blocks3 = (Stage(*stage) for stage in stages)
         self.feature_channels = list(dims)
         self.feature_strides = [stride, 2 * stride, 4 * stride]
-        finer = [(1, c // 8, 2), (3, c // 4, 4), (5, c // 2, 8)]   # of the patch embedding: number, channels, stride
-        self.finer_levels, self.finer_channels, self.finer_strides = zip(*(row for row in finer if row[2] < stride))
+        self.finer_levels, self.finer_channels, self.finer_strides = finer_levels(c, below=stride)
 
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms and biases."""
-        return {name for name, _ in self.named_parameters() if name.endswith('attention_biases')}
+        return bias_tables(self)
 
     def forward_intermediates(self, x):
         """List of the stages' maps: `feature_channels`, `feature_strides`."""
@@ -242,11 +142,8 @@ class EfficientViTBackbone(Network):
 
     def forward_finer(self, x):
         """Maps of the patch embedding, `finer_strides`, then those of the stages."""
-        maps = []
-        for layer in self.patch_embed:
-            x = layer(x)
-            maps.append(x)
-        first = self.blocks1(x)
+        maps = each_output(self.patch_embed, x)
+        first = self.blocks1(maps[-1])
         second = self.blocks2(first)
         return [*(maps[i] for i in self.finer_levels), first, second, self.blocks3(second)]
 

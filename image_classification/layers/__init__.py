@@ -7,7 +7,7 @@ from image_classification.cpu.convolution import Conv2D
 from image_classification.cpu.dynamic_relu import dynamic_relu
 from image_classification.cpu.heads import per_head, read_map, softmax_of_tokens
 from image_classification.cpu.norms import GELU, LayerNorm2D, gelu
-from image_classification.layers.drop_path import DropPath
+from image_classification.layers.drop_path import DropPath, drop_path_rates
 from image_classification.layers.features import FeatureExtractor, drop_head, linear_weights, network_of
 from image_classification.layers.gates import hard_gate
 from image_classification.layers.heads import merge_heads, split_heads
@@ -23,6 +23,7 @@ from image_classification.layers.width import make_divisible
 
 __all__ = ['BasicConv2d', 'Branches', 'Conv2D', 'DropPath', 'FeatureExtractor', 'GELU', 'LayerNorm2D', 'MOST_CHANNELS',
            'Network', 'PlainNetwork', 'Stage', 'StagedNetwork', 'beside', 'by_level', 'channel_shuffle', 'check_size',
-           'classes_wanted', 'count_wanted', 'drop_head', 'dynamic_relu', 'gelu', 'hard_gate', 'levels_of', 'linear_weights',
-           'make_divisible', 'merge_heads', 'network_of', 'per_head', 'pytorch_uniform', 'read_map', 'resize_bilinear',
-           'running_statistics', 'set_checkpointing', 'set_epsilon', 'set_parameter', 'softmax_of_tokens', 'split_heads']
+           'classes_wanted', 'count_wanted', 'drop_head', 'drop_path_rates', 'dynamic_relu', 'gelu', 'hard_gate',
+           'levels_of', 'linear_weights', 'make_divisible', 'merge_heads', 'network_of', 'per_head', 'pytorch_uniform',
+           'read_map', 'resize_bilinear', 'running_statistics', 'set_checkpointing', 'set_epsilon', 'set_parameter',
+           'softmax_of_tokens', 'split_heads']

@@ -15,3 +15,9 @@ class DropPath(nn.Layer):
             return x
         keep = paddle.rand([x.shape[0]] + [1] * (x.ndim - 1), dtype=x.dtype) >= self.p
         return x * (keep.astype(x.dtype) / (1.0 - self.p))
+
+
+def drop_path_rates(rate, depths):
+    """Rising evenly from 0 in the first block to `rate` in the last: one list per stage."""
+    rates = [rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
+    return [rates[sum(depths[:i]):sum(depths[:i + 1])] for i in range(len(depths))]

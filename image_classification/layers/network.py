@@ -48,6 +48,13 @@ class Network(nn.Layer):
                           'Their losses, too: prepare it with image_classification.integrations.paddle_model.AuxiliaryLoss')
         return logits
 
+    def of_two_heads(self, logits, distilled):
+        """What `forward` returns of a classifier of labels and one of a teacher's answers: in training both, as `with_auxiliary`;
+        in evaluation, and to a `paddle.Model` whose loss takes one output, their mean."""
+        if self.training and (self.keeps_auxiliary or not paddle_model_wants_one_output(2)):
+            return self.with_auxiliary(logits, distilled)
+        return (logits + distilled) / 2
+
     def no_weight_decay(self):
         """Names of parameters that take no weight decay, besides norms, biases and layer scales: none."""
         return set()

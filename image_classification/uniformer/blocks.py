@@ -27,12 +27,6 @@ def scaled(branch, factor):
     return branch if factor is None else factor * branch
 
 
-def drop_path_rates(rate, depths):
-    """Rising evenly from 0 in the first block to `rate` in the last: one list per stage."""
-    rates = [rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
-    return [rates[sum(depths[:i]):sum(depths[:i + 1])] for i in range(len(depths))]
-
-
 class Mlp(nn.Layer):
     """Two layers, made by `layer(in, out)`, and GELU between: `linear` for tokens (B, N, C), `conv2d` for maps (B, C, H, W)."""
 

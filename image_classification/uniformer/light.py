@@ -17,8 +17,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Network, Stage, check_size
-from image_classification.uniformer.blocks import (CBlock, HeadEmbedding, PatchEmbed, SABlock, drop_path_rates, gamma,
+from image_classification.layers import Network, Stage, check_size, drop_path_rates
+from image_classification.uniformer.blocks import (CBlock, HeadEmbedding, PatchEmbed, SABlock, gamma,
                                                    linear, scaled)
 
 

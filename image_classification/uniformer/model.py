@@ -19,9 +19,9 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Network, Stage, check_size
+from image_classification.layers import Network, Stage, check_size, drop_path_rates
 from image_classification.uniformer.blocks import (CBlock, HeadEmbedding, MiddleEmbedding, PatchEmbed, SABlock,
-                                                   drop_path_rates, linear)
+                                                   linear)
 from image_classification.uniformer.light import UniFormerLight
 
 

@@ -43,6 +43,7 @@ class Style:
 
     rules: (pattern, replacement) of `re.sub`, applied in order to a key of the own style, give the publisher's.
     convolutions: the publisher's keys of 1x1 convolutions' weights, (outputs, inputs, 1, 1), that are of linear layers here.
+    vectors: endings of the publisher's keys of arrays (C,) that are (C, 1, 1) here: layer scales.
     epsilon: of the publisher's batch norms, where it is not ours; 0.0 where it is.
     optional: beginnings of our names that a file may lack, because evaluation does without: auxiliary heads.
     absent: beginnings of such names that the publisher's network does not have at all.
@@ -54,6 +55,7 @@ class Style:
 
     rules: tuple = ()
     convolutions: tuple = ()
+    vectors: tuple = ()
     epsilon: float = 0.0
     optional: tuple = ()
     absent: tuple = ()
@@ -145,6 +147,8 @@ def to_ours(model, published, style=''):
         name = ours.get(key, f'{key!r}' if key in own else key)     # quoted: a key that would be ours in another style
         if name in linear:
             value = value[:, :, 0, 0].T if value.shape[2:] == (1, 1) else value if theirs.paddle else value.T
+        if theirs.vectors and key.endswith(theirs.vectors) and value.ndim == 1:
+            value = value.reshape([-1, 1, 1])
         state[name] = value if name not in factors else (value * factors[name]).astype(value.dtype)
     if theirs.epsilon:
         _change_epsilon(model, state, theirs.epsilon)
@@ -175,6 +179,8 @@ def to_published(model, style=''):
         as_convolution = key in theirs.convolutions
         value = value.T if name in linear and (as_convolution or not theirs.paddle) else value
         state[key] = value[:, :, None, None] if as_convolution else value
+        if theirs.vectors and key.endswith(theirs.vectors):
+            state[key] = value.reshape([-1])
     derived = tuple(getattr(model, 'derived_entries', ()))
     if derived and style in ('', next(iter(styles(model)), '')):
         state.update({key: value.numpy().astype(np.int64) for key, value in model.named_buffers() if key.endswith(derived)})
@@ -203,6 +209,8 @@ def find_part(model, found, style=''):
         theirs = _style(model, each)
         known[each] = {key: (here if theirs.paddle and key not in theirs.convolutions else there)[name]
                        for name, key in published_names(model, each).items()}
+        if theirs.vectors:
+            known[each].update({key: shape[:1] for key, shape in known[each].items() if key.endswith(theirs.vectors)})
     return parts.find_part(found, known)
 
 

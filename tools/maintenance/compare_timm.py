@@ -3,8 +3,8 @@
     python tools/maintenance/compare_timm.py --torch-python /path/to/python [PATTERN ...]
 
 That Python has torch, timm and safetensors; PATTERN stands for our variants, e.g. mobilenet_v4_*, and
-tools/benchmarking/peers.yaml says what timm calls them. timm's weights are saved as .safetensors and loaded here as a user
-would. A row says
+tools/benchmarking/peers.yaml says what timm calls them. timm's weights are saved as .safetensors and loaded here as a user would.
+A row says
 
 - `parameters`: how many, in both;
 - `float64`, `float32`: the largest difference of the logits from timm's in float64, in their deviations, for a picture of the
@@ -177,17 +177,24 @@ def record(timm, name):
 def record_golden(timm, name, folder):
     """Write a recording: what timm gives under weights that follow from names and shapes."""
     from tests.golden import entry
+    from tests.networks import outline
     theirs, side = PEERS[name]['timm'], ic.get_config(name).DATA.IMAGE_SIZE
     keys = timm.ask(do='keys', name=theirs)['keys']
     state = {key: entry(key, shape) for key, shape, *_ in keys}
     given = {key: value for key, value in state.items() if value is not None}
     safetensors.numpy.save_file(given, folder / 'weights.safetensors')
     inputs = [{'seed': 0, 'shape': [2, 3, side, side]}, {'seed': 1, 'shape': [1, 3, side - 31, side + 36]}]
-    found = timm.ask(do='record', name=theirs, folder=str(folder), inputs=inputs)
+    try:
+        found = timm.ask(do='record', name=theirs, folder=str(folder), inputs=inputs)
+    except UserError:                                              # it takes one size alone
+        del inputs[1:]
+        found = timm.ask(do='record', name=theirs, folder=str(folder), inputs=inputs)
     meta = {'name': name, 'family': ic.get_config(name).MODEL.TYPE, 'reference': f'timm {found["version"]}',
             'constructor': f'timm.create_model({theirs!r})', 'scales': [], 'inputs': inputs, 'n_params': found['parameters'],
             'macs': found['macs'], 'macs_input': [1, *inputs[0]['shape'][1:]], 'outputs': found['outputs'],
             'features': found['features'], 'keys': keys}
+    if outline(name).key_style != 'timm':
+        meta['style'] = 'timm'                                     # whose names the keys are
     numbers = dict(np.load(folder / 'numbers.npz'))
     numbers['key_sum'] = np.array([np.float64(given[key]).sum() if key in given else 0.0 for key, *_ in keys])
     np.savez_compressed(DATA / 'golden' / f'{name}.npz', **numbers)

@@ -34,14 +34,23 @@ def fill(model, size):
             elif bool((tensor == tensor.flatten()[0]).all()):      # layer scales that are maps, weights that begin at 0
                 tensor.copy_(0.3 + 0.05 * noise)
         norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm)]
-        for layer in norms:
-            layer.momentum = 1.0
-        model.train()(torch.randn(4, 3, size, size))
-        for layer in norms:                                        # relative: no channel, quiet by chance, may drown the others
-            variance = layer.running_var.clamp_(min=0.1 * float(layer.running_var.mean()))
-            layer.running_mean.add_(0.1 * variance.sqrt() * torch.randn_like(variance))
-            variance.mul_(torch.exp(0.1 * torch.randn_like(variance)))
+        hooks = [layer.register_forward_pre_hook(settle) for layer in norms]
+        # With large shapes in them: of mere noise, attention makes the same of all pixels, which few pictures tell little of.
+        shapes = F.interpolate(torch.randn(4, 3, 7, 7), (size, size), mode='bilinear')
+        model.eval()(torch.randn(4, 3, size, size) + 2 * shapes)
+        for hook in hooks:
+            hook.remove()
     return model.eval()
+
+
+def settle(norm, inputs):
+    """Give a batch norm in evaluation the statistics of what it is about to see, and others beside them by chance: so what comes
+    out of it keeps its size, and the next norms see that."""
+    dims = [axis for axis in range(inputs[0].ndim) if axis != 1]
+    variance, mean = torch.var_mean(inputs[0], dims, correction=0)
+    variance = variance.clamp(min=0.1 * float(variance.mean()))    # relative: no channel, quiet by chance, may drown the others
+    norm.running_mean.copy_(mean + 0.1 * variance.sqrt() * torch.randn_like(variance))
+    norm.running_var.copy_(variance * torch.exp(0.1 * torch.randn_like(variance)))
 
 
 def without_chance(model):

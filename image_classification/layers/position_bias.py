@@ -1,0 +1,77 @@
+"""Attention with a learnt bias for each distance between two pixels, as LeViT's (https://arxiv.org/abs/2104.01136)."""
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.layers.heads import merge_heads
+
+
+def distances(side, height=None, width=None, stride=1):
+    """(N', N) entries of the table of biases, |dy| * side + |dx|, for the N pixels of a map as keys and each `stride`-th pixel in
+    both directions as queries.
+
+    A map is `side` pixels high and wide, or as given; further than side - 1 the table does not reach, so that is what a larger
+    distance counts as. `height` and `width` may be unknown in an export.
+    """
+    steps = [_steps(side, side if length is None else length, stride) for length in (height, width)]
+    rows, columns = steps                                          # (h', h), (w', w)
+    table = rows.unsqueeze([1, 3]) * side + columns.unsqueeze([0, 2])    # (h', w', h, w)
+    return table.flatten(2).flatten(0, 1)
+
+
+def _steps(side, length, stride):
+    keys = paddle.arange(length, dtype='int64')
+    return (keys[::stride].unsqueeze(1) - keys).abs().clip(max=side - 1)
+
+
+class PositionBias(nn.Layer):
+    """What attention among the pixels of a map adds to its scores: a parameter `attention_biases` (heads, side ** 2) of learnt
+    values for the distances in a map of `side` pixels, which the weights are for; other maps take the same values.
+
+    With `stride`, only each stride-th pixel in both directions asks.
+    """
+
+    def __init__(self, heads, side, stride=1):
+        super().__init__()
+        self.heads, self.side, self.stride = heads, side, stride
+        self.attention_biases = self.create_parameter([heads, side * side], default_initializer=nn.initializer.Constant(0.0))
+        self.register_buffer('attention_bias_idxs', distances(side, stride=stride), persistable=False)
+
+    def biases(self, height, width):
+        """Of each head, for each pair of query and key in a map of this size: (heads, N', N)."""
+        known = isinstance(height, int) and isinstance(width, int)
+        if known and (height, width) == (self.side, self.side):
+            # `.to(dtype=...)` has made it a table of floats
+            idxs = self.attention_bias_idxs.astype('int64')
+        else:
+            idxs = distances(self.side, height, width, self.stride)
+        return self.attention_biases.index_select(idxs.flatten(), axis=1).reshape([self.heads, -1, height * width])
+
+
+class Gathered:
+    """In front of a class of PositionBias, for weights that no longer change: the biases of its own map have been gathered once."""
+
+    def biases(self, height, width):
+        known = isinstance(height, int) and isinstance(width, int)
+        return self.gathered if known and (height, width) == (self.side, self.side) else super().biases(height, width)
+
+
+def gather(layer, form):
+    """Make a layer, whose class is PositionBias, a `form` that is Gathered."""
+    layer.register_buffer('gathered', layer.biases(layer.side, layer.side), persistable=False)
+    layer.__class__ = form
+
+
+def attend(query, key, value, scale, biases):
+    """(B, heads, N', d), (B, heads, N, d), (B, heads, N, D), number, (heads, N', N) -> (B, N', heads * D)."""
+    return merge_heads(paddle.matmul(shares(query, key, scale, biases), value))
+
+
+def shares(query, key, scale, biases):
+    """How much each query takes from each key: (B, heads, N', N)."""
+    return F.softmax(paddle.matmul(query * scale, key, transpose_y=True) + biases)
+
+
+def bias_tables(network):
+    """Names of the learnt biases of a network, which take no weight decay."""
+    return {name for name, _ in network.named_parameters() if name.endswith('attention_biases')}

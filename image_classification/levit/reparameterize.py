@@ -1,0 +1,34 @@
+"""What LeViT says to engines, see `image_classification/fuse.py`."""
+from image_classification.layers.distilled import one_classifier
+from image_classification.layers.position_bias import Gathered, gather
+from image_classification.levit.model import Attention, AttentionSubsample, LeViT
+
+
+class GatheredAttention(Gathered, Attention):
+    pass
+
+
+class GatheredSubsample(Gathered, AttentionSubsample):
+    pass
+
+
+def average_heads(network):
+    """Each classifier takes its batch norm in, and one gives the mean of both."""
+    if network.distilled and hasattr(network, 'head_dist'):        # which a network of feature maps lacks
+        heads = network.head, network.head_dist
+        for head in heads:
+            fold_norm(head)
+        network.head = one_classifier(network, *(head.l for head in heads))
+        del network.head_dist
+
+
+def fold_norm(head):
+    """A batch norm becomes part of the linear layer behind it."""
+    norm, linear = head.bn, head.l
+    factor = norm.weight * (norm._variance + norm._epsilon).rsqrt()
+    linear.bias.set_value(linear.bias + (norm.bias - norm._mean * factor) @ linear.weight)
+    linear.weight.set_value(linear.weight * factor.unsqueeze(1))   # (C, classes)
+
+
+FORMS = {Attention: lambda layer: gather(layer, GatheredAttention),
+         AttentionSubsample: lambda layer: gather(layer, GatheredSubsample), LeViT: average_heads}

@@ -1,0 +1,15 @@
+"""How the attention of TinyViT is read, see `image_classification/explain/attention.py`."""
+from image_classification.layers.position_bias import shares
+from image_classification.layers.windows import in_order
+from image_classification.tiny_vit.model import TinyViTBlock
+
+
+def within_windows(block, calls):
+    """Weights (heads, H*W, N), the N = w * w pixels of a query's window."""
+    attn, grid = block.attn, tuple(calls[''].inputs[0].shape[1:3])
+    query, key, _ = attn.parts(calls['attn.qkv'].output)
+    weights = shares(query, key, attn.scale, attn.biases(attn.side, attn.side))      # (windows, heads, N, N)
+    return in_order(weights.transpose([1, 0, 2, 3]), grid, attn.side)
+
+
+WEIGHTS = {TinyViTBlock: ('windows', within_windows)}
