@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+import yaml
 
 import image_classification as ic
 from image_classification.weights import key_styles
@@ -18,11 +19,8 @@ from tests.golden import Recording, our_name, recordings
 from tests.networks import empty, outline
 
 DATA = Path(__file__).parent / 'data' / 'published_keys'           # {key: shape} of each state dict, by publisher and model
-TIMM = {'mobilenet_v1_x1_0': 'mobilenetv1_100', 'mobilenet_v1_x1_25': 'mobilenetv1_125',  # its names, where they are not ours
-        'mobilenet_v2_x0_5': 'mobilenetv2_050', 'mobilenet_v2_x1_0': 'mobilenetv2_100', 'mobilenet_v2_x1_4': 'mobilenetv2_140',
-        'mobilenet_v3_large_x1_0': 'mobilenetv3_large_100', 'mobilenet_v3_small_x1_0': 'mobilenetv3_small_100',
-        'mobilenet_v3_small_x0_75': 'mobilenetv3_small_075', 'xception': 'legacy_xception',
-        **{f'efficientnet_lite{size}': f'tf_efficientnet_lite{size}' for size in range(5)}}
+PEERS = yaml.safe_load((Path(__file__).parents[1] / 'tools' / 'benchmarking' / 'peers.yaml').read_text(encoding='utf-8'))
+TIMM = {name: peers['timm'] for name, peers in PEERS.items() if 'timm' in peers}   # its names of our variants
 RECORDED = ('timm', 'torchvision', 'ml_illustrated', 'paddleclas', 'paddle_vision')   # publishers whose keys are in DATA
 ENTRIES = [(name, entry) for name in ic.list_models() for entry in ic.get_config(name).PUBLISHED.WEIGHTS]
 

@@ -11,6 +11,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'maintenance'))
+
+from timm_side import fill  # noqa: E402
+
 
 def build(library, name):
     if library == 'timm':
@@ -19,29 +23,6 @@ def build(library, name):
     import torchvision
     options = {'init_weights': True, 'aux_logits': True} if name in ('googlenet', 'inception_v3') else {}
     return torchvision.models.get_model(name, **options)
-
-
-def fill(model, size):
-    """Draw every entry that is constant at first, then take batch statistics; leave in evaluation."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for name, tensor in model.named_parameters():
-            noise = torch.randn_like(tensor)
-            if 'gamma' in name:                                    # layer scales, which begin at 1e-6
-                tensor.copy_(0.3 + 0.05 * noise)
-            elif name.endswith('attention_biases'):
-                tensor.copy_(0.5 * noise)
-            elif tensor.ndim == 1:
-                tensor.copy_(0.1 * noise if name.endswith('bias') else 1.0 + 0.1 * noise)
-        norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm)]
-        for layer in norms:
-            layer.momentum = 1.0
-        model.train()(torch.randn(4, 3, size, size))
-        for layer in norms:                                        # relative: no channel, quiet by chance, may drown the others
-            variance = layer.running_var.clamp_(min=0.1 * float(layer.running_var.mean()))
-            layer.running_mean.add_(0.1 * variance.sqrt() * torch.randn_like(variance))
-            variance.mul_(torch.exp(0.1 * torch.randn_like(variance)))
-    return model.eval()
 
 
 def main():
