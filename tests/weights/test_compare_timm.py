@@ -11,7 +11,8 @@ EQUAL = {'parameters': (5, 5), 'written': True, 'float64': [1e-8, 1e-8], 'float3
 
 
 @pytest.mark.parametrize('change, faults', [
-    ({}, []), ({'parameters': (5, 6)}, ['parameters']), ({'written': False}, ['written']), ({'float64': [1e-8, 3e-6]}, ['float64']),
+    ({}, []), ({'parameters': (5, 6)}, ['parameters']), ({'written': False}, ['written']),
+    ({'float64': [1e-8, 3e-6]}, ['float64']),
     ({'float32': [2e-4, 1e-5]}, ['float32']), ({'float32': [2e-4, 1e-5], 'rounding': [1.5e-4, 1e-5]}, []),
     ({'gradients': float('nan')}, ['gradients']), ({'features': 1e-3}, ['features'])])
 def test_a_row_says_what_differs(change, faults):

@@ -2,20 +2,21 @@
 
     python tools/maintenance/compare_timm.py --torch-python /path/to/python [PATTERN ...]
 
-That Python has torch and timm; PATTERN stands for our variants, e.g. mobilenet_v4_*, and tools/benchmarking/peers.yaml says what
-timm calls them. timm's weights are saved as .safetensors and loaded here as a user would. A row says
+That Python has torch, timm and safetensors; PATTERN stands for our variants, e.g. mobilenet_v4_*, and
+tools/benchmarking/peers.yaml says what timm calls them. timm's weights are saved as .safetensors and loaded here as a user would.
+A row says
 
 - `parameters`: how many, in both;
 - `float64`, `float32`: the largest difference of the logits from timm's in float64, in their deviations, for a picture of the
   usual size and for one that is no square, if timm takes it; and the same of timm's own float32, which may round more than the
   limit of 1e-4 where attention is sharp: twice as much is admitted then;
-- `features`: the same in float64 of timm's features_only, at each stride where both have as many channels, and how many these are;
+- `features`: the same in float64 of timm's features_only, at each stride where both have as many channels; how many these are;
 - `gradients`: the largest difference of a parameter's gradient's norm in training mode, in float64, as a part of it;
 - `fused`: as `float32`, of image_classification.fuse;
 - `written`: whether writing the weights back in timm's style gives what was loaded.
 
-Where batch norms have another epsilon than timm's, such as MobileNetV3's, they are rescaled, and gradients differ. The command exits
-with 1 where something differs. With --record it compares nothing, but writes keys and shapes of timm's for
+Where batch norms have another epsilon than timm's, such as MobileNetV3's, they are rescaled, and gradients differ. The command
+exits with 1 where something differs. With --record it compares nothing, but writes keys and shapes of timm's for
 tests/test_published.py; with --golden it writes what tests/test_golden.py compares with.
 """
 import argparse
@@ -179,7 +180,8 @@ def record_golden(timm, name, folder):
     theirs, side = PEERS[name]['timm'], ic.get_config(name).DATA.IMAGE_SIZE
     keys = timm.ask(do='keys', name=theirs)['keys']
     state = {key: entry(key, shape) for key, shape, *_ in keys}
-    safetensors.numpy.save_file({key: value for key, value in state.items() if value is not None}, folder / 'weights.safetensors')
+    given = {key: value for key, value in state.items() if value is not None}
+    safetensors.numpy.save_file(given, folder / 'weights.safetensors')
     inputs = [{'seed': 0, 'shape': [2, 3, side, side]}, {'seed': 1, 'shape': [1, 3, side - 31, side + 36]}]
     found = timm.ask(do='record', name=theirs, folder=str(folder), inputs=inputs)
     meta = {'name': name, 'family': ic.get_config(name).MODEL.TYPE, 'reference': f'timm {found["version"]}',
@@ -187,7 +189,7 @@ def record_golden(timm, name, folder):
             'macs': found['macs'], 'macs_input': [1, *inputs[0]['shape'][1:]], 'outputs': found['outputs'],
             'features': found['features'], 'keys': keys}
     numbers = dict(np.load(folder / 'numbers.npz'))
-    numbers['key_sum'] = np.array([0.0 if state[key] is None else np.float64(state[key]).sum() for key, *_ in keys])
+    numbers['key_sum'] = np.array([np.float64(given[key]).sum() if key in given else 0.0 for key, *_ in keys])
     np.savez_compressed(DATA / 'golden' / f'{name}.npz', **numbers)
     (DATA / 'golden' / f'{name}.json').write_text(json.dumps(meta) + '\n')
 

@@ -162,7 +162,8 @@ def record(name, folder, inputs):
                        f'feat_std_{j}': [v.std() for v in values],
                        f'feat_first8_{j}': np.float32([v[0].reshape(-1)[:8] for v in values])})
     np.savez_compressed(Path(folder, 'numbers.npz'), **arrays)
-    return {'macs': counter.get_total_flops() // 2, 'outputs': outputs, 'parameters': sum(p.numel() for p in model.parameters()),
+    count = sum(p.numel() for p in model.parameters())
+    return {'macs': counter.get_total_flops() // 2, 'outputs': outputs, 'parameters': count,
             'features': [{'name': each, 'shapes': shape} for each, shape in shapes.items()], 'version': timm.__version__}
 
 
