@@ -71,6 +71,8 @@ def of_paddleclas(root):
         rows.append((f'shufflenet_v2_x{width}', {}, maker(ZOO, 'shufflenet_v2', f'ShuffleNetV2_x{width}')))
     for size in ('small', 'small_plus', 'small_plus_dim64', 'base', 'base_ls'):
         rows.append((f'uniformer_{size}', {}, maker(ZOO, 'uniformer', f'UniFormer_{size}')))
+    for width in ('0_5', '1_0', '1_3'):
+        rows.append((f'ghostnet_v1_x{width}', {}, maker(ZOO, 'ghostnet', f'GhostNet_x{width}')))
     rows.append(('inception_v3', {}, maker(LEGENDARY, 'inception_v3', 'InceptionV3')))
     refused = [('googlenet', maker(ZOO, 'googlenet', 'GoogLeNet')), ('inception_v4', maker(ZOO, 'inception_v4', 'InceptionV4')),
                ('xception', maker(ZOO, 'xception', 'Xception41')),
