@@ -18,7 +18,7 @@ import paddle
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import beside, network_of, set_parameter
+from image_classification.layers import affine, beside, fold_in_front, network_of, set_parameter
 
 _NORMS = (nn.BatchNorm1D, nn.BatchNorm2D)
 
@@ -93,7 +93,7 @@ def _try_in_front(model, norm, linear):
     """Fold a norm into the linear layer behind it, unless something else reads the norm's output: that shows in the outputs."""
     images = paddle.randn(_input_shape(model))
     expected, weight, bias, identity = _outputs(model, images), linear.weight.clone(), linear.bias, nn.Identity()
-    _fold_in_front(norm, linear)
+    fold_in_front(norm, linear)
     _replace(model, norm, identity)
     found = _outputs(model, images)
     if any(abs(a - b).max().item() > 1e-3 * max(a.std().item(), 1e-12) for a, b in zip(expected, found)):
@@ -141,30 +141,14 @@ def _neighbours(model):
     return chosen
 
 
-def _affine(norm):
-    """Factor and offset per channel of a batch norm in evaluation."""
-    factor = norm.weight * (norm._variance + norm._epsilon).rsqrt()
-    return factor, norm.bias - norm._mean * factor
-
-
 @paddle.no_grad()
 def _fold_behind(layer, norm):
-    factor, offset = _affine(norm)
+    factor, offset = affine(norm)
     shape = [1, -1] if isinstance(layer, nn.Linear) else [-1, 1, 1, 1]   # Linear: (in, out), convolution: (out, in, h, w)
     if layer.bias is not None:
         offset = offset + layer.bias * factor
     layer.weight.set_value(layer.weight * factor.reshape(shape))
     set_parameter(layer, 'bias', offset)
-
-
-@paddle.no_grad()
-def _fold_in_front(norm, linear):
-    factor, offset = _affine(norm)
-    bias = offset @ linear.weight
-    if linear.bias is not None:
-        bias = bias + linear.bias
-    linear.weight.set_value(linear.weight * factor.unsqueeze(1))
-    set_parameter(linear, 'bias', bias)
 
 
 def _replace(model, old, new):

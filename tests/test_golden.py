@@ -20,7 +20,8 @@ ACTIVATIONS = {('mobilenet_v1', 'bn1'): RELU6, ('efficientnet_lite', 'bn1'): REL
 LIGHT = {'edgenext_xx_small', 'efficientvit_m0', 'mobilenet_v3_small', 'shufflenet_v2_x0_5'}
 # A second variant of a family shows the same code.
 FURTHER = {'edgenext_xx_small_bn_hs', 'edgenext_small', 'efficientnet_lite4', 'efficientvit_m0_downstream',
-           'efficientvit_m0_seed', 'efficientvit_m3', 'mobile_former_96m', 'mobile_former_294m', 'mobilenext_100',
+           'efficientvit_m0_seed', 'efficientvit_m3', 'fastvit_sa12', 'ghostnet_v1_x0_5', 'mobile_former_96m',
+           'mobile_former_294m', 'mobilenext_100',
            'seed_mobileformer_151m', 'seed_mobileformer_294m', 'shufflenet_v1_g3_1_0x', 'shufflenet_v1_g8_1_0x',
            'shufflenet_v2_x1_0', 'uniformer_small', 'uniformer_small_plus_dim64'}
 # Whose first input, two pictures of up to 299 pixels, is for the long run.

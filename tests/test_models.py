@@ -14,6 +14,7 @@ SMALLEST = [name for name in (
     'mobileformer_26m mobileformer_official_26m edgenext_xx_small edgenext_xx_small_bn_hs uniformer_small uniformer_xxs '
     'efficientvit_m0 efficientvit_m0_yolo efficientvit_m0_det mobilenet_v1_x0_25 mobilenet_v2_x0_35 mobilenet_v3_small_x0_5 '
     'mobilenext_x0_35 efficientnet_lite0 shufflenet_v1_g3_x0_5 shufflenet_v2_x0_5 googlenet inception_v2 inception_v3 inception_v4 '
+    'fastvit_sa12 ghostnet_v3_x1_0 mobileone_s0 repvit_m0_9 starnet_s050 '
     'inception_resnet_v2 xception ic_resnet50 blazeface blazeface_front blazeface_back mobilenet_v4_conv_small_035 mobilevit_xxs '
     'levit_128s efficientformer_v2_s0 tiny_vit_5m shvit_s1 swiftformer_xs').split() if name in ALL]
 # Of a family that is not there, its first: a new family needs no line here.
@@ -43,6 +44,10 @@ SHORTER = {'uniformer_small': {'UNIFORMER.DEPTHS': [1, 1, 2, 1]}, 'uniformer_xxs
            'efficientformer_v2_s0': {'EFFICIENTFORMER.DEPTHS': [1, 1, 2, 1], 'EFFICIENTFORMER.ATTENTIONS': 1,
                                      'EFFICIENTFORMER.RATIOS': [4] * 5},
            'shvit_s1': {'SHVIT.DEPTHS': [1, 1, 1]}, 'swiftformer_xs': {'SWIFTFORMER.DEPTHS': [2, 1, 1, 1]},
+           'fastvit_sa12': {'FASTVIT.DIMS': [16, 32, 64, 64], 'FASTVIT.DEPTHS': [1, 1, 2, 1]},
+           'ghostnet_v3_x1_0': {'WIDTH': 0.25},
+           'mobileone_s0': {'MOBILEONE.WIDTHS': [0.25, 0.25, 0.5, 1.0], 'MOBILEONE.BRANCHES': 2},
+           'repvit_m0_9': {'REPVIT.DEPTHS': [1, 1, 2, 1]},
            **{f'efficientvit_m0{kind}': {'EFFICIENTVIT.DEPTHS': [1, 1, 2]} for kind in ('', '_yolo', '_det')}, **SHORT}
 
 
@@ -260,8 +265,8 @@ def test_takes_drop_rates_and_other_numbers_of_input_channels(name):
         model = ic.create_model(name, in_chans=4, drop_rate=0.2, drop_path_rate=0.1)
     assert (model.config.MODEL.DROPOUT, model.config.MODEL.DROPPATH) == (0.2, 0.1)
     usual = outline(name).state_dict()
-    [changed] = [tensor.shape for key, tensor in model.state_dict().items() if tensor.shape != usual[key].shape]
-    assert changed[1] == 4
+    changed = [tensor.shape for key, tensor in model.state_dict().items() if tensor.shape != usual[key].shape]
+    assert changed and all(shape[1] == 4 for shape in changed)     # several, where the first convolution trains as branches
 
 
 @pytest.mark.parametrize('channels', [1, 4])

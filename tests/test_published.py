@@ -279,6 +279,16 @@ def test_only_the_first_convolution_is_adapted(name, channels):
     assert all(adapted[key] is state[key] for key in state if state[key].ndim != 4)
 
 
+def test_all_branches_of_a_first_convolution_are_adapted():
+    keys = {'MODEL.MOBILEONE.WIDTHS': [0.25] * 4, 'MODEL.NUM_CLASSES': 2}
+    model, grey = (ic.create_model(ic.get_config('mobileone_s1', {**keys, 'MODEL.IN_CHANNELS': count})) for count in (3, 1))
+    state = state_of(model)
+    adapted = key_styles.adapt_first_convolution(grey, state)
+    load_state(grey, adapted, 'adapted weights')
+    assert {key for key in state if adapted[key] is not state[key]} == {'stem.conv_kxk.0.conv.weight',
+                                                                        'stem.conv_scale.conv.weight'}
+
+
 def test_a_state_that_needs_no_adapting_is_left_alone(mobilenet):
     state = state_of(mobilenet)
     assert key_styles.adapt_first_convolution(mobilenet, state) is state

@@ -9,21 +9,26 @@ from image_classification.cpu.heads import per_head, read_map, softmax_of_tokens
 from image_classification.cpu.norms import GELU, LayerNorm2D, gelu
 from image_classification.layers.drop_path import DropPath, drop_path_rates
 from image_classification.layers.features import FeatureExtractor, drop_head, linear_weights, network_of
-from image_classification.layers.gates import hard_gate
+from image_classification.layers.gates import ChannelGates, hard_gate
 from image_classification.layers.heads import merge_heads, split_heads
 from image_classification.layers.inception import BasicConv2d, Branches
 from image_classification.layers.initializers import pytorch_uniform, set_parameter
 from image_classification.layers.network import (MOST_CHANNELS, Network, PlainNetwork, StagedNetwork, beside, by_level,
                                                  check_size, classes_wanted, count_wanted, levels_of)
+from image_classification.layers.reparameterized import (ConvAndNorm, MobileOneBlock, affine, batch_norm, convolution_of,
+                                                         fold_in_front, identity_kernel, kernel_and_bias, merged,
+                                                         pytorch_conv2d, summed)
 from image_classification.layers.resize import resize_bilinear
 from image_classification.layers.shuffle import channel_shuffle
 from image_classification.layers.stage import Stage, set_checkpointing
 from image_classification.layers.statistics import running_statistics, set_epsilon
 from image_classification.layers.width import make_divisible
 
-__all__ = ['BasicConv2d', 'Branches', 'Conv2D', 'DropPath', 'FeatureExtractor', 'GELU', 'LayerNorm2D', 'MOST_CHANNELS',
-           'Network', 'PlainNetwork', 'Stage', 'StagedNetwork', 'beside', 'by_level', 'channel_shuffle', 'check_size',
-           'classes_wanted', 'count_wanted', 'drop_head', 'drop_path_rates', 'dynamic_relu', 'gelu', 'hard_gate',
-           'levels_of', 'linear_weights', 'make_divisible', 'merge_heads', 'network_of', 'per_head', 'pytorch_uniform',
-           'read_map', 'resize_bilinear', 'running_statistics', 'set_checkpointing', 'set_epsilon', 'set_parameter',
-           'softmax_of_tokens', 'split_heads']
+__all__ = ['BasicConv2d', 'Branches', 'ChannelGates', 'Conv2D', 'ConvAndNorm', 'DropPath', 'FeatureExtractor', 'GELU',
+           'LayerNorm2D', 'MOST_CHANNELS', 'MobileOneBlock', 'Network', 'PlainNetwork', 'Stage', 'StagedNetwork', 'affine',
+           'batch_norm', 'beside', 'by_level', 'channel_shuffle', 'check_size', 'classes_wanted', 'convolution_of',
+           'count_wanted', 'drop_head', 'drop_path_rates', 'dynamic_relu', 'fold_in_front', 'gelu', 'hard_gate',
+           'identity_kernel', 'kernel_and_bias', 'levels_of', 'linear_weights', 'make_divisible', 'merge_heads', 'merged',
+           'network_of', 'per_head', 'pytorch_conv2d', 'pytorch_uniform', 'read_map', 'resize_bilinear',
+           'running_statistics', 'set_checkpointing', 'set_epsilon', 'set_parameter', 'softmax_of_tokens', 'split_heads',
+           'summed']

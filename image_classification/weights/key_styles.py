@@ -230,12 +230,14 @@ def adapt_input(weight, in_chans):
 
 
 def adapt_first_convolution(model, state):
-    """A state in our names whose first convolution takes the network's number of input channels, where only that differs."""
+    """A state in our names whose first convolution takes the network's number of input channels, where only that differs. The
+    first may be several, side by side."""
+    adapted = {}
     for name, tensor in model.state_dict().items():
         found, wanted = tuple(np.shape(state.get(name, ()))), tuple(tensor.shape)
         if len(wanted) == len(found) == 4 and found[1] == 3 != wanted[1] and found[:1] + found[2:] == wanted[:1] + wanted[2:]:
-            return {**state, name: adapt_input(np.asarray(state[name]), wanted[1])}
-    return state
+            adapted[name] = adapt_input(np.asarray(state[name]), wanted[1])
+    return {**state, **adapted} if adapted else state
 
 
 def _style(model, name):

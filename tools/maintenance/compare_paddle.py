@@ -75,6 +75,8 @@ def of_paddleclas(root):
         rows.append((f'lcnet_x{width}', {}, maker(LEGENDARY, 'pp_lcnet', f'PPLCNet_x{width}')))
     for size in range(4):
         rows.append((f'hgnet_v2_b{size}', {}, maker(LEGENDARY, 'pp_hgnet_v2', f'PPHGNetV2_B{size}')))
+    for width in ('0_5', '1_0', '1_3'):
+        rows.append((f'ghostnet_v1_x{width}', {}, maker(ZOO, 'ghostnet', f'GhostNet_x{width}')))
     rows.append(('inception_v3', {}, maker(LEGENDARY, 'inception_v3', 'InceptionV3')))
     refused = [('googlenet', maker(ZOO, 'googlenet', 'GoogLeNet')), ('inception_v4', maker(ZOO, 'inception_v4', 'InceptionV4')),
                ('xception', maker(ZOO, 'xception', 'Xception41')),

@@ -56,7 +56,7 @@ def settle(norm, inputs):
 def without_chance(model):
     """The network without dropout and stochastic depth."""
     for layer in model.modules():
-        for name in ('p', 'drop_prob'):
+        for name in ('p', 'drop_prob', 'drop_rate'):            # the last one of networks that call a function
             if isinstance(getattr(layer, name, None), float):
                 setattr(layer, name, 0.0)
     return model

@@ -340,12 +340,70 @@ def efficientvit_mit():
                    [('Block: linear attention', attention), ('then an inverted residual', local)])
 
 
+def repvit():
+    def channels():
+        return Skip(Chain(pw('1x1 up x 2', 'BN, GELU'), pw('1x1 down', 'BN')))
+    branches = Branches(dw('3x3 depthwise'), dw('1x1 depthwise', ''), Wire('the map'), join='+')
+    block = Chain(branches, act('BN', 'to here: one 3x3 when it runs'), squeeze('sigmoid'), channels())
+    down = Chain(Wire('a block without gates'), dw('3x3 depthwise, stride 2'), pw('1x1 conv', 'BN'), channels())
+    return Picture('RepViT', 'repvit_m0_9',
+                   [['two 3x3', 'conv / 2', '2 blocks'], ['down / 2', '2 blocks'], ['down / 2', '14 blocks'],
+                    ['down / 2', '2 blocks']], [['mean'], ['two linear', 'their mean']],
+                   [('Block (gates in every second)', block), ('Downsampling', down)])
+
+
+def mobileone():
+    def layer(kernel, *more):
+        branches = Branches(*(conv(kernel, 'BN') for _ in range(2)), Wire('...'), *more, act('BN'), join='+')
+        return Chain(branches, act('ReLU'))
+    return Picture('MobileOne', 'mobileone_s1',
+                   [['3x3 conv / 2'], ['2 blocks'], ['8 blocks'], ['10 blocks'], ['1 block']], [['mean'], ['linear']],
+                   [('Depthwise layer while it trains', layer('3x3', pw('1x1', 'BN'))), ('1x1 layer', layer('1x1')),
+                    ('Block when it runs', Chain(dw('3x3 depthwise', 'ReLU'), pw('1x1 conv', 'ReLU')))])
+
+
+def ghostnet():
+    def ghost(note):
+        return Box('pointwise', 'ghost module', note)
+    module = Chain(pw('1x1 conv, half', 'BN, ReLU'), Branches(Wire('the half'), dw('3x3 depthwise'), join='concat'))
+    gates = Chain(pool('2x2 mean'), pw('1x1 conv', 'BN'), dw('1x5, 5x1 depthwise'), act('sigmoid', 'as large as the map again'))
+    block = Chain(ghost('up'), dw('3x3 or 5x5 depthwise', 'BN, only where stride is 2'), squeeze('hard sigmoid'), ghost('down'))
+    return Picture('GhostNet', 'ghostnet_v1_x1_0',
+                   [['3x3 conv / 2'], ['1 block', 'block / 2'], ['1 block', 'block / 2'], ['1 block', 'block / 2'],
+                    ['5 blocks', 'block / 2']], [['4 blocks', '1x1 conv'], ['mean', 'linear, 1280'], ['linear']],
+                   [('Ghost module', module), ('Bottleneck (gates in some)', Skip(block)),
+                    ('Attention of v2 and v3: gates of the first module', gates)])
+
+
+def starnet():
+    star = Branches(Chain(pw('1x1 up x 4'), act('ReLU6')), pw('1x1 up x 4'), join='×')
+    return Picture('StarNet', 'starnet_s1',
+                   [['3x3 conv / 2', '3x3 conv / 2', '2 blocks'], ['3x3 conv / 2', '2 blocks'], ['3x3 conv / 2', '8 blocks'],
+                    ['3x3 conv / 2', '3 blocks']], [['BN', 'mean'], ['linear']],
+                   [('Block', Skip(Chain(dw('7x7 depthwise'), star, pw('1x1 down', 'BN'), dw('7x7 depthwise', ''))))])
+
+
+def fastvit():
+    def mlp():
+        return Skip(Chain(dw('7x7 depthwise'), pw('1x1 up, GELU, 1x1 down', 'layer scale')))
+    mixer = Chain(Skip(Chain(Branches(dw('3x3'), dw('1x1', 'BN'), act('BN'), join='+'), Wire('minus BN of the map'),
+                             act('layer scale', 'all: one 3x3 when it runs'))), mlp())
+    attention = Chain(Skip(Chain(act('BN'), Box('attention', 'self-attention', 'among all pixels'), act('layer scale'))), mlp())
+    down = Chain(Branches(dw('7x7 depthwise / 2'), dw('3x3 depthwise / 2'), join='+'),
+                 Branches(pw('1x1', 'BN'), act('BN'), join='+'), act('GELU'))
+    return Picture('FastViT', 'fastvit_sa12',
+                   [['3 layers', '/ 4', '2 blocks'], ['down / 2', '2 blocks'], ['down / 2', '6 blocks'],
+                    ['down / 2', '7x7 position', '2 attention']], [['3x3, gates', 'mean'], ['linear']],
+                   [('RepMixer block', mixer), ('Block with attention (SA12)', attention), ('Downsampling', down)])
+
+
 FAMILIES = {
     'mobileformer': mobile_former, 'mobileformer_official': mobile_former_official, 'edgenext': edgenext,
     'uniformer': uniformer,
     'efficientvit': efficientvit, 'mobilenet_v1': mobilenet_v1, 'mobilenet_v2': mobilenet_v2, 'mobilenet_v3': mobilenet_v3,
-    'mobilenext': mobilenext, 'efficientnet_lite': efficientnet_lite, 'shufflenet_v1': shufflenet_v1,
-    'shufflenet_v2': shufflenet_v2, 'googlenet': googlenet, 'inception_v2': inception_v2, 'inception_v3': inception_v3,
+    'mobilenext': mobilenext, 'efficientnet_lite': efficientnet_lite, 'ghostnet': ghostnet, 'mobileone': mobileone,
+    'repvit': repvit, 'fastvit': fastvit, 'starnet': starnet, 'shufflenet_v1': shufflenet_v1, 'shufflenet_v2': shufflenet_v2,
+    'googlenet': googlenet, 'inception_v2': inception_v2, 'inception_v3': inception_v3,
     'inception_v4': inception_v4, 'inception_resnet_v2': inception_resnet_v2, 'xception': xception, 'ic_resnet': ic_resnet,
     'blazeface': blazeface, 'mobilenet_v4': mobilenet_v4, 'lcnet': lcnet, 'hgnet_v2': hgnet_v2, 'mobilevit': mobilevit,
     'efficientvit_mit': efficientvit_mit}

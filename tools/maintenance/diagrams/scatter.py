@@ -15,14 +15,16 @@ SERIES = {
     'uniformer': ('UniFormer', ORANGE, (9000, 83.9)), 'efficientvit': ('EfficientViT-M', ORANGE, (COLUMN, 76.65)),
     'mobilenet_v1': ('MobileNetV1', BLUE, (610, 69.9)), 'mobilenet_v2': ('MobileNetV2', BLUE, (COLUMN, 73.1)),
     'mobilenet_v3': ('MobileNetV3', BLUE, (20.5, 55.7)), 'mobilenext': ('MobileNeXt', BLUE, (COLUMN, 74.3)),
-    'efficientnet_lite': ('EfficientNet-Lite', BLUE, (1750, 78.9)),
+    'efficientnet_lite': ('EfficientNet-Lite', BLUE, (1750, 78.9)), 'fastvit': ('FastViT', ORANGE, (2050, 80.4)),
     'mobilenet_v4': ('MobileNetV4', BLUE, (5200, 83.4)), 'lcnet': ('PP-LCNet', BLUE, (17.5, 50.2)),
     'hgnet_v2': ('PP-HGNetV2', GREEN, (1900, 82.6)), 'mobilevit': ('MobileViT', ORANGE, (1900, 77.4)),
     'efficientvit_mit': ('EfficientViT-B', ORANGE, (4300, 84.6)),
+    'ghostnet_v1': ('GhostNet', BLUE, (44, 66.6)), 'ghostnet_v2': ('GhostNetV2', BLUE, (290, 78.4)),
+    'repvit': ('RepViT', BLUE, (3300, 84.3)), 'starnet': ('StarNet', BLUE, (1100, 77.6)),
     'shufflenet_v1_g3': ('ShuffleNet V1', GREEN, (COLUMN, 71.9)), 'shufflenet_v2': ('ShuffleNet V2', GREEN, (COLUMN, 75.5)),
     'googlenet': ('GoogLeNet', GREY, (1600, 69.5)), 'inception_v3': ('Inception v3', GREY, (4000, 75.8)),
     'inception_v4': ('Inception-v4', GREY, (8700, 81.1)), 'xception': ('Xception', GREY, (9000, 78.6))}
-GROUPS = ((ORANGE, 'convolution and attention'), (BLUE, 'MobileNets, EfficientNet-Lite'), (GREEN, 'ShuffleNets'),
+GROUPS = ((ORANGE, 'convolution and attention'), (BLUE, 'other convolutions for phones'), (GREEN, 'ShuffleNets'),
           (GREY, 'large, for comparison'))
 SIDE_BY_SIDE = re.compile('_(bn_hs|dim64|ls)$')                    # variants as large as another one
 

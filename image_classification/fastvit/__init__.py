@@ -1,0 +1,4 @@
+"""FastViT."""
+from image_classification.fastvit.model import FastViT, build_model
+
+__all__ = ['FastViT', 'build_model']

@@ -1,0 +1,198 @@
+"""RepViT, https://arxiv.org/abs/2307.09283. Sub-layers bear the names of timm's `repvit_*` checkpoints.
+
+MobileNetV3's block, taken apart as a vision transformer's: a token mixer (depthwise convolution, and in every second block
+squeeze-and-excitation) and a channel mixer (two 1x1 convolutions around GELU) with a shortcut of its own. The depthwise
+convolution trains as three branches under one batch norm and runs as one convolution, see `reparameterize.py`.
+
+- *Two classifiers.* The published weights were distilled: one classifier learned from the labels, one from a teacher, and the
+  logits are the mean of both. As in timm, training gives the mean, too, until `distilled_training` is set; then it gives
+  (logits, logits for the teacher), as the authors' network does.
+- *Downsampling* goes in front of a stage: a block without squeezing, a strided depthwise convolution, a 1x1 convolution, and a
+  channel mixer.
+- *The last batch norm of a channel mixer* begins at 0, so that every block begins as its token mixer.
+- *Stochastic depth* is in the channel mixer's branch, where the authors' code has it at a rate of 0.
+"""
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.errors import UserError
+from image_classification.layers import (ChannelGates, DropPath, Network, Stage, batch_norm, make_divisible, pytorch_conv2d,
+                                         summed)
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, then batch norm: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+
+    def __init__(self, in_channels, out_channels, kernel=1, stride=1, groups=1, gain=1.0):
+        super().__init__(('c', pytorch_conv2d(in_channels, out_channels, kernel, stride, groups)),
+                         ('bn', batch_norm(out_channels, gain)))
+
+
+class NormLinear(nn.Sequential):
+    """(B, C) -> (B, classes)."""
+
+    def __init__(self, channels, classes):
+        super().__init__(('bn', nn.BatchNorm1D(channels, momentum=0.9, epsilon=1e-5)),
+                         ('l', nn.Linear(channels, classes, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
+                                         bias_attr=nn.initializer.Constant(0.0))))
+
+
+class RepVggDw(nn.Layer):
+    """3x3 and 1x1 depthwise convolution and the map itself, summed and normalized: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.conv = ConvNorm(dim, dim, 3, groups=dim)
+        self.conv1 = pytorch_conv2d(dim, dim, 1, groups=dim, bias=True)
+        self.bn = batch_norm(dim)
+
+    def forward(self, x):
+        return self.bn(summed(x, [self.conv, self.conv1]) + x)
+
+
+class ChannelMixer(nn.Layer):
+    """1x1 up, GELU, 1x1 down, to be added to its input: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, dim, drop_path):
+        super().__init__()
+        self.conv1 = ConvNorm(dim, 2 * dim)
+        self.conv2 = ConvNorm(2 * dim, dim, gain=0.0)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x):
+        return self.drop_path(self.conv2(F.gelu(self.conv1(x))))
+
+
+class Block(nn.Layer):
+    """Token mixer, then channel mixer with a shortcut: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, dim, squeeze, drop_path):
+        super().__init__()
+        self.token_mixer = RepVggDw(dim)
+        self.se = ChannelGates(dim, make_divisible(dim / 4)) if squeeze else nn.Identity()
+        self.channel_mixer = ChannelMixer(dim, drop_path)
+
+    def forward(self, x):
+        x = self.se(self.token_mixer(x))
+        return x + self.channel_mixer(x)
+
+
+class Downsample(nn.Layer):
+    """(B, C, H, W) -> (B, out_dim, ceil(H / 2), ceil(W / 2))."""
+
+    def __init__(self, dim, out_dim, drop_path):
+        super().__init__()
+        self.pre_block = Block(dim, False, drop_path)
+        self.spatial_downsample = ConvNorm(dim, dim, 3, 2, groups=dim)
+        self.channel_downsample = ConvNorm(dim, out_dim)
+        self.ffn = ChannelMixer(out_dim, drop_path)
+
+    def forward(self, x):
+        x = self.channel_downsample(self.spatial_downsample(self.pre_block(x)))
+        return x + self.ffn(x)
+
+
+class StageOfBlocks(nn.Layer):
+    """Downsampling, but for the first stage, and `len(rates)` blocks, every second one with gates."""
+
+    def __init__(self, dim, out_dim, rates):
+        super().__init__()
+        self.downsample = Downsample(dim, out_dim, rates[0]) if dim != out_dim else nn.Identity()
+        self.blocks = Stage(*[Block(out_dim, i % 2 == 0, rate) for i, rate in enumerate(rates)])
+
+    def forward(self, x):
+        return self.blocks(self.downsample(x))
+
+
+class Stem(nn.Layer):
+    """(B, C, H, W) -> (B, dim, ceil(H / 4), ceil(W / 4))."""
+
+    def __init__(self, in_channels, dim):
+        super().__init__()
+        self.conv1 = ConvNorm(in_channels, dim // 2, 3, 2)
+        self.conv2 = ConvNorm(dim // 2, dim, 3, 2)
+
+    def forward(self, x):
+        return self.conv2(F.gelu(self.conv1(x)))
+
+
+class Classifier(nn.Layer):
+    """(B, C) -> logits (B, classes), the mean of two linear layers' or, without distillation, those of one."""
+
+    def __init__(self, dim, num_classes, distillation):
+        super().__init__()
+        self.head = NormLinear(dim, num_classes)
+        self.head_dist = NormLinear(dim, num_classes) if distillation else None
+
+    def both(self, x):
+        """(logits, logits for the teacher)."""
+        return self.head(x), self.head_dist(x)
+
+    def forward(self, x):
+        if self.head_dist is None:
+            return self.head(x)
+        logits, taught = self.both(x)
+        return (logits + taught) / 2
+
+
+class RepViT(Network):
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
+
+    Args:
+        dims, depths: per stage, the channels, which differ from stage to stage, and the blocks.
+        distillation: a second classifier; the logits are the mean of both.
+        dropout: probability in front of the classifiers.
+        drop_path: of the last block, growing linearly from 0 at the first.
+    """
+
+    key_style = 'timm'
+    classifier_layers = ('head',)  # what a new number of classes replaces
+    distilled_training = False     # whether training gives both classifiers' logits
+
+    def __init__(self, num_classes=1000, in_channels=3, dims=(48, 96, 192, 384), depths=(2, 2, 14, 2), distillation=True,
+                 dropout=0.0, drop_path=0.0):
+        super().__init__()
+        self.stem = Stem(in_channels, dims[0])
+        rates = [drop_path * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
+        starts = [sum(depths[:i]) for i in range(len(depths))]
+        self.stages = nn.LayerList([StageOfBlocks(before, dim, rates[start:start + depth]) for before, dim, start, depth in
+                                    zip([dims[0], *dims], dims, starts, depths)])
+        self.head_drop = nn.Dropout(dropout)
+        self.distillation = distillation
+        self.feature_channels, self.feature_strides = list(dims), [4 * 2 ** i for i in range(len(dims))]
+        self.feature_layers = [[f'stages.{i}'] for i in range(len(dims))]
+        self.feature_layers[0].insert(0, 'stem')
+        self.replace_classifier(num_classes)
+
+    def forward_intermediates(self, x):
+        """List of maps, one per stage: `feature_channels`, `feature_strides`."""
+        x, maps = self.stem(x), []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def forward_features(self, x):
+        """Last map (B, C, H/32, W/32)."""
+        return self.forward_intermediates(x)[-1]
+
+    def forward_head(self, features):
+        pooled = self.head_drop(F.adaptive_avg_pool2d(features, 1).flatten(1))
+        if self.training and self.distilled_training and self.distillation:
+            return self.with_auxiliary(*self.head.both(pooled))
+        return self.head(pooled)
+
+    def replace_classifier(self, num_classes):
+        self.head = Classifier(self.feature_channels[-1], num_classes, self.distillation)
+
+
+def build_model(cfg):
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    model, repvit = cfg.MODEL, cfg.MODEL.REPVIT
+    if len(repvit.DIMS) != len(repvit.DEPTHS):
+        raise UserError(f'MODEL.REPVIT.DIMS has {len(repvit.DIMS)} values, DEPTHS {len(repvit.DEPTHS)}; wanted one entry per '
+                        'stage in each')
+    if any(before == after for before, after in zip(repvit.DIMS, repvit.DIMS[1:])):
+        raise UserError(f'MODEL.REPVIT.DIMS is {list(repvit.DIMS)}; wanted other channels in each stage than in the one before')
+    return RepViT(model.NUM_CLASSES, model.IN_CHANNELS, repvit.DIMS, repvit.DEPTHS, repvit.DISTILLATION, model.DROPOUT,
+                  model.DROPPATH)
