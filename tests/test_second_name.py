@@ -92,6 +92,19 @@ def test_an_init_that_others_have_removed_is_named_and_replaced_in_memory(site, 
     assert 'Repair it by: pip install --force-reinstall --no-deps paddle-mobile-backbones' in err
 
 
+def test_the_repair_names_the_wheel_that_pip_was_given(site, tmp_path):
+    (site / 'image_classification/__init__.py').unlink()
+    wheel, info = tmp_path / 'my wheels/paddle_mobile_backbones.whl', site / 'paddle_mobile_backbones-0.1.0.dist-info'
+    wheel.parent.mkdir()
+    wheel.touch()
+    info.mkdir()
+    (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: paddle-mobile-backbones\nVersion: 0.1.0\n')
+    (info / 'direct_url.json').write_text(f'{{"archive_info": {{}}, "url": "{wheel.as_uri()}"}}')
+    assert f"Repair it by: pip install --force-reinstall --no-deps '{wheel}'. `import" in run(site)[1]
+    wheel.unlink()                                                 # it is gone: an index may have it
+    assert 'Repair it by: pip install --force-reinstall --no-deps paddle-mobile-backbones. `import' in run(site)[1]
+
+
 def test_a_folder_in_the_working_directory_is_named(site, tmp_path):
     (tmp_path / 'image_classification').mkdir()
     assert run(site) == (ic.__version__, '')                       # one of pictures hides nothing
