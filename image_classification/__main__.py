@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 import paddle_mobile_backbones as ic       # it takes care that `image_classification` is this library's
 from image_classification.cpu import settings
 from image_classification.errors import exit_with_message
-from image_classification.installation import DISTRIBUTION, ROOT, install_line, typed
+from image_classification.installation import DISTRIBUTION, IS_CLONE, ROOT, install_line, typed
 from image_classification.installation.paddle_build import installed_builds
 
 # Paddle, and what needs it, is imported where it is asked: a report says, too, that it cannot be imported.
@@ -30,6 +30,8 @@ VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'MKL_DEBUG_CPU_TYPE', 'GLOG_m
              'FLAGS_enable_pir_api', 'FLAGS_use_mkldnn', *(f'PADDLE_MOBILE_BACKBONES_{name}' for name in
                                                            ('PLAIN', 'OPERATORS', 'OFFLINE', 'TIMEOUT')))
 HIDDEN = ('PADDLE_MOBILE_BACKBONES_HOME', 'PADDLE_MOBILE_BACKBONES_MIRROR', 'HF_ENDPOINT', 'HTTP_PROXY', 'HTTPS_PROXY')
+
+BUILDS = {'cpu': 'paddlepaddle', 'gpu': 'paddlepaddle-gpu'}        # extras of which one suffices
 
 
 def versions():
@@ -104,12 +106,17 @@ def packages():
         if belongs(requirement, ''):
             found, problem = check(requirement)
             yield requirement.name, f'{found.removeprefix(requirement.name).strip() or "-"}{f", {problem}" if problem else ""}'
-    for extra in extras:
+    for extra in filter(_matters, extras):
         checked = dict.fromkeys(check(requirement) for requirement in requirements
                                 if belongs(requirement, extra) and not belongs(requirement, ''))    # extras overlap
         problems = [f'{found} {problem}' for found, problem in checked if problem]
         missing = f'missing: {", ".join(problems)}; {install_line(extra, "pip")}'
         yield f'[{extra}]', missing if problems else ', '.join(found for found, _ in checked)
+
+
+def _matters(extra):
+    """Not the GPU build, for who has that for CPUs, nor the other way round; and a wheel has no tests."""
+    return IS_CLONE if extra == 'test' else extra not in BUILDS or BUILDS[extra] in (installed_builds() or {BUILDS['cpu']})
 
 
 def belongs(requirement, extra):

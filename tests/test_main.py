@@ -65,6 +65,15 @@ def test_what_is_for_another_python_is_not_missing(installed):
     assert installed('yacs; extra == "own"', 'no-such-package; python_version < "3.0" and extra == "own"')['[own]'].startswith('yacs ')
 
 
+@pytest.mark.parametrize('builds, clone, wanted', [
+    ({'paddlepaddle': 1}, True, {'[cpu]', '[test]'}), ({'paddlepaddle-gpu': 1}, False, {'[gpu]'}), ({}, False, {'[cpu]'}),
+    ({'paddlepaddle': 1, 'paddlepaddle-gpu': 1}, False, {'[cpu]', '[gpu]'})])
+def test_extras_that_one_should_not_install_are_not_listed_as_missing(installed, monkeypatch, builds, clone, wanted):
+    monkeypatch.setattr(main, 'installed_builds', lambda: builds)
+    monkeypatch.setattr(main, 'IS_CLONE', clone)
+    assert {name for name in installed('yacs', extras=['cpu', 'gpu', 'test']) if name != 'yacs'} == wanted
+
+
 def test_each_extra_has_its_own_packages_once(installed):
     found = installed('yacs; extra == "own"', 'yacs; extra == "own"', 'tqdm; extra == "other"', extras=['own', 'other'])
     assert found == {'[own]': f'yacs {metadata.version("yacs")}', '[other]': f'tqdm {metadata.version("tqdm")}'}
