@@ -97,23 +97,32 @@ def _load():
     return module
 
 
+def _first_name(name):
+    return _FIRST + name.removeprefix(__name__)
+
+
 class _SecondNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Gives `paddle_mobile_backbones.models` as the very module `image_classification.models`."""
 
     def find_spec(self, name, path=None, target=None):
         if not name.startswith(f'{__name__}.') or name in _OWN:
             return None
-        found = importlib.util.find_spec(f'{_FIRST}{name.removeprefix(__name__)}')
-        return found and importlib.util.spec_from_loader(name, self, is_package=found.submodule_search_locations is not None)
+        found = importlib.util.find_spec(_first_name(name))
+        return found and importlib.util.spec_from_loader(name, self, origin=found.origin,
+                                                         is_package=found.submodule_search_locations is not None)
 
     def create_module(self, spec):
-        module = importlib.import_module(f'{_FIRST}{spec.name.removeprefix(__name__)}')
+        module = importlib.import_module(_first_name(spec.name))
         spec.loader_state = module.__spec__
         return module
 
     def exec_module(self, module):
         """It has been executed. Python has given it the spec of the second name, which is undone."""
         module.__spec__ = module.__spec__.loader_state
+
+    def get_code(self, name):
+        """For `python -m paddle_mobile_backbones.integrations` and the like."""
+        return importlib.util.find_spec(_first_name(name)).loader.get_code(_first_name(name))
 
 
 _library = _load()

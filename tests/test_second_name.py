@@ -1,5 +1,6 @@
 """`import paddle_mobile_backbones as ic`: the same modules by a name that nobody else has, whatever has become of the other."""
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,13 @@ def test_fuse_stays_the_function():
 def test_what_is_not_there_is_not_there_by_this_name(get):
     with pytest.raises((AttributeError, ModuleNotFoundError), match='no_such'):
         get()
+
+
+def test_modules_that_are_programs_run_by_this_name(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['-m'])
+    with pytest.raises(SystemExit):
+        runpy.run_module('paddle_mobile_backbones.integrations', run_name='__main__', alter_sys=True)
+    assert "the toolkit is ''; wanted paddleseg or paddledetection" in capsys.readouterr().err
 
 
 @pytest.fixture
