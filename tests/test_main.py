@@ -115,6 +115,13 @@ def test_what_cannot_be_found_out_says_why_and_the_rest_follows(monkeypatch):
     assert any(line.startswith('networks') for line in lines)
 
 
+def test_where_there_is_no_paddle_the_rest_is_said(monkeypatch):
+    monkeypatch.setattr(main, '_has_paddle', lambda: False)
+    lines = [line for part in (main.versions, main.machine, main.networks) for line in part()]
+    assert dict(lines)['PaddlePaddle'].startswith('missing') and 'device' not in dict(lines)
+    assert {'library', 'cores', 'networks', 'engines'} <= set(dict(lines))
+
+
 def test_it_takes_no_arguments(capsys):
     with pytest.raises(SystemExit) as end:
         main.main(['photo.jpg'])
