@@ -56,8 +56,8 @@ def test_quantized_weights_are_used_where_norms_take_over_biases():
 
 
 def test_learnt_tokens_are_found_behind_what_observes_them():
-    keys = {'MODEL.BLOCK.CHANNELS': [8, 8], 'MODEL.BLOCK.STRIDES': [2, 2], 'MODEL.BLOCK.EXPANSIONS': [3, 3], 'MODEL.TOKENS': [2, 16],
-            'MODEL.HIDDEN_FEATURES': 16, 'MODEL.NUM_CLASSES': 3}
+    keys = {'MODEL.BLOCK.CHANNELS': [8, 8], 'MODEL.BLOCK.STRIDES': [2, 2], 'MODEL.BLOCK.EXPANSIONS': [3, 3],
+            'MODEL.TOKENS': [2, 16], 'MODEL.HIDDEN_FEATURES': 16, 'MODEL.NUM_CLASSES': 3}
     quanter = FakeQuanterWithAbsMaxObserver(moving_rate=0.9)
     model = ic.create_model(ic.get_config('mobileformer_official_26m', keys))
     QAT(QuantConfig(activation=quanter, weight=quanter)).quantize(model, inplace=True)

@@ -54,7 +54,8 @@ def test_a_row_that_fails_is_said_and_the_others_follow(tmp_path, monkeypatch, c
 
 
 def test_a_pair_is_a_python_and_a_paddlepaddle(capsys):
-    assert try_versions.parse(['--pairs', '3.10/3.1.1', '3.12/3.2.2', '--', '-x'])[0].pairs == [('3.10', '3.1.1'), ('3.12', '3.2.2')]
+    args, words = try_versions.parse(['--pairs', '3.10/3.1.1', '3.12/3.2.2', '--', '-x'])
+    assert args.pairs == [('3.10', '3.1.1'), ('3.12', '3.2.2')] and words == ['-x']
     with pytest.raises(SystemExit):
         try_versions.parse(['--pairs', '3.1.1'])
     assert "'3.1.1' is no pair; wanted PYTHON/PADDLEPADDLE, such as 3.10/3.1.1" in capsys.readouterr().err
