@@ -4,6 +4,7 @@ Versions, processor and device, networks, which extras are missing and how to in
 environment only the variables below are looked at, and of paths nothing is said.
 """
 import argparse
+import importlib.util
 import os
 import platform
 import re
@@ -19,7 +20,7 @@ from packaging.requirements import Requirement
 import paddle_mobile_backbones as ic       # it takes care that `image_classification` is this library's
 from image_classification.cpu import settings
 from image_classification.errors import exit_with_message
-from image_classification.installation import DISTRIBUTION, ROOT, install_line, typed
+from image_classification.installation import DISTRIBUTION, IS_CLONE, ROOT, install_line, typed
 from image_classification.installation.paddle_build import installed_builds
 
 # Paddle, and what needs it, is imported where it is asked: a report says, too, that it cannot be imported.
@@ -31,11 +32,16 @@ VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'MKL_DEBUG_CPU_TYPE', 'GLOG_m
                                                            ('PLAIN', 'OPERATORS', 'OFFLINE', 'TIMEOUT')))
 HIDDEN = ('PADDLE_MOBILE_BACKBONES_HOME', 'PADDLE_MOBILE_BACKBONES_MIRROR', 'HF_ENDPOINT', 'HTTP_PROXY', 'HTTPS_PROXY')
 
+BUILDS = {'cpu': 'paddlepaddle', 'gpu': 'paddlepaddle-gpu'}        # extras of which one suffices
+
 
 def versions():
     yield 'library', f'{DISTRIBUTION} {ic.__version__}{_commit()}'
     yield 'Python', f'{platform.python_version()} ({platform.python_implementation()}, {8 * struct.calcsize("P")} bit)'
     yield 'system', platform.platform()
+    if not _has_paddle():
+        yield 'PaddlePaddle', 'missing: without it, nothing but exports in ONNX Runtime runs'
+        return
     import paddle
     build = f'CUDA {paddle.version.cuda()}, cuDNN {paddle.version.cudnn()}' if paddle.is_compiled_with_cuda() else 'CPUs'
     yield 'PaddlePaddle', f'{paddle.__version__} for {build}, commit {paddle.version.commit[:10]}'
@@ -54,18 +60,27 @@ def _commit():
     return f', commit {found[0].strip()}{" with changes" if found[1].strip() else ""}'
 
 
+def _has_paddle():
+    return importlib.util.find_spec('paddle') is not None
+
+
 def machine():
+    if _has_paddle():
+        yield from _devices()
+    model, flags = _processor()
+    yield 'processor', ', '.join([model, *(name for name in FEATURES if name in flags)])
+    yield 'cores', f'{settings.usable_cores()} of {os.cpu_count()}'
+    if hasattr(os, 'sysconf'):
+        yield 'memory', f'{os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30:.1f} GiB'
+
+
+def _devices():
     import paddle
     yield 'device', paddle.get_device()
     if paddle.is_compiled_with_cuda():
         for index in range(paddle.device.cuda.device_count()):
             gpu = paddle.device.cuda.get_device_properties(index)
             yield f'GPU {index}', f'{gpu.name}, {gpu.total_memory / 2**30:.1f} GiB, capability {gpu.major}.{gpu.minor}'
-    model, flags = _processor()
-    yield 'processor', ', '.join([model, *(name for name in FEATURES if name in flags)])
-    yield 'cores', f'{settings.usable_cores()} of {os.cpu_count()}'
-    if hasattr(os, 'sysconf'):
-        yield 'memory', f'{os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30:.1f} GiB'
 
 
 def _processor():
@@ -80,14 +95,17 @@ def _processor():
 
 def networks():
     from image_classification.config import model_yamls
-    from image_classification.cpu import operators
     from image_classification.deploy import engines
-    yamls, weights = model_yamls(), ic.list_pretrained()
+    yamls = model_yamls()
     families = Counter(Path(path).parent.name for path in yamls.values())
     yield 'networks', f'{len(yamls)} in {len(families)} families'
     yield 'families', ', '.join(f'{name} ({count})' for name, count in sorted(families.items()))
-    yield 'weights', f'{len(weights)} published for {len({name for name, _ in weights})} of them'
     yield 'engines', f'{", ".join(engines.available())} for exports'
+    if not _has_paddle():
+        return
+    from image_classification.cpu import operators
+    weights = ic.list_pretrained()
+    yield 'weights', f'{len(weights)} published for {len({name for name, _ in weights})} of them'
     advice = 'not compiled, or switched off; to compile: python -m image_classification.cpu.build_operators'
     yield 'operators', 'compiled' if operators.loaded() else advice
 
@@ -104,12 +122,17 @@ def packages():
         if belongs(requirement, ''):
             found, problem = check(requirement)
             yield requirement.name, f'{found.removeprefix(requirement.name).strip() or "-"}{f", {problem}" if problem else ""}'
-    for extra in extras:
+    for extra in filter(_matters, extras):
         checked = dict.fromkeys(check(requirement) for requirement in requirements
                                 if belongs(requirement, extra) and not belongs(requirement, ''))    # extras overlap
         problems = [f'{found} {problem}' for found, problem in checked if problem]
         missing = f'missing: {", ".join(problems)}; {install_line(extra, "pip")}'
         yield f'[{extra}]', missing if problems else ', '.join(found for found, _ in checked)
+
+
+def _matters(extra):
+    """Not the GPU build, for who has that for CPUs, nor the other way round; and a wheel has no tests."""
+    return IS_CLONE if extra == 'test' else extra not in BUILDS or BUILDS[extra] in (installed_builds() or {BUILDS['cpu']})
 
 
 def belongs(requirement, extra):

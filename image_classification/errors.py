@@ -47,10 +47,13 @@ def missing_package(what, extra):
     """The UserError for a package that is not installed; raise it.
 
     Args:
-        what: the package, or a beginning of a sentence that goes on with "is not installed".
+        what: the package, or a beginning of a sentence that goes on with "is not installed", or "are" for several:
+            '... needs onnx, onnxruntime, which'.
         extra: of setup.py, which installs it.
     """
-    return UserError(f'{what} is not installed. Install it{how_to_install(extra)}')
+    several = re.search(r' needs \S+(, \S+)+, which$', what)
+    return UserError(f'{what} {"are" if several else "is"} not installed. Install {"them" if several else "it"}'
+                     f'{how_to_install(extra)}')
 
 
 def ran_out_of_memory(error):

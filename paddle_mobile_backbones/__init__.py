@@ -12,16 +12,20 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import json
+import shlex
 import sys
 import warnings
+from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 _FIRST, _DISTRIBUTION = 'image_classification', 'paddle-mobile-backbones'
 _PACKAGE = Path(__file__).resolve().parents[1] / _FIRST
 _COPY = Path(__file__).with_name('first_init.py')                  # of its __init__.py, which a wheel brings
 _OWN = (f'{__name__}.__main__',)
 _REMOVE = 'pip uninstall image-classification'
-_REPAIR = f'pip install --force-reinstall --no-deps {_DISTRIBUTION}'
 _MEANWHILE = f'`import {__name__} as ic` works all the same'
 
 
@@ -39,15 +43,27 @@ def _found_by_name():
     return spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), '')) or ''
 
 
+def _repair():
+    """The line that repairs this library. An index may not have what pip was given as a file or an address, which it notes."""
+    given = _DISTRIBUTION
+    try:
+        url = json.loads(metadata.distribution(_DISTRIBUTION).read_text('direct_url.json'))['url']
+        file = Path(url2pathname(urlsplit(url).path)) if url.startswith('file:') else None
+        given = url if file is None else str(file) if file.is_file() else given
+    except (metadata.PackageNotFoundError, TypeError, ValueError, KeyError):
+        pass
+    return f'pip install --force-reinstall --no-deps {shlex.quote(given)}'
+
+
 def _problem():
     """What is wrong with the other name, and what to do, in one line; '' where all is well."""
     own = _PACKAGE / '__init__.py'
     if not own.is_file():
         return (f'{own} is missing: the removal of another distribution, such as image-classification, has deleted it. Repair '
-                f'it by: {_REPAIR}')
+                f'it by: {_repair()}')
     if not _is_ours(own):
         return (f'{own} is not of {_DISTRIBUTION}: another distribution, such as image-classification, has written over it. '
-                f'Remove that one and repair this one by: {_REMOVE} && {_REPAIR}')
+                f'Remove that one and repair this one by: {_REMOVE} && {_repair()}')
     found = _found_by_name()
     if not found or _is_ours(found):
         return ''
@@ -81,23 +97,32 @@ def _load():
     return module
 
 
+def _first_name(name):
+    return _FIRST + name.removeprefix(__name__)
+
+
 class _SecondNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Gives `paddle_mobile_backbones.models` as the very module `image_classification.models`."""
 
     def find_spec(self, name, path=None, target=None):
         if not name.startswith(f'{__name__}.') or name in _OWN:
             return None
-        found = importlib.util.find_spec(f'{_FIRST}{name.removeprefix(__name__)}')
-        return found and importlib.util.spec_from_loader(name, self, is_package=found.submodule_search_locations is not None)
+        found = importlib.util.find_spec(_first_name(name))
+        return found and importlib.util.spec_from_loader(name, self, origin=found.origin,
+                                                         is_package=found.submodule_search_locations is not None)
 
     def create_module(self, spec):
-        module = importlib.import_module(f'{_FIRST}{spec.name.removeprefix(__name__)}')
+        module = importlib.import_module(_first_name(spec.name))
         spec.loader_state = module.__spec__
         return module
 
     def exec_module(self, module):
         """It has been executed. Python has given it the spec of the second name, which is undone."""
         module.__spec__ = module.__spec__.loader_state
+
+    def get_code(self, name):
+        """For `python -m paddle_mobile_backbones.integrations` and the like."""
+        return importlib.util.find_spec(_first_name(name)).loader.get_code(_first_name(name))
 
 
 _library = _load()

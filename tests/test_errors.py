@@ -180,3 +180,10 @@ def catches(pid, number):
     """Whether a process has a handler for a signal."""
     mask = next(line for line in Path(f'/proc/{pid}/status').read_text().splitlines() if line.startswith('SigCgt'))
     return bool(int(mask.split()[1], 16) >> number - 1 & 1)
+
+
+@pytest.mark.parametrize('what, words', [
+    ('the page needs gradio, which', 'which is not installed. Install it'), ('VISUAL is a, but b', 'b is not installed.'),
+    ('--format onnx needs onnx, onnxruntime, which', 'onnxruntime, which are not installed. Install them')])
+def test_several_missing_packages_are_several(what, words):
+    assert words in str(errors.missing_package(what, 'x'))

@@ -65,6 +65,15 @@ def test_what_is_for_another_python_is_not_missing(installed):
     assert installed('yacs; extra == "own"', 'no-such-package; python_version < "3.0" and extra == "own"')['[own]'].startswith('yacs ')
 
 
+@pytest.mark.parametrize('builds, clone, wanted', [
+    ({'paddlepaddle': 1}, True, {'[cpu]', '[test]'}), ({'paddlepaddle-gpu': 1}, False, {'[gpu]'}), ({}, False, {'[cpu]'}),
+    ({'paddlepaddle': 1, 'paddlepaddle-gpu': 1}, False, {'[cpu]', '[gpu]'})])
+def test_extras_that_one_should_not_install_are_not_listed_as_missing(installed, monkeypatch, builds, clone, wanted):
+    monkeypatch.setattr(main, 'installed_builds', lambda: builds)
+    monkeypatch.setattr(main, 'IS_CLONE', clone)
+    assert {name for name in installed('yacs', extras=['cpu', 'gpu', 'test']) if name != 'yacs'} == wanted
+
+
 def test_each_extra_has_its_own_packages_once(installed):
     found = installed('yacs; extra == "own"', 'yacs; extra == "own"', 'tqdm; extra == "other"', extras=['own', 'other'])
     assert found == {'[own]': f'yacs {metadata.version("yacs")}', '[other]': f'tqdm {metadata.version("tqdm")}'}
@@ -104,6 +113,13 @@ def test_what_cannot_be_found_out_says_why_and_the_rest_follows(monkeypatch):
     lines = list(main.report())
     assert any(line.split(maxsplit=1)[1:] == ['cannot be found out: RuntimeError: ~/driver is too old'] for line in lines)
     assert any(line.startswith('networks') for line in lines)
+
+
+def test_where_there_is_no_paddle_the_rest_is_said(monkeypatch):
+    monkeypatch.setattr(main, '_has_paddle', lambda: False)
+    lines = [line for part in (main.versions, main.machine, main.networks) for line in part()]
+    assert dict(lines)['PaddlePaddle'].startswith('missing') and 'device' not in dict(lines)
+    assert {'library', 'cores', 'networks', 'engines'} <= set(dict(lines))
 
 
 def test_it_takes_no_arguments(capsys):

@@ -1,5 +1,6 @@
 """`import paddle_mobile_backbones as ic`: the same modules by a name that nobody else has, whatever has become of the other."""
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,13 @@ def test_fuse_stays_the_function():
 def test_what_is_not_there_is_not_there_by_this_name(get):
     with pytest.raises((AttributeError, ModuleNotFoundError), match='no_such'):
         get()
+
+
+def test_modules_that_are_programs_run_by_this_name(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['-m'])
+    with pytest.raises(SystemExit):
+        runpy.run_module('paddle_mobile_backbones.integrations', run_name='__main__', alter_sys=True)
+    assert "the toolkit is ''; wanted paddleseg or paddledetection" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -90,6 +98,19 @@ def test_an_init_that_others_have_removed_is_named_and_replaced_in_memory(site, 
     out, err = run(site, code)
     assert out == ic.__version__ and '__init__.py is missing: the removal of another distribution, such as image-clas' in err
     assert 'Repair it by: pip install --force-reinstall --no-deps paddle-mobile-backbones' in err
+
+
+def test_the_repair_names_the_wheel_that_pip_was_given(site, tmp_path):
+    (site / 'image_classification/__init__.py').unlink()
+    wheel, info = tmp_path / 'my wheels/paddle_mobile_backbones.whl', site / 'paddle_mobile_backbones-0.1.0.dist-info'
+    wheel.parent.mkdir()
+    wheel.touch()
+    info.mkdir()
+    (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: paddle-mobile-backbones\nVersion: 0.1.0\n')
+    (info / 'direct_url.json').write_text(f'{{"archive_info": {{}}, "url": "{wheel.as_uri()}"}}')
+    assert f"Repair it by: pip install --force-reinstall --no-deps '{wheel}'. `import" in run(site)[1]
+    wheel.unlink()                                                 # it is gone: an index may have it
+    assert 'Repair it by: pip install --force-reinstall --no-deps paddle-mobile-backbones. `import' in run(site)[1]
 
 
 def test_a_folder_in_the_working_directory_is_named(site, tmp_path):

@@ -38,16 +38,22 @@ def _on_modelscope(path):
     return path.replace('/resolve/main/', '/resolve/master/', 1)
 
 
+def _in_place(mirror, path, variable):
+    """The address of a path on the mirror that an environment variable names."""
+    try:
+        split_address(mirror)
+    except UserError as error:
+        raise UserError(f'the environment variable {variable}: {error}') from None
+    return mirror + (_on_modelscope(path) if _is_modelscope(mirror) else path)
+
+
 def mirrored(url):
     """The address to ask for: `url` itself, or the mirror's in its place."""
     parts = split_address(url)
     rest = parts.path + (f'?{parts.query}' if parts.query else '')
-    own, mirror, endpoint = (os.environ.get(name) for name in (mirror_variable(parts.netloc), PREFIX + 'MIRROR', 'HF_ENDPOINT'))
-    if own:
-        url = own.rstrip('/') + (_on_modelscope(rest) if _is_modelscope(own) else rest)
-    elif mirror:
-        url = f'{mirror.rstrip("/")}/{parts.netloc}{rest}'
-    elif endpoint and parts.netloc == 'huggingface.co':
-        url = endpoint.rstrip('/') + rest
-    split_address(url)                                             # of the user's variable
+    for variable in (mirror_variable(parts.netloc), PREFIX + 'MIRROR', 'HF_ENDPOINT'):
+        mirror = os.environ.get(variable, '').rstrip('/')
+        if mirror and (variable != 'HF_ENDPOINT' or parts.netloc == 'huggingface.co'):
+            url = _in_place(mirror, f'/{parts.netloc}{rest}' if variable == PREFIX + 'MIRROR' else rest, variable)
+            break
     return quote(url.partition('#')[0], safe=SAFE)

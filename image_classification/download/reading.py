@@ -39,7 +39,7 @@ def read_address(url, most_bytes, seconds):
     try:
         result = results.get(timeout=seconds)
     except queue.Empty:
-        result = PermanentFailure(f'it did not come within {seconds:g} s')
+        result = _late(seconds)
     if isinstance(result, (TransientFailure, PermanentFailure)):
         raise UserError(f'{url} could not be read: {result}') from None
     if isinstance(result, Exception):
@@ -47,11 +47,15 @@ def read_address(url, most_bytes, seconds):
     return result
 
 
+def _late(seconds):
+    return PermanentFailure(f'it did not come within {seconds:g} s')
+
+
 def _read_all(address, most_bytes, seconds, end):
-    """The same in this thread, where one piece may last `seconds`."""
+    """The same in this thread, where one piece may last longer than `seconds`: whoever waits says first that they are over."""
     request = urllib.request.Request(address, headers=HEADERS)
     data = bytearray()
-    with network_failures(seconds), urllib.request.build_opener(Redirects).open(request, timeout=seconds) as response:
+    with network_failures(seconds), urllib.request.build_opener(Redirects).open(request, timeout=2 * seconds) as response:
         announced = response.length
         while len(data) + (response.length or 0) <= most_bytes:
             block = response.read1(BLOCK)
@@ -60,6 +64,6 @@ def _read_all(address, most_bytes, seconds, end):
                     raise TransientFailure(f'the connection ended after {len(data)} of {announced} bytes')
                 return bytes(data)
             if time.monotonic() > end:                             # nobody waits any more
-                raise TransientFailure('too late')
+                raise _late(seconds)
             data += block
     raise PermanentFailure(f'it has more than {most_bytes / 1e6:g} MB')

@@ -17,6 +17,9 @@ TOOLKITS = ('paddleseg', 'paddledetection')
 def main(argv=None):
     arguments = sys.argv[1:] if argv is None else argv
     toolkit, script, *_ = [*arguments, '', '']
+    if toolkit in ('-h', '--help'):
+        print(__doc__.strip())
+        return
     if toolkit not in TOOLKITS:
         raise UserError(f'the toolkit is {toolkit!r}; wanted {" or ".join(TOOLKITS)}, then its script and arguments')
     if not os.path.isfile(script):

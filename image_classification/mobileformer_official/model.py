@@ -40,6 +40,18 @@ def hard_sigmoid(x):
     return F.relu6(x + 3.0) / 6.0
 
 
+class Tokens(nn.Layer):
+    """The learnt tokens, the same for each image: (B, ...) -> (B, T, D). Called on the images, since Paddle's quantisation puts
+    a layer that observes what comes in around each layer, and hides `weight` behind it."""
+
+    def __init__(self, count, width):
+        super().__init__()
+        self.weight = self.create_parameter([count, width], attr=paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, 1.0)))
+
+    def forward(self, x):
+        return self.weight.unsqueeze(0).expand([x.shape[0], -1, -1])  # B symbolic under paddle.jit
+
+
 class ChannelShuffle(nn.Layer):
     """Channel i of group g becomes channel g of group i: (B, C, H, W) -> (B, C, H, W)."""
 
@@ -259,7 +271,7 @@ class MobileFormerOfficial(Network):
         super().__init__()
         count, token_dim = tokens
         former = (token_dim, bridge_heads, token_heads, mlp_ratio)
-        self.tokens = nn.Embedding(count, token_dim, weight_attr=nn.initializer.Normal(0.0, 1.0))
+        self.tokens = Tokens(count, token_dim)
         self.stem = ConvNorm(in_channels, stem, 3, 2, 1, nn.ReLU6())
         widths = [stem, *(channels for channels, _, _ in blocks)]
         layers = [LiteBlock(stem, *blocks[0], groups)]
@@ -288,7 +300,7 @@ class MobileFormerOfficial(Network):
 
     def _trunk(self, x):
         """Maps after the stem and each block, and the tokens."""
-        tokens = self.tokens.weight.unsqueeze(0).expand([x.shape[0], -1, -1])  # (B, T, D), B symbolic under paddle.jit
+        tokens = self.tokens(x)                                    # (B, T, D)
         stem = self.stem(x)
         states = self.features.outputs(range(len(self.features)), stem, tokens)
         return [stem, *[x for x, _ in states]], states[-1][1]

@@ -49,7 +49,7 @@ def test_the_fastest_engine_that_is_here_is_taken(tmp_path, monkeypatch):
 @pytest.mark.parametrize('files, engine, words', [
     ([], None, 'no whole export; wanted one of: inference.json .* by tools/export.py'),
     (['inference.onnx'], 'tensorrt', "engine is 'tensorrt'; wanted one of paddle_inference, onnxruntime, openvino"),
-    (['inference.onnx'], 'openvino', 'files for onnxruntime; for openvino it wants inference.xml . inference.bin'),
+    (['inference.onnx'], 'openvino', 'for onnxruntime; for openvino it wants inference.xml . inference.bin.* --format openvino'),
     (['inference.onnx'], 'onnxruntime', r"not installed. Install it, in the clone .*: pip install -e '.\[onnx\]'"),
     (['inference.xml', 'inference.bin'], None, r'is for openvino, and openvino is not installed.*\[openvino\]'),
 ])

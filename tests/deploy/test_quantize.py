@@ -182,7 +182,7 @@ def test_what_cannot_be_quantised_is_refused(source, result, data, tmp_path, mon
     with pytest.raises(UserError, match='exists and is not empty; an export never overwrites'):
         quantize_export(source, result[0], *data)
     monkeypatch.setattr(quantize, 'find_spec', lambda name: None)
-    with pytest.raises(UserError, match=r'quantisation needs onnx, onnxruntime, ml_dtypes, which is not installed. .*\[onnx\]'):
+    with pytest.raises(UserError, match=r'quantisation needs onnx, onnxruntime, ml_dtypes, which are not installed. Install them.*\[onnx\]'):
         quantize_export(source, tmp_path / 'x', *data)
     assert [path.name for path in tmp_path.iterdir()] == ['paddle']
 

@@ -138,3 +138,5 @@ def test_other_command_lines_are_answered_in_one_line(arguments, words, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 1 and words in capsys.readouterr().err
+    main(['--help'])
+    assert 'paddleseg tools/train.py --config my.yml' in capsys.readouterr().out

@@ -55,6 +55,17 @@ def test_quantized_weights_are_used_where_norms_take_over_biases():
     assert len(seen) == sum(isinstance(layer, nn.Conv2D) for layer in model.sublayers())
 
 
+def test_learnt_tokens_are_found_behind_what_observes_them():
+    keys = {'MODEL.BLOCK.CHANNELS': [8, 8], 'MODEL.BLOCK.STRIDES': [2, 2], 'MODEL.BLOCK.EXPANSIONS': [3, 3],
+            'MODEL.TOKENS': [2, 16], 'MODEL.HIDDEN_FEATURES': 16, 'MODEL.NUM_CLASSES': 3}
+    quanter = FakeQuanterWithAbsMaxObserver(moving_rate=0.9)
+    model = ic.create_model(ic.get_config('mobileformer_official_26m', keys))
+    QAT(QuantConfig(activation=quanter, weight=quanter)).quantize(model, inplace=True)
+    model(paddle.randn([2, 3, SIDE, SIDE]))[:, 0].sum().backward()
+    tokens = next(weight for name, weight in model.named_parameters() if weight.shape == [2, 16])
+    assert abs(tokens.grad).max().item() > 0
+
+
 @pytest.mark.parametrize('name', ['efficientvit_m0', 'shufflenet_v1_g3_x0_5', 'mobilenet_v2_x0_35'])
 def test_all_batch_norms_can_be_synchronized(name):
     with paddle.LazyGuard():

@@ -47,3 +47,15 @@ def test_a_row_that_fails_is_said_and_the_others_follow(tmp_path, monkeypatch, c
     assert [row.split('|')[3].strip() for row in table.splitlines()[2:]] == [
         'could not be installed (exit code 1)', '1 passed', 'no python3.99 was found on this machine']
     assert "['tests/layers']" in (tmp_path / 'python3.11-paddle3.log').read_text()
+    for _ in range(2):                                             # a row of the same pair is written over
+        assert try_versions.main(['--pairs', '3.11/3.0', '--output', str(tmp_path)]) == 0
+    added = (tmp_path / 'versions.md').read_text(encoding='utf-8').splitlines()
+    assert added[:-1] == table.splitlines() and added[-1].startswith('| 3.11 | 3.0 | 1 passed | ')
+
+
+def test_a_pair_is_a_python_and_a_paddlepaddle(capsys):
+    args, words = try_versions.parse(['--pairs', '3.10/3.1.1', '3.12/3.2.2', '--', '-x'])
+    assert args.pairs == [('3.10', '3.1.1'), ('3.12', '3.2.2')] and words == ['-x']
+    with pytest.raises(SystemExit):
+        try_versions.parse(['--pairs', '3.1.1'])
+    assert "'3.1.1' is no pair; wanted PYTHON/PADDLEPADDLE, such as 3.10/3.1.1" in capsys.readouterr().err

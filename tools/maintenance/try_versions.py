@@ -1,10 +1,13 @@
 """Run the tests with each version of PaddlePaddle and of Python that the distribution admits:
 
     python tools/maintenance/try_versions.py [--output versions] [--paddle 3.1.1 3.3.1] [--python 3.10 3.13] [-- tests/layers -x]
+    python tools/maintenance/try_versions.py --pairs 3.10/3.1.1 3.12/3.2.2 -- -n 0 -vv
 
 Each minor version of PaddlePaddle (the newest patch of it) runs with the first Python, and each other Python with the newest
-PaddlePaddle, in a virtual environment of its own below --output, which is kept for the next time. What follows -- goes to pytest;
-without it, all tests run. The table at the end is Markdown, too in --output/versions.md; the exit code is 1 where a row has failed.
+PaddlePaddle; or --pairs says which Python runs with which PaddlePaddle. Each pair has a virtual environment of its own below
+--output, which is kept for the next time, and its log beside that. What follows -- goes to pytest; without it, all tests run.
+The table at the end is Markdown, too in --output/versions.md, which is written after each row and keeps the rows of earlier
+calls; the exit code is 1 where a row has failed.
 """
 import argparse
 import os
@@ -37,8 +40,7 @@ def interpreter(version):
 def environment(python, paddle, place):
     """The Python of a virtual environment with this library, what its tests need, and this PaddlePaddle. Raises CalledProcessError."""
     made = place / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
-    if not made.is_file():
-        subprocess.run([python, '-m', 'venv', str(place)], check=True)
+    subprocess.run([python, '-m', 'venv', str(place)], check=True)      # also where one was cut short, without its pip
     subprocess.run([str(made), '-m', 'pip', 'install', '--quiet', '--no-compile', '-e', f'{ROOT}[test]', f'paddlepaddle=={paddle}'],
                    check=True)
     return str(made)
@@ -68,12 +70,30 @@ def try_pair(python, paddle, output, words):
     return f'| {python} | {paddle} | {found} | {(time.monotonic() - begin) / 60:.0f} |', code == 0
 
 
+def pair(text):
+    """('3.10', '3.1.1') of '3.10/3.1.1'."""
+    found = re.fullmatch(r'(3\.\d+)/(\d+(?:\.\d+)+)', text)
+    if not found:
+        raise argparse.ArgumentTypeError(f'{text!r} is no pair; wanted PYTHON/PADDLEPADDLE, such as 3.10/3.1.1')
+    return found.groups()
+
+
+def write_table(file, rows):
+    """Write {(Python, PaddlePaddle): row} over the rows of the same pairs in the table, and give the table."""
+    earlier = file.read_text(encoding='utf-8').splitlines()[2:] if file.is_file() else []
+    known = {tuple(cell.strip() for cell in row.split('|')[1:3]): row for row in earlier}
+    table = '\n'.join([HEAD, *{**known, **rows}.values()]) + '\n'
+    file.write_text(table, encoding='utf-8')
+    return table
+
+
 def parse(argv):
     argv = list(sys.argv[1:] if argv is None else argv)
     end = argv.index('--') if '--' in argv else len(argv)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--paddle', nargs='+', default=PADDLES, metavar='VERSION', help=f'default: {" ".join(PADDLES)}')
     parser.add_argument('--python', nargs='+', default=PYTHONS, metavar='MINOR', help=f'default: {" ".join(PYTHONS)}')
+    parser.add_argument('--pairs', nargs='+', type=pair, metavar='PYTHON/PADDLEPADDLE', help='these alone, such as 3.10/3.1.1')
     parser.add_argument('--output', type=Path, default=Path('output/versions'), help='default: output/versions')
     return parser.parse_args(argv[:end]), argv[end + 1:]
 
@@ -82,11 +102,14 @@ def main(argv=None):
     args, words = parse(argv)
     output = args.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
-    results = [try_pair(python, paddle, output, words) for python, paddle in pairs(args.python, args.paddle)]
-    table = '\n'.join([HEAD, *(row for row, _ in results)])
-    (output / 'versions.md').write_text(table + '\n', encoding='utf-8')
-    print(table)
-    return 0 if all(well for _, well in results) else 1
+    rows, failed = {}, False
+    for python, paddle in args.pairs or pairs(args.python, args.paddle):
+        row, well = try_pair(python, paddle, output, words)
+        failed |= not well
+        rows[python, paddle] = row
+        table = write_table(output / 'versions.md', rows)
+    print(table, end='')
+    return int(failed)
 
 
 if __name__ == '__main__':

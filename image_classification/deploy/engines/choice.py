@@ -14,6 +14,8 @@ _CLASSES = {kind.name: kind for kind in (PaddleInference, OnnxRuntime, OpenVino)
 ENGINES = tuple(_CLASSES)
 FASTEST_FIRST = ('onnxruntime', 'openvino', 'paddle_inference')    # the order in which open_engine prefers them
 
+_FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx'}   # that are called otherwise than the engine
+
 
 def available():
     """The engines that are installed."""
@@ -70,7 +72,7 @@ def _check(directory, engine):
         present = ', '.join(directory.engines()) or 'no engine'
         wanted = ' or '.join(' + '.join(names) for names in FILES[engine])
         raise UserError(f'{directory} has files for {present}; for {engine} it wants {wanted}. Export the model for it: '
-                        f'{tool("export")} --format.')
+                        f'{tool("export")} MODEL --format {_FORMATS.get(engine, engine)}.')
     if engine not in available():
         raise missing_package(engine, _CLASSES[engine].extra)
     return engine
