@@ -3,6 +3,8 @@ from importlib.util import find_spec
 
 from image_classification.config import check
 from image_classification.config.options import THREADS
+from image_classification.deploy.engines.mnn import Mnn
+from image_classification.deploy.engines.ncnn import Ncnn
 from image_classification.deploy.engines.onnxruntime import OnnxRuntime
 from image_classification.deploy.engines.openvino import OpenVino
 from image_classification.deploy.engines.paddle_inference import PaddleInference
@@ -10,9 +12,9 @@ from image_classification.deploy.export_directory import FILES, ExportDirectory
 from image_classification.errors import UserError, missing_package
 from image_classification.installation import tool
 
-_CLASSES = {kind.name: kind for kind in (PaddleInference, OnnxRuntime, OpenVino)}
+_CLASSES = {kind.name: kind for kind in (PaddleInference, OnnxRuntime, OpenVino, Mnn, Ncnn)}
 ENGINES = tuple(_CLASSES)
-FASTEST_FIRST = ('onnxruntime', 'openvino', 'paddle_inference')    # the order in which open_engine prefers them
+FASTEST_FIRST = ('onnxruntime', 'openvino', 'mnn', 'paddle_inference', 'ncnn')     # the order in which open_engine prefers them
 
 
 def available():

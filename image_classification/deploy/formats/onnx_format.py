@@ -163,7 +163,7 @@ def spread_norms(model):
 
 
 def plain_operators(model):
-    """A graph of fixed shapes without what OpenCV's DNN module of 4.10 does not know, norms with computed factors and several
+    """A graph without what OpenCV's DNN module of 4.10 does not know, norms with computed factors and several
     new dimensions at once, and what it computes otherwise, without a word: averages that count a border and, in 5.0, borders
     whose width follows from the size."""
     import onnx
@@ -184,7 +184,7 @@ def plain_operators(model):
             nodes.append(make_node('Pad', [node.input[0], f'plain_{number}_pads'], [f'plain_{number}_padded']))
             kept = {key: value for key, value in values.items() if key in ('kernel_shape', 'strides', 'ceil_mode')}
             node = make_node('AveragePool', [f'plain_{number}_padded'], list(node.output), **kept)
-        elif node.op_type == 'Conv' and values.get('auto_pad', b'').startswith(b'SAME'):
+        elif node.op_type == 'Conv' and values.get('auto_pad', b'').startswith(b'SAME') and _are_known(shapes, node):
             kept = {key: value for key, value in values.items() if key != 'auto_pad'}
             kept['pads'] = _borders(shapes[node.input[0]][2:], shapes[node.output[0]][2:], values)
             node = make_node('Conv', list(node.input), list(node.output), **kept)
@@ -193,6 +193,10 @@ def plain_operators(model):
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in weights.items())
     return model
+
+
+def _are_known(shapes, node):
+    return all(shapes.get(name) and all(shapes[name][2:]) for name in (node.input[0], node.output[0]))
 
 
 def _borders(sides, made, values):
