@@ -46,9 +46,11 @@ def main(arguments):
     """
     given = json.loads(arguments)
     model, before = convert(given['program'], given['opset'])
-    model = copied_dimensions(fold(spread_softmax(scalar_ranges(mend_pads(model, given['program'])))))
+    model = scalar_ranges(mend_pads(model, given['program']))
     if given['plain']:
-        model = plain_operators(model)
+        model = plain_operators(copied_dimensions(fold(model)))
+    else:
+        model = copied_dimensions(fold(spread_softmax(model)))
     label(model, given['outputs'], given['dims'], given['metadata'])
     if not given['plain']:
         sizes.write(model)
