@@ -9,7 +9,7 @@ from image_classification.deploy.child import reason, run_child
 from image_classification.deploy.description import describe, examine, output_names
 from image_classification.deploy.example import write_example
 from image_classification.deploy.export_directory import ONNX, OPENVINO, PREFIX, REPOSITORY, ExportDirectory, not_an_export
-from image_classification.deploy.formats import lite, mnn, ncnn, onnx_format, phone, triton
+from image_classification.deploy.formats import lite, mnn, ncnn, onnx_format, phone, tflite, triton
 from image_classification.deploy.static import on_cpu, onednn_of, save_static
 from image_classification.deploy.verify import Failure, keep_largest, verify
 from image_classification.errors import UserError
@@ -18,7 +18,7 @@ from image_classification.layers import count_wanted, network_of
 from image_classification.names.text import as_json
 from image_classification.weights import write_safetensors
 
-PHONE = {'mnn': mnn, 'ncnn': ncnn}                                 # written from one ONNX file of fixed shapes
+PHONE = {'mnn': mnn, 'ncnn': ncnn, 'tflite': tflite}                                 # written from one ONNX file of fixed shapes
 FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton', *PHONE)
 TARGETS = ('onnxruntime', 'others')
 _SAME_FILES = ('paddle', 'pdmodel', 'lite')                        # each writes inference.pdiparams, in another order
@@ -34,10 +34,12 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
     | pdmodel | inference.pdmodel, inference.pdiparams | the same, in older versions |
     | onnx | inference.onnx | ONNX Runtime, TensorRT, ... |
     | openvino | inference.xml, inference.bin | OpenVINO |
-    | lite | those of pdmodel, and README.txt with the command that converts them | Paddle-Lite on ARM |
+    | lite | those of pdmodel, README.txt with the command that converts them and, where a Python 3.7 has paddlelite, its result,
+      inference.nb; README.md, labels.txt | Paddle-Lite on ARM |
     | triton | those of onnx, and triton/NAME/ | the Triton Inference Server |
     | mnn | inference.mnn, README.md, labels.txt | MNN on phones |
     | ncnn | inference.ncnn.param, inference.ncnn.bin, README.md, labels.txt | ncnn on phones |
+    | tflite | inference.tflite, README.md, labels.txt | LiteRT on phones |
 
     With an ONNX file comes example.py, which runs it by numpy, Pillow and ONNX Runtime alone.
 
@@ -54,7 +56,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
         pixels: take uint8 (B, H, W, C), RGB; scaling, normalizing and the order of colours become part of the graph.
         allow_unsupported: with the format lite, write a network whose operators Paddle-Lite does not document, too.
         fixed_size: leave nothing free: one picture of image_size x image_size, as OpenCV, phones and NPUs want it. `Predictor`
-            and `open_engine` then give such an export one picture after the other. With mnn or ncnn it is always so.
+            and `open_engine` then give such an export one picture after the other. With mnn, ncnn or tflite it is always so.
         force: replace an earlier export, and nothing else, at the end.
         target: whom the ONNX file is for, which its metadata says: 'onnxruntime', the fastest form there; 'others', operators
             that more engines have. By default 'others' with a fixed size, otherwise 'onnxruntime'.
@@ -160,7 +162,7 @@ def _write(order, directory, free, sizes):
     if {'pdmodel', 'lite'}.intersection(order.formats):
         _write_pdmodel(order, directory / PREFIX, order.shape(free))
     if 'lite' in order.formats:
-        report['lite'] = lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported)
+        report['lite'] = _write_lite(order, directory)
     directory.write(content)                                       # the engines read in it what they are given
     verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels, onednn_of(order.model),
                       [order.batch] if order.batch else [1, 3])
@@ -170,8 +172,9 @@ def _write(order, directory, free, sizes):
     content.update(report)
     directory.write(content)
     write_example(directory)
-    if phones:
-        phone.write_phone_files(directory, content, {PHONE[format].HEADING: PHONE[format].guide(content) for format in phones})
+    makers = [PHONE[format] for format in phones] + [lite] * ('lite' in order.formats)
+    if makers:
+        phone.write_phone_files(directory, content, {maker.HEADING: maker.guide(content) for maker in makers})
     if 'triton' in order.formats:
         triton.write_repository(directory.path, directory / REPOSITORY)
     return content['differences']
@@ -237,11 +240,21 @@ def _write_pdmodel(order, prefix, shape):
                           {'config': order.cfg.dump()})
         arguments = {'weights': weights, 'prefix': str(prefix), 'shape': shape, 'softmax': order.softmax,
                      'strides': None if order.model is network else order.model.strides,
-                     'pixels': order.preprocess.to_dict() if order.pixels else None}
+                     'pixels': order.preprocess.to_dict() if order.pixels else None, 'phone': 'lite' in order.formats}
         problem = run_child('formats.pdmodel', json.dumps(arguments), FLAGS_enable_pir_api='0')
         if problem:
             check_space(problem, prefix.parent)
             raise Failure(f'{order.cfg.MODEL.NAME} cannot be written as .pdmodel: {problem}')
+
+
+def _write_lite(order, directory):
+    """Write what Paddle-Lite needs beside the older program; what inference.yaml says of it."""
+    found = lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported)
+    try:
+        return {**found, **lite.write(directory)}
+    except UserError as error:
+        check_space(str(error), directory.path)
+        raise Failure(f'{order.cfg.MODEL.NAME} cannot be written for Paddle-Lite: {error}') from None
 
 
 def _largest(verified):

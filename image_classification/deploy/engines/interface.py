@@ -1,5 +1,6 @@
 """What the engines have in common."""
 from abc import ABC, abstractmethod
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -46,6 +47,11 @@ class Engine(ABC):
             filled = np.concatenate([part, np.zeros((self._batch - len(part), *images.shape[1:]), images.dtype)])
             parts.append([output[:len(part)] for output in self._run(np.ascontiguousarray(filled))])
         return [np.concatenate(outputs) for outputs in zip(*parts)]
+
+    @classmethod
+    def installed(cls):
+        """Whether it is here."""
+        return bool(find_spec(cls.module))
 
     @abstractmethod
     def _run(self, images):
