@@ -142,6 +142,8 @@ def _write_verified(order, directory):
     except Failure:                                                # if size is not the reason, the next attempt says what is
         for path in directory.path.iterdir():
             path.unlink()
+    if 'lite' in order.formats:                                    # with the forms for phones, which are for one picture
+        order = replace(order, batch=1)
     return _write(order, directory, False, [(size, size)])
 
 
@@ -240,7 +242,8 @@ def _write_pdmodel(order, prefix, shape):
                           {'config': order.cfg.dump()})
         arguments = {'weights': weights, 'prefix': str(prefix), 'shape': shape, 'softmax': order.softmax,
                      'strides': None if order.model is network else order.model.strides,
-                     'pixels': order.preprocess.to_dict() if order.pixels else None, 'phone': 'lite' in order.formats}
+                     'pixels': order.preprocess.to_dict() if order.pixels else None, 
+                     'phone': 'lite' in order.formats and bool(order.batch)}
         problem = run_child('formats.pdmodel', json.dumps(arguments), FLAGS_enable_pir_api='0')
         if problem:
             check_space(problem, prefix.parent)
@@ -249,12 +252,11 @@ def _write_pdmodel(order, prefix, shape):
 
 def _write_lite(order, directory):
     """Write what Paddle-Lite needs beside the older program; what inference.yaml says of it."""
-    found = lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported)
     try:
-        return {**found, **lite.write(directory)}
+        return {**lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported), **lite.write(directory)}
     except UserError as error:
         check_space(str(error), directory.path)
-        raise Failure(f'{order.cfg.MODEL.NAME} cannot be written for Paddle-Lite: {error}') from None
+        raise Failure(f'{order.cfg.MODEL.NAME} for Paddle-Lite: {error}') from None
 
 
 def _largest(verified):

@@ -9,6 +9,8 @@ from image_classification.deploy.export_directory import GUIDE, LITE, OLDER_PROG
 from image_classification.deploy.formats.phone import factors, numbers
 from image_classification.errors import UserError
 
+_WITHOUT_KERNEL = {'pad3d'}                                        # documented, but Paddle-Lite 2.12 refuses it
+
 HEADING = 'Paddle-Lite'
 
 LIST = Path(__file__).with_name('lite_operators.txt')
@@ -71,7 +73,7 @@ def write_guide(directory, name, allow_unsupported=False):
         UserError: the program has operators that Paddle-Lite does not document for ARM, unless that is allowed.
     """
     known, found = documented(), operators_of_older_program((directory / OLDER_PROGRAM).read_bytes())
-    unsupported = [operator for operator in found if operator not in known]
+    unsupported = [operator for operator in found if operator not in known or operator in _WITHOUT_KERNEL]
     if unsupported and not allow_unsupported:
         raise UserError(f'{name} uses {", ".join(unsupported)}, which Paddle-Lite does not document for ARM (see {LIST.name}); '
                         'wanted documented operators only. Choose another network or format, or write it all the same by '
