@@ -133,8 +133,8 @@ def operators_of_older_program(content):
 
 
 def mended_for_paddle_lite(content):
-    """The bytes of a .pdmodel file with the attributes that Paddle had up to 2.6 and Paddle-Lite 2.12 asks for: the threshold of
-    relu6, and the numbers of constants in a list of their kind."""
+    """The bytes of a .pdmodel file with what Paddle wrote up to 2.6 and Paddle-Lite 2.12 asks for: the threshold of relu6, and
+    the numbers of constants in a list of their kind."""
     try:
         from paddle.base.proto import framework_pb2 as schema
     except ImportError as error:

@@ -8,11 +8,11 @@ _STEEP = 6e4                                                       # also a numb
 
 
 def before(scores):
-    """How many tokens stand in front of each when they are sorted, the best first and equal ones as they come: (B, N) -> (B, N).
+    """How many tokens stand in front of each one, the best first and equal ones as they come: (B, N) -> (B, N).
 
     By differences alone: engines of phones sort and compare in their own ways, or not at all.
     """
-    sign = scores.unsqueeze(1) - scores.unsqueeze(2)               # (B, N, N): row i has what the others are better than token i
+    sign = scores.unsqueeze(1) - scores.unsqueeze(2)               # (B, N, N): in row i, how much better the others are
     for _ in range(3):                                             # two scores that differ do so by more than 5e-15
         sign = (sign * _STEEP).clip(-1.0, 1.0)
     place = paddle.arange(scores.shape[1], dtype='float32')

@@ -75,5 +75,5 @@ def _check(directory, engine):
         raise UserError(f'{directory} has files for {present}; for {engine} it wants {wanted}. Export the model for it: '
                         f'{tool("export")} --format.')
     if engine not in available():
-        raise missing_package(engine, _CLASSES[engine].extra)
+        raise _CLASSES[engine].missing()
     return engine

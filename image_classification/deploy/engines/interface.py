@@ -1,10 +1,11 @@
 """What the engines have in common."""
 from abc import ABC, abstractmethod
+from importlib import import_module, metadata
 from importlib.util import find_spec
 
 import numpy as np
 
-from image_classification.errors import UserError
+from image_classification.errors import UserError, missing_package
 
 
 class Engine(ABC):
@@ -52,6 +53,17 @@ class Engine(ABC):
     def installed(cls):
         """Whether it is here."""
         return bool(find_spec(cls.module))
+
+    @classmethod
+    def missing(cls):
+        """The UserError where it is not; raise it."""
+        return missing_package(cls.name, cls.extra)
+
+    @classmethod
+    def version(cls):
+        """Of the package that is installed."""
+        module = import_module(cls.module)
+        return getattr(module, '__version__', None) or metadata.version(cls.module)
 
     @abstractmethod
     def _run(self, images):

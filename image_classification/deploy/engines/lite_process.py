@@ -1,9 +1,9 @@
-"""Converts a program for Paddle-Lite and runs it there, in Python 3.7: nothing of this library is imported, and no later Python needed.
+"""Converts a program for Paddle-Lite and runs it there, in Python 3.7: nothing of this library is imported.
 
 python3.7 lite_process.py convert PDMODEL PDIPARAMS TARGETS OUT      writes OUT.nb for TARGETS, arm or x86
 python3.7 lite_process.py run FILE.nb                                answers on standard output until standard input ends
 
-A question is an array as numpy writes it in a file, the answer the number of outputs in a line, and each of them in such a form.
+At first it answers the number of outputs. A question is an array, the answer are all outputs, each as in a file of numpy.
 """
 import io
 import os

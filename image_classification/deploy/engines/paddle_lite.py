@@ -12,6 +12,9 @@ from image_classification.files import temporary_directory
 
 VARIABLE = 'PADDLE_LITE_PYTHON'                                    # names a Python 3.7 that has the package paddlelite
 
+_HOW = ('Make one: python3.7 -m venv lite && lite/bin/pip install paddlelite numpy; '
+        'export PADDLE_LITE_PYTHON=$PWD/lite/bin/python')
+
 
 class PaddleLite(Engine):
     """The program of an export, converted for x86 and run by Paddle-Lite in a Python 3.7; one call after the other."""
@@ -26,15 +29,25 @@ class PaddleLite(Engine):
         self._lock = threading.Lock()
         with temporary_directory() as scratch:
             convert(program, weights, Path(scratch) / 'x86', 'x86')
-            environment = {**os.environ, **({'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads)} if threads else {})}
+            wanted = dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS'), str(threads)) if threads else {}
             self._log = open(Path(scratch) / 'log', 'w+b')         # a pipe that nobody reads would fill
-            self._process = subprocess.Popen(_command('run', Path(scratch) / 'x86.nb'), env=environment, stdin=subprocess.PIPE,
-                                             stdout=subprocess.PIPE, stderr=self._log)
+            self._process = subprocess.Popen(_command('run', Path(scratch) / 'x86.nb'), env={**os.environ, **wanted},
+                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log)
             self.outputs = [f'output_{i}' for i in range(int(self._answer()))]     # Paddle-Lite gives them no lasting names
 
     @classmethod
     def installed(cls):
         return python_of_paddle_lite() is not None
+
+    @classmethod
+    def missing(cls):
+        return UserError(f'paddlelite is not installed: {VARIABLE}, pyenv and the path lead to no Python 3.7 with it; wanted one. '
+                         f'{_HOW}')
+
+    @classmethod
+    def version(cls):
+        found = sorted(_packages(python_of_paddle_lite()).glob('paddlelite-*.dist-info'))
+        return found[0].stem.split('-')[1] if found else 'unknown'
 
     def _answer(self):
         array = lite_process.read(self._process.stdout)
@@ -67,8 +80,7 @@ def python_of_paddle_lite():
     named = os.environ.get(VARIABLE)
     if named:
         if not _has_package(named):
-            raise UserError(f'{VARIABLE} is {named}; wanted the path of a Python 3.7 with the package paddlelite. Make one: '
-                            'python3.7 -m venv lite && lite/bin/pip install paddlelite numpy')
+            raise UserError(f'{VARIABLE} is {named}; wanted the path of a Python 3.7 with the package paddlelite. {_HOW}')
         return named
     root = Path(os.environ.get('PYENV_ROOT') or Path.home() / '.pyenv')
     found = [*map(str, sorted(root.glob('versions/3.7.*/bin/python'))), shutil.which('python3.7')]
@@ -77,7 +89,11 @@ def python_of_paddle_lite():
 
 def _has_package(python):
     """Seen from outside: to start it would take its time."""
-    return Path(python).is_file() and (Path(python).parent.parent / 'lib' / 'python3.7' / 'site-packages' / 'paddlelite').is_dir()
+    return Path(python).is_file() and (_packages(python) / 'paddlelite').is_dir()
+
+
+def _packages(python):
+    return Path(python).parent.parent / 'lib' / 'python3.7' / 'site-packages'
 
 
 def convert(program, weights, out, targets):

@@ -1,5 +1,5 @@
-"""Paddle-Lite: the older program format, mended for it, a check of its operators, and the file for a phone: by Paddle-Lite's own
-opt where a Python 3.7 has it, otherwise the command that makes it."""
+"""Paddle-Lite: the older program format, mended for it, a check of its operators, and the file for a phone, by Paddle-Lite's
+own opt where a Python 3.7 has it; otherwise the command that makes it."""
 from pathlib import Path
 
 from image_classification.cpu.paddle_internals import mended_for_paddle_lite, operators_of_older_program
@@ -37,7 +37,7 @@ const float* scores = output->data<float>();
 '''
 _PIXELS = 'std::memcpy(input->mutable_data<uint8_t>(), bytes, {size} * {size} * {channels});   // scaled and cut as above'
 _PICTURE = '''const float mean[] = {{{mean}}}, normal[] = {{{normal}}};
-float* values = input->mutable_data<float>();                // bytes: {size} x {size} pixels of {channels} bytes, in the order above
+float* values = input->mutable_data<float>();                // bytes: {size} x {size} pixels of {channels}, in the order above
 for (int c = 0; c < {channels}; ++c)
   for (int i = 0; i < {size} * {size}; ++i)
     values[c * {size} * {size} + i] = (bytes[i * {channels} + c] - mean[c]) * normal[c];'''
@@ -89,7 +89,7 @@ def write_guide(directory, name, allow_unsupported=False):
 
 
 def write(directory):
-    """Mend the program in an ExportDirectory for Paddle-Lite and, where a Python 3.7 has it, convert it; what inference.yaml says.
+    """Mend the program of an ExportDirectory and, where a Python 3.7 has Paddle-Lite, convert it; what inference.yaml says.
 
     Raises:
         UserError: the opt of Paddle-Lite refuses it.
@@ -110,7 +110,7 @@ def guide(content):
     values = {'file': LITE, 'size': size, 'channels': channels, 'mean': numbers(means), 'normal': numbers(normals),
               'shape': f'1, {size}, {size}, {channels}' if as_pixels else f'1, {channels}, {size}, {size}'}
     text = '' if content['lite']['converted'] else (
-        f'`{LITE}` is not here yet: no Python 3.7 with the package paddlelite was found ({VARIABLE} names one). `{GUIDE}` has the '
-        'command that makes it; it has not been run in Paddle-Lite.\n\n')
+        f'`{LITE}` is not here yet: no Python 3.7 with the package paddlelite was found ({VARIABLE} names one). `{GUIDE}` '
+        'has the command that makes it; it has not been run in Paddle-Lite.\n\n')
     text += _CPP.format(fill=(_PIXELS if as_pixels else _PICTURE).format(**values), **values)
     return text if as_pixels else text + _KOTLIN.format(**values)

@@ -3,7 +3,7 @@
 Beside an engine's own file stand labels.txt, a class per line, and README.md: how a picture becomes the input, what the output
 means, and for each engine the lines that load its file.
 """
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from importlib.util import find_spec
 from math import floor
 from pathlib import Path
@@ -49,8 +49,8 @@ def versions(packages):
     for package in packages:
         try:
             found.append(f'{package} {version(package)}')
-        except PackageNotFoundError:                               # a build of one's own
-            found.append(package)
+        except PackageNotFoundError:                               # a build for CPUs, or of one's own
+            found += [f'{package} {one.version}' for one in distributions(name=f'{package}-cpu')][:1] or [package]
     return ', '.join(found)
 
 

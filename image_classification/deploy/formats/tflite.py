@@ -1,5 +1,5 @@
-"""LiteRT, the engine that was TensorFlow Lite: an ONNX file of fixed shapes as inference.tflite, by TensorFlow's own converter. A
-program of its own, because that can end the process, and TensorFlow and Paddle do not bear each other in one:
+"""LiteRT, which was TensorFlow Lite: an ONNX file of fixed shapes as inference.tflite, by TensorFlow's own converter. A program
+of its own, because that can end the process, and TensorFlow and Paddle do not bear each other in one:
 python -m image_classification.deploy.formats.tflite ONNX TFLITE
 
 The input has the channels last, as LiteRT's own tools for pictures give them.
@@ -12,8 +12,8 @@ from image_classification.datasets.preprocess import Preprocess
 from image_classification.deploy.export_directory import TFLITE
 from image_classification.deploy.formats.phone import factors, numbers
 
-HEADING, NEEDS, MODULE = 'LiteRT', ('paddle2onnx', 'onnx', 'onnxruntime', 'tensorflow'), 'formats.tflite'
-_KOTLIN = '''The file takes channels last: {dtype} (1, {size}, {size}, {channels}), whatever `inference.yaml` says of the layout.
+HEADING, NEEDS, MODULE = 'LiteRT', ('paddle2onnx', 'onnx', 'onnxruntime', 'ai_edge_litert', 'tensorflow'), 'formats.tflite'
+_KOTLIN = '''The file takes channels last: {dtype} (1, {size}, {size}, {channels}), whatever `inference.yaml` says.
 
 Kotlin, with the package `com.google.ai.edge.litert:litert` (or `org.tensorflow:tensorflow-lite`) and {file} in the assets:
 
@@ -28,10 +28,10 @@ val scores = FloatArray(output.capacity() / 4).also {{ output.rewind(); output.a
 '''
 _FILL = '''val mean = floatArrayOf({mean})
 val normal = floatArrayOf({normal})
-for (pixel in pixels)                                        // of a bitmap of {size} x {size}, from getPixels, row by row
+for (pixel in pixels)                                        // of a bitmap of {size} x {size}, from getPixels
     for ((c, shift) in intArrayOf({shifts}).withIndex())
         input.putFloat(((pixel shr shift and 255) - mean[c]) * normal[c])'''
-_FILL_PIXELS = '''for (pixel in pixels)                                        // of a bitmap of {size} x {size}, from getPixels, row by row
+_FILL_PIXELS = '''for (pixel in pixels)                                        // of a bitmap of {size} x {size}, from getPixels
     for (shift in intArrayOf({shifts}))
         input.put((pixel shr shift and 255).toByte())'''
 _OTHERS = '''

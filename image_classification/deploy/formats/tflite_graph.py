@@ -13,8 +13,9 @@ from onnx.helper import get_attribute_value
 # tensor: of TensorFlow, or an array of numbers that are known. last: whether its dimension 1 stands at the end.
 Value = namedtuple('Value', 'tensor last')
 _SQUARE_ROOT_OF_2 = 2 ** 0.5
-_UNARY = {'Relu': tf.nn.relu, 'Sigmoid': tf.sigmoid, 'Tanh': tf.tanh, 'Sqrt': tf.sqrt, 'Exp': tf.exp, 'Abs': tf.abs, 'Neg': tf.negative,
-          'Sin': tf.sin, 'Cos': tf.cos, 'Identity': tf.identity, 'Floor': tf.floor, 'Reciprocal': lambda x: 1.0 / x,
+_UNARY = {'Relu': tf.nn.relu, 'Sigmoid': tf.sigmoid, 'Tanh': tf.tanh, 'Sqrt': tf.sqrt, 'Exp': tf.exp, 'Abs': tf.abs,
+          'Neg': tf.negative, 'Sin': tf.sin, 'Cos': tf.cos, 'Identity': tf.identity, 'Floor': tf.floor,
+          'Reciprocal': lambda x: 1.0 / x,
           'HardSwish': lambda x: x * tf.nn.relu6(x + 3.0) * (1 / 6)}
 _BINARY = {'Add': tf.add, 'Sub': tf.subtract, 'Mul': tf.multiply, 'Div': tf.divide, 'Max': tf.maximum, 'Min': tf.minimum,
            'Pow': tf.pow}
@@ -212,7 +213,7 @@ class Graph:
         groups, channels = given.get('group', 1), int(x.shape[-1])
         strides, steps = given.get('strides', [1, 1]), given.get('dilations', [1, 1])
         reach = [step * (side - 1) + 1 for step, side in zip(steps, weight.shape[2:])]
-        x, padding = self._padded(x, node, given, reach, strides, 0.0)
+        x, padding = self._padded(x, given, reach, strides, 0.0)
         if groups == channels > 1 and strides[0] == strides[1]:
             weight = weight.reshape([channels, -1, *weight.shape[2:]]).transpose(2, 3, 0, 1)
             y = tf.raw_ops.DepthwiseConv2dNative(input=x, filter=weight, strides=[1, *strides, 1], padding=padding,
@@ -239,8 +240,8 @@ class Graph:
             found.append((before, behind))
         return found
 
-    def _padded(self, x, node, given, reach, strides, value):
-        """The map with the borders that TensorFlow would not add by itself, and its name for the rest."""
+    def _padded(self, x, given, reach, strides, value):
+        """The map with the borders that TensorFlow would not add by itself, and its name for those that it adds."""
         borders, same = self._borders(x, given, reach, strides), []
         for axis in (0, 1):
             side = int(x.shape[1 + axis])
@@ -255,7 +256,7 @@ class Graph:
     def _MaxPool(self, node, given):
         x, strides = self.last(node.input[0]), given.get('strides', [1, 1])
         value = 0.0 if self._never_negative(node.input[0]) else float(np.finfo(np.float32).min)
-        x, padding = self._padded(x, node, given, given['kernel_shape'], strides, value)
+        x, padding = self._padded(x, given, given['kernel_shape'], strides, value)
         return Value(tf.nn.max_pool2d(x, given['kernel_shape'], strides, padding), True)
 
     def _never_negative(self, name):
@@ -266,7 +267,7 @@ class Graph:
             least = self.constants.get(node.input[1]) if len(node.input) > 1 else None
             return least is not None and float(least) >= 0.0
         if node.op_type in ('Add', 'Mul', *_HAND_ON):
-            return all(self._never_negative(source) for source in (node.input if node.op_type in ('Add', 'Mul', 'Concat') else node.input[:1]))
+            return all(map(self._never_negative, node.input if node.op_type in ('Add', 'Mul', 'Concat') else node.input[:1]))
         return node.op_type in _NEVER_NEGATIVE
 
     def _AveragePool(self, node, given):
@@ -274,13 +275,14 @@ class Graph:
         borders = self._borders(x, given, kernel, strides)
         if not any(map(any, borders)):
             return Value(tf.nn.avg_pool2d(x, kernel, strides, 'VALID'), True)
-        pads, inside = given.get('pads', [0] * 4), np.zeros([int(side) + sum(border) for side, border in zip(x.shape[1:3], borders)])
+        pads = given.get('pads', [0] * 4)
+        inside = np.zeros([int(side) + sum(border) for side, border in zip(x.shape[1:3], borders)])
         counted = pads if given.get('count_include_pad') else [0] * 4
         inside[borders[0][0] - counted[0]:borders[0][0] + int(x.shape[1]) + counted[2],
                borders[1][0] - counted[1]:borders[1][0] + int(x.shape[2]) + counted[3]] = 1
         windows = np.lib.stride_tricks.sliding_window_view(inside, kernel)[::strides[0], ::strides[1]]
         share = windows.mean((2, 3), dtype=np.float64)             # how much of each window counts
-        x, padding = self._padded(x, node, {**given, 'auto_pad': b'NOTSET'} if 'pads' in given else given, kernel, strides, 0.0)
+        x, padding = self._padded(x, given, kernel, strides, 0.0)
         if padding == 'SAME' and not given.get('count_include_pad'):
             return Value(tf.nn.avg_pool2d(x, kernel, strides, 'SAME'), True)
         if padding == 'SAME':
@@ -324,7 +326,9 @@ class Graph:
         if keep:
             return Value(made, True)
         left = [axis for axis in range(rank) if axis not in axes]
-        return Value(made, len(left) > 2) if left[:2] == [0, 1] or 1 not in left else Value(function(self.plain(name), axes, keep), False)
+        if left[:2] == [0, 1] or 1 not in left:
+            return Value(made, 1 in left and len(left) > 2)
+        return Value(function(self.plain(name), axes, keep), False)
 
     def _Softmax(self, node, given):
         rank, axis = len(self.shape(node.input[0])), given.get('axis', -1)
