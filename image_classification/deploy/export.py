@@ -18,7 +18,7 @@ from image_classification.layers import count_wanted, network_of
 from image_classification.names.text import as_json
 from image_classification.weights import write_safetensors
 
-PHONE = {'mnn': mnn, 'ncnn': ncnn, 'tflite': tflite}                                 # written from one ONNX file of fixed shapes
+PHONE = {'mnn': mnn, 'ncnn': ncnn, 'tflite': tflite}               # written from one ONNX file of fixed shapes
 FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton', *PHONE)
 TARGETS = ('onnxruntime', 'others')
 _SAME_FILES = ('paddle', 'pdmodel', 'lite')                        # each writes inference.pdiparams, in another order
@@ -67,6 +67,9 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
             network; nothing is left behind then.
     """
     formats, target = _formats(format), _target(target, fixed_size)
+    for format in formats if pixels else ():
+        if hasattr(PHONE.get(format), 'NO_PIXELS'):
+            raise phone.refuse_pixels(format, PHONE[format].NO_PIXELS)
     config = getattr(network_of(model), 'config', None)
     if config is None:
         raise UserError(f'export_model got a {type(model).__name__}; wanted a network of create_model or of load_network')
@@ -242,7 +245,7 @@ def _write_pdmodel(order, prefix, shape):
                           {'config': order.cfg.dump()})
         arguments = {'weights': weights, 'prefix': str(prefix), 'shape': shape, 'softmax': order.softmax,
                      'strides': None if order.model is network else order.model.strides,
-                     'pixels': order.preprocess.to_dict() if order.pixels else None, 
+                     'pixels': order.preprocess.to_dict() if order.pixels else None,
                      'phone': 'lite' in order.formats and bool(order.batch)}
         problem = run_child('formats.pdmodel', json.dumps(arguments), FLAGS_enable_pir_api='0')
         if problem:

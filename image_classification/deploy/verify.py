@@ -18,8 +18,10 @@ _ONEDNN, _CONVOLUTIONS = 'paddle_inference/onednn', 'paddle_inference/convolutio
 _ENGINES = {                                                       # as `trial` takes them, and in words
     'paddle_inference/plain': 'Paddle Inference without oneDNN', _ONEDNN: 'Paddle Inference with oneDNN',
     _CONVOLUTIONS: 'Paddle Inference with oneDNN for convolutions',
-    'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO', 'mnn': 'MNN', 'ncnn': 'ncnn', 'litert': 'LiteRT', 'paddlelite': 'Paddle-Lite'}
-_LOOSER = dict.fromkeys(('mnn', 'ncnn', 'litert', 'paddlelite'), 1e-3)                              # phones' engines count less exactly; these are never exceeded
+    'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO', 'mnn': 'MNN', 'ncnn': 'ncnn', 'litert': 'LiteRT',
+    'paddlelite': 'Paddle-Lite'}
+# Engines of phones count less exactly. This is never exceeded there, however the network itself rounds.
+_LOOSER = dict.fromkeys(('mnn', 'ncnn', 'litert', 'paddlelite'), 1e-3)
 
 
 class Failure(UserError):

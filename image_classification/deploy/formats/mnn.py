@@ -61,7 +61,7 @@ val scores = session.getOutput(null).floatData
 '''
 
 
-def write(source, target):
+def main(source, target):
     """Convert an ONNX file."""
     import_module('_tools').mnnconvert(['mnnconvert', '-f', 'ONNX', '--modelFile', str(source), '--MNNModel', str(target),
                                         '--bizCode', 'paddle_mobile_backbones', '--keepInputFormat=1'])
@@ -70,7 +70,7 @@ def write(source, target):
 
 
 def files(directory):
-    """What `write` is given, beside the ONNX file."""
+    """What `main` is given, beside the ONNX file."""
     return [directory / MNN]
 
 
@@ -87,4 +87,4 @@ def guide(content):
 
 
 if __name__ == '__main__':
-    write(*sys.argv[1:])
+    main(*sys.argv[1:])

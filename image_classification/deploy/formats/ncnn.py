@@ -41,7 +41,7 @@ Kotlin: `external fun classify(assets: AssetManager, picture: Bitmap): FloatArra
 '''
 
 
-def write(source, param, weights):
+def main(source, param, weights):
     """Convert an ONNX file."""
     program = Path(find_spec('pnnx').submodule_search_locations[0]) / ('pnnx.exe' if sys.platform == 'win32' else 'pnnx')
     with temporary_directory() as scratch:
@@ -59,7 +59,7 @@ def write(source, param, weights):
 
 
 def files(directory):
-    """What `write` is given, beside the ONNX file."""
+    """What `main` is given, beside the ONNX file."""
     return [directory / NCNN, directory / NCNN_WEIGHTS]
 
 
@@ -76,4 +76,4 @@ def guide(content):
 
 
 if __name__ == '__main__':
-    write(*sys.argv[1:])
+    main(*sys.argv[1:])
