@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from image_classification.deploy.engines.interface import Engine
+from image_classification.deploy.engines.interface import Engine, by_number
 from image_classification.errors import UserError
 
 
@@ -24,7 +24,7 @@ class Mnn(Engine):
         self._session = self._net.createSession(settings)
         self._input = self._net.getSessionInput(self._session)
         found = self._net.getSessionOutputAll(self._session)
-        self.outputs = sorted(found, key=_by_number)               # a dictionary, which has the order of the letters
+        self.outputs = sorted(found, key=by_number)               # a dictionary, which has the order of the letters
 
     def _run(self, images):
         with self._lock:
@@ -43,9 +43,3 @@ class Mnn(Engine):
         host = self._mnn.Tensor(shape, self._mnn.Halide_Type_Float, array, self._mnn.Tensor_DimensionType_Caffe)
         output.copyToHostTensor(host)
         return np.array(host.getNumpyData(), np.float32).reshape(shape)
-
-
-def _by_number(name):
-    """map_10 stands behind map_9."""
-    _, _, number = name.rpartition('_')
-    return int(number) if number.isdigit() else -1, name
