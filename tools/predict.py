@@ -57,7 +57,7 @@ def parse(argv):
     parser.add_argument('--batch-size', type=int, default=32, bounds=BATCH,
                         help='images that pass the network at once; 1 answers each line of standard input at once; default: 32')
     parser.add_argument('--engine', choices=ENGINES, default='auto',
-                        help='paddle for a checkpoint; paddle_inference, onnxruntime or openvino for an export; default: auto, '
+                        help='paddle for a checkpoint; for an export, the engine whose files it has; default: auto, '
                              'the fastest that fits')
     parser.add_argument('--max-download-mb', type=float, default=64, bounds=MEGABYTES, help='of one address; default: 64')
     parser.add_argument('--timeout', type=float, default=30, bounds=SECONDS, help='seconds for one address; default: 30')

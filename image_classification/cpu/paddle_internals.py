@@ -132,6 +132,32 @@ def operators_of_older_program(content):
     return sorted({block.op(i).type() for block in blocks for i in range(block.op_size())})
 
 
+def mended_for_paddle_lite(content):
+    """The bytes of a .pdmodel file with what Paddle wrote up to 2.6 and Paddle-Lite 2.12 asks for: the threshold of relu6, and
+    the numbers of constants in a list of their kind."""
+    try:
+        from paddle.base.proto import framework_pb2 as schema
+    except ImportError as error:
+        raise _no_older_format() from error
+    program = schema.ProgramDesc.FromString(content)
+    lists = {5: ('fp32_values', schema.FLOATS, 'floats'), 2: ('int32_values', schema.INTS, 'ints'),
+             3: ('int64_values', schema.LONGS, 'longs'), 0: ('bool_values', schema.BOOLEANS, 'bools')}     # by VarType.Type
+    for operator in (operator for block in program.blocks for operator in block.ops):
+        given = {attribute.name: attribute for attribute in operator.attrs}
+        if operator.type == 'relu6' and 'threshold' not in given:
+            operator.attrs.add(name='threshold', type=schema.FLOAT, f=6.0)
+        if operator.type == 'assign_value' and 'values' in given and given['dtype'].i in lists:
+            name, kind, field = lists[given['dtype'].i]
+            if name not in given:
+                numbers = [_number_of(scalar, schema) for scalar in given['values'].scalars]
+                operator.attrs.add(name=name, type=kind, **{field: numbers})
+    return program.SerializeToString()
+
+
+def _number_of(scalar, schema):
+    return {schema.Scalar.BOOLEAN: scalar.b, schema.Scalar.LONG: scalar.i}.get(scalar.type, scalar.r)
+
+
 def append_to_older_program(kind, inputs, attributes):
     """Add an operator to the program of the older format that is being traced; its output."""
     try:

@@ -9,7 +9,7 @@ from image_classification.deploy.child import reason, run_child
 from image_classification.deploy.description import describe, examine, output_names
 from image_classification.deploy.example import write_example
 from image_classification.deploy.export_directory import ONNX, OPENVINO, PREFIX, REPOSITORY, ExportDirectory, not_an_export
-from image_classification.deploy.formats import lite, onnx_format, triton
+from image_classification.deploy.formats import lite, mnn, ncnn, onnx_format, phone, tflite, triton
 from image_classification.deploy.static import on_cpu, onednn_of, save_static
 from image_classification.deploy.verify import Failure, keep_largest, verify
 from image_classification.errors import UserError
@@ -18,12 +18,14 @@ from image_classification.layers import count_wanted, network_of
 from image_classification.names.text import as_json
 from image_classification.weights import write_safetensors
 
-FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton')
+PHONE = {'mnn': mnn, 'ncnn': ncnn, 'tflite': tflite}               # written from one ONNX file of fixed shapes
+FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton', *PHONE)
+TARGETS = ('onnxruntime', 'others')
 _SAME_FILES = ('paddle', 'pdmodel', 'lite')                        # each writes inference.pdiparams, in another order
 
 
 def export_model(model, directory, class_names=None, format='paddle', softmax=False, image_size=None, pixels=False,
-                 allow_unsupported=False, fixed_size=False, force=False):
+                 allow_unsupported=False, fixed_size=False, force=False, target=None):
     """Write a network for other programs: one or more of the formats below, and inference.yaml.
 
     | format | files | for |
@@ -32,8 +34,12 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
     | pdmodel | inference.pdmodel, inference.pdiparams | the same, in older versions |
     | onnx | inference.onnx | ONNX Runtime, TensorRT, ... |
     | openvino | inference.xml, inference.bin | OpenVINO |
-    | lite | those of pdmodel, and README.txt with the command that converts them | Paddle-Lite on ARM |
+    | lite | those of pdmodel, README.txt with the command that converts them and, where a Python 3.7 has paddlelite, its result,
+      inference.nb; README.md, labels.txt | Paddle-Lite on ARM |
     | triton | those of onnx, and triton/NAME/ | the Triton Inference Server |
+    | mnn | inference.mnn, README.md, labels.txt | MNN on phones |
+    | ncnn | inference.ncnn.param, inference.ncnn.bin, README.md, labels.txt | ncnn on phones |
+    | tflite | inference.tflite, README.md, labels.txt | LiteRT on phones |
 
     With an ONNX file comes example.py, which runs it by numpy, Pillow and ONNX Runtime alone.
 
@@ -50,15 +56,21 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
         pixels: take uint8 (B, H, W, C), RGB; scaling, normalizing and the order of colours become part of the graph.
         allow_unsupported: with the format lite, write a network whose operators Paddle-Lite does not document, too.
         fixed_size: leave nothing free: one picture of image_size x image_size, as OpenCV, phones and NPUs want it. `Predictor`
-            and `open_engine` then give such an export one picture after the other.
+            and `open_engine` then give such an export one picture after the other. With lite, mnn,
+            ncnn or tflite it is always so.
         force: replace an earlier export, and nothing else, at the end.
+        target: whom the ONNX file is for, which its metadata says: 'onnxruntime', the fastest form there; 'others', operators
+            that more engines have. By default 'others' with a fixed size, otherwise 'onnxruntime'.
     Returns:
         {batch size: largest difference, relative to that output's standard deviation}; inference.yaml has the absolute one.
     Raises:
         UserError: the directory is in use, the arguments do not fit, a package is missing, or the export differs from the
             network; nothing is left behind then.
     """
-    formats = _formats(format)
+    formats, target = _formats(format), _target(target, fixed_size)
+    for format in formats if pixels else ():
+        if hasattr(PHONE.get(format), 'NO_PIXELS'):
+            raise phone.refuse_pixels(format, PHONE[format].NO_PIXELS)
     config = getattr(network_of(model), 'config', None)
     if config is None:
         raise UserError(f'export_model got a {type(model).__name__}; wanted a network of create_model or of load_network')
@@ -69,8 +81,9 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
         preprocess = replace(preprocess, image_size=count_wanted(image_size, 'image_size is', SIDE))
     with new_directory(directory, 'export', not_an_export, force) as ready, on_cpu():
         cfg, output = examine(model, preprocess, class_names, softmax)
+        one = fixed_size or not {*PHONE, 'lite'}.isdisjoint(formats)   # Paddle-Lite 2.12 is wrong at a second size
         order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported,
-                       1 if fixed_size else None)
+                       1 if one else None, target)
         differences = _write_verified(order, ExportDirectory(ready))
     return {batch: values['relative'] for batch, values in differences.items()}
 
@@ -88,6 +101,7 @@ class _Order:
     pixels: bool
     allow_unsupported: bool
     batch: int                                                     # None: free
+    target: str                                                    # of TARGETS
 
     def shape(self, free):
         """(B, C, H, W) of the input, -1 where it is free."""
@@ -102,12 +116,23 @@ def _formats(wanted):
     for format in formats:
         if format not in FORMATS:
             raise UserError(f'export format is {format!r}; wanted one of {", ".join(FORMATS)}')
-        onnx_format.check_installed('onnx' if format == 'triton' else format)
+        if format in PHONE:
+            phone.check_installed(format, PHONE[format].NEEDS)
+        else:
+            onnx_format.check_installed('onnx' if format == 'triton' else format)
     same = [format for format in formats if format in _SAME_FILES]
     if len(same) > 1 or not formats:
         raise UserError(f'export formats are {", ".join(formats) or "none"}; wanted one or more of {", ".join(FORMATS)}, but '
                         f'only one of {", ".join(_SAME_FILES)}: they write a file of the same name')
     return formats
+
+
+def _target(wanted, fixed_size):
+    if wanted is None:
+        return 'others' if fixed_size else 'onnxruntime'
+    if wanted not in TARGETS:
+        raise UserError(f'the ONNX file is to be for {wanted!r}; wanted one of {", ".join(TARGETS)}')
+    return wanted
 
 
 def _write_verified(order, directory):
@@ -135,10 +160,13 @@ def _write(order, directory, free, sizes):
             program = Path(scratch) / PREFIX
             _trace(order, program, order.shape(free), onnx=True)
             report = _write_onnx(order, program, directory, content)
+    phones = [format for format in order.formats if format in PHONE]
+    if phones:
+        report.update(_write_phones(order, directory, content, phones))
     if {'pdmodel', 'lite'}.intersection(order.formats):
         _write_pdmodel(order, directory / PREFIX, order.shape(free))
     if 'lite' in order.formats:
-        report['lite'] = lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported)
+        report['lite'] = _write_lite(order, directory)
     directory.write(content)                                       # the engines read in it what they are given
     verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels, onednn_of(order.model),
                       [order.batch] if order.batch else [1, 3])
@@ -148,6 +176,9 @@ def _write(order, directory, free, sizes):
     content.update(report)
     directory.write(content)
     write_example(directory)
+    makers = [PHONE[format] for format in phones] + [lite] * ('lite' in order.formats)
+    if makers:
+        phone.write_phone_files(directory, content, {maker.HEADING: maker.guide(content) for maker in makers})
     if 'triton' in order.formats:
         triton.write_repository(directory.path, directory / REPOSITORY)
     return content['differences']
@@ -166,21 +197,43 @@ def _trace(order, prefix, shape, **forms):
 
 def _write_onnx(order, program, directory, content):
     """Write inference.onnx and OpenVINO's files, as asked for; what inference.yaml says of them."""
+    content['for'] = order.target
+    onnx = directory / ONNX if {'onnx', 'triton'}.intersection(order.formats) else None
+    openvino = directory / OPENVINO if 'openvino' in order.formats else None
+    return {'onnx': _convert(order, program, content, onnx, openvino)}
+
+
+def _convert(order, program, content, onnx, openvino=None):
+    """Write a traced program as an ONNX file, for OpenVINO, or both; the converter's report."""
     sizes = [f'{side}' if content['input']['free_size'] else None for side in ('height', 'width')]
     batch = None if order.batch else 'batch'
     arguments = {
         'program': str(program), 'opset': onnx_format.OPSET, 'outputs': output_names(order.output),
-        'onnx': str(directory / ONNX) if {'onnx', 'triton'}.intersection(order.formats) else None,
-        'openvino': str(directory / OPENVINO) if 'openvino' in order.formats else None,
-        'dims': [batch, *sizes, None] if order.pixels else [batch, None, *sizes], 'plain': bool(order.batch),
+        'onnx': str(onnx) if onnx else None, 'openvino': str(openvino) if openvino else None,
+        'dims': [batch, *sizes, None] if order.pixels else [batch, None, *sizes], 'plain': content.get('for') == 'others',
         'metadata': {key: as_json(value) for key, value in content.items()}}
     with temporary_directory() as scratch:
         report = Path(scratch) / 'report.json'
         problem = run_child('formats.onnx_format', json.dumps({**arguments, 'report': str(report)}), POLYGRAPHY_AUTOINSTALL_DEPS='0')
         if problem:
-            check_space(problem, directory.path)
+            check_space(problem, (onnx or openvino).parent)
             raise Failure(f'{order.cfg.MODEL.NAME} cannot be written as ONNX: {problem}')
-        return {'onnx': json.loads(report.read_text())}
+        return json.loads(report.read_text())
+
+
+def _write_phones(order, directory, content, formats):
+    """Write the files of formats for phones, each by the converter of its engine; what inference.yaml says of them."""
+    with temporary_directory() as scratch:
+        program, source = Path(scratch) / PREFIX, Path(scratch) / ONNX
+        _trace(order, program, order.shape(False), phone=True)
+        _convert(order, program, {**content, 'for': 'others'}, source)
+        for format in formats:
+            files = [str(path) for path in PHONE[format].files(directory)]
+            problem = run_child(PHONE[format].MODULE, str(source), *files)
+            if problem:
+                check_space(problem, directory.path)
+                raise Failure(f'{order.cfg.MODEL.NAME} cannot be written for {format}: {problem}')
+    return {format: {'converter': phone.versions(PHONE[format].NEEDS[-1:])} for format in formats}
 
 
 def _write_pdmodel(order, prefix, shape):
@@ -191,11 +244,21 @@ def _write_pdmodel(order, prefix, shape):
                           {'config': order.cfg.dump()})
         arguments = {'weights': weights, 'prefix': str(prefix), 'shape': shape, 'softmax': order.softmax,
                      'strides': None if order.model is network else order.model.strides,
-                     'pixels': order.preprocess.to_dict() if order.pixels else None}
+                     'pixels': order.preprocess.to_dict() if order.pixels else None,
+                     'phone': 'lite' in order.formats}
         problem = run_child('formats.pdmodel', json.dumps(arguments), FLAGS_enable_pir_api='0')
         if problem:
             check_space(problem, prefix.parent)
             raise Failure(f'{order.cfg.MODEL.NAME} cannot be written as .pdmodel: {problem}')
+
+
+def _write_lite(order, directory):
+    """Write what Paddle-Lite needs beside the older program; what inference.yaml says of it."""
+    try:
+        return {**lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported), **lite.write(directory)}
+    except UserError as error:
+        check_space(str(error), directory.path)
+        raise Failure(f'{order.cfg.MODEL.NAME} for Paddle-Lite: {error}') from None
 
 
 def _largest(verified):

@@ -17,14 +17,23 @@ PREFIX = 'inference'                                               # of the file
 PROGRAM, OLDER_PROGRAM, WEIGHTS = 'inference.json', 'inference.pdmodel', 'inference.pdiparams'
 ONNX = 'inference.onnx'
 OPENVINO, OPENVINO_WEIGHTS = 'inference.xml', 'inference.bin'
+MNN = 'inference.mnn'
+NCNN, NCNN_WEIGHTS = 'inference.ncnn.param', 'inference.ncnn.bin'
+TFLITE, LITE = 'inference.tflite', 'inference.nb'
 FILES = {                                                          # engine: alternatives, each a set of files
     'paddle_inference': [(PROGRAM, WEIGHTS), (OLDER_PROGRAM, WEIGHTS)],
     'onnxruntime': [(ONNX,)],
     'openvino': [(OPENVINO, OPENVINO_WEIGHTS)],
+    'mnn': [(MNN,)],
+    'ncnn': [(NCNN, NCNN_WEIGHTS)],
+    'litert': [(TFLITE,)],
+    'paddlelite': [(OLDER_PROGRAM, WEIGHTS, LITE)],                # the last is for ARM; on a computer, the others are converted
 }
 GUIDE, REPOSITORY = 'README.txt', 'triton'                         # of the formats lite and triton
 EXAMPLE = 'example.py'                                             # beside an ONNX file
-_ENTRIES = {DESCRIPTION, EXAMPLE, PROGRAM, OLDER_PROGRAM, WEIGHTS, ONNX, OPENVINO, OPENVINO_WEIGHTS, GUIDE, REPOSITORY}
+PHONE_GUIDE, LABELS = 'README.md', 'labels.txt'                    # beside files for phones
+_ENTRIES = {DESCRIPTION, EXAMPLE, GUIDE, REPOSITORY, PHONE_GUIDE, LABELS,
+            *(name for alternatives in FILES.values() for names in alternatives for name in names)}
 _WITHOUT_CLASSES = {'maps': 'feature maps', 'tensors': 'tensors of a detector'}
 
 

@@ -2,7 +2,7 @@
 import paddle
 import paddle.nn.functional as F
 
-from image_classification.edgenext.model import ConvEncoder, EdgeNeXt, PositionalEncodingFourier, SDTAEncoder
+from image_classification.edgenext.model import XCA, ConvEncoder, EdgeNeXt, PositionalEncodingFourier, SDTAEncoder
 
 ONEDNN = {EdgeNeXt: 'convolutions'}
 
@@ -84,5 +84,23 @@ def by_pixels(encoder):
         encoder.__class__ = ConvEncoderByPixels
 
 
+class XCAByProducts(XCA):
+    """Products of two matrices, sums of squares and their roots, and nothing else."""
+
+    def forward(self, x):
+        H, W = x.shape[2:]
+        channels = x.shape[1]
+        qkv = self.qkv(x.flatten(2)).reshape([0, 3 * self.heads, channels // self.heads, -1])     # (B, 3 * heads, c, H*W)
+        both, value = qkv.split([2 * self.heads, self.heads], axis=1)
+        query, key = (both / (both * both).sum(-1, keepdim=True).sqrt().clip(1e-12)).chunk(2, axis=1)
+        attn = F.softmax(query @ key.transpose([0, 1, 3, 2]) * self.temperature)
+        return self.proj((attn @ value).flatten(1, 2)).reshape([0, 0, H, W])
+
+
+def by_products(attention):
+    attention.__class__ = XCAByProducts
+
+
 FORMS = {ConvEncoder: fold_scale, SDTAEncoder: fold_scale, PositionalEncodingFourier: part_rows_and_columns}
 ONNX = {ConvEncoder: by_pixels, SDTAEncoder: by_pixels}
+PHONE = {XCA: by_products}

@@ -56,5 +56,48 @@ def share_windows(network):
             layer.attn.behind, layer.attn.proj = layer.attn.proj, nn.Identity()
 
 
+class Rows(Gathered):
+    """For one picture of a fixed size: (1, C, windows, N) -> the same, N = w * w. Windows are rows and not a batch, which some
+    engines do not have, and nothing has more than four dimensions. The token interaction sees each row as channels of its own."""
+
+    def attend(self, i, x, bias):
+        windows, w = x.shape[2], self.window
+        query, key, value = self.qkvs[i](x).split(self.parts, axis=1)
+        kernel, offset = getattr(self, f'kernel_{i}'), getattr(self, f'offset_{i}')
+        count = windows * len(offset)
+        kernel, offset = (part.unsqueeze(1).expand([-1, windows, *part.shape[1:]]) for part in (kernel, offset))
+        kernel = kernel.reshape([count, 1, *kernel.shape[-2:]])
+        query, offset = query.reshape([1, count, w, w]), offset.reshape([count])
+        query = F.conv2d(query, kernel, offset, padding=kernel.shape[-1] // 2, groups=count)
+        query = query.reshape([1, -1, windows, w * w]).transpose([0, 2, 3, 1])   # (1, windows, N, d)
+        attn = F.softmax(query @ key.transpose([0, 2, 1, 3]) + bias.unsqueeze([0, 1]), axis=-1)      # (1, windows, N, N)
+        out = paddle.matmul(value.transpose([0, 2, 1, 3]), attn, transpose_y=True)
+        return out.transpose([0, 2, 1, 3])                         # (1, C / heads, windows, N)
+
+
+class WindowsAsRows(LocalWindowAttention):
+    """See `Rows`."""
+
+    def forward(self, x):
+        w, (_, c, height, width) = self.window, x.shape
+        rows, columns = -(-height // w), -(-width // w)
+        if (height, width) != (rows * w, columns * w):
+            x = F.pad(x, [0, columns * w - width, 0, rows * w - height])
+        x = x.reshape([1, c * rows, w, columns, w]).transpose([0, 1, 3, 2, 4])
+        x = self.attn(x.reshape([1, c, rows * columns, w * w]))
+        x = x.reshape([1, c * rows, columns, w, w]).transpose([0, 1, 3, 2, 4]).reshape([1, c, rows * w, columns * w])
+        return x if (height, width) == (rows * w, columns * w) else x[:, :, :height, :width]
+
+
+def windows_as_rows(windows):
+    attn = windows.attn
+    for i, (conv, norm) in enumerate((layer.c, layer.bn) for layer in attn.dws):
+        factor = norm.weight * (norm._variance + norm._epsilon).rsqrt()
+        attn.register_buffer(f'kernel_{i}', conv.weight * factor.reshape([-1, 1, 1, 1]), persistable=False)
+        attn.register_buffer(f'offset_{i}', norm.bias - norm._mean * factor, persistable=False)
+    attn.__class__, windows.__class__ = Rows, WindowsAsRows
+
+
 FORMS = {CascadedGroupAttention: gather}
 ONNX = {EfficientViT: share_windows, EfficientViTBackbone: share_windows}
+PHONE = {LocalWindowAttention: windows_as_rows}

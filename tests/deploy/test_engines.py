@@ -9,6 +9,7 @@ from image_classification.deploy.engines import open_engine, paddle_inference
 from image_classification.deploy.engines.eager import Eager
 from image_classification.deploy.static import Deployed
 from image_classification.errors import UserError
+from tests.exports import FOR_COMPUTERS
 
 from .conftest import SIZE
 
@@ -88,7 +89,7 @@ def test_images_of_another_kind_are_refused(small, small_exports, bad):
         Eager(small).run(bad)
 
 
-@pytest.mark.parametrize('engine', ['paddle', *engines.ENGINES])
+@pytest.mark.parametrize('engine', ['paddle', *FOR_COMPUTERS])
 def test_each_engine_gives_the_networks_logits_to_several_threads_at_any_batch_and_size(small, small_exports, engine):
     rng, shapes = np.random.default_rng(3), [(1, 3, SIZE, SIZE), (5, 3, 96, 160), (2, 3, SIZE, 96)]
     batches = [rng.standard_normal(shape, np.float32) for shape in shapes]
@@ -105,7 +106,7 @@ def test_each_engine_gives_the_networks_logits_to_several_threads_at_any_batch_a
     assert (opened.name, opened.outputs, opened.input) == (engine, names, {'dtype': 'float32', 'layout': 'NCHW'})
 
 
-@pytest.mark.parametrize('engine', engines.ENGINES)
+@pytest.mark.parametrize('engine', FOR_COMPUTERS)
 def test_an_engine_takes_a_number_of_threads(small_exports, engine):
     images = np.ones((2, 3, SIZE, SIZE), np.float32)
     one, two = (open_engine(small_exports['float32'], engine, threads=threads) for threads in (1, 2))

@@ -14,6 +14,8 @@ from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
 from image_classification.layers import FeatureExtractor
 
+from tests.exports import FOR_COMPUTERS
+
 from .conftest import CLASSES, SIZE
 
 
@@ -36,7 +38,7 @@ def test_a_checkpoint_gives_the_softmax_of_the_networks_logits(small, predictor,
     np.testing.assert_allclose(predictor.predict(files), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize('engine', engines.ENGINES)
+@pytest.mark.parametrize('engine', FOR_COMPUTERS)
 @pytest.mark.parametrize('dtype', ['float32', 'uint8'])            # uint8: with preprocessing and softmax inside
 def test_every_engine_gives_the_same_as_the_checkpoint_to_several_threads_at_once(predictor, small_exports, files, engine, dtype):
     one = Predictor(small_exports[dtype], engine, batch_size=5, threads=1, warm_up=True)

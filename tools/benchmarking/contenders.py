@@ -10,6 +10,7 @@ EAGER = ('eager', 'fused', 'static')                               # forms that 
 TORCH, PADDLE = ('timm', 'torchvision', 'authors'), ('paddle.vision', 'PaddleClas', 'PaddleViT')
 PEERS = yaml.safe_load(Path(__file__).with_name('peers.yaml').read_text(encoding='utf-8'))
 LABELS = {'static': 'to_static', 'paddle_inference': 'Paddle Inference', 'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO',
+          'mnn': 'MNN', 'litert': 'LiteRT', 'paddlelite': 'Paddle-Lite',
           'authors': "authors' PyTorch"}
 # Libraries that are a directory: the option that names it, a file that it must hold, whether pip can install it.
 DIRECTORIES = {'authors': ('mobileformer', 'mobile_former.py', False), 'PaddleViT': ('paddlevit', 'mobileformer.py', False),

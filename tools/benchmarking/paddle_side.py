@@ -118,9 +118,8 @@ def exported(job):
     from image_classification.deploy.engines import open_engine
     engine = open_engine(job['directory'], job['who'], job['threads'])
     images = np.random.default_rng(0).standard_normal([job['batch'], job['channels'], job['size'], job['size']], np.float32)
-    module = {'paddle_inference': 'paddle'}.get(job['who'], job['who'])
     return Built(lambda: engine.run(images), lambda result: all(np.isfinite(array).all() for array in result),
-                 {module: importlib.import_module(module).__version__.split('-')[0]}, peak_memory)
+                 {engine.module: engine.version().split('-')[0]}, peak_memory)
 
 
 if __name__ == '__main__':

@@ -13,7 +13,10 @@ from image_classification.deploy.engines import available
 from image_classification.deploy.export_directory import ONNX, ExportDirectory
 from image_classification.files import temporary_directory, write_atomically
 
-FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx', 'openvino': 'openvino'}         # of tools/export.py
+FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx', 'openvino': 'openvino', 'mnn': 'mnn', 'ncnn': 'ncnn',
+           'litert': 'tflite', 'paddlelite': 'lite'}                # of tools/export.py
+ALONE = ('mnn', 'ncnn', 'litert', 'paddlelite')                    # whose exports are for one picture, and others beside them
+
 TOOLS = Path(__file__).resolve().parents[1]
 
 
@@ -56,7 +59,7 @@ def _last_line(done):
 def export(name, engines, root, size, environment):
     """Exports of a network, below `root`, for `size` x `size` pixels: {engine: (directory, error)}, one of the two None.
 
-    What is there already is taken. The others are exported all at once or, if that fails, one by one.
+    What is there already is taken. The others are exported all at once or, if that fails, one by one; those for phones always.
     """
     folder, found = Path(root) / name, {}
     for engine in engines:
@@ -65,8 +68,12 @@ def export(name, engines, root, size, environment):
     for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
         present = ExportDirectory(directory)
         if present.read_if_there().get('input', {}).get('image_size') == size:
-            found.update({engine: (directory, None) for engine in present.engines() if engine in engines})
+            whose = [engine for engine in present.engines() if engine in ALONE] or present.engines()
+            found.update({engine: (directory, None) for engine in whose if engine in engines})
     missing = [engine for engine in engines if engine not in found]
+    for engine in [engine for engine in missing if engine in ALONE]:
+        found[engine] = _export(name, [engine], folder, size, environment)
+    missing = [engine for engine in missing if engine not in ALONE]
     directory, error = _export(name, missing, folder, size, environment) if missing else (None, None)
     if error and len(missing) > 1:
         return {**found, **{engine: _export(name, [engine], folder, size, environment) for engine in missing}}

@@ -1,25 +1,28 @@
 """Which engine runs an export: the one that is asked for, or the fastest that is there."""
-from importlib.util import find_spec
-
 from image_classification.config import check
 from image_classification.config.options import THREADS
+from image_classification.deploy.engines.litert import LiteRt
+from image_classification.deploy.engines.mnn import Mnn
+from image_classification.deploy.engines.ncnn import Ncnn
 from image_classification.deploy.engines.onnxruntime import OnnxRuntime
 from image_classification.deploy.engines.openvino import OpenVino
 from image_classification.deploy.engines.paddle_inference import PaddleInference
+from image_classification.deploy.engines.paddle_lite import PaddleLite
 from image_classification.deploy.export_directory import FILES, ExportDirectory
 from image_classification.errors import UserError, missing_package
 from image_classification.installation import tool
 
-_CLASSES = {kind.name: kind for kind in (PaddleInference, OnnxRuntime, OpenVino)}
+_CLASSES = {kind.name: kind for kind in (PaddleInference, OnnxRuntime, OpenVino, Mnn, Ncnn, LiteRt, PaddleLite)}
 ENGINES = tuple(_CLASSES)
-FASTEST_FIRST = ('onnxruntime', 'openvino', 'paddle_inference')    # the order in which open_engine prefers them
+# The order in which open_engine prefers them.
+FASTEST_FIRST = ('onnxruntime', 'openvino', 'mnn', 'paddle_inference', 'litert', 'ncnn', 'paddlelite')
 
 _FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx'}   # that are called otherwise than the engine
 
 
 def available():
     """The engines that are installed."""
-    return [engine for engine, kind in _CLASSES.items() if find_spec(kind.module)]
+    return [engine for engine, kind in _CLASSES.items() if kind.installed()]
 
 
 def engines_of(directory):
@@ -74,5 +77,5 @@ def _check(directory, engine):
         raise UserError(f'{directory} has files for {present}; for {engine} it wants {wanted}. Export the model for it: '
                         f'{tool("export")} MODEL --format {_FORMATS.get(engine, engine)}.')
     if engine not in available():
-        raise missing_package(engine, _CLASSES[engine].extra)
+        raise _CLASSES[engine].missing()
     return engine

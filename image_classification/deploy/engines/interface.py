@@ -1,9 +1,11 @@
 """What the engines have in common."""
 from abc import ABC, abstractmethod
+from importlib import import_module, metadata
+from importlib.util import find_spec
 
 import numpy as np
 
-from image_classification.errors import UserError
+from image_classification.errors import UserError, missing_package
 
 
 class Engine(ABC):
@@ -47,6 +49,28 @@ class Engine(ABC):
             parts.append([output[:len(part)] for output in self._run(np.ascontiguousarray(filled))])
         return [np.concatenate(outputs) for outputs in zip(*parts)]
 
+    @classmethod
+    def installed(cls):
+        """Whether it is here."""
+        return bool(find_spec(cls.module))
+
+    @classmethod
+    def missing(cls):
+        """The UserError where it is not; raise it."""
+        return missing_package(cls.name, cls.extra)
+
+    @classmethod
+    def version(cls):
+        """Of the package that is installed."""
+        module = import_module(cls.module)
+        return getattr(module, '__version__', None) or metadata.version(cls.module)
+
     @abstractmethod
     def _run(self, images):
         """What `run` gives, of images that are as the network wants them."""
+
+
+def by_number(name):
+    """The place of an output where an engine has lost the order: map_10 stands behind map_9."""
+    _, _, number = name.rpartition('_')
+    return int(number) if number.isdigit() else -1, name

@@ -46,9 +46,11 @@ def main(arguments):
     """
     given = json.loads(arguments)
     model, before = convert(given['program'], given['opset'])
-    model = copied_dimensions(fold(spread_softmax(scalar_ranges(mend_pads(model, given['program'])))))
+    model = scalar_ranges(mend_pads(model, given['program']))
     if given['plain']:
-        model = plain_operators(model)
+        model = plain_operators(copied_dimensions(fold(model)))
+    else:
+        model = copied_dimensions(fold(spread_softmax(model)))
     label(model, given['outputs'], given['dims'], given['metadata'])
     if not given['plain']:
         sizes.write(model)
@@ -163,7 +165,7 @@ def spread_norms(model):
 
 
 def plain_operators(model):
-    """A graph of fixed shapes without what OpenCV's DNN module of 4.10 does not know, norms with computed factors and several
+    """A graph without what OpenCV's DNN module of 4.10 does not know, norms with computed factors and several
     new dimensions at once, and what it computes otherwise, without a word: averages that count a border and, in 5.0, borders
     whose width follows from the size."""
     import onnx
@@ -172,6 +174,7 @@ def plain_operators(model):
     graph = onnx.shape_inference.infer_shapes(model).graph
     shapes = {value.name: [entry.dim_value for entry in value.type.tensor_type.shape.dim]
               for value in (*graph.input, *graph.value_info, *graph.output)}
+    constants = {value.name: onnx.numpy_helper.to_array(value) for value in model.graph.initializer}
     nodes, weights = [], {}
     for number, node in enumerate(model.graph.node):
         values = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
@@ -181,18 +184,41 @@ def plain_operators(model):
         elif node.op_type == 'AveragePool' and values.get('count_include_pad') and any(values.get('pads', ())):
             begin, end = np.split(np.array(values.pop('pads'), np.int64), 2)
             weights[f'plain_{number}_pads'] = np.concatenate([[0, 0], begin, [0, 0], end])
-            nodes.append(make_node('Pad', [node.input[0], f'plain_{number}_pads'], [f'plain_{number}_padded']))
+            weights['plain_zero'] = np.array(0, np.float32)        # pnnx knows no Pad that leaves out value and mode
+            nodes.append(make_node('Pad', [node.input[0], f'plain_{number}_pads', 'plain_zero'], [f'plain_{number}_padded'],
+                                   mode='constant'))
             kept = {key: value for key, value in values.items() if key in ('kernel_shape', 'strides', 'ceil_mode')}
             node = make_node('AveragePool', [f'plain_{number}_padded'], list(node.output), **kept)
-        elif node.op_type == 'Conv' and values.get('auto_pad', b'').startswith(b'SAME'):
+        elif node.op_type == 'Conv' and values.get('auto_pad', b'').startswith(b'SAME') and _are_known(shapes, node):
             kept = {key: value for key, value in values.items() if key != 'auto_pad'}
             kept['pads'] = _borders(shapes[node.input[0]][2:], shapes[node.output[0]][2:], values)
             node = make_node('Conv', list(node.input), list(node.output), **kept)
+        elif node.op_type == 'ReduceSum' and _sums_rows_or_columns(node, shapes, constants):
+            shape, ones, summed = shapes[node.input[0]], f'plain_{number}_ones', f'plain_{number}_summed'
+            rank, axis, given = len(shape), int(constants[node.input[1]].reshape(())) % len(shape), node.input[0]
+            if axis == rank - 2:                                   # ncnn takes a matrix of one row for a vector
+                given = f'plain_{number}_turned'
+                nodes.append(make_node('Transpose', [node.input[0]], [given], perm=[*range(rank - 2), rank - 1, rank - 2]))
+            weights[ones] = np.ones([shape[axis], 1], np.float32)
+            nodes.append(make_node('MatMul', [given, ones], [summed]))
+            weights[f'plain_{number}_shape'] = np.array(shapes[node.output[0]], np.int64)
+            node = make_node('Reshape', [summed, f'plain_{number}_shape'], list(node.output))
         nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in weights.items())
-    return model
+    return without_unused(model)
+
+
+def _sums_rows_or_columns(node, shapes, constants):
+    """Whether it adds up one of the last two dimensions, all of them known: pnnx takes a ReduceSum for that of all numbers."""
+    shape, axes = shapes.get(node.input[0]), constants.get(node.input[1]) if len(node.input) > 1 else None
+    known = shape and all(shape) and all(shapes.get(node.output[0], [0]))
+    return bool(known and len(shape) > 1 and axes is not None and axes.size == 1 and int(axes.reshape(())) % len(shape) >= len(shape) - 2)
+
+
+def _are_known(shapes, node):
+    return all(shapes.get(name) and all(shapes[name][2:]) for name in (node.input[0], node.output[0]))
 
 
 def _borders(sides, made, values):

@@ -20,7 +20,8 @@ from image_classification.weights import load_state, read_safetensors
 
 def main(arguments):
     """`arguments` is JSON: weights (a file that holds the configuration, too), prefix, shape, softmax, strides (of the feature
-    maps to give, or null for what the network gives) and pixels (the preprocessing to make part of it, or null)."""
+    maps to give, or null for what the network gives), pixels (the preprocessing to make part of it, or null) and phone (whether
+    to take the forms for engines of phones)."""
     given = json.loads(arguments)
     paddle.set_device('cpu')
     state, metadata = read_safetensors(given['weights'])
@@ -33,7 +34,7 @@ def main(arguments):
         model = FeatureExtractor(model, out_strides=given['strides'])
     pixels = Preprocess.from_dict(given['pixels']) if given['pixels'] else None
     mend_operators()
-    save_static(given['prefix'], model, given['shape'], given['softmax'], pixels)
+    save_static(given['prefix'], model, given['shape'], given['softmax'], pixels, phone=given['phone'])
 
 
 def mend_operators():

@@ -1,0 +1,45 @@
+"""MNN, on the CPU."""
+import os
+import threading
+
+import numpy as np
+
+from image_classification.deploy.engines.interface import Engine, by_number
+from image_classification.errors import UserError
+
+
+class Mnn(Engine):
+    """A session of MNN, in float32; it computes for one thread after the other."""
+
+    name, module, extra = 'mnn', 'MNN', 'mnn'
+
+    def __init__(self, directory, threads=None, bf16=False):
+        super().__init__(directory, **directory.input())
+        if bf16:
+            raise UserError('mnn computes in float32 here; wanted openvino or paddle_inference for bfloat16')
+        import MNN
+        self._mnn, self._lock = MNN, threading.Lock()
+        self._net = MNN.Interpreter(str(directory.files(self.name)[0]))
+        settings = {'backend': 'CPU', 'precision': 'high', 'numThread': threads or os.cpu_count() or 1}
+        self._session = self._net.createSession(settings)
+        self._input = self._net.getSessionInput(self._session)
+        found = self._net.getSessionOutputAll(self._session)
+        self.outputs = sorted(found, key=by_number)               # a dictionary, which has the order of the letters
+
+    def _run(self, images):
+        with self._lock:
+            kind = self._mnn.Halide_Type_Uint8 if images.dtype == np.uint8 else self._mnn.Halide_Type_Float
+            layout = self._mnn.Tensor_DimensionType_Caffe
+            if self.input['layout'] == 'NHWC':
+                layout = self._mnn.Tensor_DimensionType_Tensorflow
+            self._input.copyFrom(self._mnn.Tensor(images.shape, kind, images, layout))
+            self._net.runSession(self._session)
+            return [self._read(name) for name in self.outputs]
+
+    def _read(self, name):
+        output = self._net.getSessionOutput(self._session, name)
+        shape = output.getShape()
+        array = np.empty(shape, np.float32)
+        host = self._mnn.Tensor(shape, self._mnn.Halide_Type_Float, array, self._mnn.Tensor_DimensionType_Caffe)
+        output.copyToHostTensor(host)
+        return np.array(host.getNumpyData(), np.float32).reshape(shape)

@@ -1,0 +1,165 @@
+"""Do the engines of phones answer as the networks do? A row per network and engine, on real pictures:
+
+    python tools/maintenance/try_phones.py --pictures DIR [--engines mnn ncnn] [--size 64] [--int8 KL] [NAME ...]
+
+DIR holds train/<class>/ and val/<class>/, as for training. Each network (by default every classifier) has weights drawn at random,
+statistics of its own maps of pictures, and a ridge regression on 500 pictures for its classifier, so that its answers mean
+something. It is exported for each engine, which must agree with it within 1e-3 of the deviation, and then all give their first class
+for 1,000 other pictures. With --int8 KL, MNN's own quantiser follows, by that method, with 200 of the 500 pictures. Each row is printed as soon as it is
+known; the command exits with 1 where an answer in float32 differs or an export fails.
+"""
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import command_setup  # noqa: F401, E402  (first: before Paddle is imported)
+
+import numpy as np  # noqa: E402
+import paddle  # noqa: E402
+from paddle import nn  # noqa: E402
+
+import image_classification as ic  # noqa: E402
+from image_classification.datasets import get_dataset  # noqa: E402
+from image_classification.deploy.engines import available, open_engine  # noqa: E402
+from image_classification.deploy.export import export_model  # noqa: E402
+from image_classification.deploy.export_directory import MNN, ExportDirectory  # noqa: E402
+from image_classification.deploy.formats.mnn_int8 import METHODS, quantize_mnn  # noqa: E402
+from image_classification.errors import UserError, exit_with_message  # noqa: E402
+from image_classification.files import temporary_directory  # noqa: E402
+
+FORMATS = {'mnn': 'mnn', 'ncnn': 'ncnn', 'litert': 'tflite', 'paddlelite': 'lite'}     # the engine's, of tools/export.py
+LEAST = {'inception_v2': 139, 'inception_v3': 139, 'inception_v4': 139, 'inception_resnet_v2': 139, 'xception': 139}
+HEAD = '| network | px | engine | largest difference / deviation | same answer | top-1 |\n|---|---|---|---|---|---|'
+
+
+def classifiers():
+    """The names of all networks that classify: those with a classifier to replace."""
+    return [name for name in ic.list_models() if ic.get_config(name).MODEL.TYPE.lower() != 'blazeface'
+            and not name.endswith(('_det', '_yolo'))]
+
+
+class Subject:
+    """A network and its pictures."""
+
+    def __init__(self, name, folder, size, count):
+        size = max(size, LEAST.get(name, 0))
+        self.config = ic.get_config(name, {'MODEL.NUM_CLASSES': 10, 'DATA.IMAGE_SIZE': size, 'DATA.DATASET': 'folder',
+                                           'DATA.DATA_PATH': folder, 'DATA.CROP_PCT': 1.0})
+        self.learned, self.others = (get_dataset(self.config, is_train) for is_train in (True, False))
+        rng = np.random.default_rng(0)
+        self.known = rng.permutation(len(self.learned))[:500]
+        chosen = rng.permutation(len(self.others))[:count]
+        self.images, self.labels = self._inputs(self.others, chosen), self.others.labels[chosen]
+        paddle.seed(0)
+        self.network = ic.create_model(self.config)
+        self._settle()
+
+    def _inputs(self, dataset, chosen):
+        return np.stack([dataset.preprocess(dataset.image(int(i))) for i in chosen])
+
+    def pictures(self, count):
+        return [self.learned.image(int(i)) for i in self.known[:count]]
+
+    @paddle.no_grad()
+    def _settle(self):
+        """Statistics of its own maps, and a classifier that knows the classes a little."""
+        network, seen = self.network, self._inputs(self.learned, self.known[:64])
+        known, labels = self._inputs(self.learned, self.known), self.learned.labels[self.known]
+        if hasattr(network, 'cls_token'):                          # untrained, it scores all tokens alike, and any may be kept
+            network.cls_token.set_value(paddle.randn(network.cls_token.shape))
+        norms = [layer for layer in network.sublayers() if isinstance(layer, (nn.BatchNorm1D, nn.BatchNorm2D))]
+        for norm in norms:
+            norm._momentum = 0.5                                   # they are there soon
+        network.train()
+        for _ in range(4):
+            for start in range(0, len(seen), 32):
+                network(paddle.to_tensor(seen[start:start + 32]))
+        network.eval()
+        layer, given = network, []
+        for part in network.classifier_layers[0].split('.'):
+            layer = getattr(layer, part)
+        hook = layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].numpy().reshape([len(inputs[0]), -1])))
+        for start in range(0, len(known), 50):
+            network(paddle.to_tensor(known[start:start + 50]))
+        hook.remove()
+        features = np.concatenate(given).astype(np.float64)
+        centre = features.mean(0)
+        features -= centre
+        similar = features @ features.T
+        ridge = 0.05 * similar.trace() / len(labels) * np.eye(len(labels))
+        weight = features.T @ np.linalg.solve(similar + ridge, 10.0 * np.eye(10)[labels] - 1)
+        shape = layer.weight.shape
+        layer.weight.set_value((weight if shape == list(weight.shape) else weight.T.reshape(shape)).astype(np.float32))
+        layer.bias.set_value((-centre @ weight).astype(np.float32))
+
+    @paddle.no_grad()
+    def answers(self):
+        return np.concatenate([self.network(paddle.to_tensor(self.images[start:start + 50])).numpy()
+                               for start in range(0, len(self.images), 50)]).argmax(1)
+
+
+def rows_of(name, args):
+    """Yield (cells of a row, whether it is as it should be)."""
+    subject = Subject(name, args.pictures, args.size, args.count)
+    wanted, size = subject.answers(), subject.config.DATA.IMAGE_SIZE
+    yield [name, size, 'paddle', '-', '-', _percent(wanted == subject.labels)], True
+    alone = [engine for engine in args.engines if engine == 'paddlelite']      # its program has another form
+    together = [engine for engine in args.engines if engine not in alone]
+    for engines in filter(None, (together, alone)):
+        with temporary_directory() as scratch:
+            directory = Path(scratch) / 'export'
+            try:
+                export_model(subject.network, directory, format=[FORMATS[engine] for engine in engines], fixed_size=True)
+            except UserError as error:
+                yield [name, size, ', '.join(engines), str(error), '-', '-'], False
+                continue
+            content = ExportDirectory(directory).read()['engines']
+            for engine in engines:
+                found = open_engine(directory, engine, threads=1).run(subject.images)[0].argmax(1)
+                same, difference = int((found == wanted).sum()), content[engine]['differences'][1]['relative']
+                yield [name, size, engine, f'{difference:.1e}', f'{same} of {len(wanted)}',
+                       _percent(found == subject.labels)], same == len(wanted)
+            for method in args.int8 if 'mnn' in engines else ():
+                yield _int8(subject, directory, Path(scratch) / method, method, wanted), True
+
+
+def _int8(subject, directory, target, method, wanted):
+    """The row of MNN's quantiser."""
+    cells = [subject.config.MODEL.NAME, subject.config.DATA.IMAGE_SIZE, f'mnn, 8 bits, {method}']
+    try:
+        shutil.copytree(directory, target)
+        quantize_mnn(ExportDirectory(directory), target / MNN, subject.pictures(200), method)
+        found = open_engine(target, 'mnn', threads=1).run(subject.images)[0].argmax(1)
+    except UserError as error:
+        return [*cells, str(error), '-', '-']
+    return [*cells, '-', f'{int((found == wanted).sum())} of {len(wanted)}', _percent(found == subject.labels)]
+
+
+def _percent(right):
+    return f'{100 * np.mean(right):.1f} %'
+
+
+@exit_with_message
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('names', nargs='*', metavar='NAME')
+    parser.add_argument('--pictures', required=True)
+    parser.add_argument('--engines', nargs='+', choices=FORMATS, default=[name for name in FORMATS if name in available()])
+    parser.add_argument('--size', type=int, default=64)
+    parser.add_argument('--count', type=int, default=1000)
+    parser.add_argument('--int8', nargs='*', choices=METHODS, default=[])
+    args = parser.parse_args(argv)
+    good = True
+    print(HEAD)
+    for name in args.names or classifiers():
+        for cells, right in rows_of(name, args):
+            print('| ' + ' | '.join(map(str, cells)) + ' |', flush=True)
+            good = good and right
+    sys.exit(not good)
+
+
+if __name__ == '__main__':
+    main()
