@@ -107,7 +107,7 @@ class Page:
     def stop(self):
         """(exit code, what it said at last)"""
         self.process.send_signal(signal.SIGTERM)
-        out = self.process.communicate(timeout=60)[0]
+        out = self.process.communicate(timeout=300)[0]
         return self.process.returncode, out
 
 

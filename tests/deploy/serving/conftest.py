@@ -14,7 +14,7 @@ from image_classification.datasets import Preprocess
 from image_classification.deploy.serving.server import Server
 from image_classification.deploy.serving.uploads import Settings
 
-FOREVER = 60
+FOREVER = 300                              # seconds; a machine may be busy with other things
 
 
 class Colours:
