@@ -11,7 +11,8 @@ from tests.networks import empty, outline
 KNOWN = [name for name in recordings() if our_name(name) in ic.list_models()]
 RELU6 = paddle.nn.functional.relu6
 # What the original's layers of these names apply besides.
-ACTIVATIONS = {('mobilenet_v1', 'bn1'): RELU6, ('efficientnet_lite', 'bn1'): RELU6, ('efficientnet_lite', 'bn2'): RELU6}
+ACTIVATIONS = {('mobilenet_v1', 'bn1'): RELU6, ('efficientnet_lite', 'bn1'): RELU6, ('efficientnet_lite', 'bn2'): RELU6,
+               ('ghostnet', 'bn1'): paddle.nn.functional.relu, ('ghostnet', 'conv_head'): paddle.nn.functional.relu}  # in place
 
 
 # Of families with operators of their own; the others' multiply-adds, and how they round in float32, are for the long run.
