@@ -13,7 +13,7 @@ KNOWN = [name for name in recordings() if our_name(name) in ic.list_models()]
 RELU, RELU6, HARDSWISH = (getattr(paddle.nn.functional, name) for name in ('relu', 'relu6', 'hardswish'))
 ACTIVATIONS = {('mobilenet_v1', 'bn1'): RELU6, ('efficientnet_lite', 'bn1'): RELU6, ('efficientnet_lite', 'bn2'): RELU6,
                ('mobilenet_v4', 'bn1'): RELU, ('mobilenet_v4', 'norm_head'): RELU, ('lcnet', 'bn1'): HARDSWISH,
-               ('lcnet', 'conv_head'): HARDSWISH}                  # timm applies it in place
+               ('lcnet', 'conv_head'): HARDSWISH, ('ghostnet', 'bn1'): RELU, ('ghostnet', 'conv_head'): RELU}   # timm: in place
 
 
 # Of families with operators of their own; the others' multiply-adds, and how they round in float32, are for the long run.
