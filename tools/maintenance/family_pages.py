@@ -18,8 +18,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / 'docs'
 MARKS = {'page': ('<!-- tools/maintenance/family_pages.py writes what follows -->\n', '<!-- until here -->\n'),
          'families': ('<!-- tools/maintenance/family_pages.py writes this table -->\n', '<!-- end of the table -->\n')}
-ORDER = ('mobileformer', 'mobileformer_official', 'edgenext', 'uniformer', 'efficientvit', 'mobilenet_v1', 'mobilenet_v2',
-         'mobilenet_v3', 'mobilenext', 'efficientnet_lite', 'shufflenet_v1', 'shufflenet_v2', 'googlenet', 'inception_v2',
+ORDER = ('mobileformer', 'mobileformer_official', 'edgenext', 'uniformer', 'efficientvit', 'levit', 'efficientformer_v2', 'tiny_vit', 'shvit',
+         'swiftformer', 'mobilenet_v1', 'mobilenet_v2', 'mobilenet_v3', 'mobilenext', 'efficientnet_lite', 'shufflenet_v1', 'shufflenet_v2', 'googlenet', 'inception_v2',
          'inception_v3', 'inception_v4', 'inception_resnet_v2', 'xception', 'ic_resnet', 'blazeface')
 
 
