@@ -196,7 +196,8 @@ class AttnFFN(FFN):
         self.layer_scale_1 = layer_scale(self, channels)
 
     def forward(self, x):
-        return super().forward(x + self.drop_path(self.scaled(self.token_mixer(x), 1)))
+        x = x + self.drop_path(self.scaled(self.token_mixer(x), 1))
+        return x + self.drop_path(self.scaled(self.mlp(x), 2))
 
 
 class EfficientFormerV2(DistilledNetwork):

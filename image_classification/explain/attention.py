@@ -84,7 +84,8 @@ def attention_maps(model, image):
     """Every attention layer's weights for one image, list of AttentionMap in the order in which they run.
 
     Args:
-        model, image: see `grad_cam`; any network of MobileFormer, EdgeNeXt, UniFormer or EfficientViT, also without classes.
+        model, image: see `grad_cam`; a network with attention, also without classes: of MobileFormer, EdgeNeXt, UniFormer,
+            EfficientViT, LeViT, TinyViT, SHViT, or EfficientFormerV2 between its last stages.
     Raises:
         UserError: another network, or an image that cannot be read.
     """

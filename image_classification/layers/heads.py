@@ -2,7 +2,7 @@
 
 
 def split_heads(tokens, heads):                                    # (B, N, D)
-    return tokens.reshape([0, 0, heads, -1]).transpose([0, 2, 1, 3])  # (B, heads, N, D / heads)
+    return tokens.reshape([0, 0, heads, tokens.shape[2] // heads]).transpose([0, 2, 1, 3])  # (B, heads, N, D / heads)
 
 
 def merge_heads(tokens):                                           # (B, heads, N, d)

@@ -4,9 +4,10 @@ from paddle import nn
 
 import image_classification as ic
 from image_classification.deploy.complexity import count_parameters
+from image_classification.fuse import reparameterize
 from image_classification.shvit import SHViT
 from image_classification.shvit.model import SHSA
-from image_classification.shvit.reparameterize import Merged
+from image_classification.shvit.reparameterize import ByMeans, Merged
 from image_classification.weights import to_torch
 from tests.networks import outline, settled
 
@@ -49,6 +50,13 @@ def test_a_depthwise_convolution_takes_norm_and_shortcut_in():
     assert sum(isinstance(layer, Merged) for layer in fused.sublayers()) == 7
     assert not [layer for layer in fused.sublayers() if isinstance(layer, (nn.BatchNorm1D, nn.BatchNorm2D))]
     assert ((fused(x) - model(x)).abs().max() < 1e-4 * model(x).std()).item()
+
+
+def test_the_form_for_onnx_normalizes_by_means():
+    model, x = settled(small()), paddle.randn([2, 3, 64, 64])
+    ready = reparameterize(model, onnx=True)
+    assert sum(isinstance(layer, ByMeans) for layer in ready.sublayers()) == 2
+    assert ((ready(x) - model(x)).abs().max() < 1e-4 * model(x).std()).item()
 
 
 def test_a_downsampling_is_three_layers_of_the_authors_and_five_of_timms():

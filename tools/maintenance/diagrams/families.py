@@ -108,6 +108,66 @@ def efficientvit():
         [('Sandwich', sandwich), ('Cascaded group attention', Cascade()), ('Patch merging', merge)])
 
 
+def levit():
+    def mlp():
+        return Skip(pw('linear, h-swish, linear', 'BN each, x 2'))
+    block = Chain(Skip(Chain(pw('linear: Q, K, V', 'BN'), Box('attention', 'attention', 'a bias per distance'),
+                             pw('h-swish, linear', 'BN'))), mlp())
+    down = Chain(Box('attention', 'attention', 'every second pixel asks'), pw('h-swish, linear', 'BN'), mlp())
+    return Picture('LeViT', 'levit_128s',
+                   [['four 3x3 conv / 2', '2 blocks'], ['attention / 2', '3 blocks'], ['attention / 2', '4 blocks']],
+                   [['mean'], ['BN, linear', 'twice'], ['mean of both']], [('Block', block), ('Between two stages', down)])
+
+
+def efficientformer_v2():
+    def mlp():
+        return Skip(Chain(pw('1x1 conv, up', 'BN, GELU'), dw('3x3 depthwise', 'BN, GELU'), pw('1x1 conv, down', 'BN, layer scale')))
+    attention = Chain(Branches(Chain(pw('1x1: Q, K, V', 'BN'), Box('attention', 'talking heads', 'a bias per distance')),
+                               dw('3x3 depthwise of V', 'BN')), pw('GELU, 1x1 conv', 'BN, layer scale'))
+    return Picture('EfficientFormerV2', 'efficientformer_v2_s0',
+                   [['two 3x3 conv / 2', '2 blocks'], ['3x3 conv / 2', '2 blocks'], ['3x3 conv / 2', '4 blocks', '2 with attention'],
+                    ['attention / 2', '2 blocks', '2 with attention']],
+                   [['BN, mean'], ['linear, twice'], ['mean of both']],
+                   [('Block', mlp()), ('Block with attention', Chain(Skip(attention), mlp()))])
+
+
+def tiny_vit():
+    bottleneck = Chain(Skip(Chain(pw('1x1 conv, up', 'BN, GELU'), dw('3x3 depthwise', 'BN, GELU'), pw('1x1 conv, down', 'BN'))),
+                       act('GELU'))
+    block = Chain(Skip(Chain(act('layer norm'), Box('attention', 'attention in windows', 'a bias per distance'))),
+                  dw('3x3 depthwise', 'BN'), Skip(Chain(act('layer norm'), pw('linear, GELU, linear', 'x 4'))))
+    return Picture('TinyViT', 'tiny_vit_5m',
+                   [['two 3x3 conv / 2', '2 bottlenecks'], ['merging / 2', '2 blocks'], ['merging / 2', '6 blocks'],
+                    ['merging / 2', '2 blocks']], [['mean', 'layer norm'], ['linear']],
+                   [('Bottleneck', bottleneck), ('Block', block)])
+
+
+def shvit():
+    def near():
+        return Skip(dw())
+    attention = Chain(Branches(Chain(Box('tokens', 'a part of the channels'), act('group norm'),
+                                     Box('attention', 'attention', 'one head')), Wire('the other channels')),
+                      pw('ReLU, 1x1 conv', 'BN'))
+    ffn = pw('1x1, ReLU, 1x1', 'feed-forward x 2')
+    return Picture('SHViT', 'shvit_s1',
+                   [['four 3x3 conv / 2', '2 blocks, no attention'], ['merging / 2', '4 blocks'], ['merging / 2', '5 blocks']],
+                   [['mean', 'BN'], ['linear']], [('Block', Chain(near(), Skip(attention), Skip(ffn)))])
+
+
+def swiftformer():
+    def convolutions(up, down):
+        return Skip(Chain(dw(), pw(up, 'GELU'), pw(down, 'layer scale')))
+    attention = Chain(Branches(Chain(pw('linear: Q', 'length 1'), mix('sum over all pixels', 'by learnt weights')),
+                               pw('linear: K', 'length 1'), join='×'), pw('linear', '+ Q'), pw('linear', 'layer scale'))
+    encoder = Chain(convolutions('1x1 conv', '1x1 conv'), Skip(attention),
+                    Skip(Chain(act('batch norm'), pw('1x1, GELU, 1x1', 'x 4, layer scale'))))
+    return Picture('SwiftFormer', 'swiftformer_xs',
+                   [['two 3x3 conv / 2', '2 conv', '1 encoder'], ['3x3 conv / 2', '2 conv, 1 encoder'],
+                    ['3x3 conv / 2', '5 conv, 1 encoder'], ['3x3 conv / 2', '3 conv, 1 encoder']],
+                   [['BN, mean'], ['linear, twice'], ['mean of both']],
+                   [('Convolutional block', convolutions('1x1 conv, up', '1x1 conv, down')), ('Encoder', encoder)])
+
+
 def mobilenet_v1():
     block = Chain(dw('3x3 depthwise', 'BN, ReLU6'), pw('1x1 conv', 'BN, ReLU6'))
     return Picture('MobileNetV1', 'mobilenet_v1_x1_0',
@@ -400,7 +460,8 @@ def fastvit():
 FAMILIES = {
     'mobileformer': mobile_former, 'mobileformer_official': mobile_former_official, 'edgenext': edgenext,
     'uniformer': uniformer,
-    'efficientvit': efficientvit, 'mobilenet_v1': mobilenet_v1, 'mobilenet_v2': mobilenet_v2, 'mobilenet_v3': mobilenet_v3,
+    'efficientvit': efficientvit, 'levit': levit, 'efficientformer_v2': efficientformer_v2, 'tiny_vit': tiny_vit, 'shvit': shvit,
+    'swiftformer': swiftformer, 'mobilenet_v1': mobilenet_v1, 'mobilenet_v2': mobilenet_v2, 'mobilenet_v3': mobilenet_v3,
     'mobilenext': mobilenext, 'efficientnet_lite': efficientnet_lite, 'ghostnet': ghostnet, 'mobileone': mobileone,
     'repvit': repvit, 'fastvit': fastvit, 'starnet': starnet, 'shufflenet_v1': shufflenet_v1, 'shufflenet_v2': shufflenet_v2,
     'googlenet': googlenet, 'inception_v2': inception_v2, 'inception_v3': inception_v3,
