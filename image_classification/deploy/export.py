@@ -201,7 +201,9 @@ def _write_onnx(order, program, directory, content):
     content['for'] = order.target
     onnx = directory / ONNX if {'onnx', 'triton'}.intersection(order.formats) else None
     openvino = directory / OPENVINO if 'openvino' in order.formats else None
-    return {'onnx': _convert(order, program, content, onnx, openvino)}
+    report = {'onnx': _convert(order, program, content, onnx, openvino)}
+    # Left alone, it computes in bfloat16 wherever the processor can: two or three digits are left.
+    return {**report, 'openvino': {'compile_with': {'INFERENCE_PRECISION_HINT': 'f32'}}} if openvino else report
 
 
 def _convert(order, program, content, onnx, openvino=None):

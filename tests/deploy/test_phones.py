@@ -65,10 +65,11 @@ def test_probabilities_and_networks_without_names_are_described_as_they_are(tmp_
     assert not (tmp_path / LABELS).exists()
 
 
-def test_ncnn_takes_no_pixels_and_says_so_beforehand(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize('format', ['mnn', 'ncnn'])
+def test_an_engine_takes_no_pixels_and_its_export_says_so_beforehand(small, tmp_path, monkeypatch, format):
     monkeypatch.setattr(phone, 'find_spec', lambda _: True)
-    with pytest.raises(UserError, match='--preprocess with --format ncnn, whose input is always float32.*wanted --format ncnn alone'):
-        export_model(small, tmp_path / 'export', format='ncnn', pixels=True)
+    with pytest.raises(UserError, match=f'--preprocess with --format {format}, .*; wanted --format {format} alone: the README.md'):
+        export_model(small, tmp_path / 'export', format=format, pixels=True)
 
 
 def test_a_missing_converter_is_named_with_what_installs_it(small, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from image_classification.deploy.export_directory import MNN
 from image_classification.deploy.formats.phone import factors, numbers
 
 HEADING, NEEDS, MODULE = 'MNN', ('paddle2onnx', 'onnx', 'onnxruntime', 'MNN'), 'formats.mnn'
+NO_PIXELS = 'which computes something else of uint8 than of the same numbers in float32'
 _CPP = '''C++ (Android: through JNI; iOS: the same lines in an Objective-C++ file, which Swift calls):
 
 ```cpp
@@ -39,9 +40,6 @@ _PICTURE = '''const float mean[] = {{{mean}}}, normal[] = {{{normal}}};
 std::shared_ptr<MNN::CV::ImageProcess> pixels(
     MNN::CV::ImageProcess::create(MNN::CV::{given}, MNN::CV::{wanted}, mean, {channels}, normal, {channels}));
 pixels->convert(picture, {size}, {size}, 0, input);          // {size} x {size} pixels of {given}, scaled and cut as above'''
-_PIXELS = '''MNN::Tensor picture(input, MNN::Tensor::TENSORFLOW);
-std::memcpy(picture.host<uint8_t>(), bytes, picture.size());  // {size} x {size} x {channels} bytes, scaled and cut as above
-input->copyFromHostTensor(&picture);'''
 _KOTLIN = '''
 Kotlin, with the classes of `project/android/demo` of MNN:
 
@@ -78,12 +76,10 @@ def guide(content):
     """The lines that load and run it, in Markdown."""
     preprocess = Preprocess.from_dict(content['preprocessing'])
     means, normals = factors(preprocess)
-    values = {'file': MNN, 'size': preprocess.image_size, 'channels': preprocess.channels, 'mean': numbers(means), 'normal': numbers(normals),
-              'given': 'RGBA', 'wanted': {1: 'GRAY', 3: preprocess.color_order, 4: 'RGBA'}[preprocess.channels]}
-    as_pixels = content['input']['layout'] == 'NHWC'
+    values = {'file': MNN, 'size': preprocess.image_size, 'channels': preprocess.channels, 'mean': numbers(means),
+              'normal': numbers(normals), 'given': 'RGBA', 'wanted': {1: 'GRAY', 3: preprocess.color_order, 4: 'RGBA'}[preprocess.channels]}
     name = f'"{content["output"]["names"][0]}"' if 'shapes' in content['output'] else 'nullptr'
-    text = _CPP.format(convert=(_PIXELS if as_pixels else _PICTURE).format(**values), output=name, **values)
-    return text if as_pixels else text + _KOTLIN.format(**values)
+    return _CPP.format(convert=_PICTURE.format(**values), output=name, **values) + _KOTLIN.format(**values)
 
 
 if __name__ == '__main__':

@@ -345,6 +345,7 @@ def _write_openvino(onnx_path, path, metadata):
     model = openvino.Core().read_model(str(onnx_path))
     for key, text in metadata.items():
         model.set_rt_info(text, ['paddle_mobile_backbones', key])
+    model.set_rt_info('f32', ['paddle_mobile_backbones', 'INFERENCE_PRECISION_HINT'])      # what to compile it with
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
