@@ -213,7 +213,7 @@ def _convert(order, program, content, onnx, openvino=None):
     arguments = {
         'program': str(program), 'opset': onnx_format.OPSET, 'outputs': output_names(order.output),
         'onnx': str(onnx) if onnx else None, 'openvino': str(openvino) if openvino else None,
-        'dims': [batch, *sizes, None] if order.pixels else [batch, None, *sizes], 'plain': content.get('for') == 'others',
+        'dims': [batch, *sizes, None] if order.pixels else [batch, None, *sizes], 'plain': content['for'] == 'others',
         'metadata': {key: as_json(value) for key, value in content.items()}}
     with temporary_directory() as scratch:
         report = Path(scratch) / 'report.json'

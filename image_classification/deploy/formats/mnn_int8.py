@@ -4,8 +4,6 @@ A program of its own, see `mnn`: python -m image_classification.deploy.formats.m
 """
 import shutil
 import sys
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +11,7 @@ from image_classification.config import check
 from image_classification.config.bounds import SHARE
 from image_classification.deploy.child import run_child
 from image_classification.deploy.export_directory import DESCRIPTION, LABELS, MNN, PHONE_GUIDE, ExportDirectory, not_an_export
+from image_classification.deploy.formats.mnn import convert
 from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
 from image_classification.files import new_directory
@@ -33,16 +32,18 @@ def quantize_mnn_export(source, target, images, labels, min_agreement=0.95, thre
     Returns:
         [{'precision', 'top1' in percent, 'agreement' (0 to 1), 'bytes'}] before and after.
     Raises:
-        UserError: no such export, quantised already, no pictures, or a result that does not agree enough; nothing is written then.
+        UserError: no such export, quantised already, no pictures, or a result that does not agree enough; nothing is written
+            then.
     """
     check('min_agreement', min_agreement, SHARE)
     source, labels = ExportDirectory(source), np.asarray(labels)
     content = source.read()
     if not (source / MNN).is_file() or 'quantization' in content:
-        raise UserError(f'{source} {"is quantised already" if "quantization" in content else f"has no {MNN}"}; wanted an export by '
-                        '--format mnn')
+        found = 'is quantised already' if 'quantization' in content else f'has no {MNN}'
+        raise UserError(f'{source} {found}; wanted an export by --format mnn')
     if not len(images) or len(images) != len(labels):
-        raise UserError(f'{len(images)} images and {len(labels)} labels to compare with; wanted at least one, and a label per image')
+        raise UserError(f'{len(images)} images and {len(labels)} labels to compare with; wanted at least one, and a label per '
+                        'image')
     with new_directory(target, 'export', not_an_export, force) as ready:
         for name in (DESCRIPTION, LABELS, PHONE_GUIDE):
             if (source / name).is_file():
@@ -57,11 +58,11 @@ def quantize_mnn_export(source, target, images, labels, min_agreement=0.95, thre
             rows.append({'precision': precision, 'top1': 100 * float((found == labels).mean()),
                          'agreement': float((found == first).mean()), 'bytes': directory.size('mnn')})
         if not rows[1]['agreement'] >= min_agreement:
-            raise UserError(f'quantised, {100 * rows[1]["agreement"]:.1f} % of {len(images)} images get the class that they had; '
-                            f'wanted at least {100 * min_agreement:.1f} %. Nothing was written.')
+            raise UserError(f'quantised, {100 * rows[1]["agreement"]:.1f} % of {len(images)} images get the class that they '
+                            f'had; wanted at least {100 * min_agreement:.1f} %. Nothing was written.')
         for key in ('differences', 'engines'):                     # they are the float export's
             content.pop(key, None)
-        content['quantization'] = {'weights': f'int{BITS} per channel', 'activations': 'float32', 'compared_images': len(images),
+        content['quantization'] = {'weights': f'int{BITS}', 'activations': 'float32', 'compared_images': len(images),
                                    'agreement': round(rows[1]['agreement'], 4)}
         result.write(content)
     return rows
@@ -69,10 +70,7 @@ def quantize_mnn_export(source, target, images, labels, min_agreement=0.95, thre
 
 def main(source, target):
     """Write an MNN file with weights of 8 bits."""
-    import_module('_tools').mnnconvert(['mnnconvert', '-f', 'MNN', '--modelFile', str(source), '--MNNModel', str(target),
-                                        '--bizCode', 'paddle_mobile_backbones', '--weightQuantBits', str(BITS)])
-    if not Path(target).is_file():
-        raise SystemExit('ValueError: the converter of MNN wrote no file')
+    convert(source, target, '-f', 'MNN', '--weightQuantBits', str(BITS))
 
 
 if __name__ == '__main__':

@@ -21,8 +21,8 @@ Made by Mobile Backbones for PaddlePaddle {version}. `inference.yaml` says the s
 
 {input}
 
-1. Turn the picture upright (EXIF orientation). Scale it so that its shorter side has {short} pixels ({interpolation}); cut {size} x {size}
-   pixels out of the middle. Colours in the order {order}.
+1. Turn the picture upright (EXIF orientation). Scale it so that its shorter side has {short} pixels ({interpolation});
+   cut {size} x {size} pixels out of the middle. Colours in the order {order}.
 2. {pixels}
 
 ## Output
