@@ -56,7 +56,8 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
         pixels: take uint8 (B, H, W, C), RGB; scaling, normalizing and the order of colours become part of the graph.
         allow_unsupported: with the format lite, write a network whose operators Paddle-Lite does not document, too.
         fixed_size: leave nothing free: one picture of image_size x image_size, as OpenCV, phones and NPUs want it. `Predictor`
-            and `open_engine` then give such an export one picture after the other. With mnn, ncnn or tflite it is always so.
+            and `open_engine` then give such an export one picture after the other. With lite, mnn,
+            ncnn or tflite it is always so.
         force: replace an earlier export, and nothing else, at the end.
         target: whom the ONNX file is for, which its metadata says: 'onnxruntime', the fastest form there; 'others', operators
             that more engines have. By default 'others' with a fixed size, otherwise 'onnxruntime'.
@@ -80,7 +81,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
         preprocess = replace(preprocess, image_size=count_wanted(image_size, 'image_size is', SIDE))
     with new_directory(directory, 'export', not_an_export, force) as ready, on_cpu():
         cfg, output = examine(model, preprocess, class_names, softmax)
-        one = fixed_size or not set(PHONE).isdisjoint(formats)
+        one = fixed_size or not {*PHONE, 'lite'}.isdisjoint(formats)   # Paddle-Lite 2.12 is wrong at a second size
         order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported,
                        1 if one else None, target)
         differences = _write_verified(order, ExportDirectory(ready))
@@ -145,8 +146,6 @@ def _write_verified(order, directory):
     except Failure:                                                # if size is not the reason, the next attempt says what is
         for path in directory.path.iterdir():
             path.unlink()
-    if 'lite' in order.formats:                                    # with the forms for phones, which are for one picture
-        order = replace(order, batch=1)
     return _write(order, directory, False, [(size, size)])
 
 
@@ -248,7 +247,7 @@ def _write_pdmodel(order, prefix, shape):
         arguments = {'weights': weights, 'prefix': str(prefix), 'shape': shape, 'softmax': order.softmax,
                      'strides': None if order.model is network else order.model.strides,
                      'pixels': order.preprocess.to_dict() if order.pixels else None,
-                     'phone': 'lite' in order.formats and bool(order.batch)}
+                     'phone': 'lite' in order.formats}
         problem = run_child('formats.pdmodel', json.dumps(arguments), FLAGS_enable_pir_api='0')
         if problem:
             check_space(problem, prefix.parent)

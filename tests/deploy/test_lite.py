@@ -53,8 +53,7 @@ def test_the_opt_and_the_runtime_of_paddle_lite_have_agreed(for_lite):
                     'PADDLE_LITE_PYTHON=$PWD/lite/bin/python')
     assert (for_lite / 'inference.nb').is_file()
     found = ExportDirectory(for_lite).read()['engines']['paddlelite']
-    assert set(found['differences']) == {1, 3}
-    assert all(difference['relative'] < 1e-3 for difference in found['differences'].values())
+    assert set(found['differences']) == {1} and found['differences'][1]['relative'] < 1e-3
 
 
 def test_the_python_of_paddle_lite_is_found_by_its_variable_or_in_pyenv(tmp_path, monkeypatch):
@@ -121,4 +120,4 @@ def test_networks_with_attention_have_documented_operators_only(name, tmp_path, 
     monkeypatch.setattr(export, 'verify', lambda *_: {'paddle_inference': {'outputs': ['logits'], 'differences': {}}})
     export_model(shallow(name), tmp_path / 'export', format='lite', image_size=32)
     content = ExportDirectory(tmp_path / 'export').read()
-    assert content['lite']['unsupported_operators'] == [] and content['input']['free_size']
+    assert content['lite']['unsupported_operators'] == [] and content['input']['batch'] == 1

@@ -12,7 +12,6 @@ from onnx.helper import get_attribute_value
 
 # tensor: of TensorFlow, or an array of numbers that are known. last: whether its dimension 1 stands at the end.
 Value = namedtuple('Value', 'tensor last')
-_SQUARE_ROOT_OF_2 = 2 ** 0.5
 _UNARY = {'Relu': tf.nn.relu, 'Sigmoid': tf.sigmoid, 'Tanh': tf.tanh, 'Sqrt': tf.sqrt, 'Exp': tf.exp, 'Abs': tf.abs,
           'Neg': tf.negative, 'Sin': tf.sin, 'Cos': tf.cos, 'Identity': tf.identity, 'Floor': tf.floor,
           'Reciprocal': lambda x: 1.0 / x,
@@ -148,39 +147,37 @@ class Graph:
         return Value(tf.clip_by_value(tensor * alpha + beta, 0.0, 1.0), last)
 
     def _Erf(self, node, given):
-        """Only as part of a GELU, which is one operator: x / sqrt(2), erf, + 1, * x, * 0.5 in any order of the products."""
+        """Only as part of a GELU, which is one operator: x / sqrt(2), erf, + 1, and the products with x and 0.5."""
         scaled = self.makers.get(node.input[0])
         source, factor = self._operand(scaled, ('Div', 'Mul'))
         plus, one = self._reader(node.output[0], 'Add')
-        fits = source and plus is not None and abs(one - 1.0) < 1e-6 and abs(
-            factor - (_SQUARE_ROOT_OF_2 if scaled.op_type == 'Div' else 1 / _SQUARE_ROOT_OF_2)) < 1e-4
-        end = plus.output[0] if fits else None
-        halved = multiplied = False
-        while fits and not (halved and multiplied):
-            [product] = self.readers.get(end, [None])[:1]
-            if product is None or product.op_type != 'Mul' or len(self.readers[end]) != 1:
-                fits = False
-                break
-            other = product.input[1] if product.input[0] == end else product.input[0]
-            number = self.constants.get(other)
-            if number is not None and number.size == 1 and abs(number.item() - 0.5) < 1e-6 and not halved:
-                halved = True
-            elif other == source and not multiplied:
-                multiplied = True
-            elif not halved and not multiplied and self._operand(self.makers.get(other), ('Mul',)) == (source, 0.5):
-                halved = multiplied = True
-            else:
-                fits = False
-            end = product.output[0]
-        if not fits:
+        fits = source and one == 1.0 and abs((factor if scaled.op_type == 'Div' else 1 / factor) - 2 ** 0.5) < 1e-4
+        parts = self._products_of(source, plus.output[0]) if fits else None
+        if not parts:
             raise SystemExit('ValueError: Erf, which LiteRT has only as part of a GELU')
         tensor, last = self.values[source]
-        self.values[end] = Value(tf.nn.gelu(tensor, approximate=False), last)
-        for name in (node.output[0], plus.output[0]):
-            self.values[name] = self.values[end]                   # what is between them, nothing reads
-        between = self.readers[plus.output[0]][0].output[0]
-        self.values.setdefault(between, self.values[end])
-        return self.values[end]
+        made = Value(tf.nn.gelu(tensor, approximate=False), last)
+        self.values.update(dict.fromkeys([plus.output[0], *parts], made))     # but for the last, nothing reads them
+        return made
+
+    def _products_of(self, source, name):
+        """The outputs of the products that make of a value its product with `source` and 0.5; None where they do not."""
+        found, wanted = [], {source, 0.5}
+        while wanted:
+            product = self._only_reader(name, 'Mul')
+            if product is None:
+                return None
+            [other] = [given for given in product.input if given != name]
+            half = self._operand(self.makers.get(other), ('Mul',))             # x * 0.5 came first
+            number = self.constants.get(other)
+            factors = {number.item() if number is not None and number.size == 1 else other}
+            if factors <= wanted or set(half) <= wanted:
+                wanted -= factors if factors <= wanted else set(half)
+            else:
+                return None
+            name = product.output[0]
+            found.append(name)
+        return found
 
     def _operand(self, node, kinds):
         """(what a node computes with, the number that it computes with)."""
@@ -194,10 +191,13 @@ class Graph:
 
     def _reader(self, name, kind):
         """(the only node that reads a value, the number that it computes with)."""
+        reader = self._only_reader(name, kind)
+        return (reader, self._operand(reader, (kind,))[1]) if reader else (None, None)
+
+    def _only_reader(self, name, kind):
+        """The node that reads a value, if it is the only one and of this kind; None otherwise."""
         readers = self.readers.get(name, [])
-        if len(readers) != 1 or readers[0].op_type != kind:
-            return None, None
-        return readers[0], self._operand(readers[0], (kind,))[1]
+        return readers[0] if len(readers) == 1 and readers[0].op_type == kind else None
 
     def _Cast(self, node, given):
         tensor, last = self.values[node.input[0]]
@@ -368,7 +368,24 @@ class Graph:
         if -1 in after:
             rest = -np.prod(after)
             after[after.index(-1)] = int(np.prod(before) // rest)
-        return self._reshaped(name, before, after)
+        return self._shuffled(node, before, after) or self._reshaped(name, before, after)
+
+    def _shuffled(self, node, before, after):
+        """The end of a channel shuffle that begins at this Reshape, which keeps the channels last; None for another one."""
+        tensor, last = self.values[node.input[0]]
+        if not last or len(before) != 4 or len(after) != 5 or after[0] != before[0] or after[3:] != before[2:]:
+            return None
+        turn = self._only_reader(node.output[0], 'Transpose')
+        end = turn and self._only_reader(turn.output[0], 'Reshape')
+        if not end or list(get_attribute_value(turn.attribute[0])) != [0, 2, 1, 3, 4] or end.input[1] not in self.constants:
+            return None
+        sides = self.constants[end.input[1]].tolist()
+        if len(sides) != 4 or sides[1] not in (before[1], -1) or sides[2:] not in (before[2:], [0, 0]):
+            return None
+        parted = tf.transpose(tf.reshape(tensor, [before[0], *before[2:], *after[1:3]]), [0, 1, 2, 4, 3])
+        made = Value(tf.reshape(parted, [before[0], *before[2:], before[1]]), True)
+        self.values[turn.output[0]] = self.values[end.output[0]] = made    # what is between, nothing else reads
+        return made
 
     def _reshaped(self, name, before, after):
         tensor, last = self.values[name]
