@@ -7,6 +7,7 @@ from pathlib import Path
 
 from image_classification.checkpoint import load_network, named_network
 from image_classification.config import BOUNDS, Parser, get_config
+from image_classification.deploy.engines.paddle_lite import VARIABLE
 from image_classification.deploy.export import FORMATS, TARGETS, export_model
 from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.errors import UserError, exit_with_message
@@ -116,6 +117,10 @@ def report(description, directory):
     if 'lite' in description:
         found = description['lite']
         print(f'for Paddle-Lite: cd {shlex.quote(str(directory))} && {found["command"]}')
+        if found['converted']:
+            print('inference.nb: converted by the opt of Paddle-Lite')
+        else:
+            print(f'not converted, nor run in Paddle-Lite: no Python 3.7 with paddlelite; {VARIABLE} names one')
         for what in ('extra_operators', 'unsupported_operators'):
             print(f'{what.replace("_", " ")}: {", ".join(found[what]) or "none"}')
     for batch, difference in description['differences'].items():

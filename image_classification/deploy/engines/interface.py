@@ -68,3 +68,9 @@ class Engine(ABC):
     @abstractmethod
     def _run(self, images):
         """What `run` gives, of images that are as the network wants them."""
+
+
+def by_number(name):
+    """The place of an output where an engine has lost the order: map_10 stands behind map_9."""
+    _, _, number = name.rpartition('_')
+    return int(number) if number.isdigit() else -1, name

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from image_classification.deploy.engines.interface import Engine
+from image_classification.deploy.engines.interface import Engine, by_number
 from image_classification.errors import UserError
 
 
@@ -24,31 +24,17 @@ class LiteRt(Engine):
         self._interpreter = Interpreter(str(directory.files(self.name)[0]), num_threads=threads or os.cpu_count() or 1)
         self._interpreter.allocate_tensors()
         self._lock = threading.Lock()
-        [self._given] = self._interpreter.get_input_details()
+        [given] = self._interpreter.get_input_details()
         [signature] = self._interpreter.get_signature_list().values()
         runner = self._interpreter.get_signature_runner()
         details = runner.get_output_details()
-        self.outputs = sorted(signature['outputs'], key=_by_number)        # a dictionary, which has the order of the letters
-        self._details = [details[name] for name in self.outputs]
+        self.outputs = sorted(signature['outputs'], key=by_number)        # a dictionary, which has the order of the letters
+        self._given, self._numbers = given['index'], [details[name]['index'] for name in self.outputs]
 
     def _run(self, images):
         if self.input['layout'] == 'NCHW':
             images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
         with self._lock:
-            self._interpreter.set_tensor(self._given['index'], _to_file(images, self._given))
+            self._interpreter.set_tensor(self._given, images)
             self._interpreter.invoke()
-            return [_from_file(self._interpreter.get_tensor(entry['index']), entry) for entry in self._details]
-
-
-def _to_file(images, entry):
-    return images if images.dtype == entry['dtype'] else images.astype(entry['dtype'])
-
-
-def _from_file(array, entry):
-    return array if array.dtype == np.float32 else array.astype(np.float32)
-
-
-def _by_number(name):
-    """map_10 stands behind map_9."""
-    _, _, number = name.rpartition('_')
-    return int(number) if number.isdigit() else -1, name
+            return [self._interpreter.get_tensor(number) for number in self._numbers]

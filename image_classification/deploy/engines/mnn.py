@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from image_classification.deploy.engines.interface import Engine
+from image_classification.deploy.engines.interface import Engine, by_number
 from image_classification.errors import UserError
 
 
@@ -27,7 +27,7 @@ class Mnn(Engine):
         self._mnn, self._lock = MNN, threading.Lock()
         self._input = self._net.getSessionInput(self._session)
         found = self._net.getSessionOutputAll(self._session)
-        self.outputs = sorted(found, key=_by_number)               # a dictionary, which has the order of the letters
+        self.outputs = sorted(found, key=by_number)               # a dictionary, which has the order of the letters
 
     def _run(self, images):
         with self._lock:
@@ -57,9 +57,3 @@ def _silence():
         os.dup2(kept, 1)
         os.close(kept)
         os.close(nowhere)
-
-
-def _by_number(name):
-    """map_10 stands behind map_9."""
-    _, _, number = name.rpartition('_')
-    return int(number) if number.isdigit() else -1, name

@@ -1,4 +1,5 @@
 """Paddle-Lite on this computer's processor, by its package for Python 3.7: the newest that there is."""
+import contextlib
 import os
 import shutil
 import subprocess
@@ -58,13 +59,15 @@ class PaddleLite(Engine):
 
     def _run(self, images):
         with self._lock:
-            lite_process.write(self._process.stdin, [images])
+            with contextlib.suppress(OSError):                     # it has ended, and says why
+                lite_process.write(self._process.stdin, [images])
             return [self._answer() for _ in self.outputs]
 
     def __del__(self):
         process = getattr(self, '_process', None)
         if process:
-            process.stdin.close()                                  # at which it ends
+            with contextlib.suppress(OSError):
+                process.stdin.close()                              # at which it ends
             process.stdout.close()
             process.wait()
             self._log.close()

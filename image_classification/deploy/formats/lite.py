@@ -79,7 +79,7 @@ def write_guide(directory, name, allow_unsupported=False):
                         'wanted documented operators only. Choose another network or format, or write it all the same by '
                         '--allow-unsupported, for a Paddle-Lite of your own.')
     extra = [operator for operator in found if known.get(operator) == 'extra']
-    lines = [f'{name} for Paddle-Lite. On a computer with `pip install paddlelite`, in this directory:', '', COMMAND, '',
+    lines = [f'{name} for Paddle-Lite. With Python 3.7 and `pip install paddlelite numpy`, in this directory:', '', COMMAND, '',
              f'It writes {PREFIX}.nb, which the library on the phone loads.',
              f'Operators: {", ".join(found)}.',
              f'Beyond the basic ones, so take a library that is built with extra operators: {", ".join(extra) or "none"}.',
