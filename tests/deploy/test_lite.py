@@ -69,6 +69,7 @@ def test_the_python_of_paddle_lite_is_found_by_its_variable_or_in_pyenv(tmp_path
     monkeypatch.setenv('PADDLE_LITE_PYTHON', str(tmp_path / 'python'))
     with pytest.raises(UserError, match='PADDLE_LITE_PYTHON is .*python; wanted the path of a Python 3.7 with the package'):
         python_of_paddle_lite()
+    assert not paddle_lite.PaddleLite.installed()
 
 
 def test_what_paddle_lite_asks_for_is_added_to_the_program():
