@@ -22,8 +22,8 @@ converts = pytest.mark.skipif(not all(map(find_spec, tflite.NEEDS)) or 'litert' 
                               reason="pip install -e '.[tflite]'")
 
 
-def content(dtype='float32', layout='NCHW', **preprocessing):
-    preprocess = Preprocess(image_size=32, **preprocessing)
+def content(dtype='float32', layout='NCHW', mean=(0.5,), std=(0.5,)):
+    preprocess = Preprocess(32, 1.0, 'bilinear', mean, std)
     return {'name': 'net', 'input': {'dtype': dtype, 'layout': layout}, 'preprocessing': preprocess.to_dict()}
 
 
