@@ -15,7 +15,7 @@ from image_classification.deploy.formats.phone import factors, numbers
 HEADING, NEEDS, MODULE = 'LiteRT', ('paddle2onnx', 'onnx', 'onnxruntime', 'ai_edge_litert', 'tensorflow'), 'formats.tflite'
 _KOTLIN = '''The file takes channels last: {dtype} (1, {size}, {size}, {channels}), whatever `inference.yaml` says.
 
-Kotlin, with the package `com.google.ai.edge.litert:litert` (or `org.tensorflow:tensorflow-lite`) and {file} in the assets:
+Kotlin, with the packages `org.tensorflow:tensorflow-lite` and `tensorflow-lite-support`, and {file} in the assets:
 
 ```kotlin
 val net = Interpreter(FileUtil.loadMappedFile(context, "{file}"), Interpreter.Options().setNumThreads(2))
