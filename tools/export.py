@@ -51,8 +51,8 @@ def parse(argv):
             raise UserError(f'--size {args.size} and --image-size {args.image_size}; wanted one of them')
         args.image_size, args.fixed_size = args.size, True
     if args.target and not {'onnx', 'triton'}.intersection(args.format.split(',')):
-        raise UserError(f'--for {args.target} with --format {args.format}, which writes no ONNX file; wanted onnx or triton among the '
-                        'formats')
+        raise UserError(f'--for {args.target} with --format {args.format}, which writes no ONNX file; wanted onnx or triton among '
+                        'the formats')
     return args
 
 

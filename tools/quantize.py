@@ -37,7 +37,8 @@ HEAD_MNN = '| engine | precision | top-1 | agreement | MiB |\n|---|---|---|---|-
 def parse(argv):
     parser = Parser(description='Static 8-bit quantisation by ONNX Runtime, or weights of 8 bits by MNN, compared with the '
                                                  'float network on labelled images before anything is written.')
-    parser.add_argument('model', help=f'an export with inference.onnx or, for MNN, inference.mnn, a checkpoint (.safetensors), {NAMED}')
+    parser.add_argument('model', help='an export with inference.onnx or, for MNN, inference.mnn, a checkpoint (.safetensors), '
+                                      f'{NAMED}')
     parser.add_argument('--weights', help='of a network by its name, in place of =WEIGHTS')
     parser.add_argument('--dataset', choices=DATASETS, default='folder', help='labelled images: its evaluation part is '
                                                                               'compared with; default: folder')
