@@ -2,8 +2,8 @@
 
     python tools/maintenance/try_phones.py --pictures DIR [--engines mnn ncnn] [--size 64] [--int8] [NAME ...]
 
-DIR holds train/<class>/ and val/<class>/, as for training. Each network (by default every classifier) has weights drawn at random,
-statistics of its own maps of pictures, and a ridge regression on 500 pictures for its classifier, so that its answers mean
+DIR holds train/<class>/ and val/<class>/, as for training. Each network (by default every classifier) has weights drawn at
+random, statistics of its own maps of pictures, and a ridge regression on 500 pictures for its classifier, so that its answers mean
 something. It is exported for each engine, which must agree with it within 1e-3 of the deviation, and then all give their first class
 for 1,000 other pictures. With --int8, MNN's weights of 8 bits follow. Each row is printed as soon as it is
 known; the command exits with 1 where an answer in float32 differs or an export fails.
@@ -86,14 +86,15 @@ class Subject:
             network(paddle.to_tensor(known[start:start + 50]))
         hook.remove()
         features = np.concatenate(given).astype(np.float64)
-        centre = features.mean(0)
+        centre = features.mean(0) if layer.bias is not None else np.zeros(features.shape[1])
         features -= centre
         similar = features @ features.T
         ridge = 0.05 * similar.trace() / len(labels) * np.eye(len(labels))
         weight = features.T @ np.linalg.solve(similar + ridge, 10.0 * np.eye(10)[labels] - 1)
         shape = layer.weight.shape
         layer.weight.set_value((weight if shape == list(weight.shape) else weight.T.reshape(shape)).astype(np.float32))
-        layer.bias.set_value((-centre @ weight).astype(np.float32))
+        if layer.bias is not None:
+            layer.bias.set_value((-centre @ weight).astype(np.float32))
 
     @paddle.no_grad()
     def answers(self):
