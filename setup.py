@@ -19,7 +19,7 @@ ONNX = [                                  # there is no paddle2onnx for Python 3
     'ml_dtypes',                          # ONNX Runtime imports it to quantise
 ]
 OPENVINO = ['openvino>=2025.0']
-MNN, NCNN = ['MNN>=3.6'], ['ncnn>=1.0.20260101', 'pnnx>=20260101']        # the latter's package wants torch, its program does not
+MNN, NCNN = ['MNN>=3.6'], ['ncnn>=1.0.20260101', 'pnnx>=20260101']   # the last one's package wants torch, its program does not
 LITERT = ['ai-edge-litert>=2.0']
 TFLITE = ['tensorflow>=2.18', *LITERT]     # its converter; Paddle and it are never imported in one process
 TENSORBOARD = ['tensorboardX']            # writes its files without TensorFlow or PyTorch

@@ -51,8 +51,8 @@ def parse(argv):
             raise UserError(f'--size {args.size} and --image-size {args.image_size}; wanted one of them')
         args.image_size, args.fixed_size = args.size, True
     if args.target and not {'onnx', 'triton'}.intersection(args.format.split(',')):
-        raise UserError(f'--for {args.target} with --format {args.format}, which writes no ONNX file; wanted onnx or triton among the '
-                        'formats')
+        raise UserError(f'--for {args.target} with --format {args.format}, which writes no ONNX file; wanted onnx or triton among '
+                        'the formats')
     return args
 
 
@@ -111,6 +111,9 @@ def report(description, directory):
         nodes = description['onnx']['nodes']
         print(f'ONNX opset {description["onnx"]["opset"]}: {nodes["converted"]} nodes, {nodes["folded"]} when folded; for '
               f'{"ONNX Runtime" if description["for"] == "onnxruntime" else "ONNX Runtime and others"}')
+    if 'openvino' in description:
+        settings = ', '.join(f'{key} {value}' for key, value in description['openvino']['compile_with'].items())
+        print(f'in a program of your own, compile it for OpenVINO with {settings}: else it may compute in bfloat16')
     if 'lite' in description:
         found = description['lite']
         print(f'for Paddle-Lite: cd {shlex.quote(str(directory))} && {found["command"]}')

@@ -20,6 +20,8 @@ from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.datasets.pictures import find_images
 from image_classification.deploy.by_name import NAMED
 from image_classification.deploy.export import export_model
+from image_classification.deploy.export_directory import ExportDirectory
+from image_classification.deploy.formats.mnn_int8 import quantize_mnn_export
 from image_classification.deploy.predictor import Predictor
 from image_classification.deploy.quantize import METHODS, OPERATORS, quantize_export
 from image_classification.errors import UserError, exit_with_message
@@ -29,11 +31,14 @@ from image_classification.models import network_by_name
 
 HEAD = '| engine | precision | top-1 | agreement | MiB | ms, batch 1 | ms, batch 8 |\n|---|---|---|---|---|---|---|'
 
+HEAD_MNN = '| engine | precision | top-1 | agreement | MiB |\n|---|---|---|---|---|'
+
 
 def parse(argv):
-    parser = Parser(description='Static 8-bit quantisation by ONNX Runtime, compared with the float network '
-                                                 'on labelled images before anything is written.')
-    parser.add_argument('model', help=f'an export with inference.onnx, a checkpoint (.safetensors), {NAMED}')
+    parser = Parser(description='Static 8-bit quantisation by ONNX Runtime, or weights of 8 bits by MNN, compared with the '
+                                                 'float network on labelled images before anything is written.')
+    parser.add_argument('model', help='an export with inference.onnx or, for MNN, inference.mnn, a checkpoint (.safetensors), '
+                                      f'{NAMED}')
     parser.add_argument('--weights', help='of a network by its name, in place of =WEIGHTS')
     parser.add_argument('--dataset', choices=DATASETS, default='folder', help='labelled images: its evaluation part is '
                                                                               'compared with; default: folder')
@@ -129,6 +134,13 @@ def main(argv=None):
     named = network_by_name(args.model, args.weights)
     model = Path('export', named[0]) if named else Path(args.model)
     target = Path(args.output) if args.output else model.with_name(f'{model.stem}_int8')
+    if not named and ExportDirectory(model).engines() == ['mnn']:
+        known = Predictor(model, 'mnn')
+        _, *compared = load_data(args, known.class_names, known.preprocess.channels)
+        rows = quantize_mnn_export(model, target, *compared, args.min_agreement, args.threads, args.force)
+        print('\n'.join([HEAD_MNN, *(f'| mnn | {row["precision"]} | {row["top1"]:.2f} % | {100 * row["agreement"]:.1f} % '
+                                     f'| {row["bytes"] / (1 << 20):.1f} |' for row in rows)]))
+        return print(f'written: {target}')
     with temporary_directory() as scratch:
         if named or model.suffix == '.safetensors':
             network, class_names = named_network(*named) if named else load_network(model)

@@ -26,7 +26,8 @@ class EvoSABlockByProducts(EvoSABlock):
     def _pruned(self, cls_token, tokens, scores):
         kept, scores = int(tokens.shape[1] * self.keep_ratio), scores.unsqueeze(-1)        # (B, N, 1)
         places = paddle.arange(kept, dtype='float32').unsqueeze(1)
-        choice = 1.0 - (before(scores.squeeze(-1)).unsqueeze(1) - places).abs().clip(0.0, 1.0)    # (B, kept, N)
+        apart = before(scores.squeeze(-1)).unsqueeze(1) - places   # (B, kept, N), whole numbers
+        choice = 1.0 - (apart * apart).clip(0.0, 1.0)              # Paddle-Lite makes abs a part of the subtraction, and fails
         back = choice.transpose([0, 2, 1])                         # (B, N, kept)
         rest = 1.0 - back.sum(2, keepdim=True)                     # (B, N, 1): 1 where a token is pruned
         weights = scores * rest

@@ -1,5 +1,5 @@
-"""MNN and ncnn. One variant of each family on real pictures, in half an hour, is tools/maintenance/try_phones.py; of every variant:
-PYTHONPATH=. python -m pytest -m slow tests/deploy/test_phones.py"""
+"""MNN and ncnn. Of every variant: PYTHONPATH=. python -m pytest -m slow tests/deploy/test_phones.py; on real pictures:
+tools/maintenance/try_phones.py"""
 from importlib.util import find_spec
 
 import numpy as np
@@ -23,10 +23,12 @@ from .test_all_exports import SMALLEST
 HERE = [format for format in ('mnn', 'ncnn') if all(map(find_spec, PHONE[format].NEEDS))]
 # pnnx names PyTorch as a need, which its program is not: pip install --no-deps pnnx
 ENGINE = pytest.mark.parametrize('engine', [
-    pytest.param(name, marks=pytest.mark.skipif(name not in HERE, reason=f"pip install -e '.[{name}]'")) for name in ('mnn', 'ncnn')])
+    pytest.param(name, marks=pytest.mark.skipif(name not in HERE, reason=f"pip install -e '.[{name}]'"))
+    for name in ('mnn', 'ncnn')])
 CONTENT = {
     'name': 'net', 'versions': {'paddle_mobile_backbones': '1'}, 'class_names': CLASSES, 'calibration': {'temperature': 1.5},
-    'input': {'name': 'image', 'dtype': 'float32', 'layout': 'NCHW', 'channels': 3, 'image_size': 96, 'free_size': False, 'batch': 1},
+    'input': {'name': 'image', 'dtype': 'float32', 'layout': 'NCHW', 'channels': 3, 'image_size': 96, 'free_size': False,
+              'batch': 1},
     'output': {'kind': 'logits', 'num_classes': 5, 'names': ['logits']},
     'preprocessing': {'image_size': 96, 'crop_pct': 0.75, 'interpolation': 'bicubic', 'mean': [0.5, 0.4, 0.3],
                       'std': [0.25, 0.5, 0.125], 'channels': 3, 'color_order': 'BGR'},
@@ -51,7 +53,7 @@ def test_the_guide_turns_pixels_into_what_the_network_takes(tmp_path):
     # (pixel - mean) * normal, blue first
     assert text.count('{76.5f, 102.0f, 127.5f}') == 2
     assert 'normal[] = {0.031372549f, 0.00784313725f, 0.0156862745f}' in text
-    assert 'shorter side has 128 pixels (bicubic); cut 96 x 96' in text and 'Colours in the order BGR' in text
+    assert 'shorter side has 128 pixels (bicubic);\n   cut 96 x 96' in text and 'Colours in the order BGR' in text
     assert 'each divided by 1.5 before' in text and '2.0e-06 of the standard deviation' in text
     assert {'```cpp', '```kotlin'} <= set(text.splitlines()) and 'Swift' in text and 'PIXEL_RGBA2BGR' in text
     assert (tmp_path / LABELS).read_text(encoding='utf-8').splitlines() == CLASSES
@@ -65,10 +67,11 @@ def test_probabilities_and_networks_without_names_are_described_as_they_are(tmp_
     assert not (tmp_path / LABELS).exists()
 
 
-def test_ncnn_takes_no_pixels_and_says_so_beforehand(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize('format', ['mnn', 'ncnn'])
+def test_an_engine_takes_no_pixels_and_its_export_says_so_beforehand(small, tmp_path, monkeypatch, format):
     monkeypatch.setattr(phone, 'find_spec', lambda _: True)
-    with pytest.raises(UserError, match='--preprocess with --format ncnn, whose input is always float32.*wanted --format ncnn alone'):
-        export_model(small, tmp_path / 'export', format='ncnn', pixels=True)
+    with pytest.raises(UserError, match=f'--preprocess with --format {format}, .*; wanted --format {format} alone: the README.md'):
+        export_model(small, tmp_path / 'export', format=format, pixels=True)
 
 
 def test_a_missing_converter_is_named_with_what_installs_it(small, tmp_path, monkeypatch):

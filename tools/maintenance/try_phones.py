@@ -1,11 +1,11 @@
 """Do the engines of phones answer as the networks do? A row per network and engine, on real pictures:
 
-    python tools/maintenance/try_phones.py --pictures DIR [--engines mnn ncnn] [--size 64] [--int8 KL] [NAME ...]
+    python tools/maintenance/try_phones.py --pictures DIR [--engines mnn ncnn] [--size 64] [--int8] [NAME ...]
 
-DIR holds train/<class>/ and val/<class>/, as for training. Each network (by default every classifier) has weights drawn at random,
-statistics of its own maps of pictures, and a ridge regression on 500 pictures for its classifier, so that its answers mean
+DIR holds train/<class>/ and val/<class>/, as for training. Each network (by default every classifier) has weights drawn at
+random, statistics of its own maps of pictures, and a ridge regression on 500 pictures for its classifier, so that its answers mean
 something. It is exported for each engine, which must agree with it within 1e-3 of the deviation, and then all give their first class
-for 1,000 other pictures. With --int8 KL, MNN's own quantiser follows, by that method, with 200 of the 500 pictures. Each row is printed as soon as it is
+for 1,000 other pictures. With --int8, MNN's weights of 8 bits follow. Each row is printed as soon as it is
 known; the command exits with 1 where an answer in float32 differs or an export fails.
 """
 import argparse
@@ -25,8 +25,8 @@ import image_classification as ic  # noqa: E402
 from image_classification.datasets import get_dataset  # noqa: E402
 from image_classification.deploy.engines import available, open_engine  # noqa: E402
 from image_classification.deploy.export import export_model  # noqa: E402
-from image_classification.deploy.export_directory import MNN, ExportDirectory  # noqa: E402
-from image_classification.deploy.formats.mnn_int8 import METHODS, quantize_mnn  # noqa: E402
+from image_classification.deploy.export_directory import ExportDirectory  # noqa: E402
+from image_classification.deploy.formats.mnn_int8 import quantize_mnn_export  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import temporary_directory  # noqa: E402
 
@@ -86,14 +86,15 @@ class Subject:
             network(paddle.to_tensor(known[start:start + 50]))
         hook.remove()
         features = np.concatenate(given).astype(np.float64)
-        centre = features.mean(0)
+        centre = features.mean(0) if layer.bias is not None else np.zeros(features.shape[1])
         features -= centre
         similar = features @ features.T
         ridge = 0.05 * similar.trace() / len(labels) * np.eye(len(labels))
         weight = features.T @ np.linalg.solve(similar + ridge, 10.0 * np.eye(10)[labels] - 1)
         shape = layer.weight.shape
         layer.weight.set_value((weight if shape == list(weight.shape) else weight.T.reshape(shape)).astype(np.float32))
-        layer.bias.set_value((-centre @ weight).astype(np.float32))
+        if layer.bias is not None:
+            layer.bias.set_value((-centre @ weight).astype(np.float32))
 
     @paddle.no_grad()
     def answers(self):
@@ -122,20 +123,23 @@ def rows_of(name, args):
                 same, difference = int((found == wanted).sum()), content[engine]['differences'][1]['relative']
                 yield [name, size, engine, f'{difference:.1e}', f'{same} of {len(wanted)}',
                        _percent(found == subject.labels)], same == len(wanted)
-            for method in args.int8 if 'mnn' in engines else ():
-                yield _int8(subject, directory, Path(scratch) / method, method, wanted), True
+            if args.int8 and 'mnn' in engines:
+                yield _int8(subject, directory, Path(scratch), wanted), True
 
 
-def _int8(subject, directory, target, method, wanted):
-    """The row of MNN's quantiser."""
-    cells = [subject.config.MODEL.NAME, subject.config.DATA.IMAGE_SIZE, f'mnn, 8 bits, {method}']
+def _int8(subject, directory, scratch, wanted):
+    """The row of MNN's own weights of 8 bits."""
+    only_mnn, target = scratch / 'mnn', scratch / 'int8'
+    only_mnn.mkdir()
+    for name in ('inference.mnn', 'inference.yaml'):
+        shutil.copy(directory / name, only_mnn)
+    cells = [subject.config.MODEL.NAME, subject.config.DATA.IMAGE_SIZE, 'mnn, weights int8', '-']
     try:
-        shutil.copytree(directory, target)
-        quantize_mnn(ExportDirectory(directory), target / MNN, subject.pictures(200), method)
+        quantize_mnn_export(only_mnn, target, subject.pictures(1), [0], 0.0, 1)
         found = open_engine(target, 'mnn', threads=1).run(subject.images)[0].argmax(1)
     except UserError as error:
-        return [*cells, str(error), '-', '-']
-    return [*cells, '-', f'{int((found == wanted).sum())} of {len(wanted)}', _percent(found == subject.labels)]
+        return [*cells[:3], str(error), '-', '-']
+    return [*cells, f'{int((found == wanted).sum())} of {len(wanted)}', _percent(found == subject.labels)]
 
 
 def _percent(right):
@@ -150,10 +154,10 @@ def main(argv=None):
     parser.add_argument('--engines', nargs='+', choices=FORMATS, default=[name for name in FORMATS if name in available()])
     parser.add_argument('--size', type=int, default=64)
     parser.add_argument('--count', type=int, default=1000)
-    parser.add_argument('--int8', nargs='*', choices=METHODS, default=[])
+    parser.add_argument('--int8', action='store_true')
     args = parser.parse_args(argv)
     good = True
-    print(HEAD)
+    print(HEAD, flush=True)
     for name in args.names or classifiers():
         for cells, right in rows_of(name, args):
             print('| ' + ' | '.join(map(str, cells)) + ' |', flush=True)

@@ -1,5 +1,7 @@
 """MNN, on the CPU."""
+import contextlib
 import os
+import sys
 import threading
 
 import numpy as np
@@ -17,21 +19,19 @@ class Mnn(Engine):
         super().__init__(directory, **directory.input())
         if bf16:
             raise UserError('mnn computes in float32 here; wanted openvino or paddle_inference for bfloat16')
-        import MNN
+        with _silence():                                           # it prints what the processor has
+            import MNN
+            self._net = MNN.Interpreter(str(directory.files(self.name)[0]))
+            settings = {'backend': 'CPU', 'precision': 'high', 'numThread': threads or os.cpu_count() or 1}
+            self._session = self._net.createSession(settings)
         self._mnn, self._lock = MNN, threading.Lock()
-        self._net = MNN.Interpreter(str(directory.files(self.name)[0]))
-        settings = {'backend': 'CPU', 'precision': 'high', 'numThread': threads or os.cpu_count() or 1}
-        self._session = self._net.createSession(settings)
         self._input = self._net.getSessionInput(self._session)
         found = self._net.getSessionOutputAll(self._session)
         self.outputs = sorted(found, key=by_number)               # a dictionary, which has the order of the letters
 
     def _run(self, images):
         with self._lock:
-            kind = self._mnn.Halide_Type_Uint8 if images.dtype == np.uint8 else self._mnn.Halide_Type_Float
-            layout = self._mnn.Tensor_DimensionType_Caffe
-            if self.input['layout'] == 'NHWC':
-                layout = self._mnn.Tensor_DimensionType_Tensorflow
+            kind, layout = self._mnn.Halide_Type_Float, self._mnn.Tensor_DimensionType_Caffe
             self._input.copyFrom(self._mnn.Tensor(images.shape, kind, images, layout))
             self._net.runSession(self._session)
             return [self._read(name) for name in self.outputs]
@@ -43,3 +43,17 @@ class Mnn(Engine):
         host = self._mnn.Tensor(shape, self._mnn.Halide_Type_Float, array, self._mnn.Tensor_DimensionType_Caffe)
         output.copyToHostTensor(host)
         return np.array(host.getNumpyData(), np.float32).reshape(shape)
+
+
+@contextlib.contextmanager
+def _silence():
+    """What C++ prints on standard output goes nowhere for a while: commands print JSON there."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)

@@ -24,7 +24,8 @@ class Ncnn(Engine):
         if self._net.load_param(str(param)) or self._net.load_model(str(weights)):
             raise UserError(f'ncnn cannot read {param} and {weights.name}; export the model again')
         [self._input] = self._net.input_names()
-        given = [name for name in self._net.output_names() if name.startswith('out')]    # others are numbers, which nothing reads
+        # The others, whose names are numbers, are those that nothing reads.
+        given = [name for name in self._net.output_names() if name.startswith('out')]
         self._outputs = sorted(given, key=lambda name: int(name.removeprefix('out')))
         described = directory.read_if_there().get('output', {}).get('names')   # not before the export is verified
         self.outputs = described or self._outputs

@@ -1,56 +1,76 @@
-"""An MNN file in 8 bits, by MNN's own quantiser. A program of its own, because that can end the process:
-python -m image_classification.deploy.formats.mnn_int8 SOURCE TARGET CONFIGURATION
+"""An export for MNN whose weights are int8, by MNN's own converter. Maps stay float32.
+
+A program of its own, see `mnn`: python -m image_classification.deploy.formats.mnn_int8 SOURCE TARGET
 """
-import json
+import shutil
 import sys
-from importlib import import_module
-from pathlib import Path
 
-from image_classification.datasets.preprocess import Preprocess
+import numpy as np
+
+from image_classification.config import check
+from image_classification.config.bounds import SHARE
 from image_classification.deploy.child import run_child
-from image_classification.deploy.export_directory import MNN
-from image_classification.deploy.formats.phone import factors
+from image_classification.deploy.export_directory import DESCRIPTION, LABELS, MNN, PHONE_GUIDE, ExportDirectory, not_an_export
+from image_classification.deploy.formats.mnn import convert
+from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
-from image_classification.files import temporary_directory
+from image_classification.files import new_directory
 
-METHODS = ('KL', 'ADMM', 'EMA')                                    # how the ranges of maps are found
+BITS = 8
 
 
-def quantize_mnn(source, target, calibration, method='KL'):
-    """Write the inference.mnn of an ExportDirectory in 8 bits.
+def quantize_mnn_export(source, target, images, labels, min_agreement=0.95, threads=None, force=False):
+    """Write the export `source` with weights of 8 bits as the export `target`, if it still says what it said.
 
     Args:
-        source: the export, of float32 (1, C, H, W).
-        target: the file to write.
-        calibration: pictures (PIL) of the kind that it will see.
+        source: a directory with inference.mnn of a classifier.
+        target: must not exist yet, or be empty, unless `force`.
+        images, labels: pictures to compare with, and the numbers of their classes.
+        min_agreement: the least share of `images` that must get the same first class as before.
+        threads: of MNN.
+        force: replace an earlier export, and nothing else, at the end.
+    Returns:
+        [{'precision', 'top1' in percent, 'agreement' (0 to 1), 'bytes'}] before and after.
     Raises:
-        UserError: no such export, or MNN cannot quantise it; nothing is written then.
+        UserError: no such export, quantised already, no pictures, or a result that does not agree enough; nothing is written
+            then.
     """
+    check('min_agreement', min_agreement, SHARE)
+    source, labels = ExportDirectory(source), np.asarray(labels)
     content = source.read()
-    if not (source / MNN).is_file() or content['input']['layout'] == 'NHWC':
-        raise UserError(f'{source} has no {MNN} that takes float32; wanted an export by --format mnn without --preprocess')
-    preprocess = Preprocess.from_dict(content['preprocessing'])
-    mean, normal = factors(preprocess)
-    with temporary_directory() as scratch:
-        pictures = Path(scratch) / 'pictures'
-        pictures.mkdir()
-        for number, picture in enumerate(calibration):
-            preprocess.crop(picture).save(pictures / f'{number:05}.png')
-        kind = {1: 'GRAY', 3: preprocess.color_order, 4: 'RGBA'}[preprocess.channels]
-        settings = {'format': kind, 'mean': mean, 'normal': normal, 'width': preprocess.image_size, 'height': preprocess.image_size,
-                    'path': f'{pictures}/', 'used_image_num': len(calibration), 'feature_quantize_method': method,
-                    'weight_quantize_method': 'MAX_ABS', 'batch_size': 16}
-        configuration, made = Path(scratch) / 'settings.json', Path(scratch) / MNN
-        configuration.write_text(json.dumps(settings))
-        problem = run_child('formats.mnn_int8', str(source / MNN), str(made), str(configuration))
-        if problem or not made.is_file():
-            raise UserError(f'MNN cannot quantise {source}: {problem or "it wrote no file"}')
-        Path(target).write_bytes(made.read_bytes())
+    if not (source / MNN).is_file() or 'quantization' in content:
+        found = 'is quantised already' if 'quantization' in content else f'has no {MNN}'
+        raise UserError(f'{source} {found}; wanted an export by --format mnn')
+    if not len(images) or len(images) != len(labels):
+        raise UserError(f'{len(images)} images and {len(labels)} labels to compare with; wanted at least one, and a label per '
+                        'image')
+    with new_directory(target, 'export', not_an_export, force) as ready:
+        for name in (DESCRIPTION, LABELS, PHONE_GUIDE):
+            if (source / name).is_file():
+                shutil.copy(source / name, ready)
+        problem = run_child('formats.mnn_int8', str(source / MNN), str(ready / MNN))
+        if problem:
+            raise UserError(f'MNN cannot quantise {source}: {problem}')
+        result, rows, first = ExportDirectory(ready), [], None
+        for precision, directory in (('float32', source), (f'weights int{BITS}', result)):
+            found = Predictor(directory.path, 'mnn', threads=threads).predict(images).argmax(1)
+            first = found if first is None else first
+            rows.append({'precision': precision, 'top1': 100 * float((found == labels).mean()),
+                         'agreement': float((found == first).mean()), 'bytes': directory.size('mnn')})
+        if not rows[1]['agreement'] >= min_agreement:
+            raise UserError(f'quantised, {100 * rows[1]["agreement"]:.1f} % of {len(images)} images get the class that they '
+                            f'had; wanted at least {100 * min_agreement:.1f} %. Nothing was written.')
+        for key in ('differences', 'engines'):                     # they are the float export's
+            content.pop(key, None)
+        content['quantization'] = {'weights': f'int{BITS}', 'activations': 'float32', 'compared_images': len(images),
+                                   'agreement': round(rows[1]['agreement'], 4)}
+        result.write(content)
+    return rows
 
 
-def main(source, target, configuration):
-    """As the quantiser of MNN takes them. Its program mnnquant calls pip, see `mnn`."""
-    import_module('_tools').mnnquant(source, target, configuration)
+def main(source, target):
+    """Write an MNN file with weights of 8 bits."""
+    convert(source, target, '-f', 'MNN', '--weightQuantBits', str(BITS))
 
 
 if __name__ == '__main__':

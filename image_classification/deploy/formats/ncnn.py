@@ -47,7 +47,8 @@ def main(source, param, weights):
     with temporary_directory() as scratch:
         model = Path(scratch) / 'model.onnx'
         shutil.copyfile(source, model)
-        done = subprocess.run([str(program), model.name, 'fp16=0'], cwd=scratch, capture_output=True, text=True, errors='replace')
+        done = subprocess.run([str(program), model.name, 'fp16=0'], cwd=scratch, capture_output=True, text=True,
+                              errors='replace')
         lines = (done.stdout + done.stderr).splitlines()
         left_out = [line for line in lines if line.startswith('ignore ')]      # and it goes on without that layer
         made = [Path(scratch) / f'model.ncnn.{ending}' for ending in ('param', 'bin')]
@@ -70,8 +71,8 @@ def guide(content):
     wanted = {1: 'GRAY', 3: preprocess.color_order, 4: 'RGBA'}[preprocess.channels]
     given = 'RGBA' if preprocess.channels > 1 else 'GRAY'
     outputs = 'scores.w numbers' if 'shapes' not in output else f'out0 to out{len(output["shapes"]) - 1}, in the order above'
-    return _GUIDE.format(param=NCNN, weights=NCNN_WEIGHTS, size=preprocess.image_size, mean=numbers(means), normal=numbers(normals),
-                         kind=f'PIXEL_{wanted}', outputs=outputs,
+    return _GUIDE.format(param=NCNN, weights=NCNN_WEIGHTS, size=preprocess.image_size, mean=numbers(means),
+                         normal=numbers(normals), kind=f'PIXEL_{wanted}', outputs=outputs,
                          kind_of_bitmap=f'PIXEL_{given}' if given == wanted else f'PIXEL_RGBA2{wanted}')
 
 

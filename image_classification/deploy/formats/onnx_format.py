@@ -195,7 +195,8 @@ def plain_operators(model):
             node = make_node('Conv', list(node.input), list(node.output), **kept)
         elif node.op_type == 'ReduceSum' and _sums_rows_or_columns(node, shapes, constants):
             shape, ones, summed = shapes[node.input[0]], f'plain_{number}_ones', f'plain_{number}_summed'
-            rank, axis, given = len(shape), int(constants[node.input[1]].reshape(())) % len(shape), node.input[0]
+            rank, given = len(shape), node.input[0]
+            axis = int(constants[node.input[1]].reshape(())) % rank
             if axis == rank - 2:                                   # ncnn takes a matrix of one row for a vector
                 given = f'plain_{number}_turned'
                 nodes.append(make_node('Transpose', [node.input[0]], [given], perm=[*range(rank - 2), rank - 1, rank - 2]))
@@ -345,6 +346,7 @@ def _write_openvino(onnx_path, path, metadata):
     model = openvino.Core().read_model(str(onnx_path))
     for key, text in metadata.items():
         model.set_rt_info(text, ['paddle_mobile_backbones', key])
+    model.set_rt_info('f32', ['paddle_mobile_backbones', 'INFERENCE_PRECISION_HINT'])      # what to compile it with
     openvino.save_model(model, path, compress_to_fp16=False)
 
 

@@ -21,8 +21,8 @@ Made by Mobile Backbones for PaddlePaddle {version}. `inference.yaml` says the s
 
 {input}
 
-1. Turn the picture upright (EXIF orientation). Scale it so that its shorter side has {short} pixels ({interpolation}); cut {size} x {size}
-   pixels out of the middle. Colours in the order {order}.
+1. Turn the picture upright (EXIF orientation). Scale it so that its shorter side has {short} pixels ({interpolation});
+   cut {size} x {size} pixels out of the middle. Colours in the order {order}.
 2. {pixels}
 
 ## Output
@@ -62,7 +62,8 @@ def factors(preprocess):
 
 def numbers(values):
     """For a line of C++."""
-    return ', '.join(f'{value:.9g}f' if '.' in f'{value:.9g}' or 'e' in f'{value:.9g}' else f'{value:.9g}.0f' for value in values)
+    texts = [f'{value:.9g}' for value in values]
+    return ', '.join(f'{text}f' if '.' in text or 'e' in text else f'{text}.0f' for text in texts)
 
 
 def write_phone_files(directory, content, guides):
@@ -107,7 +108,8 @@ def _pixels(preprocess, content):
         return 'That is all: the pixels go in as they are, 0 to 255; scaling and normalizing are part of the network.'
     means, normals = factors(preprocess)
     rows = ', '.join(f'({mean:.6g}, {normal:.8g})' for mean, normal in zip(means, normals))
-    return f'Each channel becomes `(pixel - mean) * normal`, pixels 0 to 255; (mean, normal) of the channels in that order: {rows}.'
+    return ('Each channel becomes `(pixel - mean) * normal`, pixels 0 to 255; (mean, normal) of the channels in that order: '
+            f'{rows}.')
 
 
 def _output(content):
@@ -116,7 +118,8 @@ def _output(content):
         rows = [f'- `{name}`: {tuple(shape)}' for name, shape in zip(output['names'], output['shapes'])]
         return '\n'.join([f'Float32 {"feature maps" if output["kind"] == "maps" else "tensors"}, in this order:', '', *rows])
     count, temperature = output['num_classes'], content['calibration']['temperature']
-    names = f'Number i is the class in line i + 1 of `{LABELS}`.' if content['class_names'] else 'The classes have no names here.'
+    known = f'Number i is the class in line i + 1 of `{LABELS}`.'
+    names = known if content['class_names'] else 'The classes have no names here.'
     if output['kind'] == 'probabilities':
         return f'Probabilities, float32 (1, {count}), which add up to 1. {names}'
     divided = f', each divided by {temperature:.6g} before' if temperature != 1.0 else ''
