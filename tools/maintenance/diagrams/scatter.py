@@ -6,7 +6,7 @@ from diagrams.svg import FAINT, PAPER, Canvas, number
 
 WIDTH, HEIGHT = 960, 570
 LEFT, RIGHT, TOP, BOTTOM = 64, 36, 58, 512                        # of the axes, from the left, right (both), top and top
-MACS, TOP1 = (17, 18000), (49, 86)                                 # ranges: millions, percent
+MACS, TOP1 = (16, 18000), (49, 86)                                 # ranges: millions, percent
 BLUE, ORANGE, GREEN, GREY = '#0969da', '#bc4c00', '#1a7f37', '#6e7781'
 COLUMN = 900                                                       # where labels of the crowd at 500 M stand, with a line
 # How names begin: (label, colour, where the label begins: millions, percent).
