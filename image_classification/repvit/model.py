@@ -18,23 +18,7 @@ from paddle import nn
 from image_classification.errors import UserError
 from image_classification.layers import (ChannelGates, DropPath, Network, Stage, batch_norm, make_divisible, pytorch_conv2d,
                                          summed)
-
-
-class ConvNorm(nn.Sequential):
-    """Convolution without bias, then batch norm: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
-
-    def __init__(self, in_channels, out_channels, kernel=1, stride=1, groups=1, gain=1.0):
-        super().__init__(('c', pytorch_conv2d(in_channels, out_channels, kernel, stride, groups)),
-                         ('bn', batch_norm(out_channels, gain)))
-
-
-class NormLinear(nn.Sequential):
-    """(B, C) -> (B, classes)."""
-
-    def __init__(self, channels, classes):
-        super().__init__(('bn', nn.BatchNorm1D(channels, momentum=0.9, epsilon=1e-5)),
-                         ('l', nn.Linear(channels, classes, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
-                                         bias_attr=nn.initializer.Constant(0.0))))
+from image_classification.layers.conv_norm import ConvNorm, NormLinear
 
 
 class RepVggDw(nn.Layer):
@@ -121,8 +105,8 @@ class Classifier(nn.Layer):
 
     def __init__(self, dim, num_classes, distillation):
         super().__init__()
-        self.head = NormLinear(dim, num_classes)
-        self.head_dist = NormLinear(dim, num_classes) if distillation else None
+        self.head = NormLinear(dim, num_classes, 0.0)
+        self.head_dist = NormLinear(dim, num_classes, 0.0) if distillation else None
 
     def both(self, x):
         """(logits, logits for the teacher)."""

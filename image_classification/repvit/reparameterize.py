@@ -29,8 +29,8 @@ class OneClassifier(Classifier):
 
 def merge_classifiers(layer):
     heads = [head for head in (layer.head, layer.head_dist) if head is not None]
-    for norm, linear in heads:
-        fold_in_front(norm, linear)
+    for head in heads:
+        fold_in_front(head.bn, head.l)
     one = heads[0].l
     for name in ('weight', 'bias'):
         getattr(one, name).set_value(sum(getattr(head.l, name) for head in heads) / len(heads))
