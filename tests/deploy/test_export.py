@@ -338,7 +338,7 @@ def test_a_wrong_number_of_onednn_is_told_from_one_of_the_export(tmp_path, monke
 
 
 @pytest.mark.parametrize('arguments, words', [
-    ({'format': 'tflite'}, "format is 'tflite'; wanted one of paddle, pdmodel, onnx, openvino"),
+    ({'format': 'caffe'}, "format is 'caffe'; wanted one of paddle, pdmodel, onnx, openvino"),
     ({'format': 'paddle,pdmodel'}, 'formats are paddle, pdmodel; wanted .* only one of paddle, pdmodel'),
     ({'class_names': ['a', 'b']}, '2 class names for a network of 5 classes'),
     *(({'image_size': size}, 'image_size is .*; wanted a whole number from 1 to 4096')
