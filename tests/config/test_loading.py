@@ -180,7 +180,7 @@ def test_every_shared_key_is_read_somewhere():
 
 def test_a_line_of_every_yaml_says_how_it_differs():
     long = [path.name for path in [*CONFIGS.rglob('*.yaml'), *Path(ic.__file__).parent.rglob('*.yaml')]
-            if len(path.read_text().splitlines()) > 25]
+            if len(path.read_text().partition('PUBLISHED:')[0].splitlines()) > 25]     # each publisher adds lines of his own
     assert not long, long
 
 
