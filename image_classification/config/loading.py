@@ -19,7 +19,7 @@ from image_classification.errors import UserError
 from image_classification.installation import CONFIGS, PACKAGE
 from image_classification.weights.catalogue import DEFAULT, meant, network_of, preprocessing_of
 
-_MOST_SUGGESTED, _LONGEST_NAME = 20, 100
+_MOST_SUGGESTED, _LONGEST_NAME = 24, 100
 
 
 def family_defaults(model_type):
