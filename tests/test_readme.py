@@ -58,9 +58,14 @@ NETWORKS = (PROJECT / 'docs' / 'networks.md').read_text(encoding='utf-8')
 ROWS = [f'{row}\n' for row in f'{NETWORKS}\n'.split(model_table.HEAD)[1].split('\n\n')[0].splitlines()]
 
 
-@pytest.mark.parametrize('row', ROWS, ids=lambda row: row.split()[1])
+FIRST = {ic.get_config(row.split()[1]).MODEL.TYPE: row for row in reversed(ROWS)}.values()      # of each family
+
+
+@pytest.mark.parametrize('row', [pytest.param(row, marks=[] if row in FIRST else pytest.mark.slow) for row in ROWS],
+                         ids=lambda row: row.split()[1])
 def test_a_row_of_the_table_is_true_but_for_the_multiply_adds(row):
-    """These are traced, which takes seconds: below, and for a variant of each family in test_golden.py."""
+    """These are traced, which takes seconds: below, and for a variant of each family in test_golden.py.
+    All rows: python -m pytest -m slow tests/test_readme.py"""
     _, name, _, macs, *_ = row.split('|')
     assert row == model_table.line(outline(name.strip()), macs.strip())
 
