@@ -16,7 +16,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (ChannelGates, ConvAndNorm, DropPath, MobileOneBlock, Network, Stage, batch_norm,
+from image_classification.layers import (ChannelGates, ConvAndNorm, DropPath, MobileOneBlock, Stage, StagedNetwork, batch_norm,
                                          merge_heads, pytorch_conv2d, split_heads)
 
 HEAD = 32                                                          # channels of an attention head
@@ -191,7 +191,7 @@ class StageOfBlocks(nn.Layer):
         return self.blocks(self.pos_emb(self.downsample(x)))
 
 
-class FastViT(Network):
+class FastViT(StagedNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -221,14 +221,6 @@ class FastViT(Network):
         self.feature_channels, self.feature_strides = list(dims), [4 * 2 ** i for i in range(len(dims))]
         self.feature_layers = [[f'stages.{i}'] for i in range(len(dims))]
         self.feature_layers[0].insert(0, 'stem')
-
-    def forward_intermediates(self, x):
-        """List of maps, one per stage: `feature_channels`, `feature_strides`."""
-        x, maps = self.stem(x), []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
 
     def forward_features(self, x):
         """Last map (B, 2 * C, H/32, W/32), gated."""

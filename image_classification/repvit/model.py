@@ -16,7 +16,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (ChannelGates, DropPath, Network, Stage, batch_norm, make_divisible, pytorch_conv2d,
+from image_classification.layers import (ChannelGates, DropPath, Stage, StagedNetwork, batch_norm, make_divisible, pytorch_conv2d,
                                          summed)
 from image_classification.layers.conv_norm import ConvNorm, NormLinear
 
@@ -119,7 +119,7 @@ class Classifier(nn.Layer):
         return (logits + taught) / 2
 
 
-class RepViT(Network):
+class RepViT(StagedNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
@@ -147,18 +147,6 @@ class RepViT(Network):
         self.feature_layers = [[f'stages.{i}'] for i in range(len(dims))]
         self.feature_layers[0].insert(0, 'stem')
         self.replace_classifier(num_classes)
-
-    def forward_intermediates(self, x):
-        """List of maps, one per stage: `feature_channels`, `feature_strides`."""
-        x, maps = self.stem(x), []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
-
-    def forward_features(self, x):
-        """Last map (B, C, H/32, W/32)."""
-        return self.forward_intermediates(x)[-1]
 
     def forward_head(self, features):
         pooled = self.head_drop(F.adaptive_avg_pool2d(features, 1).flatten(1))

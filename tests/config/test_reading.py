@@ -39,7 +39,7 @@ def test_a_fault_is_named_with_its_line(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(ic.UserError, match=words) as caught:
         get_config(path)
-    assert str(path) in str(caught.value) and len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 600
+    assert str(path) in str(caught.value) and len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 800
 
 
 def test_what_is_no_yaml_is_told_from_what_is_refused():
