@@ -21,7 +21,7 @@ from paddle import nn
 
 from image_classification.cpu.convolution import conv_bn
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, DropPath, Stage, drop_path_rates, pytorch_uniform
+from image_classification.layers import GELU, Conv2D, DropPath, Stage, drop_path_rates, gelu, pytorch_uniform
 from image_classification.layers.distilled import DistilledNetwork, Embedding, Stem
 from image_classification.layers.position_bias import PositionBias, bias_tables
 
@@ -59,7 +59,7 @@ class Projection(nn.Sequential):
     """GELU, 1x1 convolution, batch norm: (B, C, H, W) -> (B, out_channels, H, W)."""
 
     def __init__(self, in_channels, out_channels):
-        super().__init__(nn.GELU(), conv2d(in_channels, out_channels), batch_norm(out_channels))
+        super().__init__(GELU(), conv2d(in_channels, out_channels), batch_norm(out_channels))
 
     def forward(self, x):
         act, conv, norm = self
@@ -68,8 +68,8 @@ class Projection(nn.Sequential):
 
 def stem(in_channels, out_channels):
     half = out_channels // 2
-    return Stem(conv2d(in_channels, half, 3, 2), batch_norm(half), nn.GELU(),
-                conv2d(half, out_channels, 3, 2), batch_norm(out_channels), nn.GELU())
+    return Stem(conv2d(in_channels, half, 3, 2), batch_norm(half), GELU(),
+                conv2d(half, out_channels, 3, 2), batch_norm(out_channels), GELU())
 
 
 class Mlp(nn.Layer):
@@ -86,8 +86,8 @@ class Mlp(nn.Layer):
             nn.initializer.Constant(0.0)(conv.bias)
 
     def forward(self, x):
-        x = F.gelu(conv_bn(x, self.fc1, self.norm1))
-        x = F.gelu(conv_bn(x, self.mid, self.mid_norm))
+        x = gelu(conv_bn(x, self.fc1, self.norm1))
+        x = gelu(conv_bn(x, self.mid, self.mid_norm))
         return conv_bn(x, self.fc2, self.norm2)
 
 

@@ -17,7 +17,7 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.layers import (ChannelGates, ConvAndNorm, DropPath, MobileOneBlock, Stage, StagedNetwork, batch_norm,
-                                         merge_heads, pytorch_conv2d, split_heads)
+                                         gelu, merge_heads, pytorch_conv2d, split_heads)
 
 HEAD = 32                                                          # channels of an attention head
 
@@ -40,7 +40,7 @@ class Layer(MobileOneBlock):
         self.se = ChannelGates(out_channels, out_channels // 16) if gated else nn.Identity()
 
     def forward(self, x):
-        return F.gelu(self.se(self.mixed(x)))
+        return gelu(self.se(self.mixed(x)))
 
 
 class Branches(MobileOneBlock):
@@ -86,7 +86,7 @@ class ConvMlp(nn.Layer):
             nn.initializer.Constant(0.0)(layer.bias)
 
     def forward(self, x):
-        return self.fc2(F.gelu(self.fc1(self.conv(x))))
+        return self.fc2(gelu(self.fc1(self.conv(x))))
 
 
 class Attention(nn.Layer):

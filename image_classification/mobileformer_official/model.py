@@ -20,7 +20,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (GELU, Conv2D, DropPath, Network, Stage, by_level, channel_shuffle, dynamic_relu, levels_of,
+from image_classification.layers import (Conv2D, DropPath, Network, Stage, by_level, channel_shuffle, dynamic_relu, levels_of,
                                          merge_heads, read_map, softmax_of_tokens, split_heads)
 
 
@@ -118,7 +118,7 @@ class GlobalBlock(nn.Layer):
         super().__init__()
         self.heads = heads
         self.scale = (token_dim // heads) ** -0.5
-        self.ffn = nn.Sequential(linear(token_dim, mlp_ratio * token_dim), GELU(), linear(mlp_ratio * token_dim, token_dim))
+        self.ffn = nn.Sequential(linear(token_dim, mlp_ratio * token_dim), nn.GELU(), linear(mlp_ratio * token_dim, token_dim))
         self.ffn_norm = nn.LayerNorm(token_dim)
         self.q = linear(token_dim, token_dim)
         self.channel_mlp = linear(token_dim, token_dim)

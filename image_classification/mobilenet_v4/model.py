@@ -15,11 +15,12 @@ from math import sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, DropPath, Network, Stage, by_level, levels_of, make_divisible, pytorch_uniform
+from image_classification.layers import (GELU, Conv2D, DropPath, Network, Stage, by_level, levels_of, make_divisible,
+                                         pytorch_uniform)
 from image_classification.mobilenet_v4.architectures import ARCHITECTURES
 
 HIDDEN = 1280                                                      # units of the head at every width
-ACTIVATIONS = {'relu': nn.ReLU, 'gelu': nn.GELU, 'none': nn.Identity}
+ACTIVATIONS = {'relu': nn.ReLU, 'gelu': GELU, 'none': nn.Identity}
 SCALE = 1e-5                                                       # layer scales at the beginning
 
 

@@ -16,8 +16,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (ChannelGates, DropPath, Stage, StagedNetwork, batch_norm, make_divisible, pytorch_conv2d,
-                                         summed)
+from image_classification.layers import (ChannelGates, DropPath, Stage, StagedNetwork, batch_norm, gelu, make_divisible,
+                                         pytorch_conv2d, summed)
 from image_classification.layers.conv_norm import ConvNorm, NormLinear
 
 
@@ -44,7 +44,7 @@ class ChannelMixer(nn.Layer):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x):
-        return self.drop_path(self.conv2(F.gelu(self.conv1(x))))
+        return self.drop_path(self.conv2(gelu(self.conv1(x))))
 
 
 class Block(nn.Layer):
@@ -97,7 +97,7 @@ class Stem(nn.Layer):
         self.conv2 = ConvNorm(dim // 2, dim, 3, 2)
 
     def forward(self, x):
-        return self.conv2(F.gelu(self.conv1(x)))
+        return self.conv2(gelu(self.conv1(x)))
 
 
 class Classifier(nn.Layer):

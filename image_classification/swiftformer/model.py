@@ -14,7 +14,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.cpu.convolution import conv_bn
-from image_classification.layers import Conv2D, DropPath, Stage, drop_path_rates
+from image_classification.layers import Conv2D, DropPath, Stage, drop_path_rates, gelu
 from image_classification.layers.distilled import DistilledNetwork, Embedding, Stem
 
 MLP_RATIO = 4                                                      # hidden channels, in those of the input
@@ -54,7 +54,7 @@ class ConvEncoder(nn.Layer):
         return self.layer_scale * y
 
     def forward(self, x):
-        return x + self.scaled(self.pwconv2(F.gelu(self.pwconv1(conv_bn(x, self.dwconv, self.norm)))))
+        return x + self.scaled(self.pwconv2(gelu(self.pwconv1(conv_bn(x, self.dwconv, self.norm)))))
 
 
 class Mlp(nn.Layer):
@@ -66,7 +66,7 @@ class Mlp(nn.Layer):
         self.fc1, self.fc2 = conv2d(channels, MLP_RATIO * channels), conv2d(MLP_RATIO * channels, channels)
 
     def forward(self, x):
-        return self.fc2(F.gelu(self.fc1(self.norm1(x))))
+        return self.fc2(gelu(self.fc1(self.norm1(x))))
 
 
 class EfficientAdditiveAttention(nn.Layer):

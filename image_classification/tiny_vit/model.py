@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import DropPath, Network, Stage, drop_path_rates, split_heads
+from image_classification.layers import GELU, DropPath, Network, Stage, drop_path_rates, gelu, split_heads
 from image_classification.layers.conv_norm import ConvNorm
 from image_classification.layers.position_bias import PositionBias, attend, bias_tables
 
@@ -33,7 +33,7 @@ class PatchEmbed(nn.Layer):
     def __init__(self, in_channels, out_channels):
         super().__init__()
         half = out_channels // 2
-        self.seq = nn.Sequential(ConvNorm(in_channels, half, 3, 2), nn.GELU(), ConvNorm(half, out_channels, 3, 2))
+        self.seq = nn.Sequential(ConvNorm(in_channels, half, 3, 2), GELU(), ConvNorm(half, out_channels, 3, 2))
 
     def forward(self, x):
         return self.seq(x)
@@ -51,8 +51,8 @@ class MBConv(nn.Layer):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x):
-        y = self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
-        return F.gelu(x + self.drop_path(y))
+        y = self.conv3(gelu(self.conv2(gelu(self.conv1(x)))))
+        return gelu(x + self.drop_path(y))
 
 
 class PatchMerging(nn.Layer):
@@ -65,7 +65,7 @@ class PatchMerging(nn.Layer):
         self.conv3 = ConvNorm(out_channels, out_channels)
 
     def forward(self, x):
-        return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+        return self.conv3(gelu(self.conv2(gelu(self.conv1(x)))))
 
 
 class Mlp(nn.Layer):
@@ -78,7 +78,7 @@ class Mlp(nn.Layer):
         self.fc2 = linear(MLP_RATIO * channels, channels)
 
     def forward(self, x):
-        return self.fc2(F.gelu(self.fc1(self.norm(x))))
+        return self.fc2(gelu(self.fc1(self.norm(x))))
 
 
 class Attention(PositionBias):
