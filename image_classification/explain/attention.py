@@ -7,6 +7,7 @@ by its name: `WEIGHTS`, {class of a layer: (one of KINDS, function)}. The functi
 many as there are: (weights, a tensor (heads, queries, keys); grid; query_pixels; key_pixels).
 """
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from image_classification.errors import UserError
 from image_classification.explain.inputs import check_network, explaining, network_input, watching
 from image_classification.layers import beside
 
+PACKAGE = Path(__file__).resolve().parents[1]
 KINDS = {                                                          # kind: (what queries are, what keys are)
     'tokens to map': ('token', 'pixel'),                           # Mobile-Former: the tokens read the map
     'map to tokens': ('pixel', 'token'),                           # Mobile-Former: the map reads the tokens
@@ -84,8 +86,7 @@ def attention_maps(model, image):
     """Every attention layer's weights for one image, list of AttentionMap in the order in which they run.
 
     Args:
-        model, image: see `grad_cam`; a network with attention, also without classes: of MobileFormer, EdgeNeXt, UniFormer,
-            EfficientViT, LeViT, TinyViT, SHViT, or EfficientFormerV2 between its last stages.
+        model, image: see `grad_cam`; a network of a family that has an `attention.py`, also without classes.
     Raises:
         UserError: another network, or an image that cannot be read.
     """
@@ -95,7 +96,8 @@ def attention_maps(model, image):
                for name, layer in model.named_sublayers()}
     readers = {name: reader for name, reader in readers.items() if reader}
     if not readers:
-        raise UserError(f'{type(model).__name__} has no attention; wanted a MobileFormer, EdgeNeXt, UniFormer or EfficientViT. '
+        families = sorted(path.parent.name for path in PACKAGE.glob('*/attention.py') if (path.parent / 'model.py').is_file())
+        raise UserError(f'{type(model).__name__} has no attention; wanted a network of one of {", ".join(families)}. '
                         'grad_cam explains it')
     x, layers = network_input(model, image), dict(model.named_sublayers())
     with explaining(model), paddle.no_grad():
