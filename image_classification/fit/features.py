@@ -19,7 +19,7 @@ from image_classification.models import create_model
 from image_classification.progress import progress_bar
 
 _BATCH, _TRIED = 16, 300                                           # pictures at once; pictures by which networks are compared
-_SHARE, _COSTS = 0.1, 1.7                                          # of the time left, for a comparison; a larger network's time
+_SHARE, _COSTS = 0.15, 1.7                                         # of the time left, for a comparison; a larger network's time
 _STEP = 3.0                                                        # time of a picture in a step, if it is 1 for its features
 
 
