@@ -253,8 +253,8 @@ def _insert_preprocessing(layers):
 def _follow_image_size(layers):
     """Where a later layer changes the size of the images, the lists of sizes of earlier ones are scaled by it."""
     wanted = _training_size(layers)
+    trains = [tree.get('TRAIN') if isinstance(tree.get('TRAIN'), dict) else {} for _, tree in layers]
     for key in ('MULTI_SCALE', 'PROGRESSIVE_SIZES'):
-        trains = [tree.get('TRAIN') if isinstance(tree.get('TRAIN'), dict) else {} for _, tree in layers]
         last = max([i for i, train in enumerate(trains) if key in train], default=None)
         if last is None:
             continue

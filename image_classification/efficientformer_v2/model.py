@@ -21,7 +21,7 @@ from paddle import nn
 
 from image_classification.cpu.convolution import conv_bn
 from image_classification.errors import UserError
-from image_classification.layers import GELU, Conv2D, DropPath, Stage, drop_path_rates, gelu, pytorch_uniform
+from image_classification.layers import GELU, Conv2D, DropPath, Stage, batch_norm, drop_path_rates, gelu, pytorch_uniform
 from image_classification.layers.distilled import DistilledNetwork, Embedding, Stem
 from image_classification.layers.position_bias import PositionBias, bias_tables
 
@@ -34,10 +34,6 @@ def conv2d(in_channels, out_channels, kernel=1, stride=1, groups=1):
     """A convolution with a bias: (B, C, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))."""
     init = pytorch_uniform(in_channels // groups * kernel ** 2)
     return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=init)
-
-
-def batch_norm(channels):
-    return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-5)
 
 
 def layer_scale(layer, channels):

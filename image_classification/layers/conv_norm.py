@@ -1,10 +1,10 @@
 """Pairs of a convolution or a linear layer and a batch norm, whose parts are called `c`, `bn` and `l` in the checkpoints of LeViT
 and of what follows it, and what is built of them: the same names in each of these families."""
-import paddle.nn.functional as F
 from paddle import ParamAttr, nn
 
 from image_classification.cpu.convolution import Conv2D
 from image_classification.layers.drop_path import DropPath
+from image_classification.layers.gates import ChannelGates
 from image_classification.layers.initializers import pytorch_uniform
 
 
@@ -72,20 +72,6 @@ def depthwise_and_ffn(channels, gain=1.0, drop_path=0.0):
             Residual(FFN(channels), drop_path))
 
 
-class SqueezeExcite(nn.Layer):
-    """Scales each channel by a gate in 0..1, made of all channels' means: (B, C, H, W) -> (B, C, H, W)."""
-
-    def __init__(self, channels):
-        super().__init__()
-        hidden = max(8, (channels // 4 + 4) // 8 * 8)              # a quarter, to the nearest multiple of 8
-        self.fc1 = Conv2D(channels, hidden, 1, weight_attr=pytorch_uniform(channels), bias_attr=pytorch_uniform(channels))
-        self.fc2 = Conv2D(hidden, channels, 1, weight_attr=pytorch_uniform(hidden), bias_attr=pytorch_uniform(hidden))
-
-    def forward(self, x):
-        gate = self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1))))  # (B, C, 1, 1)
-        return x * F.sigmoid(gate)
-
-
 class PatchMerging(nn.Layer):
     """An inverted bottleneck with squeeze and excitation that halves the map: (B, C, H, W) -> (B, C', H / 2, W / 2)."""
 
@@ -95,7 +81,7 @@ class PatchMerging(nn.Layer):
         self.conv1 = ConvNorm(in_channels, hidden)
         self.act = nn.ReLU()
         self.conv2 = ConvNorm(hidden, hidden, 3, stride=2, groups=hidden)
-        self.se = SqueezeExcite(hidden)
+        self.se = ChannelGates(hidden, max(8, (hidden // 4 + 4) // 8 * 8))   # a quarter, to the nearest multiple of 8
         self.conv3 = ConvNorm(hidden, out_channels)
 
     def forward(self, x):

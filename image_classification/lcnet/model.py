@@ -13,7 +13,7 @@ from math import sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import (Conv2D, Network, Stage, by_level, hard_gate, levels_of, make_divisible,
+from image_classification.layers import (Conv2D, Network, Stage, batch_norm, by_level, hard_gate, levels_of, make_divisible,
                                          pytorch_uniform)
 
 STEM, HIDDEN = 16, 1280                                            # channels at width 1; units at every width
@@ -31,10 +31,6 @@ def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=False):
     return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups,
                   weight_attr=nn.initializer.Normal(std=sqrt(2.0 / fan_out)),
                   bias_attr=nn.initializer.Constant(0.0) if bias else False)
-
-
-def batch_norm(channels):
-    return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-5)
 
 
 def linear(in_features, out_features):

@@ -15,7 +15,7 @@ from math import sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import (GELU, Conv2D, DropPath, Network, Stage, by_level, levels_of, make_divisible,
+from image_classification.layers import (GELU, Conv2D, DropPath, Network, Stage, batch_norm, by_level, levels_of, make_divisible,
                                          pytorch_uniform)
 from image_classification.mobilenet_v4.architectures import ARCHITECTURES
 
@@ -29,10 +29,6 @@ def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, init=None):
     fan_out = kernel * kernel * out_channels // groups
     return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
                   weight_attr=init or nn.initializer.Normal(std=sqrt(2.0 / fan_out)))
-
-
-def batch_norm(channels):
-    return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-5)
 
 
 def linear(in_features, out_features):
