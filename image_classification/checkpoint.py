@@ -11,12 +11,13 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from image_classification.config import config_from_text
+from image_classification.config import config_from_text, get_config
 from image_classification.config.bounds import shortened
 from image_classification.errors import UserError
 from image_classification.models import build_model, published_network
 from image_classification.names.text import as_json
 from image_classification.weights import load_state, read_safetensors, write_safetensors
+from image_classification.weights.catalogue import file_in_library
 
 FORMAT = 'paddle-mobile-backbones checkpoint 1'
 
@@ -117,6 +118,7 @@ def named_network(name, weights='', check=None, num_classes=None, **options):
     Raises:
         UserError: as these, or a checkpoint of another network or number of classes.
     """
+    weights = file_in_library(get_config(name).PUBLISHED.WEIGHTS, weights)
     checkpoint = checkpoint_at(weights) if weights else None
     if not checkpoint:
         return published_network(name, weights, check, num_classes, **options), []

@@ -12,7 +12,7 @@ from image_classification.config import changed, check_values, get_config, keys_
 from image_classification.errors import UserError
 from image_classification.layers import (MOST_CHANNELS, FeatureExtractor, classes_wanted, count_wanted, drop_head,
                                          set_checkpointing)
-from image_classification.weights.catalogue import DEFAULT, classifier_of, meant, network_of, preprocessing_of
+from image_classification.weights.catalogue import DEFAULT, classifier_of, file_in_library, meant, network_of, preprocessing_of
 from image_classification.weights.key_styles import OtherNetwork
 from image_classification.weights.pretrained import load_pretrained, load_whole, obtainable
 
@@ -107,7 +107,8 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, out
         places, overrides = _keys(overrides, cfg.MODEL)
         given = tuple(overrides)
         if pretrained:
-            known = classifier_of(pretrained) if os.fspath(name) in model_yamls() else {}    # a yaml of the user's says it
+            file = file_in_library(cfg.PUBLISHED.WEIGHTS, pretrained)
+            known = classifier_of(file) if os.fspath(name) in model_yamls() else {}      # a yaml of the user's says it
             overrides = {**known, **overrides, 'PRETRAINED': pretrained}
         if overrides:
             with warnings.catch_warnings():                        # said once above

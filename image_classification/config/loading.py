@@ -17,7 +17,7 @@ from image_classification.config.reading import line_of, parsed
 from image_classification.config.spellings import in_capitals, keys_below, modernized, old_places
 from image_classification.errors import UserError
 from image_classification.installation import CONFIGS, PACKAGE
-from image_classification.weights.catalogue import DEFAULT, meant, network_of, preprocessing_of
+from image_classification.weights.catalogue import DEFAULT, architecture_of, file_in_library, meant, network_of, preprocessing_of
 
 _MOST_SUGGESTED, _LONGEST_NAME = 24, 100
 
@@ -232,19 +232,22 @@ def _value(node, key):
 
 
 def _insert_preprocessing(layers):
-    """Behind the model's own yaml, the keys of DATA and MODEL that come with the weights of PRETRAINED; later files overrule
-    them. In place of the default, the tag that it means."""
+    """Behind the model's own yaml, the keys of DATA and MODEL that come with the weights of PRETRAINED: of a checkpoint, all that
+    describe its network. Later files overrule them. In place of the default, the tag that it means."""
     pretrained, weights = _last(layers, 'PRETRAINED'), _last(layers, 'PUBLISHED.WEIGHTS') or []
     if not isinstance(pretrained, str) or not isinstance(weights, list):
         return                                                     # a wrong type is reported when the layers are merged
     family = str(_last(layers, 'MODEL.TYPE') or DEFAULTS.MODEL.TYPE).lower()
     known, refused = (family_defaults(family), refused_by(family)) if family in families() else ((), ())  # else: see _merged
-    data = preprocessing_of(weights, pretrained, _last(layers, 'MODEL.NAME') or DEFAULTS.MODEL.NAME, refused)
-    network = {key: value for key, value in network_of(weights, pretrained).items() if key in known}
+    name = _last(layers, 'MODEL.NAME') or DEFAULTS.MODEL.NAME
+    data = preprocessing_of(weights, pretrained, name, refused)
+    stored = modernized({'MODEL': architecture_of(file_in_library(weights, pretrained), name)})[0]['MODEL']
+    network = {key: value for key, value in {**network_of(weights, pretrained), **stored}.items() if key in known}
     if data or network:
         own = {str(path) for path in model_yamls().values()}
         place = max([i for i, (source, _) in enumerate(layers) if source.name in own], default=-1)
-        layers.insert(place + 1, (Source(f'the weights {pretrained}'), {'DATA': data, 'MODEL': network}))
+        source = Source(f'the weights {pretrained}', stored=bool(stored))
+        layers.insert(place + 1, (source, {'DATA': data, 'MODEL': network}))
     if pretrained == DEFAULT:                                      # which depends on the packages that are installed here
         tag = {'PRETRAINED': meant(weights, DEFAULT)['TAG']}
         layers[:] = [(source, {**tree, **tag} if tree.get('PRETRAINED') == DEFAULT else tree) for source, tree in layers]

@@ -17,7 +17,8 @@ reason:
 by a tag that begins like one of STYLES, by the ending of a key, or by FILE, a part of the file's name in small letters.
 
 In place of `URL`, `PACKAGE` names a Python package that holds the file (`packages.py`). Such an entry is the default where its
-package is installed; elsewhere the default is the first that has a URL.
+package is installed; elsewhere the default is the first that has a URL. `FILE` is a checkpoint in this library's own directory
+weights/, with its configuration and class names; it is never the default, because its classes are not ImageNet's.
 """
 import json
 import os
@@ -27,15 +28,17 @@ import safetensors
 import yaml
 
 from image_classification.errors import UserError
+from image_classification.installation import HOME
 from image_classification.weights.packages import is_installed
 
 REQUIRED = {'TAG', 'STYLE', 'LICENCE', 'SOURCE'}
-PLACES = {'URL', 'PACKAGE'}                                        # one of them
+PLACES = {'URL', 'PACKAGE', 'FILE'}                                # one of them
 OPTIONAL = {'TOP1', 'SHA256', 'MD5', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA', 'MODEL'}   # MANUAL: URL is a page for people
 PREPROCESSING = {'IMAGE_SIZE', 'CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD', 'COLOR_ORDER'}   # keys of DATA
 NETWORK = {'ACTIVATION', 'DESIGN', 'EPSILON'}                      # keys of MODEL that shapes need not show
-ENTRY_WORDS = (f'{", ".join(sorted(REQUIRED))}, URL or PACKAGE, and perhaps {", ".join(sorted(OPTIONAL))}, with DATA of '
+ENTRY_WORDS = (f'{", ".join(sorted(REQUIRED))}, URL, PACKAGE or FILE, and perhaps {", ".join(sorted(OPTIONAL))}, with DATA of '
                f'{", ".join(sorted(PREPROCESSING))}, MODEL of {", ".join(sorted(NETWORK))}')
+_SHARED = {'TYPE', 'NAME', 'NUM_CLASSES', 'IN_CHANNELS', 'DROPPATH', 'GRAD_CHECKPOINTING'}    # keys of MODEL in every family
 CHECKPOINTS = 'paddle-mobile-backbones checkpoint'                 # how the format of this library's begins, in their metadata
 DEFAULT = 'default'                                                # stands for the first tag that can be had, as True does
 
@@ -58,7 +61,9 @@ def find_entry(entries, pretrained, name, refused=()):
     if entry is not None:
         return entry
     if pretrained == DEFAULT:
-        raise UserError(f'nobody publishes weights for {name}; give a file, or see image_classification.list_pretrained()')
+        tags = ', '.join(entry['TAG'] for entry in entries)
+        raise UserError(f'nobody publishes ImageNet weights for {name}; give a file{f", or one of the tags {tags}" if tags else ""}, '
+                        'or see image_classification.list_pretrained()')
     if is_address(pretrained) or os.path.exists(pretrained) or Path(pretrained).suffix:   # Path.exists raises for long names
         return None
     tags = [entry['TAG'] for entry in entries]
@@ -71,16 +76,32 @@ def meant(entries, pretrained):
     """The entry of this tag, or that 'default' means on this machine; None where there is none."""
     if pretrained == DEFAULT:
         installed = [entry for entry in entries if 'PACKAGE' in entry and is_installed(entry['PACKAGE'])]
-        return next(iter([*installed, *(entry for entry in entries if 'URL' in entry), *entries]), None)
+        others = [entry for entry in entries if 'PACKAGE' in entry]
+        return next(iter([*installed, *(entry for entry in entries if 'URL' in entry), *others]), None)
     return next((entry for entry in entries if entry['TAG'] == pretrained), None)
+
+
+def file_in_library(entries, pretrained):
+    """The path of the checkpoint that a tag means, where this library holds it; otherwise `pretrained` as it is."""
+    entry = meant(entries, pretrained)
+    return str(HOME / entry['FILE']) if entry is not None and 'FILE' in entry else pretrained
+
+
+def architecture_of(pretrained, name):
+    """{key of MODEL: value} that describe the network of a checkpoint of this library, as its family has them; {} of other
+    weights, and of a checkpoint of a network that is not called `name`."""
+    model = _of_checkpoint(_notes(pretrained)).get('MODEL')
+    if not isinstance(model, dict) or model.get('NAME') != name:
+        return {}
+    return {key: value for key, value in model.items() if key not in _SHARED and 'DROPOUT' not in key}
 
 
 def preprocessing_of(entries, pretrained, name, refused=()):
     """The DATA keys that come with weights: a tag, a checkpoint of this library, or a file of tools/convert_weights.py."""
     entry = find_entry(entries, pretrained, name, refused)
-    if entry is not None:
+    if entry is not None and 'FILE' not in entry:
         return entry.get('DATA') or {}
-    return preprocessing_in(pretrained)
+    return preprocessing_in(file_in_library(entries, pretrained))
 
 
 def network_of(entries, pretrained):

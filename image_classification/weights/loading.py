@@ -13,7 +13,8 @@ from safetensors.numpy import load_file, save_file
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
 from image_classification.layers import beside, network_of
-from image_classification.weights.catalogue import CHECKPOINTS, is_refused, network_in, network_of_notes, preprocessing_in
+from image_classification.weights.catalogue import (CHECKPOINTS, architecture_of, is_refused, network_in, network_of_notes,
+                                                    preprocessing_in)
 from image_classification.weights.formats import safe_pickle
 from image_classification.weights.formats.torch_file import is_torch, read_torch
 from image_classification.weights.key_styles import (dropped, find_part, require_network, require_style, styles, to_ours,
@@ -59,12 +60,21 @@ def load_weights(model, path, new_classifier=False, part=''):
     kept = load_state(model, state, source_with(path, note), new_classifier)
     if note:
         warnings.warn(f'{path}: {note}', stacklevel=2)
-    found, data = preprocessing_in(os.fspath(path)), model.config.DATA
-    differ = [f'DATA.{key} {value}, not {data[key]}' for key, value in sorted(found.items()) if data[key] != value]
+    stored = {'DATA': preprocessing_in(path), 'MODEL': architecture_of(path, model.config.MODEL.NAME)}
+    differ = list(differences(stored, model.config))
     if differ:
         warnings.warn(f'{path} is of a network with {"; ".join(differ)}, as this one\'s configuration has it. '
-                      'create_model(name, pretrained=file) takes over how pictures are prepared', stacklevel=2)
+                      'create_model(name, pretrained=file) builds the network of the file, with its preprocessing', stacklevel=2)
     return kept
+
+
+def differences(stored, config, prefix=''):
+    """A text for each key of a nested dict whose value is not that of the configuration."""
+    for key, value in sorted(stored.items()):
+        if isinstance(value, dict):
+            yield from differences(value, config.get(key, {}), f'{prefix}{key}.')
+        elif key in config and config[key] != value:
+            yield f'{prefix}{key} {value}, not {config[key]}'
 
 
 def _network(model, function):

@@ -5,18 +5,19 @@ from pathlib import Path
 from image_classification.download import fetch, reachable
 from image_classification.download.digests import difference, digests_of, wanted_digests
 from image_classification.errors import UserError
-from image_classification.installation import pip
+from image_classification.installation import HOME, pip
 from image_classification.weights import packages
-from image_classification.weights.catalogue import find_entry, is_address
+from image_classification.weights.catalogue import architecture_of, find_entry, is_address
 from image_classification.weights.key_styles import adapt_first_convolution
-from image_classification.weights.loading import load_state, read_for, source_with
+from image_classification.weights.loading import differences, load_state, read_for, source_with
 
 
 def locate(cfg, pretrained):
     """(path of the weights on this machine, fetched if they are not here yet; where they come from; their entry or {})."""
     entry = find_entry(cfg.PUBLISHED.WEIGHTS, pretrained, cfg.MODEL.NAME)
     if entry is not None:
-        path, source = _in_package(entry, cfg.MODEL.NAME) if 'PACKAGE' in entry else _at_address(entry, cfg)
+        place = next(place for place in _PLACES if place in entry)
+        path, source = _PLACES[place](entry, cfg)
         return path, f'{source} ({cfg.MODEL.NAME}, {entry["TAG"]})', entry
     if is_address(pretrained):
         return fetch(pretrained), pretrained, {}
@@ -29,7 +30,8 @@ def obtainable(entries):
     answers = reachable([(entry['URL'], _file_name(name, entry), entry.get('MANUAL', False)) for name, entry in online])
     there = {(name, entry['TAG']) for (name, entry), answer in zip(online, answers) if answer}
     return [(name, entry) for name, entry in entries
-            if (packages.is_installed(entry['PACKAGE']) if 'PACKAGE' in entry else (name, entry['TAG']) in there)]
+            if (name, entry['TAG']) in there or 'PACKAGE' in entry and packages.is_installed(entry['PACKAGE'])
+            or 'FILE' in entry and (HOME / entry['FILE']).is_file()]
 
 
 def _file_name(model, entry):
@@ -48,14 +50,25 @@ def _at_address(entry, cfg):
         raise
 
 
-def _in_package(entry, name):
+def _in_package(entry, cfg):
     package, wanted = entry['PACKAGE'], wanted_digests(entry.get('SHA256', ''), '')
     path = packages.file_of(package)
     problem = difference(digests_of(path, wanted), wanted)
     if problem:
-        raise UserError(f'{path} of {packages.named(package)} is not the file that was published for {name}: {problem}. '
+        raise UserError(f'{path} of {packages.named(package)} is not the file that was published for {cfg.MODEL.NAME}: {problem}. '
                         f'Install it again: {pip()} install --force-reinstall {package}')
     return path, packages.named(package)
+
+
+def _in_library(entry, cfg):
+    path = HOME / entry['FILE']
+    if not path.is_file():
+        raise UserError(f'{entry["FILE"]}, the weights {entry["TAG"]} of {cfg.MODEL.NAME}, is not in {HOME}; wanted the file of that '
+                        'name of this library\'s repository')
+    return path, entry['FILE']
+
+
+_PLACES = {'FILE': _in_library, 'PACKAGE': _in_package, 'URL': _at_address}
 
 
 def load_pretrained(model, pretrained, suited=False):
@@ -78,6 +91,9 @@ def load_pretrained(model, pretrained, suited=False):
     kept = load_state(model, adapt_first_convolution(model, state), source, new_classifier=True)
     if note:
         warnings.warn(f'{path}: {note}', stacklevel=2)
+    differ = list(differences({'MODEL': architecture_of(path, model.config.MODEL.NAME)}, model.config))
+    if differ:
+        warnings.warn(f'{source} is of a network with {"; ".join(differ)}, as this one\'s configuration has it', stacklevel=2)
     return source, kept
 
 
