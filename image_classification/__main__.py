@@ -33,6 +33,11 @@ VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'MKL_DEBUG_CPU_TYPE', 'GLOG_m
 HIDDEN = ('PADDLE_MOBILE_BACKBONES_HOME', 'PADDLE_MOBILE_BACKBONES_MIRROR', 'HF_ENDPOINT', 'HTTP_PROXY', 'HTTPS_PROXY')
 
 BUILDS = {'cpu': 'paddlepaddle', 'gpu': 'paddlepaddle-gpu'}        # extras of which one suffices
+QUESTIONS = '''To report a bug, copy the lines above and answer these questions:
+1. What did you run? The whole command, or the shortest program that shows it.
+2. What did you expect?
+3. What happened instead? The whole message.
+4. Does it happen every time, and with which pictures or weights?'''
 
 
 def versions():
@@ -194,6 +199,7 @@ def main(argv=None):
     settings.quieten()
     for line in report():
         print(line)
+    print(QUESTIONS)
 
 
 if __name__ == '__main__':

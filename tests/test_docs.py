@@ -29,10 +29,9 @@ def test_the_tables_of_a_page_are_those_that_the_tool_writes(path):
 
 
 @pytest.mark.parametrize('family', FAMILIES)
-def test_a_family_is_explained_in_five_sentences_and_a_picture(family):
+def test_a_family_is_explained_by_words_and_a_picture(family):
     text = page(family)
-    idea = re.search(r'^## Idea\n(.*?)<!--', text, re.S | re.M).group(1)
-    assert len(re.findall(r'\.(?=\s)', idea)) == 5
+    assert re.search(r'^## Idea\n\s*\w', text, re.M)
     assert f'](../images/{family}.svg)' in text
 
 

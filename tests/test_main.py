@@ -122,6 +122,12 @@ def test_where_there_is_no_paddle_the_rest_is_said(monkeypatch):
     assert {'library', 'cores', 'networks', 'engines'} <= set(dict(lines))
 
 
+def test_it_ends_with_the_questions_of_a_bug_report(capsys, monkeypatch):
+    monkeypatch.setattr(main, 'report', lambda: ['PaddlePaddle  3.3.1'])
+    main.main([])
+    assert capsys.readouterr().out == f'PaddlePaddle  3.3.1\n{main.QUESTIONS}\n'
+
+
 def test_it_takes_no_arguments(capsys):
     with pytest.raises(SystemExit) as end:
         main.main(['photo.jpg'])

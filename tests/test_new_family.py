@@ -1,6 +1,6 @@
 """A family is a directory: `toy` is added to a copy of the package, and nothing else of the copy changes.
 
-docs/guide.md, "Add a network", lists what the directory holds. The copy runs in a process of its own, since Python has imported the package here.
+docs/add_a_network.md lists what the directory holds. The copy runs in a process of its own, since Python has imported the package here.
 """
 import json
 import os

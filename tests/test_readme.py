@@ -1,4 +1,4 @@
-"""The commands of README and of the guide parse, and its table says what the code gives."""
+"""The commands of README and of the pages parse, links lead somewhere, and the table of networks says what the code gives."""
 import ast
 import importlib
 import re
@@ -13,16 +13,17 @@ import model_table
 from tests.networks import outline
 
 PROJECT = Path(__file__).resolve().parents[1]
-README, GUIDE = ((PROJECT / name).read_text(encoding='utf-8') for name in ('README.md', 'docs/guide.md'))
+README, TROUBLESHOOTING = ((PROJECT / name).read_text(encoding='utf-8') for name in ('README.md', 'docs/troubleshooting.md'))
 PAGES = sorted((PROJECT / 'docs').rglob('*.md'))
+TASKS = ('own_pictures', 'train', 'use', 'weights', 'deploy', 'phone', 'backbones', 'benchmark', 'results', 'add_a_network', 'troubleshooting')
 
 
 def commands_of(text):
-    return [line for block in re.findall(r'```bash\n(.*?)```', text, re.S) for line in block.splitlines()
-            if line and not line.startswith('#')]
+    blocks = (re.sub(r' *\\\n *', ' ', block) for block in re.findall(r'```bash\n(.*?)```', text, re.S))
+    return [line for block in blocks for line in block.splitlines() if line and not line.startswith('#')]
 
 
-COMMANDS = [*commands_of(README), *commands_of(GUIDE)]
+COMMANDS = [*commands_of(README), *(line for page in TASKS[:7] for line in commands_of((PROJECT / f'docs/{page}.md').read_text(encoding='utf-8')))]
 ALL_COMMANDS = [*commands_of(README), *(line for page in PAGES for line in commands_of(page.read_text(encoding='utf-8')))]
 
 
@@ -100,7 +101,7 @@ def messages():
     return [' '.join(text.split()) for file in files for text in literals(ast.parse(file.read_text(encoding='utf-8')))]
 
 
-TROUBLES = re.findall(r'^\| `(.+?)` \|', GUIDE.split('| message | what to do |')[1].split('\n\n')[0], re.M)
+TROUBLES = re.findall(r'^\| `(.+?)` \|', TROUBLESHOOTING, re.M)
 
 
 @pytest.mark.parametrize('quoted', TROUBLES)
@@ -109,14 +110,33 @@ def test_a_message_that_the_troubleshooting_quotes_is_one_of_the_code(quoted, me
     assert any(re.search(wanted, message) for message in messages)
 
 
-def test_every_page_that_a_page_refers_to_exists():
-    for page in [PROJECT / 'README.md', *PAGES]:
-        for target in re.findall(r'\]\(([^)#]+)\)', page.read_text(encoding='utf-8')):
-            assert target.startswith('https://') or (page.parent / target).exists(), f'{page.name}: {target}'
+DOCUMENTS = [PROJECT / name for name in ('README.md', 'README_cn.md', 'CONTRIBUTING.md', 'CHANGELOG.md')] + PAGES
 
 
-GUIDES = [README, *(page.read_text(encoding='utf-8') for page in PAGES if page.name != 'api.md')]
-EXAMPLES = [block for text in GUIDES for block in re.findall(r'```python\n(.*?)```', text, re.S)]
+def anchors(path):
+    """What may stand behind # in a link to this page: its headings as GitHub writes them."""
+    headings = re.findall(r'^#+ (.+)$', re.sub(r'```.*?```', '', path.read_text(encoding='utf-8'), flags=re.S), re.M)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+@pytest.mark.parametrize('page', DOCUMENTS, ids=lambda path: path.stem)
+def test_every_link_of_a_page_leads_to_a_page_and_to_a_heading(page):
+    for target in re.findall(r'\]\(([^)]+)\)', re.sub(r'```.*?```', '', page.read_text(encoding='utf-8'), flags=re.S)):
+        if target.startswith('https://'):
+            continue
+        path, _, anchor = target.partition('#')
+        path = (page.parent / path).resolve() if path else page
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), target
+
+
+@pytest.mark.parametrize('name', TASKS)
+def test_a_page_opens_with_the_command_that_most_readers_want(name):
+    assert re.match(r'# .+\n\n```(bash|python)\n', (PROJECT / f'docs/{name}.md').read_text(encoding='utf-8'))
+
+
+TEXTS = [README, *(page.read_text(encoding='utf-8') for page in PAGES if page.name != 'api.md')]
+EXAMPLES = [block for text in TEXTS for block in re.findall(r'```python\n(.*?)```', text, re.S)]
 
 
 def test_python_examples_run():

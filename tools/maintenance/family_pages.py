@@ -1,4 +1,4 @@
-"""Write what the code and the other documents know into docs/families, docs/README.md and README:
+"""Write what the code and the other documents know into docs/families and docs/README.md:
 
     python tools/maintenance/family_pages.py
 
@@ -110,32 +110,27 @@ def _speed(names):
             yield f'| [speed](../benchmark.md) on one core, {words} | {time} ms |\n'
 
 
-ENGLISH = ('family', 'variants', 'parameters', 'published top-1', 'weights'), ' to ', 'all'
-CHINESE = ('系列', '变体数', '参数量', '公布的 top-1', '有权重的变体'), ' ~ ', '全部'
-
-
-def summary(prefix, language=ENGLISH):
-    """The table of the families; `prefix` is the way from the document to docs/families."""
+def summary():
+    """The table of the families."""
     networks = read(DOCS / 'networks.md')
-    heads, to, every = language
-    text = f'| {" | ".join(heads)} |\n{"|---" * len(heads)}|\n'
+    text = '| family | variants | parameters | published top-1 | weights |\n|---|---|---|---|---|\n'
     for family, names in described().items():
         title = read(DOCS / 'families' / f'{family}.md').splitlines()[0].lstrip('# ')
         cells = [rows_of(networks, name)[0] for name in names]
         sizes = sorted(int(row[1].replace(',', '')) / 1e6 for row in cells)
         top1 = sorted(float(row[4].split()[0]) for row in cells if row[4] != '-')
         with_weights = sum(row[6] != '-' for row in cells)
-        some = every if with_weights == len(names) else str(with_weights) if with_weights else '-'
-        text += (f'| [{title}]({prefix}families/{family}.md) | {len(names)} | {_range(sizes, ".2g", "M", to)} | '
-                 f'{_range(top1, ".1f", "%", to)} | {some} |\n')
+        some = 'all' if with_weights == len(names) else str(with_weights) if with_weights else '-'
+        text += (f'| [{title}](families/{family}.md) | {len(names)} | {_range(sizes, ".2g", "M")} | '
+                 f'{_range(top1, ".1f", "%")} | {some} |\n')
     return text
 
 
-def _range(values, form, unit, to):
+def _range(values, form, unit):
     if not values:
         return '-'
     ends = list(dict.fromkeys(f'{value:{form}}' for value in (values[0], values[-1])))
-    return f'{to.join(ends)} {unit}'
+    return f'{" to ".join(ends)} {unit}'
 
 
 def between(text, kind, content):
@@ -152,10 +147,8 @@ def documents():
     for family, names in described().items():
         path = DOCS / 'families' / f'{family}.md'
         found[path] = between(read(path), 'page', '\n'.join((variants(names), weights(names), measured(names))))
-    for path, *how in ((DOCS / 'README.md', ''), (PROJECT / 'README.md', 'docs/'),
-                       (PROJECT / 'README_cn.md', 'docs/', CHINESE)):
-        if path.is_file():
-            found[path] = between(read(path), 'families', summary(*how))
+    if (DOCS / 'README.md').is_file():
+        found[DOCS / 'README.md'] = between(read(DOCS / 'README.md'), 'families', summary())
     return found
 
 
