@@ -55,15 +55,15 @@ def long_description():
 
 
 class BuildWithCommands(build_py):
-    """In a wheel, `paddle_mobile_backbones` holds what a clone has beside its packages, configs/ and tools/, and a copy of the
-    __init__.py that other distributions write over."""
+    """In a wheel, `paddle_mobile_backbones` holds what a clone has beside its packages, configs/, tools/ and weights/, and a copy of
+    the __init__.py that other distributions write over."""
 
     def run(self):
         super().run()
         if self.editable_mode:
             return
         target = Path(self.build_lib, 'paddle_mobile_backbones')
-        for folder, pattern in (('configs', '**/*.yaml'), ('tools', '*.py')):
+        for folder, pattern in (('configs', '**/*.yaml'), ('tools', '*.py'), ('weights', '*.safetensors')):
             shutil.rmtree(target / folder, ignore_errors=True)      # of an earlier build
             for file in sorted((ROOT / folder).glob(pattern)):
                 if file.name.startswith(IN_CLONES_ONLY):

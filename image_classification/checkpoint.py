@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import numpy as np
 from yacs.config import CfgNode
 
 from image_classification.config import config_from_text, get_config
@@ -85,11 +86,12 @@ def read_checkpoint(path):
                       scaler=json.loads(metadata['scaler']), **parts)
 
 
-def write_network(path, network, cfg, class_names):
+def write_network(path, network, cfg, class_names, dtype=np.float32):
     """Write a checkpoint of a network alone, which nothing goes on training from: the file is there whole or not at all."""
     metadata = {'format': FORMAT, 'config': cfg.dump(), 'class_names': as_json(class_names),
                 'progress': json.dumps(Progress().to_dict()), 'scaler': '{}'}
-    write_safetensors(path, {f'model.{name}': tensor.numpy() for name, tensor in network.state_dict().items()}, metadata)
+    tensors = {f'model.{name}': tensor.numpy().astype(dtype) for name, tensor in network.state_dict().items()}
+    write_safetensors(path, tensors, metadata)
 
 
 def checkpoint_at(path):

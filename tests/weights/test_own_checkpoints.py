@@ -7,6 +7,7 @@ import pytest
 
 import image_classification as ic
 from image_classification.checkpoint import named_network, write_network
+from image_classification.weights import catalogue, pretrained
 
 NAME, STRIDE = 'mobileformer_26m', 'MODEL.MF.LITE_BNECK.STRIDE'
 SMALLER = {'MODEL.NUM_CLASSES': 3, STRIDE: 1, 'DATA.IMAGE_SIZE': 32, 'MODEL.DROPOUT': 0.0}
@@ -70,3 +71,32 @@ def test_by_the_command_line_it_comes_with_its_classes(checkpoint, network, imag
     model, class_names = named_network(NAME, checkpoint)
     assert class_names == ['a', 'b', 'c']
     np.testing.assert_array_equal(logits(model, images), logits(network, images))
+
+
+@pytest.fixture
+def tagged(checkpoint, tmp_path, monkeypatch):
+    """A yaml of the network whose tag 'letters' names the checkpoint, as one in weights/ is named."""
+    for module in (catalogue, pretrained):
+        monkeypatch.setattr(module, 'HOME', tmp_path)
+    (tmp_path / 'weights').mkdir()
+    (tmp_path / 'weights/letters.safetensors').write_bytes(open(checkpoint, 'rb').read())
+    (tmp_path / 'letters.yaml').write_text(f"BASE: [{NAME}]\nPUBLISHED:\n  WEIGHTS:\n    - {{TAG: letters, STYLE: paddle, LICENCE: Apache-2.0, "
+                                           "SOURCE: this library, FILE: weights/letters.safetensors, NUM_CLASSES: 3}\n")
+    return tmp_path / 'letters.yaml'
+
+
+def test_a_tag_names_a_file_of_the_library(tagged, network, images):
+    model = ic.create_model(tagged, pretrained='letters', num_classes=3)
+    assert model.config.MODEL.MF.LITE_BNECK.STRIDE == 1 and model.config.DATA.IMAGE_SIZE == 32
+    np.testing.assert_array_equal(logits(model, images), logits(network, images))
+
+
+def test_such_a_file_is_never_the_default(tagged):
+    with pytest.raises(ic.UserError, match='ImageNet weights for mobileformer_26m; give a file, or one of the tags letters'):
+        ic.create_model(tagged, pretrained=True)
+
+
+def test_such_a_file_that_is_missing_is_named(tagged):
+    (tagged.parent / 'weights/letters.safetensors').unlink()
+    with pytest.raises(ic.UserError, match='weights/letters.safetensors, the weights letters of mobileformer_26m, is not in'):
+        ic.create_model(tagged, pretrained='letters', num_classes=3)
