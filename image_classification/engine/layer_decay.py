@@ -17,7 +17,7 @@ def rate_ratios(model, decay, image_size):
     depth, last = {}, -1
     for block in _in_order(model, image_size):
         parameters = block.parameters()
-        last += last < 0 or any(parameter.ndim > 1 for parameter in parameters)  # otherwise a norm: it belongs to the block before
+        last += last < 0 or any(parameter.ndim > 1 for parameter in parameters)  # else a norm, part of the block before it
         depth.update({id(parameter): last for parameter in parameters})
     depth.update({id(parameter): 0 for parameter in model.parameters(include_sublayers=False)})
     return {name: decay ** (last - depth.get(id(parameter), last)) for name, parameter in model.named_parameters()}
