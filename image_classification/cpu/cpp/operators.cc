@@ -472,7 +472,7 @@ std::vector<paddle::Tensor> ChannelNormBackward(const paddle::Tensor& input, con
   const float *m = mean.data<float>(), *f = factor.data<float>();
   float* to = x_grad.data<float>();
   const int64_t width = channels * kLane;
-  std::vector<float> sums(2 * batch * width);  // separate per image: results do not depend on the threads
+  std::vector<float> sums(2 * batch * width);  // separate per image: results do not depend on threads
 #pragma omp parallel for
   for (int64_t i = 0; i < batch; ++i) {
     float* own = sums.data() + 2 * i * width;
