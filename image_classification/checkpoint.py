@@ -72,8 +72,8 @@ def read_checkpoint(path):
                         'last.safetensors')
     tensors, metadata = read_safetensors(path)
     if metadata.get('format') != FORMAT:
-        raise UserError(f'{path} is no checkpoint of this library (its format is {metadata.get("format")!r}; wanted '
-                        f'{FORMAT!r}). Weights from elsewhere go to -pretrained.')
+        raise UserError(f'{path} is not a checkpoint of this library (its format is {metadata.get("format")!r}; wanted '
+                        f'{FORMAT!r}). Give weights from elsewhere to -pretrained.')
     parts = {'model': {}, 'ema': {}, 'optimizer': {}, 'process': {}}
     for name, value in tensors.items():
         part, _, rest = name.partition('.')

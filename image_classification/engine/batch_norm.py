@@ -103,9 +103,9 @@ class SinglePictures:
             blind = [order[-1][0]]
         if blind:
             more = f' and {len(blind) - 1} more' if blind[1:] else ''
-            raise UserError(f'behind the batch norm {blind[0]}{more}, no two pictures differ in a batch of {shape[0]} at '
-                            f'{shape[-2]} x {shape[-1]} pixels: it takes away the mean of each channel, and nothing else is left. Set '
-                            '-batch_size 2 or more (TRAIN.ACCUM_ITER does not help), or, with -pretrained weights, '
+            raise UserError(f'after the batch norm {blind[0]}{more}, all pictures give the same in a batch of {shape[0]} at '
+                            f'{shape[-2]} x {shape[-1]} pixels: it subtracts the mean of each channel, and nothing is left. '
+                            'Set -batch_size 2 or more (TRAIN.ACCUM_ITER does not help), or, with -pretrained weights, '
                             'TRAIN.FREEZE_BN True')
 
     def _hook(self, name, order):

@@ -27,11 +27,11 @@ def before_training(cfg, steps_per_epoch, images, rate_scale, has_weights, label
         lines.append(f'the training has {steps} step{"s" * (steps != 1)} in all, of {steps_per_epoch} in an epoch; a network '
                      f'learns little in fewer than {FEW_STEPS}. Raise -epochs, or lower -batch_size')
     if len(labels) and (labels[0] == labels).all():
-        lines.append(f'all {images:,} training pictures are of one class: to say always that one is learned at once, and is '
-                     'worth nothing. Add pictures of others')
+        lines.append(f'all {images:,} training pictures are of one class, so the network will only learn to predict that class '
+                     'always. Add pictures of other classes')
     if train.FREEZE and not has_weights:
-        lines.append(f'TRAIN.FREEZE keeps {", ".join(map(str, train.FREEZE))} as drawn at random, for there are no weights. '
-                     'Give some by -pretrained, or leave -freeze out')
+        lines.append(f'TRAIN.FREEZE keeps {", ".join(map(str, train.FREEZE))} at random values, because no weights are loaded. '
+                     'Give weights by -pretrained, or leave -freeze out')
     if cfg.DATA.DATASET == 'folder' and rate_scale < 0.25 and images < SMALL:
         lines.append(f'the rates are meant for batches of {train.LINEAR_SCALED_LR} and are multiplied by {rate_scale:.3g}, '
                      f'which learns slowly from {images:,} pictures. -cfg {cfg.MODEL.NAME} has a recipe for folders')
@@ -71,7 +71,7 @@ def of_evaluation(metrics, tally, names):
         doubts['one class'] = f'warning: {names[tally.predicted.argmax()]!r} is predicted for all {images} images'
     # 95 % of networks that have learned nothing stay below this limit.
     elif metrics['top1'] / 100 <= share + 1.64 * (share * (1 - share) / images) ** 0.5:
-        doubts['chance'] = (f'warning: top-1 of {metrics["top1"]:.2f} % is not surely better than always to say '
+        doubts['chance'] = (f'warning: top-1 of {metrics["top1"]:.2f} % is not clearly better than always predicting '
                             f'{names[most]!r}, {100 * share:.2f} %')
     return doubts
 
@@ -99,9 +99,9 @@ class Doubts:
         doubts = of_evaluation(metrics, tally, self.names)
         gap = 100 * right / max(seen, 1) - metrics['top1']
         if gap > GAP:
-            doubts['gap'] = (f'warning: {100 * right / seen:.1f} % of the training pictures are right, but '
-                             f'{metrics["top1"]:.1f} % of those to test: it learns the pictures by heart, or these differ in '
-                             'kind. Weights to start from (-pretrained), more pictures, or stronger augmentation may help')
+            doubts['gap'] = (f'warning: {100 * right / seen:.1f} % of the training pictures are right, but only '
+                             f'{metrics["top1"]:.1f} % of the test pictures: the network overfits, or the test pictures are of '
+                             'another kind. Pretrained weights (-pretrained), more pictures or stronger augmentation may help')
         fresh = [line for kind, line in doubts.items() if last or kind not in self.said]
         self.said = set(doubts)
         return fresh

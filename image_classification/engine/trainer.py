@@ -49,8 +49,8 @@ def check_config(cfg):
     check_values(cfg, *(('DATA.', 'MODEL.', 'SEED', 'AMP_DTYPE') if cfg.EVAL else ()))
     if not cfg.EVAL:
         if cfg.MODEL.NUM_CLASSES < 2:
-            raise UserError(f'MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}; wanted 2 or more to train: of one class, every '
-                            'answer is right. Add a folder of pictures that are something else')
+            raise UserError(f'MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}; wanted 2 or more to train: with a single class, '
+                            'every answer is right. Add a folder with pictures of something else')
         check_schedule(cfg.TRAIN)
     check_visual(cfg.VISUAL)
 

@@ -91,8 +91,8 @@ class Tuning:
         plan = make_plan(left, len(job.training), decide, job.side, batch, seconds, fresh=not job.head)
         if plan is None:
             if not job.head:
-                raise UserError(f'{left:.0f} s are left for a training, which has no 20 steps in them at {job.side} pixels; '
-                                'wanted more --minutes, or a smaller --size')
+                raise UserError(f'{left:.0f} s are left for a training, too few for 20 steps at {job.side} pixels; wanted more '
+                                '--minutes, or a smaller --size')
             return None
         plan = replace(plan, processes=processes, symmetries=tuple(job.symmetries), error=job.error)
         return smaller(plan, left, len(job.training), decide) if job.head and not job.wish.size else plan
