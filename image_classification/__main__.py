@@ -1,4 +1,4 @@
-"""The text for a bug report: python -m image_classification
+"""Print the text for a bug report: python -m image_classification
 
 Prints versions, processor and device, networks, missing extras with the command that installs them, and process settings. It
 reads no environment variables but those below, and prints no paths.

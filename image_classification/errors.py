@@ -118,7 +118,7 @@ def catch_signals(handler, even_ignored=()):
 
 def restore_signals(before):
     for number, handler in before.items():
-        signal.signal(number, signal.SIG_DFL if handler is None else handler)   # None: it was not Python's
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)   # None: not set by Python
 
 
 @contextlib.contextmanager

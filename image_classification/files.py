@@ -21,7 +21,7 @@ _TEMPORARY = re.compile(r'mobile-backbones-(\d+)-\w{8}')
 _claims, _swept = {}, set()                # {path: (descriptor that holds its lock, process)}; directories already swept
 
 _LITTLE = 2 ** 20                                                  # bytes; with less free space a disk counts as full
-_FULL = re.compile(r'(?i)no space left|disk quota|enospc')         # in messages of programs
+_FULL = re.compile(r'(?i)no space left|disk quota|enospc')         # in messages of other programs
 _UNWRITTEN = re.compile(r'(?i)iostream error|ios_base|failed to (write|open|save)|(write|save|open)\w* failed')
 
 

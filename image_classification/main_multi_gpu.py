@@ -4,7 +4,7 @@ import sys
 
 if __name__ in ('__main__', '__mp_main__'):                        # __mp_main__: in child processes
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)               # no traceback while the next lines are imported
+        signal.signal(signal.SIGINT, signal.SIG_DFL)               # no traceback during the imports below
     from pathlib import Path
     # Replaces this file's directory, whose modules would hide others of the same names.
     sys.path[0] = str(Path(__file__).resolve().parents[1])

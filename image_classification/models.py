@@ -51,8 +51,8 @@ def build_model(cfg):
 def build_for_weights(cfg, load, given=()):
     """Build the network of a configuration and load its weights. Returns (network, result of `load`).
 
-    If the weights need other values of MODEL keys, the network is rebuilt with these values, with a warning. This does not
-    happen for keys that the user has set.
+    If the weights need other values of MODEL keys, the network is rebuilt with these values, with a warning. If the user has
+    set one of these keys, the network stays as it is, and the weights must fit it.
 
     Args:
         load: called as `load(network, suited=...)` to load the weights; `suited` is that of `read_for`.

@@ -99,7 +99,7 @@ _C.TRAIN.DISTILL.WEIGHTS = ''              # for a model name: a tag of its publ
 _C.TRAIN.DISTILL.ALPHA = 0.5, SHARE        # weight of the teacher's loss; that of the labels has 1 - ALPHA
 _C.TRAIN.DISTILL.TAU = 1.0, above(0, most=1000)  # soft: temperature
 _C.TRAIN.IMAGE_SIZE = 0, within(0, SIDE)   # image side in training, in pixels; 0: DATA.IMAGE_SIZE, which evaluation uses
-_C.TRAIN.MULTI_SCALE = [], pair(whole(1, SIDE), optional=True)  # smallest and largest side, in pixels; each batch draws its own
+_C.TRAIN.MULTI_SCALE = [], pair(whole(1, SIDE), optional=True)  # least and largest side, drawn per batch; batch size follows
 _C.TRAIN.MULTI_SCALE_STEP = 32, within(1, SIDE)  # sides are smallest, smallest + step, ...; -image_size scales all of them
 _C.TRAIN.PROGRESSIVE_SIZES = [], Each(within(1, SIDE))  # sides in pixels, each for an equal share of epochs; -image_size scales
 _C.TRAIN.REPEATED_AUG = 0, within(0, 1000)  # differently augmented copies per image and epoch; same steps, so fewer images

@@ -52,7 +52,7 @@ def build_data(cfg, group):
 class TrainingNetwork:
     """The network, its moving average, and which of its layers learn."""
     model: nn.Layer
-    parallel: nn.Layer                                             # the same, or a DataParallel: see `build_network`
+    parallel: nn.Layer                                             # `model`, or a DataParallel around it: see `build_network`
     ema: ModelEma
     freeze: Freeze
     notes: list                                                    # lines for the log

@@ -24,7 +24,7 @@ _NAMED, _COMPARED = 3, 20_000                                      # files named
 
 @dataclass
 class Picture:
-    """One readable file."""
+    """A picture that can be read."""
     path: Path
     label: int
     part: str                                                      # train, val, test, or '' if the folder has no such parts

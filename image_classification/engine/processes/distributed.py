@@ -50,7 +50,7 @@ class Group:
                 tensor.set_value(tensor / self.world_size)
 
     def gather(self, tensors):
-        """[[array, ...] of process 0, [array, ...] of process 1, ...] for float32 tensors of the same shapes in all processes."""
+        """[[array, ...] of process 0, [array, ...] of process 1, ...] for float32 tensors of the same shapes everywhere."""
         if not tensors:
             return [[]]
         own = paddle.concat([tensor.flatten() for tensor in tensors])
