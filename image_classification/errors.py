@@ -1,13 +1,13 @@
-"""The exceptions that the command line prints as one line, without a traceback, and how a process ends.
+"""Exceptions that commands print as one line without a traceback, exit codes, and signals.
 
 | code | meaning |
 |---|---|
-| 0 | done |
-| 1 | something of the user's is wrong: to run it again would fail again |
-| 2 | the command line cannot be read |
-| 75 | something failed that may work the next time, e.g. a process was killed; `-max_restarts` starts again |
+| 0 | success |
+| 1 | error in the user's files, flags or configuration; the same command would fail again |
+| 2 | the command line cannot be parsed |
+| 75 | temporary failure, e.g. a process was killed; running it again may help, and `-max_restarts` does so |
 | 129, 130, 143 | stopped by a closed terminal (SIGHUP), Ctrl-C or SIGTERM; a training has saved its state |
-| 141 | who reads the output has seen enough, as in `... | head`; a training has saved its state |
+| 141 | the reader closed the pipe, as `... | head` does; a training has saved its state |
 """
 import contextlib
 import ctypes
@@ -24,32 +24,32 @@ from image_classification.installation import how_to_install
 from image_classification.installation.missing_paddle import MissingPaddle
 from image_classification.names.text import let_streams_take_any_name
 
-# What asks a process to end. There is no SIGHUP, which a closed terminal sends, on Windows.
+# Signals that ask a process to end. Windows has no SIGHUP, which a closed terminal sends.
 ENDING = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name))
-SAME_REQUEST = 1.0                         # seconds: a terminal and a launcher both pass on one Ctrl-C
+SAME_REQUEST = 1.0                         # seconds in which signals count as one: terminal and launcher both pass on Ctrl-C
 READER_GONE = 141                          # 128 + SIGPIPE
 _PR_SET_PDEATHSIG = 1                      # <linux/prctl.h>
 
 
 class UserError(ValueError):
-    """Something in the user's files, flags or configuration is wrong: names what was found, what is wanted, what to do."""
+    """An error in the user's files, flags or configuration. The message says what was found, what is wanted and what to do."""
 
     exit_code = 1
 
 
 class TemporaryError(UserError):
-    """Something failed that is no fault of the configuration: a process died or hung. To start again may help."""
+    """A failure that is not caused by the configuration, e.g. a process died or hung. Running it again may help."""
 
     exit_code = 75                                                 # EX_TEMPFAIL of <sysexits.h>
 
 
 def missing_package(what, extra):
-    """The UserError for a package that is not installed; raise it.
+    """Make the UserError for a package that is not installed. The caller raises it.
 
     Args:
-        what: the package, or a beginning of a sentence that goes on with "is not installed", or "are" for several:
-            '... needs onnx, onnxruntime, which'.
-        extra: of setup.py, which installs it.
+        what: the package, or the beginning of a sentence that continues with "is not installed" ("are" for several packages),
+            such as '... needs onnx, onnxruntime, which'.
+        extra: the extra of setup.py that installs it.
     """
     several = re.search(r' needs \S+(, \S+)+, which$', what)
     return UserError(f'{what} {"are" if several else "is"} not installed. Install {"them" if several else "it"}'
@@ -57,14 +57,14 @@ def missing_package(what, extra):
 
 
 def ran_out_of_memory(error):
-    """Whether an exception says so: Python's own, Paddle's, or that of a call of the system."""
+    """Whether an exception means that memory ran out: one of Python, of Paddle, or of a system call."""
     return (isinstance(error, MemoryError) or isinstance(error, OSError) and error.errno == errno.ENOMEM
             or any(words in str(error) for words in ('std::bad_alloc', 'ResourceExhausted')))
 
 
 def out_of_memory(error):
-    """The TemporaryError for an exception that says that memory ran out: Paddle's has twenty lines, of which one says how much
-    it wanted."""
+    """Make a TemporaryError from an exception that means that memory ran out. Paddle's has twenty lines; one of them says how
+    much memory was wanted."""
     wanted = re.search(r'alloc memory of (\d+) size|allocate ([\d.]+) ?([KMGTP]?i?B)', str(error))
     size = f' ({int(wanted[1]) / 2 ** 30:.2f} GiB more were wanted)' if wanted and wanted[1] else \
         f' ({float(wanted[2]):.4g} {wanted[3]} more were wanted)' if wanted else ''
@@ -73,14 +73,14 @@ def out_of_memory(error):
 
 
 def oom_kills():
-    """How many processes the kernel has killed since it started because memory ran out; 0 where it does not say."""
+    """Number of processes that the kernel has killed since boot because memory ran out; 0 if it is unknown."""
     with contextlib.suppress(OSError, ValueError), open('/proc/vmstat', encoding='ascii') as lines:
         return next((int(line.split()[1]) for line in lines if line.startswith('oom_kill ')), 0)
     return 0
 
 
 def complain(text):
-    """A line on standard error, if anybody still reads it."""
+    """Print a line to standard error, unless that is closed."""
     try:
         print(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):
@@ -88,7 +88,7 @@ def complain(text):
 
 
 def forget_readers():
-    """Nobody reads what is printed any more: from now on it goes nowhere, what Python writes at its end included."""
+    """Redirect closed output streams to the null device, so that later output, also that of Python at its exit, cannot fail."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -98,12 +98,12 @@ def forget_readers():
 
 
 def catch_signals(handler, even_ignored=()):
-    """Let `handler` have the signals that ask this process to end, but for those that are ignored, as SIGHUP is below nohup.
+    """Set `handler` for the signals that ask this process to end. Ignored signals stay ignored, like SIGHUP under nohup.
 
     Args:
-        even_ignored: signals that it gets all the same.
+        even_ignored: signals to handle even if they are ignored.
     Returns:
-        {signal: handler of before}, for `restore_signals`; outside the main thread, which alone may set handlers, {}.
+        {signal: previous handler}, for `restore_signals`; {} outside the main thread, because only that may set handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
@@ -118,13 +118,13 @@ def catch_signals(handler, even_ignored=()):
 
 def restore_signals(before):
     for number, handler in before.items():
-        signal.signal(number, signal.SIG_DFL if handler is None else handler)   # None: it was not Python's
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)   # None: not set by Python
 
 
 @contextlib.contextmanager
 def blocked_signals():
-    """Processes that are started within the block get signals that ask them to end only when they are ready for them: when they
-    come to `catch_signals`. Until then Python would answer with a traceback."""
+    """Block signals that ask for an end in processes started within the block, until these call `catch_signals`. Before that,
+    Python would print a traceback."""
     if not hasattr(signal, 'pthread_sigmask'):
         yield
         return
@@ -136,17 +136,17 @@ def blocked_signals():
 
 
 def ends_with_parent(number):
-    """For `preexec_fn`: what a new process does first, so that Linux sends it a signal when the thread that started it ends, be
-    it by a kill. None for other systems."""
+    """A function for `preexec_fn`: it makes Linux send signal `number` to the new process when the thread that started it ends,
+    even if that is killed. None on other systems."""
     if sys.platform != 'linux':
         return None
-    prctl = ctypes.CDLL(None).prctl                                # found before the fork, after which little is safe
+    prctl = ctypes.CDLL(None).prctl                                # looked up before the fork: little is safe after it
     return lambda: prctl(_PR_SET_PDEATHSIG, int(number))
 
 
 def end_at_once(number, frame=None):
-    """The handler of a signal while nothing has begun that would have to be ended: no module that is being imported sees an
-    exception, which some take for a missing package."""
+    """Signal handler for the start of a program, when nothing needs a clean-up yet. It raises no exception, because some
+    modules that are being imported would take it for a missing package."""
     if number == signal.SIGINT:
         with contextlib.suppress(OSError):
             os.write(2, b'interrupted\n')
@@ -154,8 +154,8 @@ def end_at_once(number, frame=None):
 
 
 def expect_signals():
-    """For programs, before anything else is imported: signals end them quietly until `exit_with_message` takes over, and that
-    there is no Paddle is told in one line, too."""
+    """Call this in programs before other imports. Signals then end the program quietly until `exit_with_message` takes over,
+    and a missing Paddle is reported in one line."""
     catch_signals(end_at_once)
     sys.meta_path.insert(0, _Imports)
     sys.excepthook = _without_traceback
@@ -169,13 +169,12 @@ def _without_traceback(kind, error, traceback):
 
 
 def is_of_paddle(error):
-    """Whether an exception says that there is no Paddle to import."""
+    """Whether an exception means that Paddle is not installed."""
     return isinstance(error, ImportError) and error.name == 'paddle'
 
 
 class _Imports:
-    """Is asked for each module that is imported. Paddle takes SIGTERM for itself then, and answers it with ten lines: that is
-    undone."""
+    """An import hook that restores the handler of SIGTERM at each import: Paddle replaces it by one that prints ten lines."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -185,10 +184,10 @@ class _Imports:
 
 
 class Ending:
-    """The handler of signals while a command is at work: the first one raises KeyboardInterrupt or SystemExit in the main
-    thread, so that whatever is open is closed and removed; one more, a second or more later, ends the process at once."""
+    """The signal handler of a running command. The first signal raises KeyboardInterrupt or SystemExit in the main thread, so
+    that open files are closed and removed. Another one, at least a second later, ends the process at once."""
 
-    holds, late = 0, None                                          # of `undisturbed`, in any thread
+    holds, late = 0, None                                          # active `undisturbed` blocks; the handler that waits
 
     def __init__(self):
         self.owner, self.since, self.number = os.getpid(), None, None
@@ -206,7 +205,7 @@ class Ending:
             os._exit(128 + number)
 
     def raise_again(self):
-        """Raise what the signal that has come asks for, if any."""
+        """Raise the exception for the signal that has come, if any."""
         if self.number == signal.SIGINT:
             raise KeyboardInterrupt
         if self.number:
@@ -215,7 +214,7 @@ class Ending:
 
 @contextlib.contextmanager
 def undisturbed():
-    """Within the block the handler of `exit_with_message` waits: something must not end half-way, or crashes at an exception."""
+    """Delay the signal handler of `exit_with_message` to the end of the block, for code that must not be interrupted."""
     Ending.holds += 1
     try:
         yield
@@ -228,8 +227,8 @@ def undisturbed():
 
 
 def exit_with_message(main):
-    """Decorate a command's `main`: a UserError, Ctrl-C, the end of the memory or of the disk becomes one line on stderr and its
-    exit code; the end of who reads the output, SIGTERM or SIGHUP the latter."""
+    """Decorator for the `main` of a command. A UserError, Ctrl-C, lack of memory and a full disk give one line on stderr and an
+    exit code. A closed output pipe, SIGTERM and SIGHUP give only an exit code."""
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
@@ -238,7 +237,7 @@ def exit_with_message(main):
         before = catch_signals(ending)
         try:
             result = _to_its_end(main, args, kwargs)
-            ending.raise_again()                                   # somebody has taken no notice of it
+            ending.raise_again()                                   # the exception of a signal may have been swallowed
             return result
         except BrokenPipeError:
             forget_readers()
@@ -253,7 +252,7 @@ def exit_with_message(main):
             reason = reason_outside(error)
             if not reason:
                 raise
-            forget_readers()                                       # it may be the output that is on a full disk
+            forget_readers()                                       # the output itself may be on the full disk
             complain(f'error: {reason}')
             sys.exit(reason.exit_code)
         finally:
@@ -263,9 +262,9 @@ def exit_with_message(main):
 
 
 def _to_its_end(main, args, kwargs):
-    """What `main` gives, once all that it has printed is written, be it the text of -h."""
+    """Call `main` and flush its output, also that of -h. Returns the result of `main`."""
     for name in ('stdout', 'stderr'):
-        if getattr(sys, name) is None:                             # closed by who has started it
+        if getattr(sys, name) is None:                             # closed by the parent process
             setattr(sys, name, open(os.devnull, 'w', encoding='utf-8'))
     try:
         result = main(*args, **kwargs)
@@ -277,8 +276,8 @@ def _to_its_end(main, args, kwargs):
 
 
 def reason_outside(error):
-    """The UserError for an exception whose reason is not in this library, no memory, no Paddle or a file that the system
-    refuses; else None."""
+    """Make a UserError from an exception with a cause outside this library: no memory, no Paddle, or a file error of the
+    system. Returns None for any other exception."""
     if is_of_paddle(error):
         return UserError(str(MissingPaddle.of(error)))
     if ran_out_of_memory(error):

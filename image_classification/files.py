@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what is theirs alone while they are made."""
+"""Write files and directories atomically, with temporary ones that are cleaned up even after a kill."""
 import atexit
 import contextlib
 import errno
@@ -16,30 +16,30 @@ try:
 except ImportError:                        # Windows
     fcntl = None
 
-_FILE = re.compile(r'\..*\.(\d+)\.\d+\.tmp', re.S)                # of `write_atomically`: the number is its process
+_FILE = re.compile(r'\..*\.(\d+)\.\d+\.tmp', re.S)                # of `write_atomically`; the first number is the process id
 _TEMPORARY = re.compile(r'mobile-backbones-(\d+)-\w{8}')
-_claims, _swept = {}, set()                # {path: (descriptor that holds its lock, process)}; directories looked through
+_claims, _swept = {}, set()                # {path: (descriptor that holds its lock, process)}; directories already swept
 
-_LITTLE = 2 ** 20                                                  # bytes
-_FULL = re.compile(r'(?i)no space left|disk quota|enospc')         # in messages of programs
+_LITTLE = 2 ** 20                                                  # bytes; with less free space a disk counts as full
+_FULL = re.compile(r'(?i)no space left|disk quota|enospc')         # in messages of other programs
 _UNWRITTEN = re.compile(r'(?i)iostream error|ios_base|failed to (write|open|save)|(write|save|open)\w* failed')
 
 
 def unused(path):
-    """`path`, or with a number behind its stem where something has that name already."""
+    """`path`, with a number appended to its stem if it exists already."""
     candidates = (path if n == 1 else path.with_name(f'{path.stem}-{n}{path.suffix}') for n in range(1, 1000))
     return next(candidate for candidate in candidates if not candidate.exists())
 
 
 def write_atomically(path, write, advice='Choose another file.'):
-    """Let `write(temporary)` write a file beside `path`, sync it, rename it: a reader sees the old file or the new one. Its
-    mode is that of any new file, whatever `write` makes of it.
+    """Write a file by `write(temporary)` next to `path`, sync it and rename it: a reader sees either the old file or the new
+    one. It gets the mode of any new file, whatever `write` sets.
 
     Raises:
-        UserError: it cannot be written, for lack of space or of access; `advice` says what to do then.
+        UserError: it cannot be written, for lack of space or permission. `advice` is the end of the message.
     """
     path = Path(path)
-    # Not longer than the longest name of a file.
+    # Shortened, because file names have a maximal length.
     temporary = path.with_name(f'.{path.name[:50]}.{os.getpid()}.{threading.get_ident()}.tmp')
     try:
         remove_halves(path.parent)
@@ -50,7 +50,7 @@ def write_atomically(path, write, advice='Choose another file.'):
         with contextlib.suppress(OSError):                         # a file system without modes
             os.chmod(temporary, mode)
         os.replace(temporary, path)
-    except BrokenPipeError:                                        # who reads what is printed, not the file
+    except BrokenPipeError:                                        # the output's reader is gone; not an error of the file
         raise
     except OSError as error:
         raise UserError(f'cannot write {path}: {error.strerror or error}. {advice}') from None
@@ -61,8 +61,8 @@ def write_atomically(path, write, advice='Choose another file.'):
 
 
 def check_space(message, *places):
-    """Raise OSError where `message`, of a program that failed, may mean that the disk of these directories, or of temporary
-    files, is full: streams of C++ give no reason."""
+    """Raise OSError if `message`, from a program that failed, may mean that a disk is full: that of `places` or of temporary
+    files. C++ streams give no reason themselves."""
     full, scratch = os.strerror(errno.ENOSPC), tempfile.gettempdir()
     if _FULL.search(message) or any(shutil.disk_usage(place).free < _LITTLE for place in places):
         raise OSError(errno.ENOSPC, full)
@@ -74,11 +74,12 @@ def check_space(message, *places):
 
 
 def check_new(path, what, foreign=None, force=False):
-    """Raise UserError where there is something at `path`, which `what` would have for a directory of its own.
+    """Raise UserError unless `path` can be a new directory: it must not exist, or be empty.
 
     Args:
-        foreign: says of a directory, in words, that somebody else has written it or something in it, else ''.
-        force: the directory may be replaced, unless it is foreign.
+        what: what will be written there, for the message.
+        foreign: function of a directory; says in words why it, or something in it, is not of this library, else ''.
+        force: allow to replace the directory, unless it is foreign.
     """
     target = Path(path).resolve()
     if target.exists() and not target.is_dir():
@@ -94,13 +95,13 @@ def check_new(path, what, foreign=None, force=False):
 
 @contextlib.contextmanager
 def new_directory(path, kind, foreign=None, force=False):
-    """A directory beside `path` to write into, which takes its place at the end of the block; after an error nothing is left.
+    """A temporary directory next to `path`, which is moved to `path` at the end of the block. After an error nothing is left.
 
     Args:
         kind: what the directory holds, for messages.
-        foreign, force: as of `check_new`; what is at `path` stays until the new directory is complete.
+        foreign, force: as in `check_new`. An old directory at `path` is kept until the new one is complete.
     Raises:
-        UserError: there is something at `path` already, or it cannot be written.
+        UserError: something is at `path` already, or it cannot be written.
     """
     target = Path(path).resolve()
     check_new(path, f'an {kind}', foreign, force)
@@ -113,7 +114,7 @@ def new_directory(path, kind, foreign=None, force=False):
             yield ready
             with undisturbed():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                check_new(target, f'an {kind}', foreign, force)    # it may have come in the meantime
+                check_new(target, f'an {kind}', foreign, force)    # it may have been created meanwhile
                 _put(ready, target, workplace / 'before')
     except BrokenPipeError:
         raise
@@ -122,7 +123,7 @@ def new_directory(path, kind, foreign=None, force=False):
 
 
 def _put(ready, target, before):
-    """Rename `ready` to `target`, and what is there to `before`."""
+    """Rename `ready` to `target`, and an existing `target` to `before`."""
     if target.exists():
         os.rename(target, before)
     try:
@@ -135,8 +136,8 @@ def _put(ready, target, before):
 
 @contextlib.contextmanager
 def set_aside(path):
-    """Within the block, which writes at `path`, a directory that is there waits under another name beside it, to be removed at
-    the end, or to come back after an error."""
+    """Move an existing directory at `path` out of the way while the block writes a new one. It is removed at the end, or
+    restored after an error."""
     path = Path(path)
     if not path.is_dir() or not any(path.iterdir()):
         yield
@@ -155,7 +156,7 @@ def set_aside(path):
 
 @contextlib.contextmanager
 def temporary_directory():
-    """A new directory, which is removed at the end of the block."""
+    """A new temporary directory, removed at the end of the block."""
     path = make_temporary()
     try:
         yield path
@@ -164,7 +165,7 @@ def temporary_directory():
 
 
 def make_temporary():
-    """A new directory, for `remove_temporary`. Those of processes that were killed before are removed."""
+    """Create a temporary directory; remove it by `remove_temporary`. Also removes those of processes that were killed."""
     place = Path(tempfile.gettempdir()).resolve()
     _sweep(place, _TEMPORARY)
     return _claim_directory(Path(tempfile.mkdtemp(prefix=f'mobile-backbones-{os.getpid()}-', dir=place)))
@@ -186,7 +187,7 @@ def _workplace(prefix, directory):
 
 
 def _claim_file(path):
-    """Make an empty file that others see is in use -> the mode of a new file here."""
+    """Create an empty file and lock it. Returns the mode that new files get here."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
     mode = os.fstat(descriptor).st_mode & 0o777
     _keep(path, descriptor)
@@ -200,7 +201,7 @@ def _claim_directory(path):
 
 
 def _keep(path, descriptor):
-    """Hold a lock on the file behind a descriptor until `_release`, where the system and the file system have locks."""
+    """Lock the file of a descriptor until `_release`, if the system and the file system support locks."""
     try:
         if fcntl is None:
             raise OSError
@@ -217,7 +218,7 @@ def _release(path):
 
 @atexit.register
 def _remove_claimed():
-    """What threads are at work on when the process ends."""
+    """Remove files that threads are still writing when the process ends."""
     for path, (_, owner) in list(_claims.items()):
         if owner == os.getpid():
             shutil.rmtree(path, ignore_errors=True)
@@ -226,13 +227,13 @@ def _remove_claimed():
 
 
 def remove_halves(directory):
-    """Remove what `write_atomically` of processes that were killed has left in a directory."""
+    """Remove temporary files of `write_atomically` that killed processes have left in a directory."""
     _sweep(directory, _FILE)
 
 
 def _sweep(directory, pattern, again=False):
-    """Remove what processes that were killed have left in a directory: what bears such a name, a number of no process of this
-    machine, and no lock. Each directory is looked through once, unless `again`."""
+    """Remove leftovers of killed processes from a directory: entries whose name matches, whose process id is not in use on this
+    machine, and that are not locked. Each directory is swept only once, unless `again`."""
     if fcntl is None or not again and (directory, pattern) in _swept:
         return
     _swept.add((directory, pattern))
@@ -244,7 +245,7 @@ def _sweep(directory, pattern, again=False):
 
 
 def _remove_unlocked(entry):
-    """Remove a file or directory unless somebody holds its lock, or nobody can tell: maybe a process of another machine."""
+    """Remove a file or directory, unless it is locked or cannot be locked: a process of another machine may be using it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
@@ -258,7 +259,7 @@ def _remove_unlocked(entry):
 
 
 def is_alive(pid):
-    """Whether this machine has a process of that number."""
+    """Whether this machine has a process with this id."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

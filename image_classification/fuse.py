@@ -1,18 +1,18 @@
-"""A network for evaluation alone: what engines like better than the network's own layers, and batch norms folded away.
+"""Re-parameterise networks for evaluation: layers in forms that suit inference engines, and batch norms folded away.
 
-A family says in `<family>/reparameterize.py` what it has to say to engines. The file is found by its name; it, and each name in
-it, may be missing:
+A family defines its forms in `<family>/reparameterize.py`. The file is found by its name. It may be missing, and so may any of
+the names in it:
 
 - `FORMS`, {class of a layer: function}. The function is called once for each such layer of a copy in evaluation mode, without
-  gradients, and changes it in place: new values for its parameters and, for another `forward`, a subclass: `layer.__class__ =
-  Form`. The outputs must stay the same but for rounding. A class is looked up exactly, so that a form is not changed again.
-- `products(network)` does the same for Paddle Inference, to a network with the FORMS, where 1x1 convolutions are faster as
-  matrix products.
-- `ONNX`, like FORMS and behind them, in an export to ONNX alone.
-- `PHONE`, like FORMS and behind them, in an export for engines of phones alone, whose shapes are fixed: forms in operators that
-  all of them have, of at most 5 dimensions.
-- `ONEDNN`, {class of a network: 'convolutions'}, where Paddle Inference is faster if oneDNN computes the convolutions alone.
-- `COUNTED`, like FORMS: what the published network computes and ours does not, for counting multiply-accumulates alone.
+  gradients. It changes the layer in place: new values for its parameters and, for another `forward`, a subclass
+  (`layer.__class__ = Form`). Outputs must stay the same up to rounding. Classes are compared exactly, so that a form is not
+  changed again.
+- `products(network)` changes a network with the FORMS for Paddle Inference: 1x1 convolutions become matrix products if faster.
+- `ONNX`: like FORMS and applied after them, only for exports to ONNX.
+- `PHONE`: like FORMS and applied after them, only for exports to phone engines, with fixed shapes: forms made of operators that
+  all of these engines have, on arrays of at most 5 dimensions.
+- `ONEDNN`, {class of a network: 'convolutions'}, if Paddle Inference is faster with oneDNN only for the convolutions.
+- `COUNTED`: like FORMS, only for counting multiply-accumulates: computations that the published network does and ours omits.
 """
 import copy
 
@@ -26,14 +26,14 @@ _NORMS = (nn.BatchNorm1D, nn.BatchNorm2D)
 
 
 def fuse(model):
-    """A copy like that of `reparameterize` in which, moreover, each batch norm that directly follows a convolution or a linear
-    layer, or directly precedes a linear layer, is part of it; the same outputs but for rounding.
+    """Fold batch norms into the neighbouring layers, in a copy for evaluation. Outputs are the same up to rounding.
 
-    Which layers follow each other is seen on one image of the configuration's size. Norms elsewhere stay.
+    The copy is that of `reparameterize`. A batch norm is folded if it directly follows a convolution or a linear layer, or
+    directly precedes a linear layer; other norms stay. To find neighbours, one image of the configuration's size is run.
     Args:
-        model: a network of `create_model`, with `features_only`, too.
+        model: a network of `create_model`, with or without `features_only`.
     Raises:
-        UserError: it is something else.
+        UserError: `model` is not such a network.
     """
     if not isinstance(model, nn.Layer) or not hasattr(network_of(model), 'config'):
         raise UserError(f'fuse got a {type(model).__name__}; wanted a network of create_model, with or without features_only. '
@@ -50,16 +50,16 @@ def fuse(model):
 
 @paddle.no_grad()
 def reparameterize(model, products=False, onnx=False, phone=False):
-    """A copy of a network, or of a `FeatureExtractor`, for evaluation: without dropout, and each layer in the form that the
-    family's `reparameterize.py` gives it. The same outputs but for rounding.
+    """Re-parameterise a copy of a network or a `FeatureExtractor` for evaluation. Outputs are the same up to rounding.
 
-    With `products`, moreover, the 1x1 convolutions are matrix products, if the family says so; with `onnx` or `phone`, it has
-    the forms that the family has for ONNX, or for engines of phones.
+    The copy has no dropout, and its layers have the FORMS of the family's `reparameterize.py`. With `products`, its 1x1
+    convolutions become matrix products, if the family defines that. With `onnx` or `phone`, the family's forms for ONNX or for
+    phone engines are applied, too.
     """
     model = _changed(model, 'FORMS')
     for layer in model.sublayers():
         if isinstance(layer, nn.Dropout):
-            _replace(model, layer, nn.Identity())                  # Paddle Inference would copy
+            _replace(model, layer, nn.Identity())                  # in Paddle Inference it would be a copy
     network = network_of(model)
     if onnx:
         _change(model, 'ONNX')
@@ -72,13 +72,13 @@ def reparameterize(model, products=False, onnx=False, phone=False):
 
 
 def as_published(model):
-    """A copy for evaluation that computes all that the published network does, even where ours saves some of it."""
+    """A copy for evaluation that does all computations of the published network, even those that ours omits."""
     return _changed(model, 'COUNTED')
 
 
 @paddle.no_grad()
 def _changed(model, forms):
-    """A copy for evaluation whose layers are changed as a dictionary of the family's `reparameterize.py` says."""
+    """A copy for evaluation, with the changes of one dictionary in the family's `reparameterize.py`. `forms`: its name."""
     model = copy.deepcopy(model)
     model.eval()
     _change(model, forms)
@@ -94,7 +94,7 @@ def _change(model, forms):
 
 @paddle.no_grad()
 def _try_in_front(model, norm, linear):
-    """Fold a norm into the linear layer behind it, unless something else reads the norm's output: that shows in the outputs."""
+    """Fold a norm into the linear layer after it. If the outputs change, other layers read the norm's output: undo it."""
     images = paddle.randn(_input_shape(model))
     expected, weight, bias, identity = _outputs(model, images), linear.weight.clone(), linear.bias, nn.Identity()
     fold_in_front(norm, linear)
@@ -118,7 +118,7 @@ def _input_shape(model):
 
 @paddle.no_grad()
 def _neighbours(model):
-    """[(layer, the next one)] of which one is a batch norm to fold; both run once per image, one on the other's output."""
+    """[(layer, next layer)] of all pairs with a batch norm to fold. Both run once per image, one on the other's output."""
     makers, pairs, calls = {}, [], {}
 
     def before(layer, inputs):

@@ -2,13 +2,13 @@
 import signal
 import sys
 
-if __name__ in ('__main__', '__mp_main__'):                        # the latter in the processes that it starts
+if __name__ in ('__main__', '__mp_main__'):                        # __mp_main__: in child processes
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)               # no traceback while the next lines are imported
+        signal.signal(signal.SIGINT, signal.SIG_DFL)               # no traceback during the imports below
     from pathlib import Path
-    # In place of this file's directory, whose modules would hide others of the same names.
+    # Replaces this file's directory, whose modules would hide others of the same names.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    import paddle_mobile_backbones  # noqa: F401  (takes care that `image_classification` is this library's)
+    import paddle_mobile_backbones  # noqa: F401  (ensures that `image_classification` is this library)
     from image_classification import errors
     errors.expect_signals()
 if __name__ == '__main__':

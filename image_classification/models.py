@@ -1,4 +1,4 @@
-"""From a name or a configuration to a network. Knows no family: MODEL.TYPE names the module to import."""
+"""Build a network from its name or a configuration. No family is known here: MODEL.TYPE names the module to import."""
 import difflib
 import fnmatch
 import importlib
@@ -16,21 +16,21 @@ from image_classification.weights.catalogue import DEFAULT, classifier_of, file_
 from image_classification.weights.key_styles import OtherNetwork
 from image_classification.weights.pretrained import load_pretrained, load_whole, obtainable
 
-# What timm's users call these keys.
+# timm's names for these keys.
 _KEYWORDS = {'drop_rate': 'DROPOUT', 'drop_path_rate': 'DROPPATH', 'in_chans': 'IN_CHANNELS'}
 
 
 def list_models(pattern='*'):
-    """Sorted names of the models that fit a shell pattern, e.g. 'mobileformer*'."""
+    """Sorted names of the models that match a shell pattern, e.g. 'mobileformer*'."""
     return sorted(fnmatch.filter(model_yamls(), pattern))
 
 
 def list_pretrained(pattern='*', reachable=False):
-    """Sorted [(model, tag)] of all published weights of the models that fit a shell pattern, e.g. '*former*'.
+    """All published weights of the models that match a shell pattern, e.g. '*former*', as a sorted list of (model, tag).
 
     Args:
-        reachable: only those that can be had from here and now: they are in the cache, their package is installed, or their
-            address, or the mirror's in its place, answers. That asks each address for its first byte, some at a time.
+        reachable: list only weights that can be loaded now: they are in the cache, their package is installed, or their
+            address (or its mirror) responds. Each address is asked for its first byte, several at a time.
     """
     found = [(name, entry) for name in list_models(pattern) for entry in get_config(name).PUBLISHED.WEIGHTS]
     if reachable:
@@ -39,7 +39,7 @@ def list_pretrained(pattern='*', reachable=False):
 
 
 def build_model(cfg):
-    """The network of a configuration, freshly initialized; it remembers the configuration as `model.config`."""
+    """Build the network of a configuration, with fresh weights. `model.config` is the configuration."""
     module = importlib.import_module(f'image_classification.{cfg.MODEL.TYPE.lower()}.model')
     model = module.build_model(cfg)
     model.config = cfg
@@ -49,10 +49,14 @@ def build_model(cfg):
 
 
 def build_for_weights(cfg, load, given=()):
-    """(network of a configuration, what `load(network, suited)` gives, which loads its weights, `suited` being as of `read_for`).
+    """Build the network of a configuration and load its weights. Returns (network, result of `load`).
 
-    Where these say that they are for a network with other keys of MODEL, it is built with those, with a warning, unless the
-    keys are among the dotted ones of `given`.
+    If the weights need other values of MODEL keys, the network is rebuilt with these values, with a warning. If the user has
+    set one of these keys, the network stays as it is, and the weights must fit it.
+
+    Args:
+        load: called as `load(network, suited=...)` to load the weights; `suited` is that of `read_for`.
+        given: dotted keys that the user has set.
     """
     model = build_model(cfg)
     try:
@@ -60,34 +64,34 @@ def build_for_weights(cfg, load, given=()):
     except OtherNetwork as error:
         values = {f'MODEL.{key}': value for key, value in error.keys.items()}
     if values.keys() & set(given):
-        return model, load(model, suited=False)                    # which refuses what it must
+        return model, load(model, suited=False)                    # raises an error if the weights do not fit
     warnings.warn(f'the network is built with {", ".join(f"{key} {value}" for key, value in values.items())}, as its weights '
-                  'want it', stacklevel=3)
+                  'require', stacklevel=3)
     model = build_model(changed(cfg, values))
     return model, load(model, suited=True)
 
 
 def create_model(name, pretrained='', features_only=False, out_indices=None, out_strides=None, frozen_stages=-1,
                  norm_eval=False, **overrides):
-    """A network, ready to train (`model.train()` is Paddle's default).
+    """Create a network. It is in training mode, Paddle's default; call `model.eval()` before inference.
 
     Args:
-        name: a model of `list_models()`, a yaml's path, or a configuration.
-        pretrained: published weights, True or a tag of `list_pretrained()`, an address, or a file: .safetensors, .pth, .pt,
-            .tar or .pdparams, in any publisher's key style. With a tag, or a checkpoint of a training, the configuration takes
-            its preprocessing, and with the latter its number of classes and of channels, unless you give others. If
-            `num_classes` differs from theirs, the classifier keeps its fresh weights, with a warning; if `in_chans` does,
-            the first convolution's weights are adapted. Weights for a network that differs by keys of MODEL, such as
-            PaddleClas's MobileNetV3, bring these keys.
-        features_only: give the list of feature maps instead of logits, and hold nothing that only logits need.
-        out_indices, out_strides, frozen_stages, norm_eval: of feature maps, see `FeatureExtractor`.
-        overrides: keys of MODEL in lower case: num_classes, in_chans, drop_rate, drop_path, ..., and those of the family:
-            tokens=[3, 128] is MODEL.MF.TOKENS. Where a family has two of that name, the group's goes before it:
-            stem_kernels=5, block_kernels=[...].
+        name: a model of `list_models()`, the path of a yaml, or a configuration.
+        pretrained: weights to load: True for the default published ones, a tag of `list_pretrained()`, an address, or a file
+            (.safetensors, .pth, .pt, .tar or .pdparams, in any publisher's key style). A tag or a training checkpoint also
+            sets the preprocessing in `model.config`. A training checkpoint sets the numbers of classes and channels as well,
+            unless you give others. If `num_classes` differs from that of the weights, the classifier keeps its fresh weights,
+            with a warning. If `in_chans` differs, the first convolution's weights are adapted. Weights of a variant that needs
+            other MODEL keys, such as PaddleClas's MobileNetV3, set these keys.
+        features_only: return a list of feature maps instead of logits; layers that only logits need are dropped.
+        out_indices, out_strides, frozen_stages, norm_eval: options for feature maps, see `FeatureExtractor`.
+        overrides: keys of MODEL in lower case, such as num_classes, in_chans, drop_rate, drop_path and those of the family.
+            For example, tokens=[3, 128] sets MODEL.MF.TOKENS. If a family has the same key in two groups, write the group
+            before it, as in stem_kernels=5, block_kernels=[...].
     Returns:
-        nn.Layer: (B, in_chans, H, W) float32, normalized -> logits (B, num_classes), or list of maps.
+        nn.Layer: (B, in_chans, H, W) float32, normalized -> logits (B, num_classes), or a list of maps.
     Raises:
-        UserError: an unknown name or key, weights that do not fit, levels that do not exist.
+        UserError: the name or a key is unknown, the weights do not fit, or a level does not exist.
     """
     pretrained = _pretrained(pretrained)
     of_maps = {'out_indices': out_indices, 'out_strides': out_strides, 'frozen_stages': frozen_stages, 'norm_eval': norm_eval}
@@ -97,7 +101,7 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, out
         if overrides:
             raise UserError(f'create_model takes a configuration or keywords, not both; found {", ".join(overrides)}. '
                             'Put them into the configuration.')
-        check_values(name, 'MODEL.')                               # somebody may have changed it by hand
+        check_values(name, 'MODEL.')                               # the caller may have edited it
         cfg = with_preprocessing_of(name, pretrained) if pretrained else name
     else:
         if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
@@ -108,10 +112,10 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, out
         given = tuple(overrides)
         if pretrained:
             file = file_in_library(cfg.PUBLISHED.WEIGHTS, pretrained)
-            known = classifier_of(file) if os.fspath(name) in model_yamls() else {}      # a yaml of the user's says it
+            known = classifier_of(file) if os.fspath(name) in model_yamls() else {}      # the user's own yaml has these
             overrides = {**known, **overrides, 'PRETRAINED': pretrained}
         if overrides:
-            with warnings.catch_warnings():                        # said once above
+            with warnings.catch_warnings():                        # the first get_config has already warned
                 warnings.simplefilter('ignore')
                 cfg = get_config(name, overrides, places=places)
     if pretrained:
@@ -128,14 +132,14 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, out
 
 
 def _check_only_for_maps(keywords, features_only):
-    """Raise UserError for what only feature maps have."""
+    """Raise UserError if an option for feature maps is given without `features_only`."""
     for word, value in keywords.items():
         if not features_only and value is not None and not (value is False or isinstance(value, int) and value == -1):
             raise UserError(f'create_model got {word} {repr(value)[:80]} without features_only; wanted features_only=True, too')
 
 
 def _pretrained(value):
-    """PRETRAINED as a text, of what `create_model` takes for it."""
+    """The `pretrained` argument of `create_model` as a string for the key PRETRAINED."""
     if value is None or isinstance(value, bool):
         return DEFAULT if value else ''
     if not isinstance(value, (str, os.PathLike)):
@@ -145,7 +149,7 @@ def _pretrained(value):
 
 
 def _keys(keywords, model):
-    """({dotted key: what errors call it}, {dotted key: value}) of keywords."""
+    """({dotted key: its name in error messages}, {dotted key: value}) for keyword arguments of `create_model`."""
     words = {}
     for word in keywords:
         key = f'MODEL.{_key(word, model)}'
@@ -157,7 +161,7 @@ def _keys(keywords, model):
 
 
 def _value(key, word, value):
-    """The value of a keyword as a configuration takes it: no types of numpy, and numbers that make a network."""
+    """The value of a keyword as a configuration needs it: without numpy types, and checked if it counts classes or channels."""
     value = value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
     if key == 'NUM_CLASSES':
         return classes_wanted(value, f'create_model got {word}')
@@ -165,11 +169,13 @@ def _value(key, word, value):
 
 
 def network_by_name(text, weights=''):
-    """(name, weights) where a command line means a network by its name, as NAME or NAME=WEIGHTS; None where it means a file or
-    a directory, also one that is called like a network. `weights` are those of a flag.
+    """Parse NAME or NAME=WEIGHTS of a command line. Returns (name, weights), or None if the text is no network's name.
 
+    An existing file or directory takes precedence over a network of the same name.
+    Args:
+        weights: value of the --weights flag.
     Raises:
-        UserError: `weights` without a name, or beside others.
+        UserError: `weights` is given without a network's name, or the text already names weights.
     """
     name, _, given = text.partition('=')
     if name in list_models() and not os.path.exists(text):
@@ -183,15 +189,15 @@ def network_by_name(text, weights=''):
 
 def published_network(name, weights='', check=None, num_classes=None,
                       advice='wanted those of all its classes; for another number give the checkpoint of a training'):
-    """The network `name` with published weights for all its classes, and with the preprocessing that comes with them.
+    """The network `name` with published weights, classifier included, and with their preprocessing.
 
     Args:
-        weights: as `pretrained` of `create_model`; by default the first tag.
-        check: is called with the network before its weights are looked for, to refuse one that is of no use.
-        num_classes: of the weights, where it is not the network's usual one.
-        advice: the end of the message where the weights know another number of classes.
+        weights: like `pretrained` of `create_model`; by default the first tag.
+        check: called with the network before its weights are loaded; raises an error if the network is unsuitable.
+        num_classes: number of classes of the weights, if it is not the network's default.
+        advice: end of the error message if the weights have another number of classes.
     Raises:
-        UserError: as `create_model`, or another number of classes.
+        UserError: as in `create_model`, or the weights have another number of classes.
     """
     weights = weights or DEFAULT
     classes = {} if num_classes is None else {'MODEL.NUM_CLASSES': num_classes}
@@ -204,7 +210,7 @@ def published_network(name, weights='', check=None, num_classes=None,
 
 
 def _key(word, model):
-    """The dotted key below MODEL that a keyword means: drop_path is DROPPATH, tokens is MF.TOKENS in a family that has it."""
+    """The dotted key below MODEL for a keyword: drop_path gives DROPPATH, and tokens gives MF.TOKENS if the family has it."""
     keys = keys_below(model)
     found = [key for key in keys if _plain(_KEYWORDS.get(word, word)) in _tails(key)]
     found = [key for key in found if '.' not in key] or found
@@ -224,13 +230,13 @@ def _plain(word):
 
 
 def _tails(key, between=''):
-    """What a dotted key may be called, the shortest first: MF.STEM.KERNELS -> KERNELS, STEMKERNELS, MFSTEMKERNELS."""
+    """Accepted names of a dotted key, the shortest first: MF.STEM.KERNELS -> KERNELS, STEMKERNELS, MFSTEMKERNELS."""
     parts = [part if between else _plain(part) for part in key.split('.')]
     return [between.join(parts[-n:]) for n in range(1, len(parts) + 1)]
 
 
 def with_preprocessing_of(cfg, pretrained):
-    """A configuration with PRETRAINED set, and with the preprocessing and the keys of MODEL that come with these weights."""
+    """The configuration with PRETRAINED set, and with the preprocessing and the MODEL keys of these weights."""
     entries = cfg.PUBLISHED.WEIGHTS
     data = preprocessing_of(entries, pretrained, cfg.MODEL.NAME, refused_by(cfg.MODEL.TYPE))
     values = {f'DATA.{key}': value for key, value in data.items()}

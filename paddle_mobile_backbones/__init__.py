@@ -1,12 +1,12 @@
-"""The library under a name that no other distribution has:
+"""The library under a package name that no other distribution uses:
 
     import paddle_mobile_backbones as ic
     model = ic.create_model('mobileformer_26m', num_classes=10)
 
-Each module is the one of the package `image_classification` beside this directory, under both names: classes are the same. That
-package's own name is not free. There is a distribution `image-classification` of others, which writes over its `__init__.py`,
-and whose removal deletes it; and a folder of that name in the working directory hides it. Here none of these matters, and a
-warning says what has happened and what to do.
+Modules are those of the package `image_classification` next to this directory; under both names, modules and classes are the
+same objects. The name `image_classification` is not unique. An unrelated distribution, `image-classification`, overwrites its
+`__init__.py`, and deletes it when it is removed. A folder of that name in the working directory hides the package. Under this
+name the library works in all these cases, and a warning says what has happened and what to do.
 """
 import importlib
 import importlib.abc
@@ -23,14 +23,14 @@ from urllib.request import url2pathname
 
 _FIRST, _DISTRIBUTION = 'image_classification', 'paddle-mobile-backbones'
 _PACKAGE = Path(__file__).resolve().parents[1] / _FIRST
-_COPY = Path(__file__).with_name('first_init.py')                  # of its __init__.py, which a wheel brings
+_COPY = Path(__file__).with_name('first_init.py')                  # a copy of its __init__.py, included in wheels
 _OWN = (f'{__name__}.__main__',)
 _REMOVE = 'pip uninstall image-classification'
 _MEANWHILE = f'`import {__name__} as ic` works all the same'
 
 
 def _is_ours(file):
-    """Whether an __init__.py is this library's; None or a missing one is not."""
+    """Whether an __init__.py belongs to this library; False for None or a missing file."""
     try:
         return _DISTRIBUTION in Path(file).read_text(encoding='utf-8')
     except (TypeError, OSError, UnicodeDecodeError):
@@ -38,13 +38,14 @@ def _is_ours(file):
 
 
 def _found_by_name():
-    """The file or the directory that `import image_classification` would take, whatever is imported; '' for none."""
+    """The file or directory that `import image_classification` would find, whatever is imported already; '' for none."""
     spec = importlib.machinery.PathFinder.find_spec(_FIRST)
     return spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), '')) or ''
 
 
 def _repair():
-    """The line that repairs this library. An index may not have what pip was given as a file or an address, which it notes."""
+    """The command that repairs this library. It uses the file or address from which pip installed it, if any, because an index
+    may not have it."""
     given = _DISTRIBUTION
     try:
         url = json.loads(metadata.distribution(_DISTRIBUTION).read_text('direct_url.json'))['url']
@@ -56,7 +57,7 @@ def _repair():
 
 
 def _problem():
-    """What is wrong with the other name, and what to do, in one line; '' where all is well."""
+    """What is wrong with the other name and what to do, in one line; '' if nothing is wrong."""
     own = _PACKAGE / '__init__.py'
     if not own.is_file():
         return (f'{own} is missing: the removal of another distribution, such as image-classification, has deleted it. Repair '
@@ -76,7 +77,7 @@ def _problem():
 
 
 def _load():
-    """The package `image_classification` of this library, which is in `sys.modules` afterwards."""
+    """Import the package `image_classification` of this library, also into `sys.modules`, and return it."""
     known = sys.modules.get(_FIRST)
     if known is not None and _is_ours(getattr(known, '__file__', None)):
         return known
@@ -102,7 +103,7 @@ def _first_name(name):
 
 
 class _SecondNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives `paddle_mobile_backbones.models` as the very module `image_classification.models`."""
+    """Import hook that makes `paddle_mobile_backbones.models` the same module object as `image_classification.models`."""
 
     def find_spec(self, name, path=None, target=None):
         if not name.startswith(f'{__name__}.') or name in _OWN:
@@ -117,17 +118,17 @@ class _SecondNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return module
 
     def exec_module(self, module):
-        """It has been executed. Python has given it the spec of the second name, which is undone."""
+        """Nothing to execute. Only restores the module's spec, which Python has replaced by that of the second name."""
         module.__spec__ = module.__spec__.loader_state
 
     def get_code(self, name):
-        """For `python -m paddle_mobile_backbones.integrations` and the like."""
+        """Needed for `python -m paddle_mobile_backbones.integrations` and the like."""
         return importlib.util.find_spec(_first_name(name)).loader.get_code(_first_name(name))
 
 
 _library = _load()
 sys.meta_path.insert(0, _SecondNames())
-sys.modules[__name__].__class__ = type(_library)                   # `fuse` stays the function, whatever imports its module
+sys.modules[__name__].__class__ = type(_library)                   # keeps `fuse` a function when its module is imported
 __version__, __all__ = _library.__version__, _library.__all__
 
 

@@ -1,5 +1,5 @@
-"""The console command `mobile-backbones`, and `python -m paddle_mobile_backbones`: each sub-command is a file that also runs as
-a program of its own, in a clone as `python tools/fit.py`."""
+"""The console command `mobile-backbones`, also `python -m paddle_mobile_backbones`. Each sub-command is a file that also runs
+as a separate program, e.g. `python tools/fit.py` in a clone."""
 import difflib
 import runpy
 import sys
@@ -20,7 +20,7 @@ def usage():
 
 
 def main():
-    """Run the sub-command that `sys.argv` names, as a program."""
+    """Run the sub-command in `sys.argv` as a program."""
     words = sys.argv[1:]
     if not words or words[0] in ('-h', '--help', 'help'):
         print(usage(), end='', file=sys.stdout if words else sys.stderr)
@@ -38,7 +38,7 @@ def main():
     installation.typed = f'{installation.COMMAND} {name}'
     path = installation.file_of(name)
     sys.argv = [str(path), *first, *words[1:]]
-    sys.path[:0 if getattr(sys.flags, 'safe_path', False) else 1] = [str(path.parent)]     # as Python sets it for a program
+    sys.path[:0 if getattr(sys.flags, 'safe_path', False) else 1] = [str(path.parent)]     # as Python does for a program
     runpy.run_path(str(path), run_name='__main__')
     return 0
 

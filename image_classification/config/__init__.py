@@ -1,4 +1,4 @@
-"""What a training and a network are told: keys, defaults and bounds, yaml files, the command line."""
+"""Configuration: keys with their defaults and bounds, yaml files, and the command line."""
 from image_classification.config.arguments import (argument_parser, config_from_args, opening_lines, overrides_of, parse_opts,
                                                    places_of)
 from image_classification.config.bounds import check

@@ -1,4 +1,4 @@
-"""The command line of both trainers: PaddleViT's flags, and -opts for every key."""
+"""The command line of both trainers: PaddleViT's flags, and -opts for any key."""
 import argparse
 
 from image_classification.config.bounds import shortened, within
@@ -18,11 +18,11 @@ def _words(text):
 
 _FLAGS = {  # flag: (key, type, help)
     'dataset': ('DATA.DATASET', str, 'imagenet2012, folder, mnist5k, mnist, fashion_mnist, cifar10 or cifar100; '
-                'by default what -data_path holds, a folder of classes or lists of files'),
+                'by default detected in -data_path: a folder of classes, or lists of files'),
     'data_path': ('DATA.DATA_PATH', str, 'directory of the data set'),
-    'batch_size': ('DATA.BATCH_SIZE', int, 'images per process and step'),
+    'batch_size': ('DATA.BATCH_SIZE', int, 'images per process in each batch'),
     'batch_size_eval': ('DATA.BATCH_SIZE_EVAL', int, 'the same in evaluation'),
-    'threads': ('THREADS', int, 'threads of each process on a CPU; by default as many as are fastest'),
+    'threads': ('THREADS', int, 'threads of each process on a CPU; by default the fastest number'),
     'image_size': ('DATA.IMAGE_SIZE', int, 'side of the square input, in pixels'),
     'num_workers': ('DATA.NUM_WORKERS', int, 'processes that load images; 0: none'),
     'num_classes': ('MODEL.NUM_CLASSES', int, 'number of classes; by default as many as the folder has'),
@@ -32,13 +32,13 @@ _FLAGS = {  # flag: (key, type, help)
     'epochs': ('TRAIN.NUM_EPOCHS', int, 'number of epochs'),
     'accum_iter': ('TRAIN.ACCUM_ITER', int, 'batches per optimizer step'),
     'save_freq': ('SAVE_FREQ', int, 'epochs between checkpoints'),
-    'log_freq': ('REPORT_FREQ', int, 'steps between lines in the log'),
+    'log_freq': ('REPORT_FREQ', int, 'steps between log lines'),
     'validate_freq': ('VALIDATE_FREQ', int, 'epochs between evaluations'),
     'seed': ('SEED', int, 'random seed'),
-    'freeze': ('TRAIN.FREEZE', _words, 'layers that keep their weights, with commas; backbone: all but the classifier'),
-    'head_lr_scale': ('TRAIN.HEAD_LR_SCALE', float, "the classifier's learning rate is the others' times this"),
-    'early_stop': ('TRAIN.EARLY_STOP', int, 'evaluations without a better top-1 after which training ends; 0: never'),
-    'visual': ('VISUAL', str, 'visualdl or tensorboard: write curves for it'),
+    'freeze': ('TRAIN.FREEZE', _words, 'layers that keep their weights, separated by commas; backbone: all but the classifier'),
+    'head_lr_scale': ('TRAIN.HEAD_LR_SCALE', float, "multiplies the classifier's learning rate"),
+    'early_stop': ('TRAIN.EARLY_STOP', int, 'stop after this many evaluations without a better top-1; 0: never'),
+    'visual': ('VISUAL', str, 'also write curves for visualdl or tensorboard'),
 }
 
 
@@ -46,35 +46,36 @@ _SWITCHES = (('eval', 'EVAL'), ('per_class', 'PER_CLASS'), ('amp', 'AMP'), ('dow
 
 
 def argument_parser(description):
-    """The command line of both trainers: PaddleViT's flags, and -opts for every key."""
+    """The parser for the command line of both trainers."""
     parser = Parser(description=description, allow_abbrev=False)
     parser.add_argument('-cfg', type=str,
-                        help='a yaml file, from here or below configs/, e.g. mobileformer_26m.yaml, the published recipe; or '
-                        'the name of a model, mobileformer_26m, with the default recipe, or the one for folders. -eval of a '
-                        'checkpoint needs none')
+                        help='path of a yaml file, relative to the working directory or to configs/, e.g. '
+                        'mobileformer_26m.yaml for the published recipe; or the name of a model, e.g. mobileformer_26m, for '
+                        'the default recipe or that for folders. Not needed for -eval of a checkpoint')
     for flag, (key, kind, text) in _FLAGS.items():
         parser.add_argument(f'-{flag}', type=kind, help=f'{text} ({key})')
     parser.add_argument('-eval', action='store_true', help='evaluate only (EVAL)')
-    parser.add_argument('-per_class', action='store_true', help='after evaluation or training: a table per class (PER_CLASS)')
+    parser.add_argument('-per_class', action='store_true',
+                        help='write a table of accuracy per class after evaluation or training (PER_CLASS)')
     parser.add_argument('-amp', action='store_true', help='mixed precision on GPU (AMP)')
-    parser.add_argument('-download', action='store_true', help='fetch a missing data set (DATA.DOWNLOAD)')
+    parser.add_argument('-download', action='store_true', help='download a missing data set (DATA.DOWNLOAD)')
     parser.add_argument('-ngpus', type=int, default=-1, bounds=_NGPUS,
-                        help='GPUs to use, or CPU processes where there is no GPU; -1: every GPU, or as many CPU processes '
-                        'as are fastest, which share -batch_size')
+                        help='number of GPUs or, without a GPU, of CPU processes; -1: every GPU, or the fastest number of CPU '
+                        'processes, which then share -batch_size')
     parser.add_argument('-max_restarts', type=int, default=0, bounds=_RESTARTS,
-                        help='times to start again from the last checkpoint after a process has died, hung or crashed')
+                        help='how often to restart from the last checkpoint after a process has died, hung or crashed')
     parser.add_argument(PAIRS, nargs=argparse.REMAINDER, default=[], metavar='KEY VALUE',
                         help='any key, e.g. -opts TRAIN.BASE_LR 1e-3')
     return parser
 
 
 def config_from_args(args, found=None, recipe=None, places=None):
-    """The frozen configuration that parsed arguments ask for: -cfg, then `recipe`, then the flags, then -opts.
+    """The frozen configuration for parsed arguments: -cfg, overridden by `recipe`, then by the flags, then by -opts.
 
     Args:
-        found: {dotted key: value} that the data say, or a checkpoint, below the flags.
+        found: {dotted key: value} derived from the data set or a checkpoint; flags override it.
         recipe: see `get_config`.
-        places: {dotted key: where its value in `found` is from}, for errors.
+        places: {dotted key: where its value in `found` comes from}, for error messages.
     """
     if not args.cfg:
         raise UserError(f'-cfg is {"missing" if args.cfg is None else "empty"}; wanted a yaml file or the name of a model. '
@@ -88,7 +89,7 @@ def overrides_of(args):
 
 
 def places_of(args):
-    """{dotted key: the flag that it was given by, or -opts}"""
+    """{dotted key: the flag that sets it, or -opts}"""
     return {key: place for key, (_, place) in _given(args).items()}
 
 
@@ -99,7 +100,7 @@ def _given(args):
 
 
 def opening_lines(args, recipe=None):
-    """The first lines of a training's log: the file that -cfg means, and what flags and -opts have changed."""
+    """The first lines of a training's log: the file for -cfg, and the changes by flags and -opts."""
     path = find_config(args.cfg).resolve()
     lines = [f'configuration  {readable(path)}']
     if path in model_yamls().values():
@@ -118,7 +119,7 @@ def opening_lines(args, recipe=None):
 
 
 def parse_opts(words):
-    """['TRAIN.BASE_LR', '1e-3', ...] -> {'TRAIN.BASE_LR': '1e-3', ...}, values read as yaml, and groups of keys one by one."""
+    """['TRAIN.BASE_LR', '1e-3', ...] -> {'TRAIN.BASE_LR': '1e-3', ...}. Values are read as yaml; groups become single keys."""
     if len(words) % 2:
         raise UserError(f'{PAIRS} takes pairs of KEY VALUE; found {len(words)} words: {" ".join(words)}')
     values = {}
@@ -132,7 +133,7 @@ def parse_opts(words):
 
 
 def _leaves(name, value):
-    """(dotted key, value) of what is no group, or an empty one."""
+    """Yield (dotted key, value) for each key that is not a group, and for empty groups."""
     if not isinstance(value, dict) or not value:
         yield name, value
         return

@@ -1,6 +1,6 @@
-"""What a key or an option of a command may be. A default stands with its bounds: `KEY = default, bounds`.
+"""Allowed values of configuration keys and command options. A key is defined with its bounds: `KEY = default, bounds`.
 
-No bounds admit NaN or infinity. A key without bounds is a text, a switch, or whatever else its default is.
+No bounds admit NaN or infinity. A key without bounds takes any value of its default's type.
 """
 from numbers import Integral, Real
 
@@ -8,26 +8,26 @@ from yacs.config import CfgNode as CN
 
 from image_classification.errors import UserError
 
-_LONGEST = 80                              # letters of a value in a message
+_LONGEST = 80                              # most letters of a value in a message
 
 
 class Bounds:
-    """`admits(value)`, and `wanted`, which says in words of what that is true."""
+    """A test for values, `admits(value)`, and `wanted`, its description in words for messages."""
 
     def __init__(self, admits, wanted):
         self.admits, self.wanted = admits, wanted
 
     def fault(self, value):
-        """None for a value that is good; else (its place in a list, such as '[1]', or '', what is there, what is wanted)."""
+        """None for a valid value; else (index in a list, such as '[1]', or '', the value found, what is wanted)."""
         return None if self.admits(value) else ('', value, self.wanted)
 
     def spelled(self, value):
-        """A value that is good, as the code compares it."""
+        """A valid value in the spelling that the code compares with."""
         return value
 
 
 class Choice(Bounds):
-    """One of these texts; with `any_case` in any mixture of capital and small letters."""
+    """One of several strings; with `any_case`, case does not matter."""
 
     def __init__(self, choices, any_case=False):
         self.choices = choices
@@ -43,7 +43,7 @@ class Choice(Bounds):
 
 
 class Each(Bounds):
-    """Of a list: each item is within the bounds `of`; there are `count` or, where that is 0, at least `least` of them."""
+    """A list whose items are within the bounds `of`. It has `count` items or, if that is 0, at least `least`."""
 
     def __init__(self, of, count=0, least=0):
         some = f'{count} values' if count else f'at least {least} values' if least else 'a list of values'
@@ -69,24 +69,24 @@ def at_least(least, below=None):
 
 
 def above(limit, most=None):
-    """More than `limit`, and `most` at most."""
+    """More than `limit`, and at most `most`."""
     return Bounds(lambda value: is_number(value) and limit < value and (most is None or value <= most),
                   f'a number above {limit}' + (f', up to {most}' if most is not None else ''))
 
 
 def whole(least, most):
-    """A whole number: for values whose default does not say that already."""
+    """A whole number. Needed only if the type of the default does not imply it."""
     return Bounds(lambda value: isinstance(value, Integral) and is_number(value) and least <= value <= most,
                   f'a whole number from {least} to {most}')
 
 
 def one_of(*choices, any_case=False):
-    """A Choice of these texts."""
+    """A Choice of these strings."""
     return Choice(choices, any_case)
 
 
 def pair(of, optional=False):
-    """[least, most], each within the bounds `of`; where it is `optional`, [] as well."""
+    """[least, most], each within the bounds `of`; if `optional`, also []."""
     def admits(values):
         return is_list(values) and (optional and not values or len(values) == 2 and all(map(of.admits, values))
                                     and values[0] <= values[1])
@@ -114,12 +114,12 @@ FILE_NAME = Bounds(lambda value: isinstance(value, str) and 0 < len(value) <= 10
                    value not in ('.', '..'), 'a name that files may have: at most 100 letters, none of them / or \\')
 
 SHARE, PART = within(0, 1), at_least(0, below=1)
-# Of networks: far more than anybody builds, and less than what no memory holds.
+# For networks: far more than anybody builds, but little enough to fit into memory.
 CHANNELS, BLOCKS, KERNEL, MULTIPLIER = within(1, 65_536), within(1, 1000), within(1, 255), above(0, most=100)
 
 
 def taken_apart(node, prefix=''):
-    """(a copy of a node without its bounds, {dotted key: Bounds}) of one whose values are `default`, or `default, bounds`."""
+    """Split a node whose values are `default` or `default, bounds`: (copy with defaults only, {dotted key: Bounds})."""
     plain, bounds = CN(), {}
     for key, value in node.items():
         if isinstance(value, CN):
@@ -133,7 +133,7 @@ def taken_apart(node, prefix=''):
 
 
 def check(key, value, bounds):
-    """Raise UserError for a value outside of its bounds; `bounds` None admits everything."""
+    """Raise UserError for a value out of its bounds. None as `bounds` admits everything."""
     fault = bounds and bounds.fault(value)
     if fault:
         place, found, wanted = fault
@@ -141,10 +141,10 @@ def check(key, value, bounds):
 
 
 def brief(value):
-    """A value as Python writes it; of a long one the beginning."""
+    """The repr of a value, shortened if it is long."""
     return shortened(repr(value))
 
 
 def shortened(text, most=_LONGEST):
-    """The beginning of a long text, for a message."""
+    """A text for a message; of a long one only the beginning."""
     return text if len(text) <= most else f'{text[:most - 20]}... ({len(text)} letters)'

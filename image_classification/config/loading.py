@@ -1,4 +1,4 @@
-"""How a configuration comes about: defaults, the family's defaults, BASE files, the yaml, the command line; later ones win."""
+"""Build a configuration from defaults, the family's defaults, BASE files, the yaml and the command line; later ones win."""
 import difflib
 import functools
 import numbers
@@ -23,12 +23,12 @@ _MOST_SUGGESTED, _LONGEST_NAME = 24, 100
 
 
 def family_defaults(model_type):
-    """The MODEL keys of a family, from `image_classification/<type>/config.py`, whose network need not be imported for it."""
+    """The MODEL keys of a family, read from `image_classification/<type>/config.py` without importing its network."""
     return _family(model_type)[0]
 
 
 def refused_by(model_type):
-    """What a family's `config.py` lists as REFUSED: weights of another network that others publish by its name."""
+    """REFUSED in a family's `config.py`: weights of a different network that are published under this family's name."""
     return _family(model_type)[2]
 
 
@@ -39,7 +39,7 @@ def bounds_of(model_type):
 
 def _family(model_type):
     name = str(model_type).lower()
-    if name not in families():                                     # not a path: config.py is run
+    if name not in families():                                     # rules out paths, because config.py is executed
         raise UserError(f'MODEL.TYPE is {brief(model_type)}, which is no family of this library. '
                         f'Wanted one of: {", ".join(families())}.')
     return _defaults_in(str(PACKAGE / name / 'config.py'))
@@ -62,15 +62,18 @@ def model_yamls():
 
 
 def _yaml_of(model):
-    """The path of a model's yaml; None where there is none."""
+    """The path of a model's yaml; None if there is none."""
     if Path(model).name == model:
         return next((path for path in (directory / f'{model}.yaml' for directory in PACKAGE.iterdir())
                      if os.path.isfile(path)), None)               # Path.is_file raises for a name that is too long
 
 
 def find_config(name, beside=None):
-    """The file that `name` means. A plain word is a model, whose yaml is in its family's directory. What ends in .yaml, or has
-    directories, is a file: from `beside` or the working directory, or below configs/; only where none is, the model's."""
+    """The configuration file for `name`.
+
+    A plain word is a model; its yaml is in the directory of its family. A name that ends in .yaml or contains directories is
+    a file. It is looked up in `beside`, in the working directory and in configs/; if it is in none, the model's yaml is used.
+    """
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise UserError(f"the configuration is {brief(name)}; wanted the name of a model, such as 'xception', or a yaml file")
     name = os.fspath(name)
@@ -82,7 +85,7 @@ def find_config(name, beside=None):
     for path in [*([Path(beside) / name] if beside else []), Path(name), CONFIGS / below_configs]:
         if os.path.isfile(path):
             return path
-    if models_own and not CONFIGS.is_dir():                        # with a recipe of that name, perhaps: another training
+    if models_own and not CONFIGS.is_dir():                        # configs/ might have held a recipe of that name
         raise UserError(f'{brief(name)} is a yaml file below configs/, and {CONFIGS} is missing; install the library again, or '
                         f'write {stem} for the network alone')
     if models_own:
@@ -95,7 +98,7 @@ def find_config(name, beside=None):
 
 
 def similar(word, names):
-    """The names that begin with the word or hold it, whatever its case and its hyphens; else the three that are nearest."""
+    """Names that start with the word, or else contain it, ignoring case and hyphens; otherwise the three nearest names."""
     letters = _plain(word)
     for fits in (str.startswith, str.__contains__):
         found = [name for name in names if len(letters) > 2 and fits(_plain(name), letters)]
@@ -110,14 +113,14 @@ def _plain(name):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a layer of a configuration comes from."""
+    """The origin of a layer of a configuration."""
     name: str
-    text: str = ''                         # of a file: tells the lines of its keys
-    places: dict = field(default_factory=dict)  # {dotted key: what its user has written it as}, of keys that are in no file
-    stored: bool = False                   # by a training: its values have made a network, whatever the bounds are today
+    text: str = ''                         # content of a file, to find the lines of its keys
+    places: dict = field(default_factory=dict)  # {dotted key: how the user wrote it, e.g. a flag}, for keys not from a file
+    stored: bool = False                   # stored by a training: the values worked once, so today's bounds are not checked
 
     def at(self, key):
-        """What to call the place of a dotted key."""
+        """The place of a dotted key, for messages: the flag, or the file and line."""
         names = (key, *old_places(key))
         for name in names:
             parts = name.upper().split('.')
@@ -130,18 +133,18 @@ class Source:
 
 
 def get_config(name=None, overrides=None, recipe=None, places=None):
-    """A frozen configuration.
+    """Get a frozen configuration.
 
     Args:
-        name: a path, a path below configs/, or a model's name, which `find_config` tells apart: 'mobileformer_26m' is the
-            network with the library's default training, 'mobileformer_26m.yaml' is configs/mobileformer_26m.yaml, its
-            published recipe. None gives the defaults of MobileFormer.
-        overrides: {dotted key: value} on top, checked like a file, e.g. {'MODEL.NUM_CLASSES': 10}.
-        recipe: another file, which goes over `name` and below `overrides`.
-        places: {key of `overrides`: what its user has written it as, e.g. '-batch_size'}, for errors.
+        name: a path, a path below configs/, or the name of a model, as in `find_config`. 'mobileformer_26m' is the network
+            with the library's default training; 'mobileformer_26m.yaml' is configs/mobileformer_26m.yaml, its published
+            recipe. None gives the defaults of MobileFormer.
+        overrides: {dotted key: value} to set, checked like a file, e.g. {'MODEL.NUM_CLASSES': 10}.
+        recipe: another file, which overrides `name` and is overridden by `overrides`.
+        places: {key of `overrides`: how the user wrote it, e.g. '-batch_size'}, for error messages.
     Raises:
-        UserError: a file that does not exist or is no yaml; an unknown key (named with the nearest known one); a value of
-            the wrong type or out of its bounds (named with its key, its place, and what is wanted).
+        UserError: a file does not exist or is not valid yaml, a key is unknown (the message names the nearest known one), or
+            a value has the wrong type or is out of bounds (the message says where it is and what is wanted).
     """
     layers = [layer for file in (name, recipe) if file is not None for layer in _read_chain(find_config(file))]
     layers = _modernized(layers + _layers_of(overrides, places))
@@ -151,8 +154,12 @@ def get_config(name=None, overrides=None, recipe=None, places=None):
 
 
 def config_from_text(text, source, overrides=None, places=None):
-    """A frozen configuration from `cfg.dump()`'s text, e.g. the one stored in a checkpoint (`source` names it in errors), with
-    `overrides` and `places` as of `get_config`."""
+    """A frozen configuration from the text of `cfg.dump()`, e.g. the one stored in a checkpoint.
+
+    Args:
+        source: name of the text in error messages.
+        overrides, places: as in `get_config`.
+    """
     stored = Source(source, stored=True), _mapping(parsed(text, source), source)
     layers = _modernized([stored, *_layers_of(overrides, places)])
     _follow_image_size(layers)
@@ -160,7 +167,7 @@ def config_from_text(text, source, overrides=None, places=None):
 
 
 def _layers_of(overrides, places):
-    """[(Source, tree)] of the overrides, one or none; a group that is given as a whole leaves its other keys."""
+    """The overrides as a list of one (Source, tree), or []. An overridden group keeps those of its keys that are not given."""
     if not overrides:
         return []
     source, tree = Source('the overrides', places={key.upper(): place for key, place in (places or {}).items()}), {}
@@ -172,7 +179,7 @@ def _layers_of(overrides, places):
 
 
 def _put(tree, key, value, source):
-    """Write the value of a dotted key, or the keys of a group, into a tree that may have some of them."""
+    """Write the value of a dotted key, or all keys of a group, into a tree."""
     if isinstance(value, dict) and value:
         for name, below in value.items():
             _put(tree, in_capitals(f'{key}.{name}'), below, source)
@@ -189,12 +196,12 @@ def _put(tree, key, value, source):
 
 
 def keys_set(name):
-    """The dotted keys that the file `name` of `get_config` and its BASE files set."""
+    """The dotted keys that are set by the file `name`, as in `get_config`, and by its BASE files."""
     return {key for _, tree in _modernized(_read_chain(find_config(name))) for key in _leaves(tree, '')}
 
 
 def _modernized(layers):
-    """[(Source, tree)] in today's keys; a warning per source that has other spellings."""
+    """[(Source, tree)] converted to today's keys, with a warning per source that has old spellings."""
     modern = []
     for source, tree in layers:
         tree, notes = modernized(tree)
@@ -221,7 +228,7 @@ def _merged(layers):
 
 
 def _last(layers, key):
-    """The last value of a dotted key that is set in [(Source, tree)], and not empty; None where none is."""
+    """The last non-empty value of a dotted key in [(Source, tree)]; None if there is none."""
     return next(filter(None, (_value(tree, key) for _, tree in layers[::-1])), None)
 
 
@@ -232,8 +239,10 @@ def _value(node, key):
 
 
 def _insert_preprocessing(layers):
-    """Behind the model's own yaml, the keys of DATA and MODEL that come with the weights of PRETRAINED: of a checkpoint, all that
-    describe its network. Later files overrule them. In place of the default, the tag that it means."""
+    """Insert a layer with the DATA and MODEL keys of the weights in PRETRAINED, right after the model's own yaml.
+
+    A checkpoint brings all keys that describe its network. Later files override this layer. If PRETRAINED is 'default', it is replaced by the tag of the default weights.
+    """
     pretrained, weights = _last(layers, 'PRETRAINED'), _last(layers, 'PUBLISHED.WEIGHTS') or []
     if not isinstance(pretrained, str) or not isinstance(weights, list):
         return                                                     # a wrong type is reported when the layers are merged
@@ -248,13 +257,13 @@ def _insert_preprocessing(layers):
         place = max([i for i, (source, _) in enumerate(layers) if source.name in own], default=-1)
         source = Source(f'the weights {pretrained}', stored=bool(stored))
         layers.insert(place + 1, (source, {'DATA': data, 'MODEL': network}))
-    if pretrained == DEFAULT:                                      # which depends on the packages that are installed here
+    if pretrained == DEFAULT:                                      # its tag depends on the installed packages
         tag = {'PRETRAINED': meant(weights, DEFAULT)['TAG']}
         layers[:] = [(source, {**tree, **tag} if tree.get('PRETRAINED') == DEFAULT else tree) for source, tree in layers]
 
 
 def _follow_image_size(layers):
-    """Where a later layer changes the size of the images, the lists of sizes of earlier ones are scaled by it."""
+    """If a later layer changes the image size, scale the lists of sizes of earlier layers accordingly."""
     wanted = _training_size(layers)
     trains = [tree.get('TRAIN') if isinstance(tree.get('TRAIN'), dict) else {} for _, tree in layers]
     for key in ('MULTI_SCALE', 'PROGRESSIVE_SIZES'):
@@ -272,12 +281,12 @@ def _follow_image_size(layers):
 
 
 def _training_size(layers):
-    """Pixels on a side."""
+    """Side of the training images, in pixels."""
     return _last(layers, 'TRAIN.IMAGE_SIZE') or _last(layers, 'DATA.IMAGE_SIZE') or DEFAULTS.DATA.IMAGE_SIZE
 
 
 def _read_chain(path, seen=()):
-    """[(Source, tree)] of a yaml and of all that its BASE names, the most basic first."""
+    """[(Source, tree)] of a yaml and of all files named by its BASE, the most basic first."""
     path = Path(path)
     if path.resolve() in seen:
         raise UserError(f'{path}: its BASE leads back to itself: {" -> ".join(p.name for p in seen)} -> {path.name}')
@@ -297,7 +306,7 @@ def _read_chain(path, seen=()):
 
 
 def _mapping(tree, source):
-    """The content of a yaml, which must be groups of keys; an empty one has none."""
+    """The parsed content of a yaml as a dict; {} if it is empty. Raises UserError if it is not a mapping."""
     if tree is not None and not isinstance(tree, dict):
         raise UserError(f'{source} holds {brief(tree)}; wanted groups of keys such as "MODEL:"')
     return tree or {}
@@ -316,10 +325,10 @@ def nested(flat):
 
 
 def check_values(cfg, *groups):
-    """Raise UserError for values out of their bounds, in a configuration that somebody may have changed by hand.
+    """Raise UserError for values out of bounds, in a configuration that a caller may have edited.
 
     Args:
-        groups: what the keys that count begin with, e.g. 'MODEL.'; by default all.
+        groups: prefixes of the keys to check, e.g. 'MODEL.'; by default all.
     """
     for key, bounds in bounds_of(cfg.MODEL.TYPE).items():
         value = _value(cfg, key)
@@ -328,10 +337,10 @@ def check_values(cfg, *groups):
 
 
 def changed(cfg, values):
-    """A frozen copy of a configuration with other values, {'A.B': 1}, which are of the keys' types.
+    """A frozen copy of a configuration with the values {'A.B': 1, ...}, which must have the types of their keys.
 
     Raises:
-        UserError: one that is out of its bounds.
+        UserError: a value is out of bounds.
     """
     cfg = cfg.clone()
     cfg.defrost()
@@ -345,7 +354,7 @@ def changed(cfg, values):
 
 
 def keys_of(overrides):
-    """The dotted keys that `overrides` of `get_config` set, as they are called today."""
+    """The dotted keys that `overrides` (as in `get_config`) sets, under their current names."""
     return [leaf for _, tree in _modernized(_layers_of(overrides, None)) for leaf in _leaves(tree, '')]
 
 
@@ -358,9 +367,9 @@ def _leaves(tree, prefix):
 
 
 def _merge(node, tree, source, prefix, cfg, bounds):
-    """Write `tree` into `node`, a group of `cfg`, key by key, checked."""
+    """Write `tree` into `node`, a group of `cfg`, checking each key."""
     for key, value in tree.items():
-        if key not in node:                                        # in another case: a family's keys are known only here
+        if key not in node:                                        # try another case: the family's keys are known only here
             key = next((known for known in node if known.upper() == str(key).upper()), key)
         name = f'{prefix}{key}'
         if key not in node:
@@ -376,7 +385,7 @@ def _merge(node, tree, source, prefix, cfg, bounds):
 
 
 def _within(bounds, value, name, source):
-    """The value, as the code compares it. Raises UserError where it is out of its bounds."""
+    """The value in the spelling that the code compares with. Raises UserError if it is out of bounds."""
     if not bounds:
         return value
     try:
@@ -388,7 +397,7 @@ def _within(bounds, value, name, source):
 
 
 def _nearest(name, known):
-    """The known key whose last part, else whose whole name, is closest to `name`."""
+    """A hint with the known key closest to `name`, by its last part if that is similar, else by the whole name."""
     name = name.upper()[:_LONGEST_NAME]
     last = name.rsplit('.', 1)[-1]
     by_last = difflib.get_close_matches(last, [key.rsplit('.', 1)[-1] for key in known], n=1, cutoff=0.75)
@@ -414,7 +423,7 @@ def _coerced(value, default, name, source):
         except (ValueError, OverflowError):
             pass
     elif isinstance(default, int) and isinstance(value, numbers.Integral):
-        return int(value)                                          # numpy's, too
+        return int(value)                                          # also converts numpy integers
     elif isinstance(value, type(default)) and '\0' not in str(value):
         return value
     raise _wrong_type(value, {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}[type(default)],
@@ -426,7 +435,7 @@ def _wrong_type(value, wanted, name, source):
 
 
 def differences(old, new, prefix=''):
-    """[(dotted key, value in `old`, value in `new`)] of two configurations of the same keys, where they differ."""
+    """The differing keys of two configurations, as [(dotted key, value in `old`, value in `new`)]."""
     found = []
     for key, value in new.items():
         if isinstance(value, CN) and isinstance(old.get(key), CN):

@@ -1,4 +1,4 @@
-"""The options of every command: how they may be written, and what their values may be."""
+"""Command-line options of all commands: accepted spellings, and bounds of their values."""
 import argparse
 import difflib
 import os
@@ -9,8 +9,8 @@ from image_classification.config.bounds import TEXT, Bounds, above, brief, short
 from image_classification.config.defaults import BOUNDS
 from image_classification.errors import UserError
 
-# Of options that several commands have. Threads: of many more than there are processors, those of ONNX Runtime and Paddle wait
-# for each other for ever, and of 100,000 the process ends.
+# Bounds of options that several commands have. THREADS has a limit because ONNX Runtime and Paddle deadlock with many more
+# threads than processors, and the process dies with 100,000.
 THREADS = whole(1, max(16, 4 * (os.cpu_count() or 1)))
 PORT = within(0, 65535)
 HOST = Bounds(lambda value: isinstance(value, str) and bool(value.strip()),
@@ -19,24 +19,24 @@ SECONDS = above(0, most=86_400)            # a day
 MINUTES = above(0, most=527_040)           # a year
 MEBIBYTES = above(0, most=1_048_576)       # a tebibyte
 MEGABYTES = above(0, most=1_000_000)
-PIXELS = within(1, 10_000_000_000)         # of a picture
-IMAGES = within(1, 1_000_000_000)          # of a data set
-ALL_OR_SOME = within(0, 1_000_000_000)     # 0: all of its images
+PIXELS = within(1, 10_000_000_000)         # in a picture
+IMAGES = within(1, 1_000_000_000)          # in a data set
+ALL_OR_SOME = within(0, 1_000_000_000)     # images of a data set; 0: all
 CLASSES = BOUNDS['MODEL.NUM_CLASSES']
-BATCH = whole(1, 65_536)                   # images that pass the network at once
-TURNS = within(1, 100_000)                 # of something that is timed
+BATCH = whole(1, 65_536)                   # images per batch
+TURNS = within(1, 100_000)                 # repetitions of a timing
 
 PAIRS = '-opts'
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but
+    """An argparse parser with these differences:
 
-    - an option may be written with one dash or two, with hyphens or underscores: -batch_size is --batch-size;
-    - `add_argument(..., bounds=...)` are those of its values, or of each in a list of them; without, an option that takes
-      a text takes no empty one, as a shell makes it of "$A_NAME_THAT_IS_NOT_SET";
-    - where there is an option -opts, the pairs of words behind it end at the next option;
-    - a sub-command of `mobile-backbones` says so in its usage.
+    - Options can be written with one dash or two, and with hyphens or underscores: -batch_size is --batch-size.
+    - `add_argument(..., bounds=...)` sets bounds for the value, or for each value in a list. Without bounds, an option for
+      a string refuses an empty one, which a shell makes of "$A_NAME_THAT_IS_NOT_SET".
+    - If there is an option -opts, its pairs of words end at the next option.
+    - The usage of a sub-command of `mobile-backbones` starts with that command.
     """
 
     def __init__(self, prog=None, **keywords):
@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         return action
 
     def parse_known_args(self, args=None, namespace=None):
-        """As argparse's. Raises UserError for a value out of its bounds, and for a key behind -opts without a value."""
+        """As in argparse. Raises UserError for a value out of bounds, and for a key after -opts without a value."""
         words = self._as_declared(map(str, sys.argv[1:] if args is None else args))
         words, pairs = self._pairs_apart(words)
         namespace, unknown = super().parse_known_args(words, namespace)
@@ -62,14 +62,14 @@ class Parser(argparse.ArgumentParser):
         return namespace, unknown
 
     def error(self, message):
-        """As argparse's, with the nearest option to one that is unknown."""
+        """As in argparse; for an unknown option, the message also names the nearest known one."""
         unknown = message.partition('unrecognized arguments: ')[2].split(' ')[0]
         known = {_plain(name): name for name in self._option_string_actions}
         near = difflib.get_close_matches(_plain(unknown), known, n=1) if unknown.startswith('-') else ()
         super().error(shortened(message, 300) + ''.join(f'; the nearest option is {known[name]}' for name in near))
 
     def _as_declared(self, words):
-        """The words, options as they are declared; up to `--`, behind which nothing is an option."""
+        """The words, with options in their declared spelling. Words after `--` are left as they are: none is an option."""
         words, known = list(words), {_plain(name): name for name in self._option_string_actions}
         end = words.index('--') if '--' in words else len(words)
         for i, word in enumerate(words[:end]):
@@ -79,7 +79,7 @@ class Parser(argparse.ArgumentParser):
         return words
 
     def _pairs_apart(self, words):
-        """(the words without what belongs to -opts, that). A key begins with no dash: a word that does is the next option."""
+        """(other words, words that belong to -opts). These end at a word with a dash, which is the next option, not a key."""
         if PAIRS not in self._option_string_actions:
             return words, []
         others, pairs, i = [], [], 0

@@ -1,4 +1,4 @@
-"""Text of a yaml as nested dicts, and the line on which a key stands."""
+"""Parse the text of a yaml into nested dicts, and find the line of a key."""
 import re
 
 import yaml
@@ -6,12 +6,12 @@ import yaml
 from image_classification.config.bounds import brief, shortened
 from image_classification.errors import UserError
 
-_DEEPEST = 20                              # groups and lists within each other
-_MOST = 100_000                            # keys and values that are there by names such as `*name`, again and again
+_DEEPEST = 20                              # most levels of nested groups and lists
+_MOST = 100_000                            # most keys and values that aliases such as `*name` may add
 _KINDS = {f'tag:yaml.org,2002:{tag}': kind for tag, kind in (
     ('timestamp', 'date'), ('int', 'number'), ('float', 'number'), ('bool', 'switch'))}
-_FAST = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)              # libyaml, where PyYAML has it: a sixth of the time
-_ODD = re.compile(r'\\u[dD][89a-fA-F]')    # bytes of a file's name that are no UTF-8: libyaml refuses them
+_FAST = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)              # libyaml, if PyYAML has it, takes a sixth of the time
+_ODD = re.compile(r'\\u[dD][89a-fA-F]')    # bytes of file names that are not UTF-8; libyaml refuses them
 
 
 def _loader(text):
@@ -19,17 +19,18 @@ def _loader(text):
 
 
 class NoYaml(UserError):
-    """The text has an error in its syntax."""
+    """The text is not valid yaml."""
 
 
 def parsed(text, source, any_case=False):
-    """The content of a yaml.
+    """Parse a yaml.
 
     Args:
-        any_case: two keys that differ only in capital and small letters are the same.
+        source: name of the text in error messages.
+        any_case: keys that differ only in case count as the same key.
     Raises:
-        NoYaml: it is none.
-        UserError: a key that is there twice, or too many groups within each other; with `source` and the line.
+        NoYaml: the text is not valid yaml.
+        UserError: a key occurs twice, or groups are nested too deeply. The message has `source` and the line.
     """
     try:
         _check_depth(text, source)
@@ -52,12 +53,12 @@ def parsed(text, source, any_case=False):
 
 
 def _unreadable(loader, node):
-    """The first scalar that looks like a date or a number and is none, such as 2020-13-45; None where there is none."""
+    """The first scalar that looks like a date or a number but is not valid, such as 2020-13-45; None if there is none."""
     if isinstance(node, yaml.ScalarNode):
         if node.tag in _KINDS:
             try:
                 loader.construct_object(node)
-            except (ValueError, OverflowError, AttributeError, KeyError):      # the last two: of `!!bool x` and the like
+            except (ValueError, OverflowError, AttributeError, KeyError):      # the last two: from `!!bool x` and the like
                 return node
         return None
     below = (item for entry in node.value for item in (entry if isinstance(entry, tuple) else (entry,)))
@@ -65,7 +66,7 @@ def _unreadable(loader, node):
 
 
 def _check_depth(text, source):
-    """By events, which need no recursion, as the nodes below do."""
+    """Check the depth of nesting by events, which need no recursion. (Nodes, which are built later, do.)"""
     depth = 0
     for event in yaml.parse(text, Loader=_loader(text)):
         if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
@@ -82,14 +83,14 @@ def _too_deep(source, event):
 
 
 class _Checks:
-    """Raises UserError for a key that is there twice, and for names that repeat each other without end."""
+    """Raises UserError for duplicate keys, and for aliases that multiply without end."""
 
     def __init__(self, source, length, word):
         self.source, self.most, self.word = source, _MOST + length, word
-        self.known = {}                    # {node: (keys and values in it, how deep it is)}, for `*name` gives one again
+        self.known = {}                    # {node: (keys and values in it, its depth)}, because `*name` repeats a node
 
     def node(self, node, depth=0, prefix=''):
-        """What `known` has of the node."""
+        """Check a node. Returns its entry in `known`."""
         if isinstance(node, yaml.ScalarNode):
             return 1, 0
         size, height = self.known.get(node, (None, 0))
@@ -110,7 +111,7 @@ class _Checks:
         return size, height
 
     def keys(self, node, prefix):
-        lines = {}                                                 # of what was seen
+        lines = {}                                                 # {key seen: its line}
         for key, _ in node.value:
             word, line = self.word(str(key.value)), key.start_mark.line + 1
             if word in lines:
@@ -120,8 +121,10 @@ class _Checks:
 
 
 def line_of(text, key, exact=False):
-    """The line of a yaml on which a dotted key stands, or the innermost group around it; 0 where not even that is there, or,
-    if it must be `exact`, where the key itself is not."""
+    """Line number of a dotted key in a yaml.
+
+    If the key is not there, the line of the innermost group around it; 0 if there is no such group, or with `exact`.
+    """
     node, line = yaml.compose(text, Loader=_loader(text)), 0
     for part in key.split('.'):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []

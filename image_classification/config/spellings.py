@@ -1,18 +1,18 @@
-"""Other spellings and places of keys: small letters, PaddleViT's, the original tutorial's, those of earlier versions."""
+"""Other accepted names of keys: in lower case, those of PaddleViT and of the original tutorial, those of earlier versions."""
 from yacs.config import CfgNode as CN
 
 from image_classification.config.defaults import DEFAULTS
 
-# Where keys were -> where they are. Stored configurations and habits have them, so nobody is warned.
+# Old key: new key. Used without a warning, because stored configurations and users' habits have the old ones.
 _MOVED = {'MODEL.RESUME': 'RESUME', 'MODEL.PRETRAINED': 'PRETRAINED', 'MODEL.PUBLISHED': 'PUBLISHED',
           'MODEL.WEIGHTS': 'PUBLISHED.WEIGHTS'}
-# Of other programs, with a warning.
+# Keys of other programs, converted with a warning.
 _MOVED_ELSEWHERE = {'MODEL.MF.IN_CHANNELS': 'MODEL.IN_CHANNELS'}
 _RENAMED = {'STRIED': 'STRIDE', 'STRIEDS': 'STRIDES'}
-# Keys of PaddleViT without a counterpart, because the library does the right thing without them.
+# Keys of PaddleViT that are ignored with a warning, because the library does the right thing without them.
 _RETIRED = ('TAG', 'THROUGHPUT_MODE', 'TRAIN.LAST_EPOCH', 'TRAIN.MODEL_EMA_FORCE_CPU', 'DATA.IMAGE_CHANNELS',
             'TRAIN.RANDOM_ERASE_SPLIT')
-# Keys that earlier versions stored, without a warning.
+# Keys stored by earlier versions, ignored without a warning.
 _FORGOTTEN = ('OVERRIDES',)
 _MISSING = object()
 
@@ -31,19 +31,19 @@ _KNOWN = {*keys_below(DEFAULTS), *_MOVED, *_MOVED_ELSEWHERE, *_RETIRED, *_FORGOT
 
 
 def in_capitals(key):
-    """A dotted key in the case that it has, however it is written; the part of it that only a family knows stays."""
+    """A dotted key in capitals, as far as its parts are shared keys. Parts that only a family knows stay as written."""
     parts = key.split('.')
     known = next((n for n in range(len(parts), 0, -1) if '.'.join(parts[:n]).upper() in _KNOWN), 0)
     return '.'.join([part.upper() for part in parts[:known]] + parts[known:])
 
 
 def old_places(key):
-    """Where a dotted key may stand as well."""
+    """Older names of a dotted key."""
     return [f'{old}{key[len(new):]}' for old, new in {**_MOVED, **_MOVED_ELSEWHERE}.items() if f'{key}.'.startswith(f'{new}.')]
 
 
 def modernized(tree):
-    """(nested dict in today's keys, [what was read otherwise than it stands there, for a warning]). `tree` is not changed."""
+    """(nested dict with current keys, [what was changed, for a warning]). `tree` itself is not changed."""
     notes = []
     tree = _renamed(tree, '', notes)
     for key in _FORGOTTEN:
@@ -62,7 +62,7 @@ def modernized(tree):
 
 
 def _renamed(tree, prefix, notes):
-    """A copy of the nested dict in which each part of a key has its right name."""
+    """A copy of the nested dict in which every part of a key has its correct name."""
     copy = {}
     for key, value in tree.items():
         key = in_capitals(f'{prefix}{key}')[len(prefix):]
@@ -74,7 +74,7 @@ def _renamed(tree, prefix, notes):
 
 
 def _take(tree, key):
-    """The value of a dotted key, which is removed."""
+    """Remove a dotted key and return its value; _MISSING if it is not there."""
     *groups, last = key.split('.')
     for group in groups:
         tree = tree.get(group)
@@ -84,13 +84,13 @@ def _take(tree, key):
 
 
 def _give(tree, parts, value):
-    """Set a key that is not set yet, or the keys of a group that are not."""
+    """Set a key, or the keys of a group, unless they are already set."""
     first, *rest = parts
     if rest or (isinstance(value, dict) and isinstance(tree.get(first), dict)):
         group = tree.setdefault(first, {})
         if group is None:                                          # an empty group in a yaml
             group = tree[first] = {}
-        if isinstance(group, dict):                                # what is no group is reported when the tree is merged
+        if isinstance(group, dict):                                # anything else is reported when the tree is merged
             for key, item in [(rest, value)] if rest else [([key], item) for key, item in value.items()]:
                 _give(group, key, item)
     else:

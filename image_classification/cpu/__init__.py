@@ -1,1 +1,1 @@
-"""What makes Paddle fast on a CPU: settings of the process, exact forms of convolutions, optional operators. Knows no network."""
+"""Makes Paddle fast on a CPU: process settings, exact forms of convolutions, optional operators. Depends on no network."""

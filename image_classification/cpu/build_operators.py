@@ -17,7 +17,7 @@ from image_classification.errors import UserError, ends_with_parent, exit_with_m
 from image_classification.files import temporary_directory, write_atomically
 from image_classification.cpu import operators
 
-# In a process of its own: Paddle ends the one in which a compilation fails.
+# Run in a separate process, because Paddle ends the process when a compilation fails.
 COMPILE = '''
 import sys
 from paddle.utils.cpp_extension import load
@@ -27,7 +27,11 @@ load(name='mobile_backbones', sources=[sys.argv[1]], build_directory=sys.argv[2]
 
 
 def build():
-    """Compile the operators into the cache and return the library's path. Raises UserError with the compiler's last lines."""
+    """Compile the operators into the cache and return the path of the library.
+
+    Raises:
+        UserError: the compilation failed; the message has the compiler's last lines.
+    """
     library = operators.library_path()
     with temporary_directory() as folder:
         result = subprocess.run([sys.executable, '-c', COMPILE, str(operators.SOURCE), str(folder)], capture_output=True, text=True,
@@ -35,8 +39,8 @@ def build():
         made = sorted(Path(folder).rglob('*.so'))
         if result.returncode or not made:
             lines = [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]
-            raise UserError('the operators could not be compiled; wanted a C++ compiler that Paddle takes (g++ on Linux), and the '
-                            'headers of Python. Without the operators everything works, slower. The last lines were:\n'
+            raise UserError('the operators could not be compiled; wanted a C++ compiler that Paddle supports (g++ on Linux), '
+                            'and the Python headers. Everything works without the operators, but slower. The last lines were:\n'
                             + '\n'.join(lines[-8:]))
         library.parent.mkdir(parents=True, exist_ok=True)
         advice = 'Set PADDLE_MOBILE_BACKBONES_HOME to a folder that can be written.'
@@ -46,12 +50,12 @@ def build():
 
 
 def build_in_background(announce=lambda: None):
-    """Begin to compile the operators, unless they are there, nobody wants them, or there is no compiler.
+    """Start compiling the operators, unless they exist already, are switched off, or there is no compiler.
 
     Args:
-        announce: is called without arguments where a compilation begins.
+        announce: called without arguments when a compilation starts.
     Returns:
-        a function that waits for the end and says whether this process has them.
+        A function that waits for the end, and returns whether this process has the operators.
     """
     wanted = os.environ.get(operators.SWITCH) != '0' and shutil.which('g++') and not operators.loaded()
     if wanted:
@@ -64,7 +68,7 @@ def build_in_background(announce=lambda: None):
     def ready():
         if thread:
             thread.join()
-            operators.loaded.cache_clear()                         # once: a library is loaded into a process once
+            operators.loaded.cache_clear()                         # only once: a process can load a library only once
         return operators.loaded()
     return ready
 

@@ -1,4 +1,4 @@
-"""Convolutions that take the fastest exact form for their shape on a CPU."""
+"""Convolutions that use the fastest exact form for their shape on a CPU."""
 from types import MethodType
 
 import paddle
@@ -12,11 +12,11 @@ _HARDLY_ANY_PIXELS = 12
 
 
 def Conv2D(*args, **kwargs):
-    """An `nn.Conv2D` of these arguments, its type, parameters, names and hooks included: (B, C, H, W) -> (B, C', H', W').
+    """An `nn.Conv2D` with these arguments and a faster forward pass on a CPU: (B, C, H, W) -> (B, C', H', W').
 
-    On a GPU and in an export it computes what Paddle's does. On a CPU, in eager mode, value and gradients are the same but for
-    rounding. It is no subclass: Paddle's own tools (`paddle.flops`, quantization-aware training) look a layer's exact type up
-    and pass over all others.
+    Type, parameters, names and hooks are those of `nn.Conv2D`. On a GPU and in an export it computes exactly the same. On a
+    CPU in eager mode, values and gradients are the same up to rounding. It is not a subclass, because Paddle's own tools
+    (`paddle.flops`, quantization-aware training) look up a layer's exact type and skip all others.
     """
     conv = nn.Conv2D(*args, **kwargs)
     conv.forward = MethodType(_forward, conv)
@@ -27,17 +27,18 @@ def _forward(self, x):                                             # a name that
     if not has_fast_form(x, self):
         return nn.Conv2D.forward(self, x)
     y = convolve(x, self)
-    # Paddle's own sum with a bias is a slow broadcast, [1, C, 1, 1]: of 16 -> 96 channels at 56 x 56 it takes 16 ms of 18.
+    # Paddle adds the bias by a slow broadcast of [1, C, 1, 1]: for 16 -> 96 channels at 56 x 56 it takes 16 of 18 ms.
     return y if self.bias is None else y + self.bias.unsqueeze([1, 2])
 
 
 def conv_bn(x, conv, bn):
-    """`bn(conv(x))` for a convolution with a bias: (B, C, H, W) -> (B, C', H', W'), value and gradients alike, running
-    statistics included. Without a bias there is nothing to save: call the two layers.
+    """`bn(conv(x))` for a convolution with a bias, faster on a CPU: (B, C, H, W) -> (B, C', H', W').
+
+    Values, gradients and running statistics are the same. Without a bias nothing is gained: call the two layers.
 
     On a CPU, Paddle adds a convolution's bias as [1, C, 1, 1], which costs several times the convolution itself
-    (16 -> 96 channels at 56 x 56: 49 ms with, 15 ms without, forward and backward). A batch norm makes it superfluous:
-    in training the batch's mean takes it away again, in evaluation it shifts the norm's own bias.
+    (16 -> 96 channels at 56 x 56: 49 ms with, 15 ms without, forward and backward). The batch norm makes it superfluous:
+    in training it subtracts the bias again with the batch's mean; in evaluation the bias can be added to the norm's own bias.
     """
     hooked = conv._forward_pre_hooks or conv._forward_post_hooks or bn._forward_pre_hooks or bn._forward_post_hooks
     others = type(conv) is not nn.Conv2D or type(bn) is not nn.BatchNorm2D       # e.g. with quantized weights
@@ -47,26 +48,26 @@ def conv_bn(x, conv, bn):
     if not bn.training or bn._use_global_stats:
         return F.batch_norm(y, bn._mean, bn._variance, bn.weight, _shifted_bias(conv, bn), training=False, epsilon=bn._epsilon)
     shift = conv.bias.detach()
-    mean = bn._mean - shift                                        # of y, which lacks the bias
-    bias = bn.bias + 0.0 * conv.bias                               # a gradient of zero, which data parallelism misses if absent
+    mean = bn._mean - shift                                        # the mean of y, which lacks the bias
+    bias = bn.bias + 0.0 * conv.bias                               # a zero gradient, because DataParallel expects one
     y = F.batch_norm(y, mean, bn._variance, bn.weight, bias, training=True, momentum=bn._momentum, epsilon=bn._epsilon)
     bn._mean.set_value(mean + shift)
     return y
 
 
 def _shifted_bias(conv, bn):
-    """Of a batch norm in evaluation that replaces the bias of the convolution in front of it."""
+    """Bias for a batch norm in evaluation mode that includes the bias of the convolution before it."""
     return bn.bias + conv.bias * bn.weight * (bn._variance + bn._epsilon).rsqrt()
 
 
 def has_fast_form(x, conv):
-    """Whether `convolve` knows what to do for a convolution of `x`."""
+    """Whether `convolve` supports this convolution of `x`."""
     return (paddle.in_dynamic_mode() and x.place.is_cpu_place() and x.ndim == 4 and conv._padding_mode == 'zeros'
             and conv._data_format == 'NCHW')
 
 
 def convolve(x, conv):
-    """`conv` without its bias: (B, C, H, W) -> (B, C', H', W'), for a CPU and eager mode."""
+    """Apply `conv` without its bias: (B, C, H, W) -> (B, C', H', W'). For a CPU in eager mode."""
     groups, weight = conv._groups, conv.weight
     if max(conv._dilation) == 1:
         padding = _padding(conv, x.shape[2:])
@@ -79,22 +80,22 @@ def convolve(x, conv):
 
 
 def _padding(conv, size):
-    """((top, bottom), (left, right)) of a convolution of a map of `size`, by which Paddle's 'SAME' is meant, too."""
+    """Padding ((top, bottom), (left, right)) of a convolution on a map of `size`. Supports Paddle's 'SAME'."""
     if str(conv._padding).upper() == 'SAME':
         lacking = [max((-(-length // step) - 1) * step + k - length, 0)
                    for length, step, k in zip(size, conv._stride, conv.weight.shape[2:])]
         return [(pixels // 2, pixels - pixels // 2) for pixels in lacking]
-    padding = list(conv._updated_padding)                          # two numbers where both sides have the same, else four
+    padding = list(conv._updated_padding)                          # two numbers if both sides are equal, else four
     return [(pad, pad) for pad in padding] if len(padding) == 2 else [tuple(padding[:2]), tuple(padding[2:])]
 
 
 def is_pointwise(conv):
-    """Whether it is a 1x1 convolution of stride 1."""
+    """Whether it is a 1x1 convolution with stride 1 and no padding."""
     return conv.weight.shape[2:] == [1, 1] and max(conv._stride) == 1 and conv._padding == 0
 
 
 class Product(nn.Conv2D):
-    """A 1x1 convolution of stride 1 without bias that is a matrix product in an export, too."""
+    """A 1x1 convolution with stride 1 and no bias that is a matrix product even in an export."""
 
     def forward(self, x):
         return _pointwise(x, self.weight, self._groups)
@@ -102,8 +103,8 @@ class Product(nn.Conv2D):
 
 @paddle.no_grad()
 def as_product(conv, bn=None):
-    """Make a 1x1 convolution of stride 1 a `Product`, in a network for evaluation. `bn`, the batch norm behind it, takes over
-    its bias if it has one."""
+    """Turn a 1x1 convolution with stride 1 into a `Product`, in a network for evaluation. If it has a bias, this moves to `bn`,
+    the batch norm that follows."""
     if conv.bias is not None:
         bn.bias.set_value(_shifted_bias(conv, bn))
         conv.bias = None
@@ -114,10 +115,12 @@ def as_product(conv, bn=None):
 def _pointwise(x, weight, groups):
     """A 1x1 convolution as a matrix product: (B, C, H, W), (C', C / groups, 1, 1) -> (B, C', H, W).
 
-    On a map of one pixel it is a linear layer and takes a third of the convolution's time; with groups it takes 0.7 to 0.9 of
-    it. Otherwise it is as fast on one thread and faster on several, which then meet once instead of once per image, as long as
-    the map is small; on large ones its gradient is slower. Groups on a map of 3 x 3 are faster with all images in one product, for
-    the gradient of the weights is one, too (64 images, 96 -> 576 channels: 2.2 ms for 5.3, forward and backward).
+    Time compared with the convolution:
+    - On a map of one pixel it is a linear layer and takes a third of the time. With groups it takes 0.7 to 0.9 of the time.
+    - On other small maps it is as fast on one thread, and faster on several threads: these synchronize once instead of once
+      per image. On large maps its gradient is slower.
+    - With groups on a map of 3 x 3, one product over all images is faster, because the gradient of the weights is a single
+      product, too (64 images, 96 -> 576 channels: 2.2 ms instead of 5.3 ms, forward and backward).
     """
     height, width = x.shape[2:]
     if groups == 1 and paddle.in_dynamic_mode() and height == width == 1:

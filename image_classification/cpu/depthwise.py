@@ -1,5 +1,5 @@
-"""Depthwise convolutions on a CPU: as one batched matrix product where the map is small, else by an operator in C++ where that is
-built (`operators.py`), and with a faster gradient where it is not."""
+"""Depthwise convolutions on a CPU. Small maps use one batched matrix product. Larger ones use an operator in C++ if it has been
+built (`operators.py`), otherwise Paddle's convolution with a faster gradient."""
 from functools import lru_cache
 
 import numpy as np
@@ -9,22 +9,24 @@ from paddle.autograd import PyLayer
 
 from image_classification.cpu import operators
 
-# Beside an operator, matrices win on the smallest maps alone, and only for as many images as are worth making the matrices.
-# Measured for 3 x 3 and 5 x 5, maps of 3 x 3 to 7 x 7, 16 and 128 images, with gradients: 288 channels of 4 x 4 by 5 x 5 take 0.9
-# ms for 16 images, the operator 3.6; of 6 x 6 by 3 x 3 4.3 and 3.4.
+# If the operator is available, matrices are faster only on the smallest maps, and only with enough images to make up for the
+# cost of building the matrices. Measured for kernels 3 x 3 and 5 x 5, maps of 3 x 3 to 7 x 7, 16 and 128 images, gradients
+# included. With 288 channels and 16 images, maps of 4 x 4 and kernel 5 x 5 take 0.9 ms as matrices and 3.6 ms in the operator;
+# maps of 6 x 6 and kernel 3 x 3 take 4.3 and 3.4 ms.
 _NUMBERS_BESIDE_OPERATOR = 25 ** 2                                 # in one channel's matrix
-# Measured for kernels of 3 to 9, maps of 7 x 7 to 28 x 28 and batches of 1 to 32, with gradients: matrices win up to here. With
-# AVX-512 they would up to 1000; without, 8 images of 14 x 14 by 5 x 5 (240 channels) take 52 ms as matrices, 37 otherwise.
+# Without the operator, matrices are faster up to here. Measured for kernels of 3 to 9, maps of 7 x 7 to 28 x 28, and batches of
+# 1 to 32, gradients included. With AVX-512 the limit would be 1000. Without it, 8 images of 14 x 14 with kernel 5 x 5 (240
+# channels) take 52 ms as matrices, 37 ms otherwise.
 _NUMBERS_PER_IMAGE = 900                                           # in one channel's matrix, per image and row of the kernel
 _MOST_NUMBERS = 2 ** 24                                            # in all matrices together: 64 MiB in float32
 
 
 def depthwise(x, weight, stride, padding, training=True):
-    """A depthwise convolution without bias, (B, C, H, W), (C, 1, k_h, k_w) -> (B, C, H', W'), for a CPU and eager mode.
+    """A depthwise convolution without bias, for a CPU in eager mode: (B, C, H, W), (C, 1, k_h, k_w) -> (B, C, H', W').
 
-    `stride` is a pair, for H and W; `padding` is ((top, bottom), (left, right)). Which form is taken depends on the shapes
-    alone, so that a training repeats bit for bit. In `training` gradients are faster, but all are computed: `paddle.grad`,
-    which leaves out what nobody asks for, fails on that. Explaining a network, it is in evaluation mode.
+    `stride` is a pair, for H and W; `padding` is ((top, bottom), (left, right)). The form is chosen by the shapes alone, so
+    that a training can be repeated bit for bit. With `training`, a faster backward pass is used. It always computes both
+    gradients, so `paddle.grad` of only one fails. (Networks are explained in evaluation mode.)
     """
     kernel = weight.shape[2:]
     numbers = 1                                                    # H*W*H'*W'
@@ -46,17 +48,18 @@ def _convolution(x, weight, stride, padding):
 
 
 class _InputGradient(PyLayer):
-    """The output of a depthwise convolution of stride 1 whose gradient does not reach the input, which gets it from here.
+    """Adds the gradient of the input to a depthwise convolution of stride 1 that was computed on a detached input.
 
-    It is the convolution of the output's gradient with the kernels turned by 180 degrees. Paddle has a fast kernel for
-    convolutions, not for their gradients: (8, 144, 28, 28) by 3 x 3 takes 11.5 ms forward and backward, this 6.6.
+    The gradient is the convolution of the output's gradient with the kernels rotated by 180 degrees. Paddle has a fast kernel
+    for convolutions, but not for their gradients: (8, 144, 28, 28) with a kernel of 3 x 3 takes 11.5 ms forward and backward,
+    this takes 6.6 ms.
     """
 
     @staticmethod
     def forward(ctx, x, weight, y, padding):
         ctx.save_for_backward(weight)
         ctx.padding = [[k - 1 - pad for pad in pads] for k, pads in zip(weight.shape[2:], padding)]
-        return y.reshape(y.shape)                                  # a view: PyLayer takes y itself for changed in place
+        return y.reshape(y.shape)                                  # a view: PyLayer would treat y itself as changed in place
 
     @staticmethod
     def backward(ctx, grad):
@@ -65,8 +68,8 @@ class _InputGradient(PyLayer):
 
 
 def _as_matrices(x, weight, stride, padding):
-    """The kernel of channel c becomes a matrix T_c (H*W, H'*W') with the kernel's weights where an output pixel sees an input
-    pixel and zeros elsewhere; the output is x_c @ T_c. Paddle's kernel takes 14 ms for (64, 288, 6, 6), this 0.5."""
+    """Compute x_c @ T_c for each channel c. T_c (H*W, H'*W') has the kernel's weights where an output pixel reads an input
+    pixel, and zeros elsewhere. For (64, 288, 6, 6) this takes 0.5 ms, Paddle's kernel 14 ms."""
     (height, width), channels = x.shape[2:], x.shape[1]
     placement, out_size = _placement((height, width), tuple(weight.shape[2:]), tuple(stride), tuple(map(tuple, padding)),
                                      str(x.dtype))
@@ -77,8 +80,8 @@ def _as_matrices(x, weight, stride, padding):
 
 @lru_cache(maxsize=64)
 def _placement(size, kernel, stride, padding, dtype):
-    """Where each weight stands in T: (k_h*k_w, H*W*H'*W') of zeros and ones, and (H', W')."""
-    axes = []                                                      # per axis (k, in, out): 1 where out sees in by k
+    """Positions of each weight in T, as zeros and ones (k_h*k_w, H*W*H'*W'), and the output size (H', W')."""
+    axes = []                                                      # per axis (k, in, out): 1 where weight k joins in and out
     for length, k, step, (before, behind) in zip(size, kernel, stride, padding):
         seen = np.arange((length + before + behind - k) // step + 1) * step - before + np.arange(k)[:, None]   # (k, out)
         axes.append((np.arange(length)[None, :, None] == seen[:, None, :]).astype(np.float64))

@@ -1,4 +1,4 @@
-"""Dynamic ReLU, https://arxiv.org/abs/2003.10027: the largest of a few lines, one set for each image and channel."""
+"""Dynamic ReLU, https://arxiv.org/abs/2003.10027: the maximum of a few linear functions, chosen per image and channel."""
 import functools
 
 import paddle
@@ -9,8 +9,8 @@ from image_classification.cpu import operators, paddle_internals
 
 
 def dynamic_relu(x, slopes, offsets=None):
-    """max_k(slopes[k] * x + offsets[k]): (B, C, H, W) -> (B, C, H, W). Slopes and offsets are lists of (B, C, 1, 1); in a graph
-    that is traced, they may also be vectors (B * C), which saves steps."""
+    """max_k(slopes[k] * x + offsets[k]): (B, C, H, W) -> (B, C, H, W). Slopes and offsets are lists of (B, C, 1, 1); while
+    tracing, they may also be vectors (B * C), which saves operations."""
     if not paddle.in_dynamic_mode():
         return _of_planes(x, slopes, offsets)
     if not x.place.is_cpu_place():
@@ -27,15 +27,15 @@ def dynamic_relu(x, slopes, offsets=None):
 
 
 def _of_planes(x, slopes, offsets):
-    """Traced. Images and channels are one dimension: where they are two, oneDNN's slowest multiplication takes part
-    (MobileFormer-26M at batch 8: 203 ms, of which 155 in three blocks). And a batch norm is one pass in most engines; the older
-    program format has it for constants only.
+    """The form for tracing. Images and channels are joined into one dimension, because with two dimensions oneDNN uses its
+    slowest multiplication (MobileFormer-26M at batch 8: 203 ms, 155 of them in three blocks). Each line is a batch norm, a
+    single pass in most engines, except in the older program format, where batch norms need constants.
     """
     pir = not paddle_internals.traces_older_program()
     shape = [-1] if pir else [1, -1, 1, 1]
     given = [None if values is None else [value if len(value.shape) == len(shape) == 1 else value.reshape(shape)
                                           for value in values] for values in (slopes, offsets)]
-    # `zeros_like` would ask for a shape, which is several steps in ONNX.
+    # Not `zeros_like`: it needs a shape, which takes several operations in ONNX.
     line = functools.partial(_norm, zeros=given[0][0] * 0, ones=given[0][0] * 0 + 1) if pir else _line
     return _largest(line, x.reshape([1, -1, 0, 0]), *given).reshape([-1, x.shape[1], 0, 0])
 
@@ -53,7 +53,7 @@ def _larger(x, y):
 class _Larger(PyLayer):
     @staticmethod
     def forward(ctx, x, y):
-        ctx.save_for_backward((x - y).sign().scale_(0.5, 0.5))     # the share of x in the gradient: half where both are equal
+        ctx.save_for_backward((x - y).sign().scale_(0.5, 0.5))     # share of the gradient for x: half if both are equal
         return paddle.maximum(x, y)
 
     @staticmethod
@@ -68,10 +68,10 @@ def _line(x, slope, offset):
 
 
 def _norm(x, slope, offset, zeros, ones):
-    """(1, N, H, W), the others (N): a batch norm of mean 0 and deviation 1 is one pass over the map and gives the same bits. In
-    eager mode on a CPU the two broadcasts take 4 times as long, and 1.5 times with the gradients."""
+    """slope * x + offset as a batch norm with mean 0 and variance 1: x (1, N, H, W), all others (N). It is one pass over the
+    map and gives the same bits. In eager mode on a CPU, two broadcasts take 4 times as long, 1.5 times with gradients."""
     offset = zeros if offset is None else offset
-    if slope.stop_gradient != offset.stop_gradient:                # a gradient of one of them alone ends in a crash
+    if slope.stop_gradient != offset.stop_gradient:                # Paddle crashes if only one of them gets a gradient
         slope, offset = slope + zeros, offset + zeros
         slope.stop_gradient = offset.stop_gradient = False
     return F.batch_norm(x, zeros, ones, slope, offset, epsilon=0.0)

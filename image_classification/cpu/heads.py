@@ -1,26 +1,26 @@
-"""Attention between a map and a few tokens, in the forms that are fast on a CPU."""
+"""Attention between a map and a few tokens, in forms that are fast on a CPU."""
 import functools
 
 import paddle
 import paddle.nn.functional as F
 
-_LONG = 150                                                        # pixels of a row
+_LONG = 150                                                        # fewest pixels in a row for `softmax_by_rows`
 
 
 def softmax_of_tokens(scores):
-    """(B, heads, M, L): how much each of L pixels takes of each of M tokens; over M they sum to 1.
+    """Softmax over the M tokens: scores (B, heads, M, L) -> weights of M tokens for each of L pixels, of the same shape.
 
-    Row by row on a CPU, where rows are long: the same bits in a quarter of the time that Paddle's softmax takes over any
-    dimension but the last.
+    On a CPU, long rows are computed one by one. This gives the same bits in a quarter of the time that Paddle's softmax takes
+    over any dimension but the last.
     """
     rows = paddle.in_dynamic_mode() and scores.place.is_cpu_place() and scores.shape[3] >= _LONG
     return softmax_by_rows(scores) if rows else F.softmax(scores, axis=2)
 
 
 def softmax_by_rows(scores):
-    """The same, one token after another."""
+    """`softmax_of_tokens`, computed one token after another."""
     rows = scores.chunk(scores.shape[2], axis=2)                   # M times (B, heads, 1, L)
-    with paddle.no_grad():                                         # it cancels, in the gradient too
+    with paddle.no_grad():                                         # the maximum cancels out, also in the gradient
         largest = functools.reduce(paddle.maximum, rows)
     rows = [(row - largest).exp() for row in rows]
     share = sum(rows[1:], rows[0]).reciprocal()
@@ -28,18 +28,18 @@ def softmax_by_rows(scores):
 
 
 def read_map(attn, keys):
-    """What M tokens read in a map of L pixels: (B, heads, M, L), (B, heads, c, L) -> (B, heads, M, c)."""
+    """Values that M tokens read from a map of L pixels: (B, heads, M, L), (B, heads, c, L) -> (B, heads, M, c)."""
     if paddle.in_dynamic_mode():
         return paddle.matmul(attn, keys, transpose_y=True)
-    # The smaller one is transposed, in a step of its own: with a map of one pixel, oneDNN takes `transpose_y` for untransposed
-    # and reads garbage.
+    # Transpose the smaller operand, as a separate step: on a map of one pixel, oneDNN ignores `transpose_y` and reads garbage.
     return (keys @ attn.transpose([0, 1, 3, 2])).transpose([0, 1, 3, 2])
 
 
 def per_head(tokens, weight):
-    """A linear layer for each head, without bias: (B, heads, M, d), (heads, d, d') -> (B, heads, M, d').
+    """A linear layer without bias for each head: (B, heads, M, d), (heads, d, d') -> (B, heads, M, d').
 
-    In eager mode all images are one product, and so is the gradient of the weights: a third of the time on a CPU.
+    In eager mode all images form one product, and the gradient of the weights is one, too. This takes a third of the time on a
+    CPU.
     """
     if not paddle.in_dynamic_mode():
         return tokens @ weight.unsqueeze(0)

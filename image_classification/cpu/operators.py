@@ -1,8 +1,8 @@
-"""Optional operators in C++ for a CPU, float32, with gradients: depthwise convolution, dynamic ReLU, GELU, layer norm of channels.
+"""Optional C++ operators for a CPU in float32, with gradients: depthwise convolution, dynamic ReLU, GELU, norm over channels.
 
-`python -m image_classification.cpu.build_operators` compiles them once, for this machine and this version of Paddle, into the cache
-(see `download/`). Where they are there, eager mode takes them; PADDLE_MOBILE_BACKBONES_OPERATORS=0 switches them off. Nothing
-needs them, and no export sees them.
+`python -m image_classification.cpu.build_operators` compiles them once for this machine and this version of Paddle, into the
+cache (see `download/`). If they exist, eager mode uses them; PADDLE_MOBILE_BACKBONES_OPERATORS=0 switches them off. Nothing
+requires them, and exports do not contain them.
 """
 import hashlib
 import os
@@ -18,12 +18,12 @@ from image_classification.cpu import paddle_internals
 from image_classification.download import cache_directory
 
 SOURCE = Path(__file__).with_name('cpp') / 'operators.cc'
-SWITCH = 'PADDLE_MOBILE_BACKBONES_OPERATORS'                       # in the environment; '0': off
+SWITCH = 'PADDLE_MOBILE_BACKBONES_OPERATORS'                       # environment variable; '0': off
 NAMES = ['mobile_backbones_depthwise', 'mobile_backbones_dynamic_relu', 'mobile_backbones_gelu', 'mobile_backbones_channel_norm']
 
 
 def library_path():
-    """Where the compiled operators of this source, version of Paddle, Python and kind of machine are, or would be."""
+    """Path of the compiled operators for this source, Paddle, Python and kind of machine, whether it exists or not."""
     made_of = [SOURCE.read_text(encoding='utf-8'), paddle.__version__, sys.version.split()[0], sys.platform, platform.machine(),
                *platform.libc_ver(), str(paddle.is_compiled_with_cuda())]
     key = hashlib.sha256('\n'.join(made_of).encode()).hexdigest()[:16]
@@ -31,7 +31,7 @@ def library_path():
 
 
 def digest_path(library):
-    """The file beside a library that says what it must be: a damaged library may end the process that loads it."""
+    """The file with the checksum of a library. Loading a damaged library may kill the process."""
     return library.with_suffix('.sha256')
 
 
@@ -40,13 +40,13 @@ def digest(library):
 
 
 def serves(x):
-    """Whether the operators are there and take `x`."""
+    """Whether the operators are available and support `x`."""
     return x.dtype == paddle.float32 and loaded()
 
 
 @lru_cache(maxsize=1)
 def loaded():
-    """Load the operators, once in a process; False where there are none. Warns of a damaged library."""
+    """Load the operators, once per process. Returns False if there are none. Warns about a damaged library."""
     if os.environ.get(SWITCH) == '0':
         return False
     library = library_path()
@@ -54,17 +54,17 @@ def loaded():
         if not library.exists():
             return False
         if digest(library) != digest_path(library).read_text(encoding='utf-8').strip():
-            raise OSError('it is not what was built')
+            raise OSError('the file has changed since it was built')
         return set(NAMES) <= paddle_internals.load_operators(library)
     except (OSError, RuntimeError, ValueError) as error:
-        warnings.warn(f'the operators in {library} cannot be loaded ({error}), so slower code runs in their place; build them '
-                      'again: python -m image_classification.cpu.build_operators')
+        warnings.warn(f'the operators in {library} cannot be loaded ({error}), so slower code is used. Build them again with: '
+                      'python -m image_classification.cpu.build_operators')
         return False
 
 
 def depthwise(x, weight, stride, padding):
-    """(B, C, H, W), (C, 1, k_h, k_w) -> (B, C, H', W'), any kernel, stride and padding ((top, bottom), (left, right)), both
-    float32."""
+    """(B, C, H, W), (C, 1, k_h, k_w) -> (B, C, H', W'), all float32. Any kernel size, stride and padding ((top, bottom),
+    (left, right))."""
     return paddle_internals.run_operator(NAMES[0], x, weight, *stride, *padding[0], *padding[1])[0]
 
 
@@ -74,10 +74,10 @@ def dynamic_relu(x, lines):
 
 
 def gelu(x):
-    """x times the normal distribution at x, float32 of any shape."""
+    """x times the cumulative normal distribution at x, float32 of any shape."""
     return paddle_internals.run_operator(NAMES[2], x)[0]
 
 
 def channel_norm(x, weight, bias, epsilon):
-    """The layer norm of each pixel's channels: (B, C, H, W), (C), (C) -> (B, C, H, W), all float32."""
+    """Layer norm over the channels of each pixel: (B, C, H, W), (C), (C) -> (B, C, H, W), all float32."""
     return paddle_internals.run_operator(NAMES[3], x, weight, bias, epsilon)[0]

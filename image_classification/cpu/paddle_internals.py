@@ -1,4 +1,4 @@
-"""Every private function of Paddle that the library calls. Beside each stands what is done in a Paddle that lacks it."""
+"""All private functions of Paddle that the library calls, each with a fallback for versions of Paddle that lack it."""
 import contextlib
 import inspect
 import sys
@@ -10,10 +10,10 @@ from image_classification.errors import UserError
 
 @contextlib.contextmanager
 def translated_once():
-    """What is traced meanwhile has each of its methods translated into static code once, not once for each of its layers.
+    """Speed up tracing within the block: each method is translated into static code once, not once for each layer.
 
-    Paddle keeps translations by bound method, which is gone after the call, and searches its own functions for every function
-    that it calls. A Paddle that does it elsewhere takes its time.
+    Paddle caches translations by bound method, which is gone after the call. It also searches its own functions for every
+    function that it calls. In a Paddle without these internals, tracing takes its usual time.
     """
     try:
         from paddle.jit.dy2static import convert_call_func
@@ -38,29 +38,29 @@ def translated_once():
 
 
 def _as_written(function):
-    """The function of a class that a bound method calls."""
+    """The plain function behind a bound method; other functions as they are."""
     return getattr(function, '__func__', function)
 
 
 def traces_older_program():
-    """Whether a program of the older format is being traced. A Paddle that does not say has one format only."""
+    """Whether a program of the older format is being traced. A Paddle without `in_pir_mode` has only one format."""
     in_newer = getattr(paddle.framework, 'in_pir_mode', None)
     return bool(in_newer) and not paddle.in_dynamic_mode() and not in_newer()
 
 
 def set_threads(number):
-    """With how many threads this process computes on a CPU from now on. A Paddle that cannot change it keeps the number that
-    OMP_NUM_THREADS had when it was imported, 1 by default."""
+    """Set the number of CPU threads of this process. A Paddle that cannot change it keeps the value that OMP_NUM_THREADS had at
+    import, 1 by default."""
     change = getattr(getattr(paddle.base, 'core', None), 'set_num_threads', None)
     if change:
         change(number)
 
 
 def load_operators(library):
-    """Names of the operators in a library that was compiled for this Paddle; none where it cannot load or run them.
+    """Load a library that was compiled for this Paddle. Returns the names of its operators, none if Paddle cannot run them.
 
     Raises:
-        OSError, RuntimeError, ValueError: it is no library.
+        OSError, RuntimeError, ValueError: the file is not a library.
     """
     from paddle.utils.cpp_extension import extension_utils
     load = getattr(extension_utils, 'load_op_meta_info_and_register_op', None)
@@ -68,15 +68,15 @@ def load_operators(library):
 
 
 def run_operator(name, *arguments):
-    """The outputs of an operator that `load_operators` has named."""
+    """Run an operator from `load_operators`. Returns its outputs."""
     return paddle._C_ops._run_custom_op(name, *arguments)
 
 
 @paddle.no_grad()
 def coalesce(tensors):
-    """(their values one after another as one 1-D tensor, views of it in the tensors' shapes).
+    """Copy tensors into one: (1-D tensor with all values, views of it in the tensors' shapes).
 
-    In one call or, where that is missing, in one for each tensor, which takes a CPU longer than their numbers.
+    This is a single call. Without that function it takes a call per tensor, which costs a CPU more than copying the numbers.
     """
     together = getattr(paddle._C_ops, 'coalesce_tensor', None)
     if together:
@@ -93,28 +93,28 @@ def coalesce(tensors):
 
 
 def can_share_memory():
-    """Whether `share_memory`, and all else that an optimizer of a few long parameters needs, is there."""
+    """Whether Paddle has everything that `FlatOptimizer` needs, `share_memory` included."""
     return hasattr(paddle.Tensor, '_share_buffer_to') and hasattr(paddle.optimizer.Optimizer, '_create_accumulators')
 
 
 def share_memory(tensor, with_tensor):
-    """`with_tensor` holds from now on what `tensor` holds."""
+    """Make `with_tensor` use the memory of `tensor`."""
     tensor._share_buffer_to(with_tensor)
 
 
 def create_state(optimizer, parameters):
-    """Make the optimizer's accumulators for these parameters now, instead of in its first step."""
+    """Create the optimizer's accumulators for these parameters now, instead of in its first step."""
     optimizer._create_accumulators(paddle.static.default_main_program().global_block(), parameters)
 
 
 def gradient_of(parameter):
-    """Its gradient, or None."""
+    """The gradient of a parameter, or None."""
     grad = getattr(parameter, '_grad_ivar', None)
     return grad() if grad else parameter.grad
 
 
 def all_finite(tensors):
-    """Whether all their numbers are finite: one call for all or, where that is missing, one for each."""
+    """Whether all numbers in these tensors are finite: one call for all of them or, without that function, one per tensor."""
     check = getattr(paddle._C_ops, 'check_finite_and_unscale_', None)
     if check:
         return not check(tensors, paddle.ones([1]))[1].item()      # a scale of 1 leaves every bit as it is
@@ -122,7 +122,7 @@ def all_finite(tensors):
 
 
 def operators_of_older_program(content):
-    """The kinds of operators in the bytes of a .pdmodel file, sorted."""
+    """Sorted types of the operators in a .pdmodel file, given as bytes."""
     try:
         from paddle.base.core import ProgramDesc
     except ImportError as error:
@@ -133,8 +133,8 @@ def operators_of_older_program(content):
 
 
 def mended_for_paddle_lite(content):
-    """The bytes of a .pdmodel file with what Paddle wrote up to 2.6 and Paddle-Lite 2.12 asks for: the threshold of relu6, and
-    the numbers of constants in a list of their kind."""
+    """Add the attributes that Paddle wrote up to 2.6, and that Paddle-Lite 2.12 needs, to the bytes of a .pdmodel file: the
+    threshold of relu6, and the values of constants in a list of their type."""
     try:
         from paddle.base.proto import framework_pb2 as schema
     except ImportError as error:
@@ -159,7 +159,7 @@ def _number_of(scalar, schema):
 
 
 def append_to_older_program(kind, inputs, attributes):
-    """Add an operator to the program of the older format that is being traced; its output."""
+    """Add an operator to the program of the older format that is being traced. Returns its output."""
     try:
         from paddle.base.layer_helper import LayerHelper
     except ImportError as error:
@@ -177,9 +177,9 @@ def _no_older_format():
 
 @paddle.jit.not_to_static
 def paddle_model_wants_one_output(count):
-    """Whether `paddle.Model` has called a network, directly, whose loss takes one output and the labels, not `count` outputs.
+    """Whether a network is called by `paddle.Model`, with a loss that takes one output and the labels, not `count` outputs.
 
-    It says nowhere who calls, so the frames above are looked at, past those of Paddle's layers and of this library.
+    Nothing tells a network who calls it, so this inspects the stack, skipping frames of Paddle's layers and of this library.
     """
     frame, passed = sys._getframe(1), ('paddle.nn.', 'paddle.distributed.', __name__.split('.')[0])
     while frame and frame.f_globals.get('__name__', '').startswith(passed):

@@ -1,5 +1,5 @@
-"""Settings of the process that make Paddle faster on a CPU, and quieter. The library makes none of them by itself: its commands
-do, and programs call `ic.tune_cpu()`.
+"""Process settings that make Paddle faster on a CPU, and quieter. Importing the library does not apply them. Its commands do,
+and programs can call `ic.tune_cpu()`.
 
 Measured on AMD processors with 2 cores: small convolutions and matrix products run 2 to 10 times faster with them.
 """
@@ -13,17 +13,17 @@ from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4            # <malloc.h>
 _NO_CCACHE = 'No ccache found'
-_TRACKED = 'When training, we now always track global mean and variance'   # of batch norms in an evaluation of theirs
+_TRACKED = 'When training, we now always track global mean and variance'   # about batch norms in evaluation mode
 
 
 def tune_cpu():
-    """Make Paddle faster on a CPU, for this process and, where it can be inherited, for those that it starts. To be called
-    before Paddle computes anything, best before `import paddle`.
+    """Make Paddle faster on a CPU, in this process and, as far as settings are inherited, in its child processes.
 
-    - `MKL_DEBUG_CPU_TYPE`: the MKL inside Paddle takes its slowest path on AMD processors unless it is told what they can.
-      It reads this variable once, at the first matrix product or convolution. One that you have set is kept.
-    - `mallopt`: glibc's malloc keeps freed memory instead of giving every map back to the kernel. It holds at once, and
-      processes that are started call this function for themselves.
+    Call it before Paddle computes anything, best before `import paddle`. It changes two settings:
+    - `MKL_DEBUG_CPU_TYPE`: on AMD processors, the MKL inside Paddle uses its slowest code unless this variable tells it what
+      they support. MKL reads it once, at the first matrix product or convolution. If you have set it, your value is kept.
+    - `mallopt`: glibc's malloc keeps freed memory instead of returning every feature map to the kernel. It takes effect at
+      once, in this process only; child processes must call this function themselves.
 
     With PADDLE_MOBILE_BACKBONES_PLAIN=1 in the environment nothing is changed.
 
@@ -56,16 +56,19 @@ def _tune_malloc():
 
 
 def release_memory():
-    """Give back to the system what `tune_cpu` lets malloc keep, for other processes: gigabytes after large batches."""
+    """Return the memory that malloc keeps after `tune_cpu` to the system: gigabytes after large batches."""
     gc.collect()
     if platform.libc_ver()[0] == 'glibc':
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def quieten():
-    """For commands, before `import paddle`: leave out what Paddle says at every import and about every trace, for the processes
-    that they start, too; and the lines of code from which users are warned."""
-    warnings.filterwarnings('ignore', message=_NO_CCACHE)          # said at every import, meant for who builds operators
+    """Make commands quieter; call it before `import paddle`.
+
+    It suppresses Paddle's messages at every import and every trace, also in child processes. Warnings for users are printed
+    without the line of code that they come from.
+    """
+    warnings.filterwarnings('ignore', message=_NO_CCACHE)          # printed at every import, but useful only to build operators
     warnings.filterwarnings('ignore', message=_TRACKED)
     warnings.formatwarning = _one_line
     os.environ.setdefault('GLOG_minloglevel', '2')                 # errors only
@@ -75,17 +78,17 @@ def quieten():
 
 
 def _one_line(message, category, filename, lineno, line=None):
-    """As `warnings.formatwarning`, which it takes the place of; what is for programmers stays as it was."""
+    """Replaces `warnings.formatwarning`. Warnings for users are one line; those for programmers keep their file and line."""
     return f'warning: {message}\n' if category is UserWarning else f'{filename}:{lineno}: {category.__name__}: {message}\n'
 
 
 def usable_cores():
-    """How many cores this process may use: fewer than there are where it is bound to some."""
+    """Number of cores that this process may use. It is lower than that of the machine if the process is bound to some."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def cpu_features():
-    """Lower-case names of the instruction sets of an x86 processor under Linux or Windows; empty where they are not known."""
+    """Lower-case names of the instruction sets of an x86 processor under Linux or Windows; empty if they are unknown."""
     if platform.machine().lower() not in ('x86_64', 'amd64'):
         return set()
     if sys.platform == 'win32':
@@ -100,9 +103,9 @@ def cpu_features():
 
 
 def mkl_cpu_type(features):
-    """The value of MKL_DEBUG_CPU_TYPE for a processor: 7 is MKL's code for AVX-512, 5 that for AVX2, '' lets MKL choose.
+    """The value of MKL_DEBUG_CPU_TYPE for a processor: 7 selects MKL's code for AVX-512, 5 that for AVX2, '' lets MKL choose.
 
-    A processor without AVX-512, as AMD's up to Zen 3, ends the process with SIGILL in the code for it.
+    On a processor without AVX-512, such as AMD's up to Zen 3, the AVX-512 code ends the process with SIGILL.
     """
     if 'avx512bw' in features:
         return '7'

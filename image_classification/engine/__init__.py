@@ -1,1 +1,1 @@
-"""Training and evaluation. Knows no family, only what `create_model` returns."""
+"""Training and evaluation. Nothing here depends on a family of networks."""

@@ -1,7 +1,7 @@
-"""Exact statistics of batch norms, where their running averages cannot have caught up with the weights.
+"""Exact statistics of batch norms, for when their running averages lag behind the weights.
 
-A running average that keeps 99 % at each step still has half of its initial values after 69 steps
-(https://arxiv.org/abs/2105.07576, section 3), and that of averaged weights has seen the maps of other weights.
+A running average that keeps 99 % at each step still contains half of its initial value after 69 steps
+(https://arxiv.org/abs/2105.07576, section 3). The running averages of averaged weights come from feature maps of other weights.
 """
 import contextlib
 
@@ -13,43 +13,43 @@ from image_classification.errors import UserError
 from image_classification.layers import running_statistics
 from image_classification.progress import progress_bar
 
-IMAGES = 1024                                                      # of all processes, about
-_LEFT = 1e-3                                                       # share of what it began with that no longer matters
-_SAME = 1e-5                                                       # relative difference of outputs that is rounding
+IMAGES = 1024                                                      # images to average over, about, in all processes together
+_LEFT = 1e-3                                                       # share of the initial value that no longer matters
+_SAME = 1e-5                                                       # relative difference of outputs that counts as rounding
 
 
 def learning_norms(model):
-    """The batch norms that follow the batches: those in evaluation mode are frozen."""
+    """The batch norms that update their statistics; those in evaluation mode are frozen."""
     return [layer for layer in model.sublayers(include_self=True)
             if isinstance(layer, NORMS) and layer.training and not layer._use_global_stats]
 
 
 def lags_behind(norms, ema, steps, batches_per_step=1):
-    """Whether, after so many steps, the running average of a norm, or that of the weights, still knows where it began."""
+    """Whether, after `steps`, the running average of a norm or of the weights still contains some of its initial value."""
     return bool(norms) and (any(norm._momentum ** (steps * batches_per_step) > _LEFT for norm in norms)
                             or bool(ema.average) and ema.decay ** steps > _LEFT)
 
 
 def batches_to_average(loader, batch_size, group):
-    """How many batches of a training loader each process takes: the same number in all of them."""
+    """Number of batches that each process takes from its training loader; the same in all processes."""
     return min(len(loader), max(1, IMAGES // (batch_size * group.world_size)))
 
 
 @paddle.no_grad()
 def renew_statistics(model, norms, ema, loader, epoch, count, group):
-    """Give `norms` of `model`, which has its averaged weights where `ema` has some, the mean and the variance of all that they
-    see in the first `count` batches of an epoch, in training mode; the average gets them, too.
+    """Recompute the mean and variance of `norms` from the first `count` batches of an epoch, in training mode.
 
-    The variance is that of all images together, the mean of the batches' variances plus the variance of their means: what an
-    evaluation normalizes is drawn from all images, not from one batch, and so the result does not depend on the batch size.
-    Images are not mixed: those of an evaluation are not, either.
+    `model` must already have the averaged weights, if `ema` has any; `ema` gets the new statistics, too. The variance is that
+    of all images together: the mean of the batches' variances plus the variance of their means. It fits an evaluation, whose
+    images come from the whole data set, and does not depend on the batch size. Images are not mixed (mixup, cutmix), as they
+    are not in an evaluation.
     """
     mean = square = weight = 0.0
     momenta = [norm._momentum for norm in norms]
     batches = progress_bar(loader.epoch(epoch, stop=count), count, 'batch norm', enabled=group.is_main, leave=False)
     try:
         for norm in norms:
-            norm._momentum = 0.0                                   # the running statistics are those of the last batch
+            norm._momentum = 0.0                                   # running statistics are then those of the last batch
         for images, _ in batches:
             group.watch.beat('statistics of batch norm')
             model(images)
@@ -73,22 +73,24 @@ def renew_statistics(model, norms, ema, loader, epoch, count, group):
 
 
 class SinglePictures:
-    """Finds batch norms behind which no two pictures differ, as may be where a batch is a single one: a norm gets one value per
-    channel, whose mean is that value, or a mean over all pixels follows, which is then the norm's bias. Nothing is learned.
-    The first batch of each shape is looked at; the others cost nothing."""
+    """Finds batch norms whose outputs do not depend on the picture, which may happen with batches of a single picture.
+
+    If a norm gets one value per channel, it subtracts that value as the mean. If a mean over all pixels follows the norm, the
+    result is the norm's bias. Nothing is learned then. Only the first batch of each shape is checked; others cost nothing.
+    """
 
     def __init__(self, model, group):
         self.model, self.group, self.seen = model, group, set()
 
     @contextlib.contextmanager
     def checked(self, images):
-        """Raises UserError where that is so in the forward pass within the block."""
+        """Check the forward pass within the block. Raises UserError if such a norm is found."""
         shape = tuple(images.shape)
         if shape in self.seen:
             yield
             return
         self.seen.add(shape)
-        order = []                                                 # (name, values per channel) of each norm that follows the batch
+        order = []                                                 # (name, values per channel) of norms that are not frozen
         hooks = [layer.register_forward_pre_hook(self._hook(name, order))
                  for name, layer in self.model.named_sublayers() if isinstance(layer, NORMS)]
         try:
@@ -101,9 +103,9 @@ class SinglePictures:
             blind = [order[-1][0]]
         if blind:
             more = f' and {len(blind) - 1} more' if blind[1:] else ''
-            raise UserError(f'behind the batch norm {blind[0]}{more}, no two pictures differ in a batch of {shape[0]} at '
-                            f'{shape[-2]} x {shape[-1]} pixels: it takes away the mean of each channel, and nothing else is left. Set '
-                            '-batch_size 2 or more (TRAIN.ACCUM_ITER does not help), or, with -pretrained weights, '
+            raise UserError(f'after the batch norm {blind[0]}{more}, all pictures give the same in a batch of {shape[0]} at '
+                            f'{shape[-2]} x {shape[-1]} pixels: it subtracts the mean of each channel, and nothing is left. '
+                            'Set -batch_size 2 or more (TRAIN.ACCUM_ITER does not help), or, with -pretrained weights, '
                             'TRAIN.FREEZE_BN True')
 
     def _hook(self, name, order):
@@ -116,20 +118,20 @@ class SinglePictures:
 
 @paddle.no_grad()
 def _gives_the_same(model, images):
-    """Whether a network in training mode gives for these images what it gives for noise. It is left as it is."""
+    """Whether a network in training mode gives the same outputs for these images and for noise. Its state is restored."""
     classifier = [value for name, value in model.named_parameters() if is_below(name, model.classifier_layers) and value.ndim > 1]
     if classifier and not any(value.any().item() for value in classifier):
-        return False                                               # it begins with zeros: anything gives the same
+        return False                                               # its weights start at zero, so all outputs are equal
     random, statistics = paddle.get_rng_state(), running_statistics(model.state_dict())
     before = {name: tensor.clone() for name, tensor in statistics.items()}
     noise, outputs = paddle.randn(images.shape, images.dtype), []
     for batch in (images, noise):
-        paddle.set_rng_state(random)                               # the same is dropped
+        paddle.set_rng_state(random)                               # the same dropout in both passes
         output = model(batch)
         outputs.append((output[0] if isinstance(output, (list, tuple)) else output).astype('float32'))
     for name, tensor in statistics.items():
         tensor.set_value(before[name])
     paddle.set_rng_state(random)
-    # Behind a norm whose bias is still zero, all outputs are: what others would be, the classifier's weights tell.
+    # If the last norm's bias is still zero, the outputs are zero, too. The classifier's weights give a scale then.
     size = max([outputs[0].abs().max().item(), *(value.norm().item() / value.shape[-1] ** 0.5 for value in classifier)])
     return (outputs[0] - outputs[1]).abs().max().item() <= _SAME * size

@@ -12,17 +12,19 @@ def best_names(keep):
 
 
 class BestCheckpoints:
-    """Knows what is in the files, the best one first: `records` of {'epoch', 'step', 'top1', ...}. Where two evaluations are
-    equal, the earlier one is better."""
+    """Keeps `records` {'epoch', 'step', 'top1', ...} of what is in the files, the best one first. Of two equal evaluations,
+    the earlier one is better."""
 
     def __init__(self, keep, records=()):
         self.names, self.records = best_names(keep), list(records)
 
     def add(self, record, save):
-        """Let `save(name, earlier)` write the checkpoint at hand, if it is one of the best; the file that is at `name` moves on
-        to the first of the names `earlier`, that one to the next.
+        """Save the current checkpoint if it is one of the best.
 
-        A killed run comes to its last evaluations again: their checkpoints replace those of the same step.
+        A resumed run may repeat evaluations from before it was killed. Their checkpoints replace those of the same step.
+        Args:
+            save: called as `save(name, earlier)`. The file at `name` moves on to the first name in `earlier`, that one to the
+                next, and so on.
         """
         steps = [known['step'] for known in self.records]
         same = steps.index(record['step']) if record['step'] in steps else None
@@ -36,9 +38,9 @@ class BestCheckpoints:
 
 
 def repair_best(directory, keep):
-    """(records of the best checkpoints in a run's directory, lines about those that are damaged).
+    """(records of the best checkpoints in a run's directory, lines about damaged ones).
 
-    Puts the files in order: a kill in the middle of moving them leaves one in two places. Damaged ones are renamed.
+    Also puts the files in order: a kill while they are moved leaves one of them in two places. Damaged ones are renamed.
     """
     paths = [directory / name for name in best_names(keep)]
     found, damaged = {}, []

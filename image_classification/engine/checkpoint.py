@@ -1,4 +1,4 @@
-"""Writing the state of a training, and going on from it: `checkpoint.py` says what the file holds."""
+"""Save and restore the state of a training. The file format is described in `image_classification/checkpoint.py`."""
 import json
 import os
 import shutil
@@ -18,17 +18,17 @@ from image_classification.weights import load_state, write_safetensors
 
 def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, scaler, statistics=((),),
                     earlier=()):
-    """Write the state of a training; a reader of `path` sees the old checkpoint or this one, never half of it.
+    """Write the state of a training atomically: a reader of `path` sees either the old checkpoint or this one.
 
     Args:
-        statistics: values of `own_statistics` per process, as `Group.gather` gives them.
-        earlier: paths that what was at `path` moves on to: it to the first, the first to the second, ...
+        statistics: values of `own_statistics` per process, from `Group.gather`.
+        earlier: paths for older checkpoints: the file at `path` moves to the first of them, that one to the second, and so on.
     Raises:
-        UserError: weights or running statistics are NaN or infinite: the good checkpoints of before stay.
+        UserError: weights or running statistics are NaN or infinite. Nothing is written then, so older checkpoints survive.
     """
     tensors = {f'model.{name}': value for name, value in to_arrays(model.state_dict()).items()}
     tensors.update({f'ema.{name}': value for name, value in to_arrays(ema.state_dict()).items()})
-    trained = {name for name, _ in model.named_parameters()}       # a buffer, a mask say, may be infinite
+    trained = {name for name, _ in model.named_parameters()}       # buffers, such as masks, may be infinite
     spoilt = [name for name, value in tensors.items()
               if name.partition('.')[2] in trained and value.dtype.kind == 'f' and not np.isfinite(value).all()]
     if spoilt:
@@ -42,7 +42,7 @@ def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, sca
     metadata = {'format': FORMAT, 'config': cfg.dump(), 'class_names': as_json(list(class_names)),
                 'progress': json.dumps(progress.to_dict()), 'scaler': json.dumps(scaler_state)}
     fresh = path.with_name(f'.{path.name}.fresh.tmp')
-    write_safetensors(fresh, tensors, metadata)                    # a full disk ends it here, before anything has moved
+    write_safetensors(fresh, tensors, metadata)                    # on a full disk this fails before anything has moved
     try:
         _move_on([path, *earlier])
         os.replace(fresh, path)
@@ -52,7 +52,7 @@ def save_checkpoint(path, cfg, class_names, progress, model, ema, optimizer, sca
 
 
 def _move_on(paths):
-    """last-1 -> last-2, last -> last-1, so that there is a complete `last` at every moment."""
+    """Move last-1 to last-2 and last to last-1, so that a complete `last` exists at every moment."""
     for source, target in reversed(list(zip(paths, paths[1:]))):
         if not source.exists():
             continue
@@ -66,13 +66,13 @@ def _move_on(paths):
 
 
 def own_statistics(model, ema):
-    """{name in a checkpoint: tensor}: what each process has of its own, see `statistics.py`."""
+    """{name in a checkpoint: tensor} of the running statistics, which differ between processes."""
     return {f'{part}.{name}': tensor for part, state in (('model', model.state_dict()), ('ema', ema.state_dict()))
             for name, tensor in running_statistics(state).items()}
 
 
 def check_same_training(checkpoint, cfg, classes):
-    """Raise UserError unless the checkpoint is of the network, the classes and the optimizer at hand."""
+    """Raise UserError unless the checkpoint has the same network, classes and optimizer as this training."""
     theirs, ours = checkpoint.cfg.MODEL, cfg.MODEL
     free = ('GRAD_CHECKPOINTING', 'DROPOUT', 'DROPPATH', 'ATTENTION_DROPOUT', 'MLP_DROPOUT')
     differ = [f'MODEL.{key} is {theirs.get(key)!r}, the configuration\'s is {ours[key]!r}'
@@ -90,8 +90,10 @@ def check_same_training(checkpoint, cfg, classes):
 
 
 def restore_checkpoint(checkpoint, model, ema, optimizer, scaler, group=Group()):
-    """Put a process of a training back to where `save_checkpoint` saw it; with another number of processes than then, all
-    have the running statistics of the first."""
+    """Restore one process of a training to the state saved by `save_checkpoint`.
+
+    If the number of processes has changed, all of them get the running statistics of the first.
+    """
     load_state(model, checkpoint.model, checkpoint.path)
     ema.set_state_dict(checkpoint.ema or checkpoint.model)
     if len({name.partition('.')[0] for name in checkpoint.process}) == group.world_size - 1 and group.rank:
@@ -104,8 +106,10 @@ def restore_checkpoint(checkpoint, model, ema, optimizer, scaler, group=Group())
 
 
 def _optimizer_state(optimizer, model):
-    """{accumulator.parameter: array}. Paddle names accumulators after parameters' global names, which change with every
-    model that a process builds; the names in the model do not."""
+    """{accumulator.parameter: array}, with the parameters' names in the model.
+
+    Paddle names accumulators after the parameters' global names, which change with every model that a process builds.
+    """
     state = optimizer.state_dict()
     named = {}
     for name, parameter in model.named_parameters():

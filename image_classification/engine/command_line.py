@@ -1,4 +1,4 @@
-"""The configuration that a command line means: its files and flags, and what the pictures and the checkpoint say themselves."""
+"""Build the configuration of a command line from its files and flags, the data set and the checkpoint."""
 from pathlib import Path
 
 from image_classification.checkpoint import checkpoint_at
@@ -9,15 +9,15 @@ from image_classification.engine.run_directory import find_checkpoint
 from image_classification.weights.catalogue import PREPROCESSING
 
 FINETUNE, SCRATCH = (CONFIGS / '_base_' / f'folder_{name}.yaml' for name in ('finetune', 'scratch'))
-_OF_A_RUN = ('RESUME', 'PRETRAINED', 'SAVE', 'VISUAL', 'PER_CLASS')   # another run has its own
+_OF_A_RUN = ('RESUME', 'PRETRAINED', 'SAVE', 'VISUAL', 'PER_CLASS')   # keys not taken over from a checkpoint
 
 
 def configuration(args):
-    """(frozen configuration, first lines of the log) of parsed arguments.
+    """(frozen configuration, first lines of the log) for parsed arguments.
 
-    What no flag and no file says is taken from the data: that they are a folder of classes, and how many. A network by its name
-    is then trained by a recipe for folders. A checkpoint that is evaluated brings its preprocessing and its classes, whatever
-    files say, and without -cfg all of its configuration.
+    If neither flags nor files say it, the data set is detected as a folder of classes, and its number of classes is counted.
+    A network that is given by its name is then trained with a recipe for folders. In an evaluation, preprocessing and classes
+    come from the checkpoint, whatever the files say; without -cfg, the whole configuration does.
     """
     given = overrides_of(args)
     weights = str(given.get('PRETRAINED') or given.get('RESUME') or '')
@@ -25,7 +25,7 @@ def configuration(args):
     if checkpoint:
         return _of_checkpoint(checkpoint, given, places_of(args)), [f'configuration  that of {checkpoint.path}']
     if not args.cfg:
-        return config_from_args(args), []                          # which says what is missing
+        return config_from_args(args), []                          # raises an error that says what is missing
     plain, own = config_from_args(args), keys_of(given)
     trained = _of_evaluated(plain)
     found = {**_found_in_folder(plain, {*keys_set(args.cfg), *own, *trained}, 'DATA.DATASET' in own), **trained}
@@ -48,8 +48,10 @@ def configuration(args):
 
 
 def _of_evaluated(cfg):
-    """{dotted key: value} of the preprocessing and the classes of the checkpoint that is evaluated; {} without one. They belong
-    to the weights: the files of -cfg say how others are trained, only flags say that these are fed otherwise."""
+    """{dotted key: value} of preprocessing and classes of the checkpoint to evaluate; {} without one.
+
+    These belong to the weights, so they override the files of -cfg. Only flags override them.
+    """
     checkpoint = (find_checkpoint(cfg) if cfg.RESUME else checkpoint_at(cfg.PRETRAINED)) if cfg.EVAL else None
     if not checkpoint:
         return {}
@@ -59,12 +61,12 @@ def _of_evaluated(cfg):
 
 
 def _found_in_folder(cfg, known, is_given):
-    """{dotted key: value} that the folder DATA_PATH says itself, and nothing else does.
+    """{dotted key: value} derived from the folder DATA_PATH, for keys that are not set otherwise.
 
     Args:
-        cfg: what files and the command line make.
+        cfg: configuration of files and command line.
         known: dotted keys that these set.
-        is_given: whether the command line says which data set it is.
+        is_given: whether the command line names the data set.
     """
     root, dataset = Path(cfg.DATA.DATA_PATH), cfg.DATA.DATASET
     lists = dataset == 'imagenet2012' and (is_given or any(root.glob('*_list.txt')))
@@ -78,7 +80,7 @@ def _found_in_folder(cfg, known, is_given):
 
 
 def _of_checkpoint(checkpoint, given, places):
-    """The configuration of a checkpoint, with what the command line gives, and in which places, for an evaluation."""
+    """The configuration of a checkpoint for an evaluation, overridden by the command line (`given`, `places`)."""
     found = {}
     if 'DATA.DATA_PATH' in given and 'DATA.DATASET' not in given and all_classes(str(given['DATA.DATA_PATH'])):
         found['DATA.DATASET'] = 'folder'

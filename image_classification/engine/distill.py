@@ -1,7 +1,7 @@
-"""Knowledge distillation: a network also learns what a trained one, the teacher, says of the same images.
+"""Knowledge distillation: a network also learns from the predictions of a trained one, the teacher, on the same images.
 
-Soft as in https://arxiv.org/abs/1503.02531, hard as in https://arxiv.org/abs/2012.12877. The teacher sees the batch as the
-network does, augmented and mixed.
+Soft as in https://arxiv.org/abs/1503.02531, hard as in https://arxiv.org/abs/2012.12877. The teacher gets the same batch as the
+network, augmented and mixed.
 """
 import os
 from pathlib import Path
@@ -23,10 +23,10 @@ from image_classification.weights.pretrained import load_whole
 
 
 def build_distillation(cfg, class_names, amp=False):
-    """(loss of the labels, logits, images) -> loss; it gives the first back where TRAIN.DISTILL.KIND is none.
+    """Build a function (loss of the labels, logits, images) -> loss. If TRAIN.DISTILL.KIND is none, it returns the first.
 
     Raises:
-        UserError: values out of range, a teacher that cannot be read, or one of other classes or channels.
+        UserError: a value is out of range, the teacher cannot be read, or it has other classes or channels.
     """
     keys = cfg.TRAIN.DISTILL
     check_values(cfg, 'TRAIN.DISTILL.')
@@ -60,26 +60,26 @@ class Distillation:
 
 
 def soft_loss(logits, wanted, tau):
-    """tau^2 * KL(softmax(wanted / tau) || softmax(logits / tau)), mean over images: its gradient hardly depends on tau."""
+    """tau^2 * KL(softmax(wanted / tau) || softmax(logits / tau)), mean over images. Its gradient hardly depends on tau."""
     wanted, found = F.log_softmax(wanted / tau), F.log_softmax(logits / tau)
     return tau ** 2 * (wanted.exp() * (wanted - found)).sum(1).mean()
 
 
 def hard_loss(logits, wanted):
-    """Cross entropy with the class that the teacher finds."""
+    """Cross entropy with the class that the teacher predicts."""
     return F.cross_entropy(logits, wanted.argmax(1))
 
 
 class Teacher:
-    """Images as the student's network takes them -> the teacher's logits (B, classes), float32, without gradient.
+    """Images, preprocessed for the student -> the teacher's logits (B, classes), float32, without gradient.
 
-    It brings them to the teacher's own size, normalization and order of colours first.
+    Images are first converted to the size, normalization and channel order of the teacher.
     Args:
-        network: images (B, C, H, W) -> logits, or probabilities where `gives_logits` is False.
-        name, preprocess, class_names: of the teacher; no names where nobody knows them.
+        network: images (B, C, H, W) -> logits, or probabilities if `gives_logits` is False.
+        name, preprocess, class_names: those of the teacher; `class_names` is empty if they are unknown.
         student: the student's Preprocess.
     Attributes:
-        order: number of each of the student's classes in the teacher's output; None: as they come.
+        order: index of each of the student's classes in the teacher's output; None: the same order.
         notes: lines for the log.
     """
 
@@ -99,10 +99,10 @@ class Teacher:
         output = output.astype('float32')
         if self.order is not None:
             output = output.index_select(self.order, axis=1)
-        return output if self.gives_logits else output.clip(min=1e-30).log()  # whose softmax they are
+        return output if self.gives_logits else output.clip(min=1e-30).log()  # logits whose softmax is `output`
 
     def prepare(self, images):
-        """Images of the student's preprocessing -> (B, C, size, size) as of the teacher's."""
+        """Convert images from the student's preprocessing to the teacher's: -> (B, C, size, size)."""
         images = _in_rgb(images, self.student)
         if not self.same_scale:
             images = images * self.scale + self.shift
@@ -119,7 +119,7 @@ def _in_rgb(images, preprocess):
 
 
 def load_teacher(cfg, class_names, amp=False):
-    """The Teacher of TRAIN.DISTILL: the directory of an export, a checkpoint of ours, or a model's name with its weights."""
+    """Load the Teacher of TRAIN.DISTILL: an export directory, a checkpoint of this library, or a model name with weights."""
     name = cfg.TRAIN.DISTILL.TEACHER
     if os.path.isdir(name):                                        # Path.is_dir raises for a name that is too long
         parts = _export(ExportDirectory(name))
@@ -141,7 +141,7 @@ def load_teacher(cfg, class_names, amp=False):
 
 
 def _named(cfg):
-    """(network, class names) of the teacher that is named, with its weights, in evaluation mode."""
+    """(network in evaluation mode, class names) of a teacher given by its model name."""
     keys = cfg.TRAIN.DISTILL
     if not keys.WEIGHTS:
         raise UserError('TRAIN.DISTILL.WEIGHTS is empty, but a teacher must be trained; wanted a tag of '
@@ -163,7 +163,7 @@ def _from_network(network):
 
 
 def _export(directory):
-    """(network, name, preprocessing, class names, gives logits?) of what tools/export.py wrote."""
+    """(network, name, preprocessing, class names, whether it gives logits) of a directory that tools/export.py wrote."""
     try:
         known = directory.classes()
     except UserError as error:
@@ -173,13 +173,13 @@ def _export(directory):
         raise UserError(f'the teacher {directory} lacks {WEIGHTS}; wanted a whole export')
     try:
         return _program(directory), known.name, known.preprocess, known.class_names, known.gives_logits
-    except Exception as error:                                     # of Paddle's C++ code, without a common class
+    except Exception as error:                                     # Paddle's C++ errors have no common class
         reason = (str(error).strip().splitlines() or ['no reason given'])[0]
         raise UserError(f'the teacher {directory} cannot be loaded ({reason}); export it again') from None
 
 
 def _program(directory):
-    """The network in an export: on Paddle's current device; one in the older format by Paddle Inference, on the CPU."""
+    """The network of an export, on Paddle's current device. The older format runs in Paddle Inference, on the CPU."""
     if (directory / PROGRAM).is_file():
         network = paddle.jit.load(str(directory / PREFIX))
         network.eval()
@@ -189,7 +189,7 @@ def _program(directory):
 
 
 def _check_fit(teacher, student, num_classes, class_names):
-    """Raise UserError unless the teacher knows the student's channels and classes."""
+    """Raise UserError unless the teacher has the student's channels and classes."""
     if teacher.preprocess.channels != student.channels:
         raise UserError(f'the teacher {teacher.name} takes images of {teacher.preprocess.channels} channels; wanted '
                         f'{student.channels}, as MODEL.IN_CHANNELS')
@@ -201,7 +201,7 @@ def _check_fit(teacher, student, num_classes, class_names):
 
 
 def _match_classes(teacher, class_names):
-    """Put the teacher's classes into the student's order. Raises UserError where they are others."""
+    """Put the teacher's classes into the student's order. Raises UserError if the classes differ."""
     theirs = teacher.class_names or (names_to_show([], 1000) if len(class_names) == 1000 else [])
     found = order(class_names, theirs) if theirs else None
     if found == list(range(len(class_names))) or not class_names:

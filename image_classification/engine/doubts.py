@@ -1,22 +1,22 @@
-"""A training that cannot learn, or does not, says so: lines of the log that begin with "warning:"."""
+"""Warnings in the log about a training that cannot learn or does not learn. They begin with "warning:"."""
 import numpy as np
 
 from image_classification.engine.report import class_names
 from image_classification.engine.schedule import peak_rate, steps_in_all
 
 FEW_STEPS = 20
-GAP = 25.0                                                         # points of accuracy, of training pictures less test pictures
-SMALL = 100_000                                                    # training pictures
+GAP = 25.0                                                         # percentage points of accuracy between training and test
+SMALL = 100_000                                                    # training pictures in a small data set
 
 
 def before_training(cfg, steps_per_epoch, images, rate_scale, has_weights, labels=()):
-    """Lines about what the configuration makes of so few pictures.
+    """Warnings about a configuration that does not suit the number of pictures.
 
     Args:
         images: number of training pictures.
-        rate_scale: what the rates of the configuration are multiplied with.
-        has_weights: whether the network starts from weights of a file or a checkpoint.
-        labels: of the training pictures.
+        rate_scale: factor for the learning rates of the configuration.
+        has_weights: whether the network starts from the weights of a file or a checkpoint.
+        labels: labels of the training pictures.
     """
     train, lines, steps = cfg.TRAIN, [], steps_in_all(cfg.TRAIN, steps_per_epoch)
     if train.WARMUP_EPOCHS * steps_per_epoch >= steps:
@@ -27,11 +27,11 @@ def before_training(cfg, steps_per_epoch, images, rate_scale, has_weights, label
         lines.append(f'the training has {steps} step{"s" * (steps != 1)} in all, of {steps_per_epoch} in an epoch; a network '
                      f'learns little in fewer than {FEW_STEPS}. Raise -epochs, or lower -batch_size')
     if len(labels) and (labels[0] == labels).all():
-        lines.append(f'all {images:,} training pictures are of one class: to say always that one is learned at once, and is '
-                     'worth nothing. Add pictures of others')
+        lines.append(f'all {images:,} training pictures are of one class, so the network will only learn to predict that class '
+                     'always. Add pictures of other classes')
     if train.FREEZE and not has_weights:
-        lines.append(f'TRAIN.FREEZE keeps {", ".join(map(str, train.FREEZE))} as drawn at random, for there are no weights. '
-                     'Give some by -pretrained, or leave -freeze out')
+        lines.append(f'TRAIN.FREEZE keeps {", ".join(map(str, train.FREEZE))} at random values, because no weights are loaded. '
+                     'Give weights by -pretrained, or leave -freeze out')
     if cfg.DATA.DATASET == 'folder' and rate_scale < 0.25 and images < SMALL:
         lines.append(f'the rates are meant for batches of {train.LINEAR_SCALED_LR} and are multiplied by {rate_scale:.3g}, '
                      f'which learns slowly from {images:,} pictures. -cfg {cfg.MODEL.NAME} has a recipe for folders')
@@ -39,7 +39,7 @@ def before_training(cfg, steps_per_epoch, images, rate_scale, has_weights, label
 
 
 class Tally:
-    """How often each class is the label, and how often the prediction, over the images of all processes."""
+    """Counts how often each class is the label and how often it is predicted, over the images of all processes."""
 
     def __init__(self, num_classes):
         self.labelled, self.predicted = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
@@ -55,31 +55,31 @@ class Tally:
 
 
 def of_evaluation(metrics, tally, names):
-    """{what it is about: a line} of the doubts about an evaluation.
+    """Warnings about an evaluation, as {kind: line}.
 
     Args:
-        metrics: of `evaluate`.
+        metrics: the result of `evaluate`.
         tally: a `Tally`, or a `Confusion` of the report.
-        names: of the classes.
+        names: names of the classes.
     """
     images, most = metrics['images'], tally.labelled.argmax()
     share = tally.labelled[most] / images
     if share == 1:
-        return {}                                                  # of one class: nothing to tell apart
+        return {}                                                  # all images are of one class: nothing to tell apart
     names, doubts = class_names(names, len(tally.labelled)), {}
     if np.count_nonzero(tally.predicted) == 1:
         doubts['one class'] = f'warning: {names[tally.predicted.argmax()]!r} is predicted for all {images} images'
-    # 95 of 100 networks that have learned nothing stay below it.
+    # 95 % of networks that have learned nothing stay below this limit.
     elif metrics['top1'] / 100 <= share + 1.64 * (share * (1 - share) / images) ** 0.5:
-        doubts['chance'] = (f'warning: top-1 of {metrics["top1"]:.2f} % is not surely better than always to say '
+        doubts['chance'] = (f'warning: top-1 of {metrics["top1"]:.2f} % is not clearly better than always predicting '
                             f'{names[most]!r}, {100 * share:.2f} %')
     return doubts
 
 
 class Doubts:
-    """Compares training with evaluation, and repeats no warning but at the end.
+    """Compares training with evaluation. Repeats a warning only at the end of the training.
 
-    `saw(outputs, labels)` after each batch, `after(...)` after each evaluation.
+    Call `saw(outputs, labels)` after each batch, and `after(...)` after each evaluation.
     """
 
     def __init__(self, names, group):
@@ -87,21 +87,21 @@ class Doubts:
         self.right, self.seen = 0, 0
 
     def saw(self, outputs, labels):
-        """Logits of a batch, perhaps with auxiliary ones behind them, and what is right. Nothing waits for the device."""
+        """Count the right answers of a batch without waiting for the device. `outputs`: logits, or a list with these first."""
         logits = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
         self.right = self.right + (logits.detach().argmax(1) == labels).sum()
         self.seen += len(labels)
 
     def after(self, metrics, tally, last):
-        """Lines for the log; all processes ask. `last`: the training ends here."""
+        """Lines for the log. All processes must call this. `last`: whether the training ends here."""
         right, seen = self.group.sum([float(self.right), self.seen])
         self.right, self.seen = 0, 0
         doubts = of_evaluation(metrics, tally, self.names)
         gap = 100 * right / max(seen, 1) - metrics['top1']
         if gap > GAP:
-            doubts['gap'] = (f'warning: {100 * right / seen:.1f} % of the training pictures are right, but '
-                             f'{metrics["top1"]:.1f} % of those to test: it learns the pictures by heart, or these differ in '
-                             'kind. Weights to start from (-pretrained), more pictures, or stronger augmentation may help')
+            doubts['gap'] = (f'warning: {100 * right / seen:.1f} % of the training pictures are right, but only '
+                             f'{metrics["top1"]:.1f} % of the test pictures: the network overfits, or the test pictures are of '
+                             'another kind. Pretrained weights (-pretrained), more pictures or stronger augmentation may help')
         fresh = [line for kind, line in doubts.items() if last or kind not in self.said]
         self.said = set(doubts)
         return fresh

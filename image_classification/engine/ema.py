@@ -7,10 +7,10 @@ from image_classification.cpu.paddle_internals import coalesce
 
 
 class ModelEma:
-    """ema = d * ema + (1 - d) * weights after each step, d = min(decay, (1 + step) / (10 + step)).
+    """Moving average: ema = d * ema + (1 - d) * weights after each step, with d = min(decay, (1 + step) / (10 + step)).
 
-    The smaller early d (as in TensorFlow's ExponentialMovingAverage) lets the average leave the initial weights behind in a
-    short run; with `warmup` False, d is `decay` throughout. With `enabled` False every method does nothing.
+    The smaller d at the start, as in TensorFlow's ExponentialMovingAverage, makes the average forget the initial weights even
+    in a short run. If `warmup` is False, d is always `decay`. If `enabled` is False, every method does nothing.
     """
 
     def __init__(self, model, decay, enabled=True, warmup=True):
@@ -18,9 +18,9 @@ class ModelEma:
         self.average = {}
         if enabled:
             state = model.state_dict()
-            self.tensors = list(state.values())                    # of the network, which keeps them
+            self.tensors = list(state.values())                    # the network's own tensors
             self.flat, views = coalesce([tensor.detach() for tensor in self.tensors])
-            self.average = dict(zip(state, views))                 # what is written into them is in `flat`
+            self.average = dict(zip(state, views))                 # views of `flat`, which share its memory
 
     @paddle.no_grad()
     def update(self, step):
@@ -31,7 +31,7 @@ class ModelEma:
 
     @contextmanager
     def applied_to(self, model):
-        """Within the block `model` has the averaged weights."""
+        """Give `model` the averaged weights within the block."""
         own = model.state_dict()
         backup = {name: own[name].detach().clone() for name in self.average}
         _assign(own, self.average)

@@ -25,12 +25,12 @@ from image_classification.weights.pretrained import load_whole
 
 
 def evaluate_weights(cfg, group, opening=()):
-    """Evaluate a checkpoint (RESUME) or weights (PRETRAINED), with a run directory for the result.
+    """Evaluate a checkpoint (RESUME) or weights (PRETRAINED), and write the result to a new run directory.
 
     Args:
         opening: first lines of the log.
     Returns:
-        the metrics of `evaluate`.
+        The metrics of `evaluate`.
     """
     checkpoint = find_checkpoint(cfg, group)
     if not checkpoint and not cfg.PRETRAINED:
@@ -61,7 +61,7 @@ def evaluate_weights(cfg, group, opening=()):
 
 
 def _pictures(cfg, checkpoint):
-    """(data set to evaluate, lines that say what it is). Classes are matched by name, where both sides have names."""
+    """(data set to evaluate, lines about it). Classes are matched by name if data and weights both have names."""
     names = checkpoint.class_names if checkpoint else []
     is_folder = names and cfg.DATA.DATASET == 'folder'
     if not is_folder or not are_known(names) and unknown(all_classes(cfg.DATA.DATA_PATH), names):
@@ -73,7 +73,7 @@ def _pictures(cfg, checkpoint):
 
 
 def says_something(classes):
-    """Whether top-5 does: of five classes, one is always right."""
+    """Whether top-5 is meaningful: with five classes or fewer it is always 100 %."""
     return classes > 5
 
 
@@ -86,10 +86,10 @@ def describe(metrics, classes):
 def evaluate(model, loader, group, tally=None):
     """{'top1', 'top5' in percent, 'loss', 'images'} over the images of all processes, each counted once.
 
-    Leaves the network in the mode that it was in. `tally` (`doubts.Tally` or `report.Confusion`) gets what is
-    taken for what.
+    Keeps the network's mode (training or evaluation). `tally` (`doubts.Tally` or `report.Confusion`) counts labels and
+    predictions.
     Raises:
-        UserError, in all processes: outputs that are not finite, of which no accuracy could tell anything.
+        UserError: outputs are not finite, so that an accuracy would mean nothing. Raised in all processes.
     """
     was_training = model.training
     model.eval()

@@ -1,4 +1,4 @@
-"""Many small tensors as one array: hundreds of calls of an optimizer or of a moving average become a handful."""
+"""Join many small tensors into a few long arrays. An optimizer or a moving average then makes a few calls, not hundreds."""
 import numpy as np
 import paddle
 
@@ -6,22 +6,22 @@ from image_classification.cpu.paddle_internals import coalesce, create_state, gr
 
 
 class FlatOptimizer:
-    """A Paddle optimizer that gets a few long parameters in place of a network's own, with the same results: the formulas of
-    AdamW, SGD and RMSprop treat each number alike. From the first step on, the network's parameters are views of the long ones.
+    """Runs a Paddle optimizer on a few long parameters in place of the network's own. Results are the same, because AdamW, SGD
+    and RMSprop treat each number alike. From the first step on, the network's parameters are views of the long ones.
 
-    Those of one array have the same share of the rate and the same decay, and have been trained as long. `state_dict` and
-    `set_state_dict` speak of the network's parameters.
+    Parameters in one array have the same rate factor, the same decay and the same number of steps so far. `state_dict` and
+    `set_state_dict` use the network's parameters.
     Args:
         make: (parameters, names of those that decay) -> optimizer.
-        parameters: the network's.
-        decayed: names (global ones) of the parameters that decay.
-        average: is called in each step with the gradients, a list of long arrays, and replaces each by what it wants to be taken:
-            the mean over all processes.
+        parameters: the network's parameters.
+        decayed: global names of the parameters with weight decay.
+        average: called in each step with the gradients, a list of long arrays; replaces each in place by its mean over all
+            processes.
     """
 
     def __init__(self, make, parameters, decayed, average=lambda gradients: None):
         self.make, self.parameters, self.decayed, self.average = make, parameters, decayed, average
-        self.rate = make(parameters, decayed).get_lr()             # which also finds what is wrong in the configuration
+        self.rate = make(parameters, decayed).get_lr()             # also finds errors in the configuration early
         self.state, self.groups, self.optimizer, self.trained, self.gathered = {}, [], None, None, None
 
     def set_lr(self, rate):
@@ -32,11 +32,11 @@ class FlatOptimizer:
 
     @paddle.no_grad()
     def gather(self):
-        """The gradients as a few long arrays: what `step` will take, unless they are cleared before."""
+        """The gradients as a few long arrays. `step` will use them, unless they are cleared before."""
         gradients = {parameter.name: gradient_of(parameter) for parameter in self.parameters if not parameter.stop_gradient}
         trained = [parameter for parameter in self.parameters if gradients.get(parameter.name) is not None]
         names = [parameter.name for parameter in trained]
-        if trained and names != self.trained:                      # the first step, or others learn now
+        if trained and names != self.trained:                      # the first step, or other parameters learn now
             self._arrange(trained)
             self.trained = names
         groups = self.groups if trained else []
@@ -63,7 +63,7 @@ class FlatOptimizer:
             parameter.clear_gradient(False)
 
     def state_dict(self):
-        """{<parameter>_<accumulator>_0: tensor of the parameter's shape, or of one number}, as Paddle's optimizers give it."""
+        """{<parameter>_<accumulator>_0: tensor of the parameter's shape, or of one number}, as in Paddle's optimizers."""
         return {f'{name}_{key}': value for name, known in self._known().items() for key, value in known.items()}
 
     def set_state_dict(self, state):
@@ -74,7 +74,7 @@ class FlatOptimizer:
             self.state.setdefault(name, {})[whole[len(name) + 1:]] = value
 
     def _known(self):
-        """{parameter: {accumulator: tensor}}, the accumulators' names with Paddle's number behind them."""
+        """{parameter: {accumulator: tensor}}. Accumulators' names end in Paddle's number."""
         known, own = dict(self.state), self.optimizer.state_dict() if self.optimizer else {}
         for flat, members in self.groups:
             known.update((parameter.name, {}) for parameter in members)
@@ -87,7 +87,7 @@ class FlatOptimizer:
         return known
 
     def _arrange(self, parameters):
-        """Put the parameters, and what the optimizer knows of them, into long arrays."""
+        """Join the parameters and their optimizer state into long arrays."""
         known, alike = self._known(), {}
         for parameter in parameters:
             counts = [(key, value.item() if _is_count(key) else None) for key, value in known.get(parameter.name, {}).items()]
@@ -103,13 +103,13 @@ class FlatOptimizer:
                 state[f'{flat.name}_{key}'] = value if _is_count(key) else paddle.concat(
                     [known[parameter.name][key].flatten() for parameter in members])
         self.optimizer.set_state_dict(state)
-        # Paddle takes a state for all of its parameters or none; those that begin to learn now have none yet.
+        # Paddle needs a state for all of its parameters or for none, but newly unfrozen parameters have none yet.
         begun = [flat for flat, members in self.groups if members[0].name in known]
         create_state(self.optimizer, begun)
 
 
 def _is_count(key):
-    """Whether an accumulator is one number, which depends on the steps alone: beta ** steps."""
+    """Whether an accumulator is a single number that depends only on the number of steps: beta ** steps."""
     return '_pow_acc' in key
 
 
@@ -121,7 +121,7 @@ def _beginnings(name):
 
 
 def _flat_parameter(members):
-    """A parameter of one axis, of which the members become views."""
+    """Create a one-dimensional parameter, and make the members views of it."""
     array, views = coalesce(members)
     flat = paddle.create_parameter(array.shape, array.dtype, default_initializer=paddle.nn.initializer.Constant(0.0))
     share_memory(array, flat)
@@ -132,8 +132,8 @@ def _flat_parameter(members):
 
 
 def to_arrays(tensors):
-    """{name: array} of {name: tensor}. By `numpy()`, each view would copy the whole array that it is part of."""
-    views = {name: tensor for name, tensor in tensors.items() if tensor.dtype == paddle.float32}   # others never are
+    """{name: tensor} -> {name: array}. Calling `numpy()` on each view would copy the whole array behind it."""
+    views = {name: tensor for name, tensor in tensors.items() if tensor.dtype == paddle.float32}   # others are never views
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if name not in views}
     if views:
         ends = np.cumsum([tensor.size for tensor in views.values()])

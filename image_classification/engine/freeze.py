@@ -1,4 +1,4 @@
-"""Fine-tuning: a part of the network keeps its weights, for the whole training or for its first epochs."""
+"""Freeze a part of the network for fine-tuning, for the whole training or for its first epochs."""
 import difflib
 
 from paddle import nn
@@ -11,15 +11,16 @@ NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
 
 
 class Freeze:
-    """Parameters that get no gradient. Layers that have no others stay in evaluation mode, so that the running statistics of
-    their batch norms do not change and nothing is dropped in them.
+    """Freezes parameters. Layers with only frozen parameters stay in evaluation mode: the running statistics of their batch
+    norms do not change, and their dropout is off.
 
     Args:
-        names: of layers or parameters, e.g. 'stem' or 'blocks.0'; 'backbone' is all but the classifier; [] freezes nothing.
-        epochs: number of epochs after which they learn, too; 0: never.
-        norms: keep the statistics of all batch norms as well, whose scale and shift may learn.
+        names: names of layers or parameters, e.g. 'stem' or 'blocks.0'. 'backbone' is all but the classifier; [] freezes
+            nothing.
+        epochs: number of epochs after which to unfreeze them; 0: never.
+        norms: also freeze the statistics of all batch norms; their scale and shift may still learn.
     Raises:
-        UserError: a name that the network does not have; nothing would be left to train.
+        UserError: the network does not have a name, or nothing would be left to train.
     """
 
     def __init__(self, model, names, epochs, norms=False):
@@ -39,11 +40,11 @@ class Freeze:
 
     @property
     def thaws(self):
-        """Whether the frozen parameters learn later."""
+        """Whether the frozen parameters are unfrozen later."""
         return bool(self.parameters and self.epochs)
 
     def begin(self, epoch):
-        """Epoch number `epoch`, from 0, begins; the network is in training mode."""
+        """Start epoch `epoch` (counted from 0). The network must be in training mode."""
         frozen = not self.epochs or epoch < self.epochs
         self.hold(frozen)
         for layer in [*(self.layers if frozen else ()), *self.norms]:
@@ -75,5 +76,5 @@ def _frozen_names(model, names):
 
 
 def is_below(name, layers):
-    """Whether a parameter's name is one of `layers` or within one: blocks.1.weight is in blocks.1, blocks.10.weight is not."""
+    """Whether a parameter is one of `layers` or inside one: blocks.1.weight is in blocks.1, but blocks.10.weight is not."""
     return any(f'{name}.'.startswith(f'{layer.rstrip(".")}.') for layer in layers)

@@ -1,4 +1,4 @@
-"""The first lines of a training's log: what is trained, on what, how, and where it is written."""
+"""The first lines of a training's log: the network, the device, the data, the learning rate and the run directory."""
 import paddle
 
 from image_classification.deploy.complexity import count_macs, count_parameters
@@ -6,11 +6,11 @@ from image_classification.engine.run_directory import changes
 
 
 def introduction(cfg, model, freeze, images, peak, group, directory):
-    """Lines.
+    """The lines as a list.
 
     Args:
-        freeze: see `freeze.py`. It may have frozen parameters, which count all the same.
-        images: numbers of images to train and to test.
+        freeze: see `freeze.py`. Parameters that it has frozen are counted, too.
+        images: (number of training images, number of test images).
         peak: the highest learning rate.
     """
     parameters = count_parameters(model) + sum(p.size for p in freeze.parameters if p.stop_gradient)
@@ -29,7 +29,7 @@ def introduction(cfg, model, freeze, images, peak, group, directory):
 
 
 def changed_since(checkpoint, cfg):
-    """A list of at most one line: what the configuration of a resumed training has that the checkpoint's has not."""
+    """At most one line, in a list: how the configuration of a resumed training differs from the checkpoint's."""
     changed = [f'{key} {old} -> {new}' for key, old, new in changes(checkpoint, cfg)]
     return [f'changed since the checkpoint: {", ".join(changed)}'] if changed else []
 
@@ -37,5 +37,5 @@ def changed_since(checkpoint, cfg):
 def _macs(model, image_size):
     try:
         return f'{count_macs(model, image_size) / 1e6:.1f} M MACs'
-    except RuntimeError as error:                                  # a network of the user's: no reason not to train it
+    except RuntimeError as error:                                  # a user's network can be trained without this number
         return f'MACs not counted ({str(error).splitlines()[0]})'

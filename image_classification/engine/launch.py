@@ -1,4 +1,4 @@
-"""From a command line to trainings in one process or several."""
+"""Start trainings from a command line, in one process or several."""
 import dataclasses
 import functools
 import time
@@ -20,12 +20,12 @@ from image_classification.engine.workers import with_workers
 from image_classification.errors import TemporaryError, UserError, exit_with_message, reason_outside
 from image_classification.names.text import say
 
-_LAST_WORDS = 5.0                          # seconds for the watchdog to find out which other process has failed
+_LAST_WORDS = 5.0                          # seconds for the watchdog to notice that another process has failed
 
 
 @exit_with_message
 def single(argv=None):
-    """One device: the GPU where there is one, else the CPU, on which several processes may share a training."""
+    """Train or evaluate on one device: the GPU or, without one, the CPU, where several processes may share a training."""
     args = argument_parser('Train or evaluate a model on one device.').parse_args(argv)
     if args.ngpus not in (-1, 1):
         raise UserError(f'-ngpus is {args.ngpus}; main_single_gpu.py is for one device: wanted 1, or main_multi_gpu.py')
@@ -35,8 +35,10 @@ def single(argv=None):
 
 @exit_with_message
 def multi(argv=None):
-    """One process per GPU, or as many as are fastest on a CPU, started here or by `python -m paddle.distributed.launch`; where it
-    is one, this process."""
+    """Train or evaluate on all devices: one process per GPU, or the fastest number of processes on a CPU.
+
+    Processes are started here or by `python -m paddle.distributed.launch`. A single one is this process.
+    """
     args = argument_parser('Train or evaluate a model on all devices.').parse_args(argv)
     cfg, opening = configuration(args)
     processes = 1 if distributed.under_launcher() else distributed.world_size_for(args.ngpus)
@@ -44,14 +46,14 @@ def multi(argv=None):
 
 
 def start(cfg, processes, max_restarts, opening=()):
-    """Train in this process, or in new ones where there are several or one may have to start again.
+    """Train in this process; or in new ones, if there are several or if restarts are allowed.
 
     Args:
-        processes: 0 where nobody says how many: PROCESSES of the configuration, or else what is fastest.
+        processes: number of processes; 0: PROCESSES of the configuration, or else the fastest number.
     """
     if not distributed.gpu_count() and not distributed.under_launcher() and not cfg.EVAL:
-        if not cfg.RESUME:                                         # it goes on with the operators that it had
-            build_in_background(lambda: say('compiles operators for this processor, once: half a minute'))()
+        if not cfg.RESUME:                                         # a resumed training keeps the operators that it had
+            build_in_background(lambda: say('compiling operators for this processor; takes half a minute, once'))()
         cfg, lines = with_workers(cfg, processes)
         processes, opening = cfg.PROCESSES, [*opening, *lines]
     processes = max(processes, 1)
@@ -64,8 +66,10 @@ def start(cfg, processes, max_restarts, opening=()):
 
 
 def resumed(cfg, directory):
-    """The configuration of the next start: from the last checkpoint of the run, if it has written one. Where this machine does
-    not have the main process, `directory` is None, and `find_checkpoint` gets the path from the one that has."""
+    """The configuration for a restart: resume from the last checkpoint of the run, if there is one.
+
+    `directory` is None on machines without the main process. `find_checkpoint` gets the path from the main process then.
+    """
     if directory is None or not has_last(directory):
         return cfg
     return changed(cfg, {'RESUME': directory})
@@ -73,20 +77,21 @@ def resumed(cfg, directory):
 
 @exit_with_message
 def child(opening, cfg, messages, parent):
-    """A process that the supervisor has started."""
+    """The main function of a process started by the supervisor."""
     quieten()
     tune_cpu()
     work(cfg, messages, parent, opening)
 
 
 def work(cfg, messages, parent=0, opening=()):
-    """Be one process of a training, or the only one, under a watchdog: every failure gets to the other processes.
+    """Run one process of a training, or the only one, under a watchdog that reports every failure to the other processes.
 
     Args:
         opening: first lines of the log.
 
     Raises:
-        UserError, TemporaryError: with the reason; SystemExit: the training was asked to stop, and has saved its state.
+        UserError, TemporaryError: the training failed; the message has the reason.
+        SystemExit: the training was asked to stop, and has saved its state.
     """
     group = distributed.join_group()
     if cfg.THREADS and not distributed.gpu_count():
@@ -99,12 +104,12 @@ def work(cfg, messages, parent=0, opening=()):
         messages.send_failure(group.rank, str(error), error.exit_code)
         watch.fail(str(error), error.exit_code)
         raise
-    except BrokenPipeError:                                        # nobody reads what is printed
+    except BrokenPipeError:                                        # the reader closed the pipe
         watch.close()
         raise
     except Exception as error:
         if group.world_size > 1:
-            time.sleep(_LAST_WORDS)                                # where another has failed, the watchdog ends this one now
+            time.sleep(_LAST_WORDS)                                # if another process has failed, the watchdog ends this one
         reason = failure(error)
         messages.send_failure(group.rank, reason, TemporaryError.exit_code)
         watch.fail(reason, TemporaryError.exit_code)
@@ -115,8 +120,7 @@ def work(cfg, messages, parent=0, opening=()):
 
 
 def failure(error):
-    """The reason of an exception that nobody has foreseen, in one line. Where it may be a fault of this library, its traceback is
-    printed before, which helps to mend it."""
+    """One line with the reason of an unexpected exception. If it may be a bug of this library, print the traceback first."""
     outside = reason_outside(error)
     if outside:
         return str(outside)

@@ -1,4 +1,4 @@
-"""What a training minimizes: the loss of the labels, that of auxiliary heads, that of a teacher."""
+"""The loss of a training: that of the labels, plus those of auxiliary heads and of a teacher."""
 import paddle.nn.functional as F
 
 from image_classification.config import BOUNDS, check
@@ -6,12 +6,12 @@ from image_classification.engine.distill import build_distillation
 
 
 class Criterion:
-    """(outputs, targets (B, classes) of shares, images (B, C, H, W)) -> loss.
+    """(outputs, soft targets (B, classes), images (B, C, H, W)) -> loss.
 
-    `outputs` are logits (B, classes), or with auxiliary heads a list of them, the network's own first.
+    `outputs` are logits (B, classes), or with auxiliary heads a list of logits, the main ones first.
     Args:
         head_loss: (logits, targets) -> loss.
-        aux_weight: of the loss of each auxiliary head, which is added.
+        aux_weight: weight of each auxiliary head's loss, which is added.
         distillation: (loss so far, logits, images) -> loss.
     """
 
@@ -26,10 +26,10 @@ class Criterion:
 
 
 def build_criterion(cfg, class_names, amp=False):
-    """The Criterion of a configuration; with `amp` its teacher computes in cfg.AMP_DTYPE.
+    """Build the Criterion of a configuration. With `amp`, its teacher computes in cfg.AMP_DTYPE.
 
     Raises:
-        UserError: an unknown loss; a teacher that cannot be had, or does not fit the classes.
+        UserError: the loss is unknown, or the teacher is not available or does not fit the classes.
     """
     train = cfg.TRAIN
     check('TRAIN.LOSS', train.LOSS, BOUNDS['TRAIN.LOSS'])
@@ -43,10 +43,10 @@ def cross_entropy(logits, targets):
 
 
 def binary_cross_entropy(logits, targets):
-    """Each class is a question of its own, https://arxiv.org/abs/2110.00476: mean over images and classes."""
+    """Binary cross entropy for each class, https://arxiv.org/abs/2110.00476: mean over images and classes."""
     return F.binary_cross_entropy_with_logits(logits, targets)
 
 
 def binary_cross_entropy_sum(logits, targets):
-    """The same, summed over the classes: mean over images."""
+    """Binary cross entropy, summed over classes, mean over images."""
     return F.binary_cross_entropy_with_logits(logits, targets, reduction='none').sum(1).mean()

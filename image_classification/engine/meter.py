@@ -1,10 +1,10 @@
-"""Loss, speed and waiting of a training between two reports."""
+"""Loss, speed and waiting time of a training between two reports."""
 import time
 
 
 class Meter:
-    """Mean loss, images/s and the share of time that waits for data, since the last reset. Losses stay on the device until
-    they are asked for."""
+    """Measures the mean loss, images/s and the share of time spent waiting for data, since the last reset. Losses stay on the
+    device until they are read."""
 
     def __init__(self):
         self.reset()
@@ -13,7 +13,7 @@ class Meter:
         self.total, self.batches, self.images, self.waited, self.begin = 0.0, 0, 0, 0.0, time.perf_counter()
 
     def next(self, batches):
-        """The next (images, labels) of an iterator; how long it took counts as waiting."""
+        """The next (images, labels) of an iterator. The time that this takes counts as waiting."""
         begin = time.perf_counter()
         images, labels = next(batches)
         self.waited += time.perf_counter() - begin
@@ -31,7 +31,7 @@ class Meter:
         self.total, self.batches = total, batches
 
     def means(self, group):
-        """(mean loss, share of time that waits for data from 0 to 1), both over all processes."""
+        """(mean loss, share of time spent waiting for data, 0 to 1), both averaged over all processes."""
         loss, waiting = group.sum([float(self.total) / self.batches, self.waiting()])
         return loss / group.world_size, waiting / group.world_size
 

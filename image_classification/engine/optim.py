@@ -1,4 +1,4 @@
-"""Optimizer from the configuration."""
+"""Build the optimizer of a configuration."""
 import paddle
 from paddle.nn import ClipGradByGlobalNorm, ClipGradByValue
 from paddle.nn.clip import ClipGradBase
@@ -12,26 +12,27 @@ from image_classification.engine.processes.distributed import gpu_count
 
 
 def decayed_parameters(model, no_decay_1d=True):
-    """Names of the parameters that take weight decay: not norms, biases (one axis), nor the model's `no_weight_decay()`."""
+    """Names of the parameters with weight decay: all but norms, biases (one axis) and the model's `no_weight_decay()`."""
     exempt = model.no_weight_decay() if no_decay_1d else set()
-    least = 2 if no_decay_1d else 0                                # axes
+    least = 2 if no_decay_1d else 0                                # fewest axes of a parameter that decays
     return {name for name, parameter in model.named_parameters() if parameter.ndim >= least and name not in exempt}
 
 
 def takes_long_arrays(cfg):
-    """Whether the optimizer is a `FlatOptimizer`, which also takes the mean of the gradients over all processes.
+    """Whether the optimizer is a `FlatOptimizer`, which also averages the gradients over all processes.
 
-    Hundreds of small arrays cost a CPU more than their numbers; a GPU does not wait for them, and wants them aligned.
+    On a CPU, hundreds of calls for small arrays cost more than the arithmetic. A GPU does not wait for them, and needs aligned
+    arrays.
     """
-    by_unit = cfg.TRAIN.GRAD_CLIP and cfg.TRAIN.GRAD_CLIP_MODE == 'agc'              # which looks at each array by itself
+    by_unit = cfg.TRAIN.GRAD_CLIP and cfg.TRAIN.GRAD_CLIP_MODE == 'agc'              # agc needs the single arrays
     return can_share_memory() and not gpu_count() and not by_unit
 
 
 def build_optimizer(cfg, model, average=lambda gradients: None):
-    """AdamW, SGD with momentum or RMSprop over the trainable parameters; the rate is set at each step.
+    """AdamW, SGD with momentum or RMSprop over the trainable parameters. The trainer sets the rate at each step.
 
     Args:
-        average: see `FlatOptimizer`; not called by others.
+        average: see `FlatOptimizer`; other optimizers do not use it.
     """
     check_values(cfg, 'TRAIN.')
     train, name = cfg.TRAIN, cfg.TRAIN.OPTIMIZER.NAME.lower()
@@ -66,19 +67,19 @@ def _rmsprop(keys, decayed, shared):
     return RMSpropTF(rho=keys.ALPHA, epsilon=keys.EPS, momentum=keys.MOMENTUM, **shared)
 
 
-# Each: (cfg.TRAIN.OPTIMIZER, global names of the parameters that decay, keywords that all optimizers take) -> optimizer.
+# {name: function (cfg.TRAIN.OPTIMIZER, global names of decayed parameters, keywords for all optimizers) -> optimizer}
 OPTIMIZERS = {'adamw': _adamw, 'sgd': _sgd, 'rmsprop': _rmsprop}
 
 
 def _spare(parameters, decayed):
-    """No L2 decay for the other parameters: their own regularizer overrules the optimizer's."""
+    """Switch L2 decay off for all other parameters. A parameter's own regularizer overrides the optimizer's."""
     for parameter in parameters:
-        if parameter.name not in decayed:                          # parameter groups would clip each group by itself
+        if parameter.name not in decayed:                          # parameter groups would be clipped separately
             parameter.regularizer = paddle.regularizer.L2Decay(0.0)
 
 
 def _scale_rates(model, layer_decay, head_scale, image_size):
-    """Give every parameter its share of the rate, which Paddle's optimizers multiply with; weight decay of AdamW follows it."""
+    """Set the rate factor of each parameter. Paddle's optimizers multiply the rate by it, and AdamW also its weight decay."""
     ratios = rate_ratios(model, layer_decay, image_size) if layer_decay < 1 else {}
     for name, parameter in model.named_parameters():
         ratio = ratios.get(name, 1.0) * (head_scale if is_below(name, model.classifier_layers) else 1.0)
@@ -91,7 +92,7 @@ class RMSpropTF(paddle.optimizer.RMSProp):
 
     s = rho * s + (1 - rho) * g^2;  v = momentum * v + rate * g / sqrt(s + epsilon);  w = w - v
 
-    Paddle's has the same formula, rate and epsilon in the same places, but starts at 0.
+    Paddle's RMSProp has the same formula, with rate and epsilon in the same places, but starts at 0.
     """
 
     def _add_accumulator(self, name, param, *args, **kwargs):
@@ -109,10 +110,11 @@ def _clip(train, model):
 
 
 class ClipByUnit(ClipGradBase):
-    """Adaptive gradient clipping, https://arxiv.org/abs/2102.06171: the gradient's norm is at most `limit` times the weights'.
+    """Adaptive gradient clipping, https://arxiv.org/abs/2102.06171: limits the gradient's norm to `limit` times the weights'.
 
-    Norms are of a unit, the weights that make one output channel; of the whole array where it has one axis. Weights' norms
-    count as 1e-3 at least, so that fresh zeros can leave. The classifier is not clipped, as its authors recommend.
+    Norms are taken per unit, i.e. over the weights of one output channel; over the whole array if it has one axis. Norms of
+    weights count as at least 1e-3, so that weights at zero can change. The classifier is not clipped, as the authors
+    recommend.
     """
 
     def __init__(self, limit, model):

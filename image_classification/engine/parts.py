@@ -1,4 +1,4 @@
-"""What a training is made of: its data, its network, and what makes the network learn."""
+"""The parts of a training: its data, its network, and its optimization."""
 from dataclasses import dataclass
 
 import paddle
@@ -20,17 +20,17 @@ from image_classification.models import build_model
 
 @dataclass
 class TrainingData:
-    """The images of this process, by batches."""
+    """The images of this process, in batches."""
     loader: Loader
     test_loader: Loader
     classes: list                                                  # names
     mixup: Mixup
     steps_per_epoch: int
     notes: list                                                    # lines for the log
-    told: int = 0                                                  # bad images that `new_bad_images` has given
+    told: int = 0                                                  # bad images that `new_bad_images` has already returned
 
     def new_bad_images(self):
-        """Messages about training images that could not be read since the last call."""
+        """Messages about training images that have turned out unreadable since the last call."""
         messages = self.loader.bad_images[self.told:]
         self.told += len(messages)
         return messages
@@ -52,7 +52,7 @@ def build_data(cfg, group):
 class TrainingNetwork:
     """The network, its moving average, and which of its layers learn."""
     model: nn.Layer
-    parallel: nn.Layer                                             # the same, or a DataParallel: see `build_network`
+    parallel: nn.Layer                                             # `model`, or a DataParallel around it: see `build_network`
     ema: ModelEma
     freeze: Freeze
     notes: list                                                    # lines for the log
@@ -63,10 +63,11 @@ class TrainingNetwork:
 
 
 def build_network(cfg, group):
-    """With fresh weights, the same in all processes, and before any others are loaded: a checkpoint has running statistics of each.
+    """Build the network with fresh weights, the same in all processes.
 
-    Several processes take the mean of their gradients in Paddle's DataParallel, during the backward pass, or on a CPU in the
-    optimizer, at once: main job, two processes, 8 ms a step in place of about 60.
+    This comes before other weights are loaded, because a checkpoint has running statistics for each process. With several
+    processes, Paddle's DataParallel averages the gradients during the backward pass. On a CPU the optimizer averages them all
+    at once instead: main job with two processes, 8 ms per step instead of about 60.
     """
     model, notes = with_sync_batch_norm(cfg, build_model(cfg), group)
     freeze = Freeze(model, cfg.TRAIN.FREEZE, cfg.TRAIN.FREEZE_EPOCHS, cfg.TRAIN.FREEZE_BN)
@@ -81,13 +82,13 @@ def build_network(cfg, group):
 
 @dataclass
 class Optimization:
-    """From outputs to a loss, from gradients to a step."""
+    """The loss, the optimizer, and what belongs to them."""
     criterion: Criterion
     optimizer: object                                              # one of Paddle's, or `FlatOptimizer`
-    scaler: paddle.amp.GradScaler                                  # passes float32 through where it is disabled
+    scaler: paddle.amp.GradScaler                                  # passes float32 through if it is disabled
     guard: StepGuard
-    rate_scale: float                                              # the rates of the configuration are multiplied with it
-    amp: bool                                                      # mixed precision
+    rate_scale: float                                              # factor for the learning rates of the configuration
+    amp: bool                                                      # whether mixed precision is used
 
 
 def build_optimization(cfg, group, model, classes):

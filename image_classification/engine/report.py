@@ -1,4 +1,4 @@
-"""What a person looks at after a training: curves, accuracy per class, and which class is taken for which."""
+"""Reports about a training: curves, accuracy per class, and the confusion matrix."""
 import csv
 import io
 import json
@@ -10,7 +10,7 @@ from image_classification.drawing.lettering import file_for
 from image_classification.files import write_atomically
 from image_classification.names.text import shown
 
-LARGEST_DRAWN = 60                                                 # classes: beyond it a matrix has no room for names
+LARGEST_DRAWN = 60                                                 # most classes in a drawn matrix: names need room
 
 
 class Confusion:
@@ -28,7 +28,7 @@ class Confusion:
 
     @property
     def labelled(self):
-        """Images of each class."""
+        """Number of images per class."""
         return self.counts.sum(1)
 
     @property
@@ -37,7 +37,8 @@ class Confusion:
         return self.counts.sum(0)
 
     def rows(self, names):
-        """Per class with images: (name, images, recall, precision, the class it is most often taken for or ''), in percent."""
+        """For each class with images: (name, images, recall, precision, the class it is most often taken for or '').
+        Recall and precision are in percent."""
         found = []
         right, labelled, predicted = self.counts.diagonal(), self.labelled, self.predicted
         for i in np.flatnonzero(labelled):
@@ -50,15 +51,15 @@ class Confusion:
 
 
 def class_names(names, count):
-    """`names`, continued by numbers where the network has more classes."""
+    """`names`, continued by numbers if there are fewer than `count`."""
     return [*names, *(str(i) for i in range(len(names), count))]
 
 
 def write_per_class(confusion, names, directory):
-    """per_class.csv and, where matplotlib is installed and there are not too many classes, confusion_matrix.png.
+    """Write per_class.csv and, if matplotlib is installed and there are not too many classes, confusion_matrix.png.
 
     Returns:
-        the table's lines for a terminal, and a line for each file.
+        Lines of the table for a terminal, and a line for each file.
     """
     rows = confusion.rows(class_names(names, len(confusion.counts)))
     text = io.StringIO()
@@ -84,14 +85,14 @@ def read_metrics(directory):
 
 
 def epoch_table(rows, best=3, last=7, top5=True):
-    """Lines of a table of the `best` and the `last` evaluations among the rows of metrics.jsonl, perhaps with their `top5`.
+    """Lines of a table of the `best` best and the `last` last evaluations in the rows of metrics.jsonl.
 
-    The training loss is the mean over the steps since the evaluation before.
+    The training loss is the mean over the steps since the previous evaluation. `top5`: whether to show top-5.
     """
     table, losses, step = [], [], 0
     for row in rows:
         if row['kind'] == 'train':
-            losses.append((row['loss'], row['step'] - step))       # a row has the mean over the steps since the one before
+            losses.append((row['loss'], row['step'] - step))       # a row has the mean over the steps since the previous row
             step = row['step']
         else:
             steps = sum(weight for _, weight in losses)
@@ -106,12 +107,12 @@ def epoch_table(rows, best=3, last=7, top5=True):
 
 
 def write_curves(directory, top5=True):
-    """curves.png of a run's metrics.jsonl: loss, accuracy, learning rate. Returns a line that says where, or why not."""
+    """Draw loss, accuracy and learning rate in a run's metrics.jsonl to curves.png. Returns a line with the path or problem."""
     return _drawn(directory / 'curves.png', _draw_curves, read_metrics(directory), top5)
 
 
 def _drawn(path, draw, *content):
-    """Draw into a file; a line for the log. Without matplotlib, which is an extra, only the line."""
+    """Draw into a file. Returns a line for the log. Without matplotlib (an extra), nothing is drawn."""
     kind = path.stem.replace('_', ' ')
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -148,9 +149,9 @@ def _draw_curves(figure, records, top5):
 
 
 def _drawable(names):
-    """(names as they are drawn, font file or '', words about letters that no font here knows). Names of such letters are the
-    numbers of their rows in per_class.csv."""
-    names = [shown(name).replace('$', r'\$') for name in names]    # what is between two of them would be a formula
+    """(names to draw, font file or '', words about letters that no installed font has). Names with such letters are replaced
+    by the numbers of their rows in per_class.csv."""
+    names = [shown(name).replace('$', r'\$') for name in names]    # matplotlib reads text between two $ as a formula
     file, lacking = file_for(''.join(names))
     if lacking:
         names = [f'row {number}' if set(name) & set(lacking) else name for number, name in enumerate(names, 1)]

@@ -1,4 +1,4 @@
-"""Where a run writes, and which checkpoint it goes on from."""
+"""The directory that a run writes to, and the checkpoint that it resumes from."""
 import re
 from datetime import datetime
 from pathlib import Path
@@ -14,12 +14,12 @@ _LASTS = re.compile(r'last(-\d+)?\.safetensors')   # the last checkpoint, the on
 
 
 def changes(checkpoint, cfg):
-    """[(key, the checkpoint's value, the configuration's)], without RESUME, which every start sets anew."""
+    """[(key, the checkpoint's value, the configuration's value)], without RESUME, which is new at every start."""
     return [change for change in differences(checkpoint.cfg, cfg) if change[0] != 'RESUME']
 
 
 def new_run_directory(cfg):
-    """A directory that did not exist before: <SAVE>/<train|eval>-<model>-<time>."""
+    """Create a new directory <SAVE>/<train|eval>-<model>-<time>."""
     name = f'{"eval" if cfg.EVAL else "train"}-{cfg.MODEL.NAME}-{datetime.now():%Y%m%d-%H%M%S}'
     for suffix in ('', *(f'-{n}' for n in range(2, 1000))):
         path = Path(cfg.SAVE) / f'{name}{suffix}'
@@ -34,14 +34,13 @@ def new_run_directory(cfg):
 
 
 def run_directory(cfg, checkpoint, take=lambda directory: None):
-    """Where a training writes: on in the directory of a run's last checkpoint, else in a new one, with the configuration.
+    """The run directory: the checkpoint's own when resuming from its last checkpoint, otherwise a new one.
 
-    An earlier checkpoint of a run starts a new directory, so that the run's later part stays. In the directory of a run that
-    goes on, what was damaged is renamed, and what was being written when the run was killed is deleted; a configuration that
-    is not the checkpoint's is written beside the first one.
-
+    Resuming from an earlier checkpoint creates a new directory, so that the later part of the old run is kept. In a reused
+    directory, damaged checkpoints are renamed, and files that were half written when the run was killed are deleted. The
+    configuration is written to the directory; if it differs from the checkpoint's, it is written beside the first one.
     Args:
-        take: is called with the new directory; that of a run that goes on was taken by `find_checkpoint`.
+        take: called with a new directory, to lock it. A reused one has been locked by `find_checkpoint`.
     """
     if checkpoint and is_last(checkpoint.path):
         directory = checkpoint.path.parent
@@ -55,7 +54,7 @@ def run_directory(cfg, checkpoint, take=lambda directory: None):
         return directory
     directory = new_run_directory(cfg)
     take(directory)
-    for other in directory.parent.iterdir():                       # runs that were killed, and that nobody goes on with
+    for other in directory.parent.iterdir():                       # earlier runs may have been killed
         remove_halves(other)
     _write_config(directory / 'config.yaml', cfg)
     return directory
@@ -66,31 +65,31 @@ def _write_config(path, cfg):
 
 
 def earlier_lasts(keep):
-    """Names of the last checkpoints but one, of which `keep` are kept: see KEEP_CHECKPOINTS."""
+    """Names of the checkpoints before last.safetensors, if `keep` are kept in all: see KEEP_CHECKPOINTS."""
     return [f'last-{n}.safetensors' for n in range(1, keep)]
 
 
 def is_last(path):
-    """Whether a checkpoint's name says that a run goes on from it in its own directory."""
+    """Whether the name is that of a run's last checkpoints, from which the run resumes in its own directory."""
     return bool(_LASTS.fullmatch(path.name))
 
 
 def has_last(directory):
-    """Whether a run can go on in this directory."""
+    """Whether a run can be resumed in this directory."""
     return any(is_last(path) for path in Path(directory).glob('*.safetensors'))
 
 
 def find_checkpoint(cfg, group=Group(), take=lambda directory: None):
-    """The checkpoint that RESUME means, the same one in all processes; None for 'auto' where there is none yet.
+    """The checkpoint for RESUME, the same in all processes; None for 'auto' if there is no checkpoint yet.
 
-    Of a run's directory, and for 'auto' of all runs of this model, it is the newest that is complete; the damaged ones that
-    were passed over are in `Checkpoint.damaged`.
+    For a run directory, it is the newest complete checkpoint in it; for 'auto', the newest of all runs of this model. Newer
+    ones that are damaged are listed in `Checkpoint.damaged`.
     Args:
-        take: is called with the directory of a run that would go on, before anything of it is read.
+        take: called with the directory of a run that may be resumed, to lock it before anything in it is read.
     Raises:
-        UserError: no checkpoint there; the file that was named, or every one of those found, is damaged.
+        UserError: there is no checkpoint, the named file is damaged, or all checkpoints found are damaged.
     """
-    # The main process's RESUME counts: after a new start, only its supervisor knows the run's directory.
+    # Only RESUME of the main process counts: after a restart, only its supervisor knows the run directory.
     checkpoint = _newest(cfg, take) if group.is_main and cfg.RESUME else None
     path, = group.gather_objects(checkpoint and str(checkpoint.path))[:1]
     if path and not group.is_main:

@@ -1,4 +1,4 @@
-"""A run is written by one training at a time."""
+"""A lock, so that only one training at a time writes to a run directory."""
 import contextlib
 import errno
 import json
@@ -18,18 +18,18 @@ _IN_USE = (errno.EACCES, errno.EAGAIN)
 
 
 class RunLock:
-    """The right to write into the directories of runs, from `take` to `release`. The system ends it with the process, however
-    that ends; those that load images, which are forked, do not share it.
+    """Exclusive right to write into run directories, from `take` to `release`. The system releases the lock when the process
+    ends in any way. Forked processes, which load images, do not inherit it.
 
-    On a file system without locks, a process of this machine that is alive counts as the owner, and one of another machine is
-    named in `notes`: nobody can tell whether it still writes.
+    On a file system without locks, a living process of this machine counts as the owner. A process of another machine is only
+    named in `notes`, because it is unknown whether it still writes.
     """
 
     def __init__(self):
         self.files, self.notes = {}, []
 
     def take(self, directory):
-        """Raises UserError where another training writes into `directory`."""
+        """Lock `directory`. Raises UserError if another training is writing into it."""
         path = directory / NAME
         while path not in self.files:
             try:
@@ -41,7 +41,7 @@ class RunLock:
                 file.close()
                 raise UserError(f'{directory} is being written by another training{_described(owner)}. Stop that one or wait '
                                 'for its end, or leave -resume out, which starts another run')
-            if not _is_there(file, path):                          # its owner has removed it in this moment
+            if not _is_there(file, path):                          # its owner has just removed it
                 file.close()
                 continue
             self.files[path] = file
@@ -58,7 +58,7 @@ class RunLock:
             file.close()
 
     def _lock(self, file, directory, owner):
-        """Whether nobody else has the file."""
+        """Lock the file. Returns whether no other process holds it."""
         try:
             if fcntl is None:
                 raise OSError
@@ -76,7 +76,7 @@ class RunLock:
 
 
 def _owner(file):
-    """{'process', 'host'} of who has written the file; {} where it does not say."""
+    """{'process', 'host'} of the process that wrote the file; {} if it is empty or unreadable."""
     file.seek(0)
     try:
         owner = json.loads(file.read())
@@ -90,7 +90,7 @@ def _described(owner):
 
 
 def _is_there(file, path):
-    """Whether the path still leads to the file."""
+    """Whether `path` is still this file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except OSError:

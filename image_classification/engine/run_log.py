@@ -1,4 +1,4 @@
-"""The log of a run, its metrics, and the line on the terminal."""
+"""The log of a run, its metrics, and its progress bar on the terminal."""
 import json
 import sys
 import time
@@ -12,13 +12,15 @@ from image_classification.files import write_atomically
 from image_classification.names.text import as_json, for_stream
 from image_classification.progress import progress_bar
 
-_FULL_DISK = 'Free some space, and go on by -resume auto.'
+_FULL_DISK = 'Free some space, then continue with -resume auto.'
 
 
 class RunLog:
-    """Lines on the terminal and in log.txt, dicts in metrics.jsonl and `visual`, a progress bar. In other processes than the
-    main one, and without a directory, it keeps silent. `reader_gone` becomes True where nobody reads the lines any more, as
-    behind `| head`; that a terminal is closed changes nothing: log.txt has the lines."""
+    """Writes lines to the terminal and to log.txt, metrics to metrics.jsonl and `visual`, and shows a progress bar.
+
+    Without a directory, as in all processes but the main one, it is silent. `reader_gone` becomes True when the reader of the
+    output has closed the pipe, as `| head` does. A closed terminal changes nothing, because log.txt has all lines.
+    """
 
     def __init__(self, directory, total_steps=0, done_steps=0, visual=NoVisual()):
         self.directory, self.visual = directory, visual
@@ -43,11 +45,11 @@ class RunLog:
         self.visual.add(**values)
 
     def write(self, text):
-        """A line in log.txt only."""
+        """Write a line to log.txt only."""
         self._append('log.txt', f'{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n')
 
     def append(self, name, *rows):
-        """A line of JSON per row, at the end of the file `name`."""
+        """Append a line of JSON per row to the file `name`."""
         self._append(name, ''.join(as_json(row) + '\n' for row in rows))
 
     def _append(self, name, text):
@@ -60,8 +62,10 @@ class RunLog:
             raise UserError(f'cannot write {self.directory / name}: {error.strerror}. {_FULL_DISK}') from None
 
     def forget_after(self, step, evaluated=True):
-        """Take out of metrics.jsonl what a killed run has written after its last checkpoint: it comes once more. The checkpoint
-        is of step `step` and, unless `evaluated`, of before its evaluation."""
+        """Remove from metrics.jsonl what a killed run wrote after its last checkpoint, because the resumed run writes it again.
+
+        The checkpoint is from step `step`; unless `evaluated`, it is from before the evaluation of that step.
+        """
         path = self.directory / 'metrics.jsonl' if self.directory else None
         if path is None or not path.is_file():
             return
@@ -72,12 +76,16 @@ class RunLog:
             write_atomically(path, lambda temporary: temporary.write_text(text, encoding='utf-8'), _FULL_DISK)
 
     def time_left(self, step):
-        """hours:minutes:seconds to the last step, at the pace since this process has begun; for the end of step `step`."""
+        """Time from the end of step `step` to the last step, as hours:minutes:seconds, at the pace since this process began."""
         return tqdm.format_interval((time.monotonic() - self.begin) / max(step - self.done, 1) * max(self.total - step, 0))
 
     def step(self, epoch, loss, rate, meter):
-        """Move the bar by a step. `loss` is a tensor, read at most once a second: reading waits for the GPU. `meter` gives
-        (images/s, share of time that waits for data)."""
+        """Move the bar by a step.
+
+        Args:
+            loss: a tensor. It is read at most once a second, because reading waits for the GPU.
+            meter: returns (images/s, share of time spent waiting for data).
+        """
         self.bar.update(1)
         if not self.bar.disable and time.monotonic() - self.shown > 1.0:
             self.shown = time.monotonic()
@@ -92,8 +100,8 @@ class RunLog:
 
 
 def _place(line):
-    """(step, 1 for a training's line, 2 for an evaluation's behind it) of a line of metrics.jsonl; behind all others for half a
-    line, which a kill leaves."""
+    """Sort key of a line of metrics.jsonl: (step, 1 for training or 2 for evaluation). A half-written line, which a kill may
+    leave, sorts after all others."""
     try:
         row = json.loads(line)
         return row.get('step', 0), 2 if row.get('kind') == 'eval' else 1

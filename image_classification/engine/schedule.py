@@ -7,10 +7,10 @@ from image_classification.errors import UserError
 def learning_rate(step, steps_per_epoch, train):
     """The rate of optimizer step `step` (from 0): linear warm-up, then TRAIN.LR_SCHEDULE, then END_LR to cool down.
 
-    Step and exponential count from the start of training, cosine and poly from the end of the warm-up; these two reach
-    END_LR at the last step before the cool-down. Step counts in optimizer steps, as TensorFlow's staircase does: with
-    DECAY_EPOCHS 2.4 the rate falls within an epoch, where timm waits for the next one.
-    `train` is cfg.TRAIN; its rates are taken as they are, see `rate_scale`.
+    Step and exponential count from the start of training. Cosine and poly count from the end of the warm-up, and reach END_LR
+    at the last step before the cool-down. Step counts in optimizer steps, like TensorFlow's staircase: with DECAY_EPOCHS 2.4
+    the rate falls within an epoch, while timm waits for the next epoch.
+    `train` is cfg.TRAIN; its rates are used unscaled, see `rate_scale`.
     """
     warmup = train.WARMUP_EPOCHS * steps_per_epoch
     if step < warmup:
@@ -29,12 +29,12 @@ def steps_in_all(train, steps_per_epoch):
 
 
 def peak_rate(train, steps_per_epoch):
-    """The highest rate that the training comes to. It is below BASE_LR where the training ends within the warm-up, or where the
-    schedule has begun to fall before the warm-up ends, as step and exponential may."""
+    """The highest rate that the training reaches. It is below BASE_LR if the training ends within the warm-up, or if the
+    schedule falls before the warm-up ends, as step and exponential may."""
     steps = steps_in_all(train, steps_per_epoch)
     warmup = math.ceil(train.WARMUP_EPOCHS * steps_per_epoch)
     cooldown = math.ceil((train.NUM_EPOCHS - train.COOLDOWN_EPOCHS) * steps_per_epoch)
-    turns = {0, warmup - 1, warmup, cooldown - 1, cooldown, steps - 1}    # between two of them it rises or falls throughout
+    turns = {0, warmup - 1, warmup, cooldown - 1, cooldown, steps - 1}    # the rate is monotonic between two of these
     return max(learning_rate(step, steps_per_epoch, train) for step in turns if 0 <= step < steps)
 
 
@@ -64,19 +64,19 @@ def _decayed(train, times):
     return max(train.BASE_LR * train.DECAY_RATE ** times, min(train.END_LR, train.BASE_LR))
 
 
-# Each: (cfg.TRAIN, epochs since the start, share of the way from the warm-up's end to END_LR) -> rate.
+# {name: function (cfg.TRAIN, epochs since the start, share of the way from the warm-up's end to END_LR) -> rate}
 SCHEDULES = {'cosine': _cosine, 'step': _step, 'exponential': _exponential, 'poly': _poly, 'constant': _constant}
 
 
 def check_schedule(train):
-    """Raise UserError for keys of cfg.TRAIN that make no schedule."""
+    """Raise UserError if warm-up and cool-down in cfg.TRAIN leave no epochs in between."""
     if train.COOLDOWN_EPOCHS and train.WARMUP_EPOCHS + train.COOLDOWN_EPOCHS >= train.NUM_EPOCHS:
-        raise UserError(f'TRAIN.COOLDOWN_EPOCHS is {train.COOLDOWN_EPOCHS}; wanted 0, or a number that leaves, with the '
-                        f'warm-up of {train.WARMUP_EPOCHS:g}, the {train.NUM_EPOCHS} epochs a part in between')
+        raise UserError(f'TRAIN.COOLDOWN_EPOCHS is {train.COOLDOWN_EPOCHS}; wanted 0, or a smaller number: of the '
+                        f'{train.NUM_EPOCHS} epochs, {train.WARMUP_EPOCHS:g} are warm-up, and some must remain in between')
 
 
 def rate_scale(cfg, world_size):
-    """What all rates are multiplied with: total batch / TRAIN.LINEAR_SCALED_LR, or 1."""
+    """Factor for all learning rates: total batch size / TRAIN.LINEAR_SCALED_LR, or 1."""
     if not cfg.TRAIN.LINEAR_SCALED_LR:
         return 1.0
     return cfg.DATA.BATCH_SIZE * cfg.TRAIN.ACCUM_ITER * world_size / cfg.TRAIN.LINEAR_SCALED_LR

@@ -1,4 +1,4 @@
-"""How a training starts from weights: a classifier is kept only where its classes are those of the data, by their names."""
+"""Start a training from weights. The classifier is kept only if its classes are those of the data, compared by name."""
 from pathlib import Path
 
 import paddle
@@ -13,10 +13,10 @@ from image_classification.weights.pretrained import load_pretrained
 
 
 def start_from(model, pretrained, classes):
-    """Give a network the weights of PRETRAINED, for data of these classes. Returns lines for the log.
+    """Load the weights of PRETRAINED into a network, for data with these classes. Returns lines for the log.
 
-    A classifier of as many classes is kept where they are the same, put into the order of the data where that is another, and
-    starts afresh where they are others. Weights that name no classes are taken to be of those of the data.
+    If the weights have the same classes, the classifier is kept, reordered if the data have another order. If they have
+    other classes, it starts afresh. Weights without class names are assumed to have the classes of the data.
     """
     own = {name: tensor.clone() for name, tensor in model.state_dict().items() if is_below(name, model.classifier_layers)}
     source, kept = load_pretrained(model, pretrained)
@@ -29,10 +29,10 @@ def start_from(model, pretrained, classes):
     if found == list(range(len(classes))):
         return [f'weights from {source}']
     if not Path(pretrained).exists() and not is_address(pretrained):
-        names = names or imagenet                                  # of a tag of published weights
+        names = names or imagenet                                  # a tag of published weights
     if not are_known(names) or not are_known(classes):
         return [f'weights from {source}; the names of its classes, or those of the data, are not known: the classifier is '
-                'kept, number by number']
+                'kept, and class numbers are assumed to be the same']
     if found is not None:
         _reorder(model, found)
         return [f'weights from {source}, which has the same classes in another order: its classifier is put into that of the '
@@ -46,7 +46,7 @@ def start_from(model, pretrained, classes):
 
 @paddle.no_grad()
 def _reorder(model, found):
-    """Put the classes of the classifier into another order: `found` has for each its number so far."""
+    """Reorder the classes of the classifier. `found` has the old number of each class, in the new order."""
     numbers = paddle.to_tensor(found)
     for name, layer in model.named_sublayers():
         for parameter in layer.parameters(include_sublayers=False) if is_below(name, model.classifier_layers) else ():

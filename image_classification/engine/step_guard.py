@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite: skipped in all processes alike, written down, and too many are the end."""
+"""Skip steps whose loss or gradient is not finite. They are skipped in all processes and recorded; too many end the run."""
 import numpy as np
 import paddle
 
@@ -10,13 +10,13 @@ BAD_BATCHES = 'bad_batches.jsonl'
 
 
 class StepGuard:
-    """Decides at the end of each step whether its gradient may reach the weights, and whether training stops.
+    """Decides at the end of each step whether to apply its gradients, and whether to stop training.
 
-    `begin()` before the step's first forward pass, `passes(losses)` after its last backward pass. A step that does not pass
-    leaves no trace in the network: its gradients are the caller's to drop, the running statistics that its images have spoilt
-    are put back here. All processes come to the same answer.
+    Call `begin()` before the step's first forward pass, and `passes(losses)` after its last backward pass. A step that does
+    not pass leaves no trace in the network: its running statistics are restored here, and the caller must drop its gradients.
+    All processes get the same answer.
 
-    `gather`, where the optimizer has it, gives the gradients as a few long arrays.
+    `gather`, if the optimizer has it, returns the gradients as a few long arrays.
     """
 
     def __init__(self, model, group, limit, gather=None):
@@ -24,15 +24,15 @@ class StepGuard:
         self.parameters = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
         self.statistics = list(running_statistics(model.state_dict()).values())
         self.in_a_row = self.total = 0
-        self.stop = False                                          # some process was asked to stop; all know by now
+        self.stop = False                                          # some process was asked to stop, and all know it
 
     def begin(self):
         self.before = coalesce(self.statistics)[1] if self.statistics else []   # copies
 
     def passes(self, losses, asked_to_stop):
-        """Whether the losses of a step, one tensor per batch, and the gradients of it are finite in all processes.
+        """Whether the losses of a step (one tensor per batch) and its gradients are finite in all processes.
 
-        `stop` becomes whether any process was asked to stop: the same message tells it.
+        The same exchange between processes sets `stop` to whether any of them was asked to stop.
         """
         self.finite = bool(np.isfinite(float(sum(losses)))) and self._finite_gradients()
         bad, stop = self.group.sum([not self.finite, asked_to_stop])
@@ -48,10 +48,12 @@ class StepGuard:
         return False
 
     def report(self, log, step, losses, files):
-        """Write down the batches of the step that did not pass. `files` is [[path, ...], ...], this process's batches.
+        """Record the batches of a step that did not pass.
 
+        Args:
+            files: [[path, ...], ...], one list per batch of this process.
         Raises:
-            UserError: in all processes, after TRAIN.MAX_BAD_STEPS such steps in a row.
+            UserError: TRAIN.MAX_BAD_STEPS such steps have come in a row. Raised in all processes.
         """
         mine = [{'step': step, 'process': self.group.rank, 'finite': self.finite, 'loss': str(float(loss)), 'files': names}
                 for loss, names in zip(losses, files)]
@@ -68,7 +70,7 @@ class StepGuard:
     def _finite_gradients(self):
         if self.gather:
             gradients = self.gather()
-            if np.isfinite(sum(float(gradient.sum()) for gradient in gradients)):   # fast, and all of them are finite then
+            if np.isfinite(sum(float(gradient.sum()) for gradient in gradients)):   # fast: a finite sum needs finite terms
                 return True
         else:
             gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]

@@ -1,4 +1,4 @@
-"""What a training leaves at its end: the verified export, a picture to try it on, and where everything is."""
+"""The end of a training: a verified export, a sample picture to try it on, and a summary of where everything is."""
 import shlex
 
 from image_classification.checkpoint import load_network
@@ -16,8 +16,8 @@ def finish(cfg, log, dataset, best):
     """Export the best checkpoint of the run that `log` belongs to, and print the summary.
 
     Args:
-        dataset: the images to test.
-        best: what the evaluation of that checkpoint has given.
+        dataset: the test images.
+        best: the metrics of that checkpoint.
     """
     directory, checkpoint = log.directory, log.directory / BEST
     top5 = says_something(cfg.MODEL.NUM_CLASSES)

@@ -5,10 +5,10 @@ from image_classification.engine.processes import distributed
 
 
 def with_sync_batch_norm(cfg, model, group):
-    """(the network, with TRAIN.SYNC_BN its batch norms exchange statistics; lines for the log).
+    """(the network, lines for the log). With TRAIN.SYNC_BN, batch norms exchange their statistics between processes.
 
-    Names and weights stay, so that checkpoints fit both kinds. One process has all images anyway. Paddle has no such layer for
-    CPUs: there, each process goes on normalizing by its own images.
+    Names and weights stay the same, so that checkpoints fit both kinds. A single process has all images anyway. Paddle has no
+    such layer for CPUs, so there each process normalizes by its own images.
     """
     if not cfg.TRAIN.SYNC_BN or group.world_size == 1:
         return model, []

@@ -1,4 +1,4 @@
-"""The training: build, resume, then per epoch train, evaluate, save; at the end export."""
+"""The trainer: build, resume, then train, evaluate and save in each epoch; export at the end."""
 import contextlib
 import dataclasses
 import signal
@@ -33,10 +33,10 @@ from image_classification.errors import READER_GONE, UserError
 
 
 def train_or_evaluate(cfg, group, messages=ChildMessages(), opening=()):
-    """Train, or with cfg.EVAL evaluate, as one process of `group`. Returns the metrics of the best or only evaluation.
+    """Train, or evaluate if cfg.EVAL is set, as one process of `group`. Returns the metrics of the best or only evaluation.
 
     Args:
-        opening: first lines of the training's log, see `opening_lines` of config.
+        opening: first lines of the log, see `opening_lines` in config.
     """
     check_config(cfg)
     paddle.seed(cfg.SEED)                                          # the same initial weights in every process
@@ -44,19 +44,19 @@ def train_or_evaluate(cfg, group, messages=ChildMessages(), opening=()):
 
 
 def check_config(cfg):
-    """Raise UserError for values that are out of their bounds, or that do not go together, before anything is built."""
-    # How a checkpoint was trained that is evaluated does not matter.
+    """Raise UserError for values that are out of bounds or contradict each other, before anything is built."""
+    # An evaluation does not depend on the training keys of its checkpoint.
     check_values(cfg, *(('DATA.', 'MODEL.', 'SEED', 'AMP_DTYPE') if cfg.EVAL else ()))
     if not cfg.EVAL:
         if cfg.MODEL.NUM_CLASSES < 2:
-            raise UserError(f'MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}; wanted 2 or more to train: of one class, every '
-                            'answer is right. Add a folder of pictures that are something else')
+            raise UserError(f'MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}; wanted 2 or more to train: with a single class, '
+                            'every answer is right. Add a folder with pictures of something else')
         check_schedule(cfg.TRAIN)
     check_visual(cfg.VISUAL)
 
 
 class Trainer:
-    """One training. `train()` is the loop; what it works with is built once, here."""
+    """One training. The constructor builds everything; `train()` runs the loop."""
 
     def __init__(self, cfg, group, messages=ChildMessages(), opening=()):
         self.cfg, self.group, self.messages, self.meter = cfg, group, messages, Meter()
@@ -67,7 +67,7 @@ class Trainer:
         self.progress = Progress(steps_per_epoch=self.data.steps_per_epoch)
         self.best, self.doubts = BestCheckpoints(cfg.KEEP_BEST), Doubts(self.data.classes, group)
         self.single_pictures = SinglePictures(self.network.model, group)
-        self.lock, self.saved = RunLock(), None                    # the latter: step of what is in last.safetensors
+        self.lock, self.saved = RunLock(), None                    # saved: the step that last.safetensors holds
         self.signals = StopSignals('finishing the step, saving, and stopping; once more ends the process at once')
         checkpoint = find_checkpoint(cfg, group, self.lock.take)
         notes = [*self.data.notes, *checked, *self.network.notes, *self.optimization.criterion.distillation.notes]
@@ -75,7 +75,7 @@ class Trainer:
         self.opening, self.notes, self.checkpoint = opening, notes, checkpoint
 
     def train(self):
-        """All of it. Returns the best metrics."""
+        """Run the whole training. Returns the best metrics."""
         try:
             with self.signals:
                 self.begin()
@@ -85,14 +85,14 @@ class Trainer:
             self.lock.release()
 
     def begin(self):
-        """Make or enter the run's directory, and write the first lines of its log."""
-        checkpoint, self.checkpoint = self.checkpoint, None        # which is as large as the network
+        """Create or reuse the run directory, and write the first lines of its log."""
+        checkpoint, self.checkpoint = self.checkpoint, None        # frees its memory: it is as large as the network
         directory = run_directory(self.cfg, checkpoint, self.lock.take) if self.group.is_main else None
         self.log = self.open_log(directory)
         self.introduce(self.opening, [*self.lock.notes, *self.notes])
 
     def loop(self):
-        """Train and evaluate, epoch by epoch. What has been learned is saved before it is evaluated, which may fail."""
+        """Train and evaluate, epoch by epoch. Weights are saved before each evaluation, because an evaluation may fail."""
         cfg, progress = self.cfg, self.progress
         for epoch in range(progress.epoch, cfg.TRAIN.NUM_EPOCHS):
             if self.out_of_patience:
@@ -111,27 +111,27 @@ class Trainer:
                 break
 
     def conclude(self):
-        """The last lines, the export, and the best metrics; unless a signal has come during the last evaluation."""
+        """Write the last lines, export, and return the best metrics. Exits instead if a signal came in the last evaluation."""
         if self.out_of_patience:
             self.log.line(f'stopped early: {self.progress.since_best} evaluations without a better top-1 (TRAIN.EARLY_STOP)')
         if self.asked_to_stop:
             self.leave()
         self.log.close()
-        self.group.watch.close()                                   # what follows is the main process's alone
+        self.group.watch.close()                                   # only the main process works from here on
         if self.group.is_main:
             finish(self.cfg, self.log, self.data.test_loader.dataset, self.best.records[0])
-        if self.asked_to_stop:                                     # nobody reads the last lines
+        if self.asked_to_stop:                                     # the reader of the output has gone
             sys.exit(128 + self.asked_to_stop)
         return self.best.records[0]
 
     @property
     def asked_to_stop(self):
-        """The number of the signal, 0 for none; of SIGPIPE where nobody reads what is printed any more."""
+        """Number of the signal that asks for an end, 0 for none. It is that of SIGPIPE if nobody reads the output any more."""
         return self.signals.caught or (READER_GONE - 128 if self.log.reader_gone else 0)
 
     @property
     def position(self):
-        """Where the schedule is: steps since the first epoch, had each had as many steps as it has now."""
+        """Position in the schedule, in steps. Each finished epoch counts with the present number of steps per epoch."""
         return self.progress.epoch * self.data.steps_per_epoch + self.progress.batch // self.cfg.TRAIN.ACCUM_ITER
 
     @property
@@ -143,7 +143,7 @@ class Trainer:
         return 0 < self.cfg.TRAIN.MAX_STEPS <= self.progress.step
 
     def is_last(self, epoch):
-        """Whether what remains behind this epoch, or the part of it that was trained, is nothing."""
+        """Whether training ends after this epoch, or after the trained part of it."""
         return self.stopped or epoch + 1 == self.cfg.TRAIN.NUM_EPOCHS
 
     @property
@@ -151,7 +151,7 @@ class Trainer:
         return 0 < self.cfg.TRAIN.EARLY_STOP <= self.progress.since_best
 
     def train_epoch(self, epoch):
-        """From the batch where `progress` stands to the epoch's end, or to TRAIN.MAX_STEPS."""
+        """Train from the batch at which `progress` is, to the end of the epoch or to TRAIN.MAX_STEPS."""
         cfg, progress, end = self.cfg, self.progress, self.batches_per_epoch
         batches = self.data.loader.epoch(epoch, start=progress.batch)
         self.network.begin_epoch(epoch)
@@ -171,22 +171,24 @@ class Trainer:
                 self.save_last()
 
     def end_epoch(self, epoch):
-        """Go on to the next one, unless TRAIN.MAX_STEPS has ended this one. A checkpoint of before is evaluated by the run that
-        goes on from it."""
+        """Move `progress` to the next epoch, unless TRAIN.MAX_STEPS has cut this one short.
+
+        A checkpoint saved before this call is evaluated first by the run that resumes from it.
+        """
         if self.progress.batch == self.batches_per_epoch:
             self.progress.epoch, self.progress.batch = epoch + 1, 0
 
     def begin_step(self):
-        """Set the step's random numbers and its learning rate, which is returned."""
+        """Seed the step's random numbers and set its learning rate. Returns the rate."""
         step, optimization = self.progress.step, self.optimization
-        paddle.seed(stream_seed(self.cfg.SEED, step, self.group.rank))   # dropout depends on the step alone
+        paddle.seed(stream_seed(self.cfg.SEED, step, self.group.rank))   # dropout depends only on step and process
         rate = learning_rate(self.position, self.data.steps_per_epoch, self.cfg.TRAIN) * optimization.rate_scale
         optimization.optimizer.set_lr(rate)
         optimization.guard.begin()
         return rate
 
     def accumulate(self, epoch, batches):
-        """Add up the gradients of the step's batches. Returns the loss of each."""
+        """Accumulate the gradients of the step's batches. Returns the loss of each batch."""
         accum, name, losses = self.cfg.TRAIN.ACCUM_ITER, f'step {self.progress.step + 1}', []
         for i in range(accum):
             self.group.watch.beat(f'{name}: loading images')
@@ -196,7 +198,7 @@ class Trainer:
         return losses
 
     def backward(self, images, labels, position, last):
-        """Loss of the batch at `position`, and its gradients; those of a DataParallel get their mean with the last one of a step."""
+        """Compute loss and gradients of the batch at `position`. DataParallel averages gradients in a step's last batch."""
         cfg, parallel, optimization = self.cfg, self.network.parallel, self.optimization
         images, targets = self.data.mixup(images, labels, np.random.default_rng([cfg.SEED, *position, self.group.rank]))
         alone = isinstance(parallel, paddle.DataParallel) and not last
@@ -209,7 +211,7 @@ class Trainer:
         return loss.detach()
 
     def end_step(self, epoch, losses):
-        """Change the weights by the gradients, if these are finite, and drop the gradients."""
+        """Update the weights if the gradients are finite, then clear the gradients."""
         network, optimization = self.network, self.optimization
         if optimization.guard.passes(losses, self.asked_to_stop):
             optimization.scaler.step(optimization.optimizer)
@@ -221,29 +223,29 @@ class Trainer:
         optimization.optimizer.clear_grad()
 
     def skip(self, epoch, losses):
-        """The step at hand changes nothing; its images are written down."""
+        """Leave the weights unchanged in this step, and record its images."""
         optimization, first = self.optimization, self.progress.batch
         if optimization.amp:
-            optimization.scaler.unscale_(optimization.optimizer)   # by which the scaler sees that its scale is too large
+            optimization.scaler.unscale_(optimization.optimizer)   # tells the scaler that its scale is too large
         files = [self.data.loader.paths(epoch, first + i) for i in range(len(losses))]
         optimization.guard.report(self.log, self.progress.step + 1, losses, files)
 
     def stop(self):
-        """Save, and leave, as a signal has asked for. At an epoch's end, its evaluation is left to the resumed run."""
+        """Save and exit after a signal. If an epoch has just ended, the resumed run evaluates it."""
         self.save_last()
         self.leave()
 
     def leave(self):
         self.log.line(f'stopped after step {self.progress.step}; -resume auto goes on')
         self.log.close()
-        sys.exit(128 + (self.asked_to_stop or signal.SIGTERM))     # where another process was asked
+        sys.exit(128 + (self.asked_to_stop or signal.SIGTERM))     # SIGTERM: another process got the signal
 
     def pace(self):
-        """(images/s of all processes, share of this one's time that waits for data) since the last report."""
+        """(images/s of all processes, share of this process's time spent waiting for data) since the last report."""
         return self.meter.images_per_second() * self.group.world_size, self.meter.waiting()
 
     def report(self, epoch, rate):
-        """A line in the log and in metrics.jsonl: the mean loss since the last report."""
+        """Write a line to the log and to metrics.jsonl, with the mean loss since the last report."""
         step, (loss, waiting) = self.progress.step, self.meter.means(self.group)
         speed, _ = self.pace()
         self.log.metrics(kind='train', epoch=epoch + 1, step=step, loss=loss, lr=rate, images_per_second=round(speed, 1),
@@ -255,10 +257,11 @@ class Trainer:
         self.meter.reset()
 
     def evaluate(self, epoch):
-        """Evaluate the moving average, or the network; keep the best."""
+        """Evaluate the moving average if there is one, otherwise the network, and keep the best checkpoints."""
         progress, network, tally = self.progress, self.network, Tally(self.cfg.MODEL.NUM_CLASSES)
         statistics = list(own_statistics(network.model, network.ema).values())
-        # Where a limit of steps has stopped it, nobody evaluates who goes on: the training gets its statistics back.
+        # An evaluation only because of TRAIN.MAX_STEPS is not part of the schedule, so a resumed training would not repeat it.
+        # Its changes to the batch norm statistics are undone below.
         planned = progress.epoch % self.cfg.VALIDATE_FREQ == 0 or progress.epoch == self.cfg.TRAIN.NUM_EPOCHS
         stays = planned and not progress.batch
         own = {} if stays else to_arrays(dict(enumerate(statistics)))
@@ -277,24 +280,26 @@ class Trainer:
             statistics[number].set_value(value)
 
     def renew_statistics(self, model, epoch):
-        """Exact statistics for the batch norms of `model`, where the running ones lag behind: see `batch_norm.py`."""
+        """Compute exact batch norm statistics of `model` if the running ones lag behind, see `batch_norm.py`."""
         cfg, progress, network = self.cfg, self.progress, self.network
         norms = learning_norms(model) if cfg.TRAIN.PRECISE_BN else []
         frozen = cfg.TRAIN.FREEZE_EPOCHS * self.data.steps_per_epoch if network.freeze.thaws else 0
         steps = min(progress.step, self.position - frozen if self.position > frozen else self.position)
         if lags_behind(norms, network.ema, steps, cfg.TRAIN.ACCUM_ITER):
-            paddle.seed(stream_seed(cfg.SEED, progress.step, self.group.rank))    # the next step sets its own
+            paddle.seed(stream_seed(cfg.SEED, progress.step, self.group.rank))    # the next step seeds again
             count = batches_to_average(self.data.loader, cfg.DATA.BATCH_SIZE, self.group)
             renew_statistics(model, norms, network.ema, self.data.loader, epoch, count, self.group)
 
     def save_last(self):
-        """What an evaluation has said since the last step replaces the checkpoint of before it."""
+        """Save last.safetensors. A second save of the same step, after its evaluation, replaces the first one."""
         again, self.saved = self.saved == self.progress.step, self.progress.step
         self.save(LAST, [] if again else earlier_lasts(self.cfg.KEEP_CHECKPOINTS))
 
     def save(self, name, earlier):
-        """Write a checkpoint, by which the one before moves on to the names `earlier`; all processes give what each has of
-        its own."""
+        """Write a checkpoint; the files already there move on to the names in `earlier`.
+
+        All processes must call this, because each contributes its own statistics and meters.
+        """
         network, optimization = self.network, self.optimization
         statistics = self.group.gather(list(own_statistics(network.model, network.ema).values()))
         progress = dataclasses.replace(self.progress, meters=self.group.gather_objects(self.meter.state()))
@@ -304,7 +309,7 @@ class Trainer:
                             optimization.optimizer, optimization.scaler, statistics, [directory / other for other in earlier])
 
     def resume(self, checkpoint):
-        """Go on where a checkpoint was written. Returns lines for the log."""
+        """Continue from a checkpoint. Returns lines for the log."""
         network, optimization = self.network, self.optimization
         check_same_training(checkpoint, self.cfg, self.data.classes)
         restore_checkpoint(checkpoint, network.model, network.ema, optimization.optimizer, optimization.scaler, self.group)
@@ -320,15 +325,18 @@ class Trainer:
             self.best.records, damaged = self.group.gather_objects(found)[0]
             notes += damaged
         if not self.best.records:
-            progress.best, progress.since_best = None, 0           # its file is not where this run writes
+            progress.best, progress.since_best = None, 0           # the file of the best is not in this run's directory
             if progress.epoch >= self.cfg.TRAIN.NUM_EPOCHS:
-                raise UserError(f'{checkpoint.path} has all {progress.epoch} epochs behind it. Evaluate it by -eval, or '
-                                'train on with more -epochs.')
+                raise UserError(f'{checkpoint.path} has already finished all {progress.epoch} epochs. Evaluate it with -eval, '
+                                'or train longer with a larger -epochs.')
         return notes
 
     def fit_epoch(self, accum_before):
-        """An epoch that was begun with other steps begins again; one that is trained, but not evaluated yet, stays. The count
-        of steps goes on, and so does what was written of them. Returns lines for the log."""
+        """Adapt the position to a changed number of steps per epoch. Returns lines for the log.
+
+        An unfinished epoch starts again. An epoch that is trained but not yet evaluated stays finished. The step count and
+        what was logged are kept.
+        """
         progress, steps = self.progress, self.data.steps_per_epoch
         before, progress.steps_per_epoch = progress.steps_per_epoch, steps
         if before == steps and accum_before == self.cfg.TRAIN.ACCUM_ITER:
@@ -337,10 +345,10 @@ class Trainer:
             progress.batch = self.batches_per_epoch
             return [f'an epoch has {steps} steps now']
         progress.batch = 0
-        return [f'an epoch has {steps} steps now: goes on at the start of epoch {progress.epoch + 1}']
+        return [f'an epoch has {steps} steps now: training continues at the start of epoch {progress.epoch + 1}']
 
     def load_pretrained(self):
-        """Start from the weights of PRETRAINED, if it is set. Returns lines for the log."""
+        """Load the weights of PRETRAINED, if it is set. Returns lines for the log."""
         model, cfg = self.network.model, self.cfg
         if not cfg.PRETRAINED:
             return []
@@ -349,7 +357,7 @@ class Trainer:
         return notes
 
     def open_log(self, directory):
-        """The log of the run in `directory`, which the supervisor and the watchdog get to know; None: a silent one."""
+        """Open the log in `directory`, and tell supervisor and watchdog about it. With None the log is silent."""
         cfg, progress, done = self.cfg, self.progress, self.progress.step
         steps = done + cfg.TRAIN.NUM_EPOCHS * self.data.steps_per_epoch - self.position
         log = RunLog(directory, min(steps, cfg.TRAIN.MAX_STEPS or steps), done, open_visual(cfg.VISUAL, directory, done))
@@ -360,7 +368,7 @@ class Trainer:
         return log
 
     def introduce(self, opening, notes):
-        """The first lines of the log."""
+        """Write the first lines of the log."""
         cfg, data, group = self.cfg, self.data, self.group
         images = len(data.loader.dataset), len(data.test_loader.dataset)
         scale, steps = self.optimization.rate_scale, data.steps_per_epoch
@@ -368,9 +376,9 @@ class Trainer:
                              self.log.directory) if group.is_main else []
         notes = [*notes, *before_training(cfg, steps, images[0], scale, bool(cfg.PRETRAINED or self.progress.step),
                                              data.loader.dataset.labels)]
-        group.gather_objects(None)                                 # the others wait here, not in the middle of a step
+        group.gather_objects(None)                                 # the other processes wait here, not in the middle of a step
         if cfg.AMP and not self.optimization.amp:
-            notes = [*notes, 'mixed precision is for GPUs; goes on in float32']
+            notes = [*notes, 'mixed precision needs a GPU; training in float32']
         for line in [*opening, *lines, *notes]:
             self.log.line(line)
 

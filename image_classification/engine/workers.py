@@ -1,4 +1,4 @@
-"""On a CPU: with how many processes and threads a training is fastest, found by a few steps of each."""
+"""Find the fastest number of processes and threads for a training on a CPU, by timing a few steps of each."""
 import contextlib
 import functools
 import hashlib
@@ -25,22 +25,22 @@ from image_classification.errors import TemporaryError, UserError, exit_with_mes
 from image_classification.files import temporary_directory, write_atomically
 from image_classification.names.text import say
 
-_LEAST = 16                                # images of a process in a step: the batch norms of fewer make another training of it
-_ROUNDS, _LONG = 5, 6.0                    # of steps that are timed; fewer where a round takes more seconds
-_KEPT = 24 * 3600.0                        # seconds for which an answer holds
+_LEAST = 16                                # fewest images per process and step: batch norms of fewer change the training
+_ROUNDS, _LONG = 5, 6.0                    # timed rounds; there are fewer if a round takes more than _LONG seconds
+_KEPT = 24 * 3600.0                        # seconds for which a measurement is reused
 _RATES = 'rates.json'
 
 
 @dataclass
 class Workers:
-    """Processes that train, and threads of each."""
+    """Number of training processes, and of threads in each."""
     processes: int = 1
     threads: int = 1
     rates: list = field(default_factory=list)  # [[processes, threads, images/s], ...], the fastest first
     why: str = ''
 
     def line(self):
-        """For the log."""
+        """A line for the log."""
         tried = [f'{_in_words(count, threads)} {rate:.0f} images/s' for count, threads, rate in self.rates]
         share = ', which share the batch' if self.processes > 1 else ''
         return (f'on the CPU {_in_words(self.processes, self.threads)}{share}: {", ".join(tried) or self.why}; -ngpus and '
@@ -52,10 +52,11 @@ def _in_words(processes, threads):
 
 
 def with_workers(cfg, processes):
-    """(configuration that says how many processes and threads train on this CPU, lines for the log).
+    """(configuration with the numbers of processes and threads for this CPU, lines for the log).
 
-    Where neither `processes` nor PROCESSES says how many, they share DATA.BATCH_SIZE and DATA.NUM_WORKERS: a training that is
-    resumed goes on with as many as it had, another one has those that are fastest at steps of its own network and batch.
+    If neither `processes` nor PROCESSES is set, the number is chosen here, and the processes share DATA.BATCH_SIZE and
+    DATA.NUM_WORKERS. A resumed training keeps its number. Any other uses the fastest one, measured with its own network and
+    batch size.
     """
     processes = processes or cfg.PROCESSES
     if processes:
@@ -67,7 +68,7 @@ def with_workers(cfg, processes):
 
 
 def _shared(cfg, processes, threads):
-    """The configuration of each process, where several share a batch."""
+    """The configuration of each process, if several share a batch."""
     loaders = -(-cfg.DATA.NUM_WORKERS // processes)
     return changed(cfg, {'PROCESSES': processes, 'THREADS': threads, 'DATA.BATCH_SIZE': cfg.DATA.BATCH_SIZE // processes,
                          'DATA.BATCH_SIZE_EVAL': -(-cfg.DATA.BATCH_SIZE_EVAL // processes), 'DATA.NUM_WORKERS': loaders})
@@ -81,11 +82,11 @@ def _of_checkpoint(checkpoint, cfg):
 
 
 def candidates(batch, cores, threads=0):
-    """[(processes, threads)] to choose from: all use the cores, but for the first, which is the simplest.
+    """[(processes, threads)] to choose from. The first is one process of one thread; all others use all cores.
 
     Args:
-        batch: images that the processes share in a step.
-        threads: the only number admitted; 0: any.
+        batch: images per step, shared by the processes.
+        threads: the only number of threads allowed; 0: any.
     """
     counts = [count for count in (cores, cores // 2, cores // 4)
               if count > 1 and batch % count == 0 and batch // count >= _LEAST]
@@ -94,7 +95,7 @@ def candidates(batch, cores, threads=0):
 
 
 def _fastest(cfg, threads):
-    """Measured, or known from a measurement of the last day."""
+    """The fastest Workers, measured now or within the last day."""
     choice = candidates(cfg.DATA.BATCH_SIZE, usable_cores(), threads)
     if len(choice) == 1:
         return Workers(*choice[0])
@@ -102,20 +103,20 @@ def _fastest(cfg, threads):
     known = read_json(path)
     if time.time() - known.get('time', 0) < _KEPT:
         return Workers(*known['rates'][0][:2], known['rates'])
-    say('tries how many processes and threads are fastest here, once a day')
+    say('measuring which number of processes and threads is fastest here (once a day)')
     try:
         rates = sorted(_measured(cfg, choice), key=lambda row: -row[2])
-    except Exception as error:                                     # one process can do without, and says what is wrong
+    except Exception as error:                                     # one process works anyway, or reports the error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Workers(why=f'others could not be tried ({reason})')
-    with contextlib.suppress(UserError, OSError):                  # without a cache it is measured again next time
+    with contextlib.suppress(UserError, OSError):                  # without a cache, the next start measures again
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda file: file.write_text(json.dumps({'time': time.time(), 'rates': rates})))
     return Workers(*rates[0][:2], rates)
 
 
 def _key(cfg, choice):
-    """Of what decides how fast a step is on this machine."""
+    """A hash of everything that determines the speed of a step on this machine."""
     made_of = [cfg.MODEL.dump(), cfg.DATA.IMAGE_SIZE, cfg.TRAIN.IMAGE_SIZE, cfg.DATA.BATCH_SIZE,
                cfg.TRAIN.OPTIMIZER.dump(), cfg.TRAIN.MODEL_EMA, cfg.TRAIN.FREEZE, choice, paddle.__version__, operators.loaded(),
                platform.node()]
@@ -123,8 +124,8 @@ def _key(cfg, choice):
 
 
 def _measured(cfg, choice):
-    """[[processes, threads, images/s], ...]. What a processor gives changes from second to second, so each candidate takes turns
-    with one process of one thread, and counts by its ratio to that."""
+    """[[processes, threads, images/s], ...]. The speed of a processor changes from second to second, so each candidate takes
+    turns with one process of one thread, and is rated by its ratio to that."""
     plain = changed(cfg, {'TRAIN.DISTILL.KIND': 'none', 'PRETRAINED': '', 'RESUME': ''})
     alone = [threads for count, threads in choice if count == 1]
     together = [pair for pair in choice if pair[0] > 1]
@@ -144,7 +145,7 @@ def _in_children(cfg, alone, pair):
 
 @exit_with_message
 def _child(directory, alone, pair, cfg, messages, parent):
-    """A process that takes part in a measurement."""
+    """The main function of a process in a measurement."""
     tune_cpu()
     try:
         group = distributed.join_group()
@@ -157,8 +158,13 @@ def _child(directory, alone, pair, cfg, messages, parent):
 
 
 def take_turns(cfg, alone, group, pair):
-    """[[processes, threads, images/s], ...]: the main process with each number of threads in `alone`, then all processes of
-    `group`, which are as many as `pair` says, with its number of threads; round by round."""
+    """Time steps in turns, round by round. Returns [[processes, threads, images/s], ...].
+
+    Args:
+        alone: numbers of threads to time the main process with, alone.
+        group: all processes. If there are several, each round also times a shared step of them.
+        pair: (number of processes in `group`, threads of each).
+    """
     single = Steps(cfg, distributed.Group()) if group.is_main else None
     shared = Steps(_shared(cfg, *pair), group) if pair[0] > 1 else None
     runs = [(single, 1, threads, []) for threads in alone] + ([(shared, *pair, [])] if shared else [])
@@ -166,11 +172,11 @@ def take_turns(cfg, alone, group, pair):
     while rounds:
         begun = time.perf_counter()
         for steps, _, threads, seconds in runs:
-            group.gather_objects(None)                             # nobody computes beside the one that is timed
+            group.gather_objects(None)                             # no other process computes during a timing
             if steps:
                 paddle_internals.set_threads(threads)
                 seconds.append(steps.seconds_of_one())
-        # The first round, in which memory is taken, is slower, and counts only where steps take so long that this is nothing.
+        # The first round allocates memory and is slower. It counts only if it is the only one, because steps take very long.
         left = _ROUNDS * _LONG - (time.perf_counter() - begun)
         rounds, = group.gather_objects(min(rounds - 1, max(0, round(left / _LONG))))[:1]
     paddle_internals.set_threads(1)
@@ -179,7 +185,7 @@ def take_turns(cfg, alone, group, pair):
 
 
 class Steps:
-    """Steps of a training, with noise for pictures."""
+    """Training steps on noise instead of pictures."""
 
     def __init__(self, cfg, group):
         rng, data, classes = np.random.default_rng(group.rank), cfg.DATA, cfg.MODEL.NUM_CLASSES

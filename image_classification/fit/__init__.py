@@ -1,1 +1,1 @@
-"""From a folder of pictures to a classifier: `fit`."""
+"""`fit`: train a classifier for a folder of pictures."""

@@ -1,4 +1,4 @@
-"""What a published network sees in pictures, the numbers that its classifier is given; and which network sees most."""
+"""Features of pictures by a published network (the input of its classifier), and the choice of the network with the best."""
 import threading
 import time
 import warnings
@@ -18,21 +18,21 @@ from image_classification.fit.statistics import surest
 from image_classification.models import create_model
 from image_classification.progress import progress_bar
 
-_BATCH, _TRIED = 16, 300                                           # pictures at once; pictures by which networks are compared
-_SHARE, _COSTS = 0.15, 1.7                                         # of the time left, for a comparison; a larger network's time
-_STEP = 3.0                                                        # time of a picture in a step, if it is 1 for its features
+_BATCH, _TRIED = 16, 300                                           # pictures per batch; pictures to compare networks with
+_SHARE, _COSTS = 0.15, 1.7                                         # share of the time left to compare; cost of the next network
+_STEP = 3.0                                                        # time of a training step, relative to the features
 
 
 class Features:
-    """The features of pictures by a published network.
+    """Computes the features of pictures with a published network.
 
     Args:
         start: the network, a `Start`.
-        side: of its input in pixels.
+        side: side of its input in pixels.
     """
 
     def __init__(self, start, side):
-        self.start, self.side, self.seconds = start, side, 0.0     # the last: for one picture
+        self.start, self.side, self.seconds = start, side, 0.0     # seconds: for one picture
         self._preprocess = Preprocess.from_config(changed(start.network.config, {'DATA.IMAGE_SIZE': side}))
         self._given = threading.local()
         classifier_of(start.network).register_forward_pre_hook(self._keep)
@@ -41,11 +41,11 @@ class Features:
         self._given.features = inputs[0]
 
     def known(self, pictures):
-        """Their `Known`."""
+        """Pictures with their features, as a `Known`."""
         return known_of(pictures, self.of(pictures))
 
     def of(self, pictures, change=lambda image: image):
-        """(N, C) of pictures, after a change of each PIL image."""
+        """Features (N, C) of pictures. `change` is applied to each PIL image first."""
         begun = time.monotonic()
         self.start.network.eval()
 
@@ -57,10 +57,10 @@ class Features:
         return found
 
     def with_head(self, classes, weight, bias):
-        """The network for these classes and this size, with that classifier."""
+        """The network for this number of classes and this input size, with the classifier's weight and bias set."""
         values = {'MODEL.NUM_CLASSES': classes, 'DATA.IMAGE_SIZE': self.side}
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')                        # that the classifier starts afresh: it gets its own below
+            warnings.simplefilter('ignore')                        # about the fresh classifier: its weights are set below
             network = create_model(changed(self.start.network.config, values), pretrained=self.start.pretrained)
         set_head(network, weight, bias)
         network.eval()
@@ -68,18 +68,18 @@ class Features:
 
 
 def by_batches(pictures, function, label):
-    """Arrays (n, ...) that a function gives for lists of n PIL images, one behind the other: a thread works on each core."""
+    """Apply a function from n PIL images to an array (n, ...) to batches, with a thread per core. Concatenates the results."""
     batches = [pictures[i:i + _BATCH] for i in range(0, len(pictures), _BATCH)]
 
     def run(batch):
-        with paddle.no_grad():                                     # which holds for a thread
+        with paddle.no_grad():                                     # applies to the current thread only
             return function([open_image(picture.path, 3) for picture in batch])
     with ThreadPoolExecutor(usable_cores()) as pool:
         return np.concatenate(list(progress_bar(pool.map(run, batches), len(batches), label, leave=False)))
 
 
 def logits_of(network, pictures):
-    """(N, classes) float32 of pictures as the network's configuration prepares them."""
+    """Logits (N, classes), float32, of pictures preprocessed as the network's configuration says."""
     preprocess = Preprocess.from_config(network.config)
     network.eval()
     return by_batches(pictures, lambda images: network.class_logits(
@@ -87,13 +87,14 @@ def logits_of(network, pictures):
 
 
 def best_of(first, known, pictures, classes, others, seconds):
-    """The `Features` whose classifier is surest of pictures that it has not learned: `first`, unless a later one is better by
-    half a standard error. That is little, for on ImageNet it is better anyway.
+    """The `Features` whose classifier has the lowest log loss on pictures that it was not trained on.
 
+    A later network replaces an earlier one if it is better by half a standard error. So small a margin is enough, because the
+    later networks are better on ImageNet anyway.
     Args:
-        known: what `first` gives for `pictures`.
-        others: `Features` of larger networks, one after another, in the order of their cost.
-        seconds: that are left for everything.
+        known: `pictures` with the features by `first`.
+        others: iterable of `Features` of larger networks, the cheapest first.
+        seconds: time left for the whole fit.
     """
     rows = known.drawn(_TRIED)
     _, logits, labels = choose_strength(known.part(rows), classes)
@@ -101,7 +102,7 @@ def best_of(first, known, pictures, classes, others, seconds):
     far = (logits.argmax(1) != labels).mean() > FAR
     for features in others:
         cost *= _COSTS
-        # Where much must be learned, a larger network learns less in the same minutes.
+        # If published features know too little, all layers must learn much, and a larger network learns less in the same time.
         if cost * len(rows) > _SHARE * seconds or far and ENOUGH * _STEP * cost * len(pictures) > seconds:
             break
         tried.append(features)
@@ -110,7 +111,7 @@ def best_of(first, known, pictures, classes, others, seconds):
 
 
 def thumbnails(pictures, change=lambda image: image):
-    """`Known` of pictures whose features are a few pixels: where no network knows anything yet."""
+    """Pictures with 16 x 16 pixels as their features, as a `Known`. For fits without a pretrained network."""
     pixels = np.stack([np.asarray(change(Image.fromarray(picture.small).resize((16, 16)))) for picture in pictures])
     return known_of(pictures, pixels.reshape(len(pixels), -1).astype(np.float32))
 
@@ -124,7 +125,7 @@ def labels_of(pictures):
 
 
 def classifier_of(network):
-    """The layer that makes logits of features."""
+    """The layer from features to logits."""
     return dict(network.named_sublayers())[network.classifier_layers[0]]
 
 

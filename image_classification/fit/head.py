@@ -1,44 +1,44 @@
-"""A classifier on features that are computed once: seconds, and already good where the features are those of ImageNet."""
+"""A linear classifier on features that are computed once. It takes seconds, and is already good on features of ImageNet."""
 from dataclasses import dataclass
 
 import numpy as np
 
 from image_classification.fit.statistics import log_loss, softmax
 
-_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2)                              # of the weights' squares, beside the mean loss
-_FOLDS, _MOST = 5, 3_000                                           # parts, and pictures, that choose the strength
+_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2)                              # candidate factors of the L2 penalty, beside the mean loss
+_FOLDS, _MOST = 5, 3_000                                           # cross-validation: folds, and largest number of pictures
 
 
 @dataclass
 class Known:
-    """Pictures of which the features are known."""
+    """Pictures with known features."""
     features: np.ndarray                                           # (N, C) float32
     labels: np.ndarray                                             # (N,)
-    groups: np.ndarray                                             # (N,), the same number for pictures that belong together
+    groups: np.ndarray                                             # (N,), the same number for duplicates of one picture
 
     def part(self, rows):
         return Known(self.features[rows], self.labels[rows], self.groups[rows])
 
     def and_of(self, other):
-        """These and those."""
+        """These pictures, followed by those of `other`."""
         return Known(*(np.concatenate(pair) for pair in zip(vars(self).values(), vars(other).values())))
 
     def drawn(self, count):
-        """Sorted numbers of `count` of them, or of all where there are fewer; the same ones each time."""
+        """Sorted indices of `count` random pictures, or of all if there are fewer. The draw is always the same."""
         return np.sort(np.random.RandomState(0).permutation(len(self.labels))[:count])
 
     def fit(self, classes, strength):
-        """(weight, bias) of a classifier for all of them."""
+        """(weight, bias) of a classifier trained on all these pictures. Each class has the same total weight in the loss."""
         counts = np.bincount(self.labels, minlength=classes)
         return fit_head(self.features, self.labels, classes, counts.mean() / np.maximum(counts, 1), strength)
 
 
 def fit_head(features, labels, classes, weights=None, strength=1e-2):
-    """Multinomial logistic regression: (weight (C, classes), bias (classes,)), float32, for features as they are.
+    """Multinomial logistic regression: (weight (C, classes), bias (classes,)), float32, for unscaled features.
 
     Args:
-        weights: of each class in the loss; None: all equal.
-        strength: of the weights' squares; features are standardized first, so that it means the same for every network.
+        weights: weight of each class in the loss; None: all equal.
+        strength: factor of the L2 penalty. Features are standardized internally, so that it means the same for every network.
     """
     mean, scale = features.mean(0), features.std(0) + 1e-3 * features.std() + 1e-8
     scale = scale * np.sqrt(features.shape[1])
@@ -47,7 +47,7 @@ def fit_head(features, labels, classes, weights=None, strength=1e-2):
     share = (each[labels] / len(labels)).astype(np.float32)[:, None]
     truth = np.eye(classes, dtype=np.float32)[labels]
     decay = np.full((x.shape[1], 1), strength / classes, np.float32)
-    decay[-1] = 0.0                                                # the bias is free
+    decay[-1] = 0.0                                                # no penalty for the bias
 
     def loss(flat):
         both = flat.reshape(-1, classes)
@@ -60,9 +60,9 @@ def fit_head(features, labels, classes, weights=None, strength=1e-2):
 
 
 def minimize(function, x, steps=60, memory=10):
-    """L-BFGS (Nocedal, 1980) with halved steps: where the smooth function x -> (value, gradient) is about least.
+    """Approximate minimum of a smooth function x -> (value, gradient), by L-BFGS (Nocedal, 1980) with step halving.
 
-    Paddle's own takes twenty times as long for a function of this size.
+    Paddle's own L-BFGS takes twenty times as long for a function of this size.
     """
     value, gradient = function(x)
     pairs = []                                                     # (change of x, change of the gradient, 1 / their product)
@@ -93,8 +93,11 @@ def minimize(function, x, steps=60, memory=10):
 
 
 def choose_strength(known, classes):
-    """(the strength of `fit` with the least log loss on pictures that a classifier has not learned, by cross-validation; the
-    logits of those pictures, (N, classes), and their labels)."""
+    """Choose the strength of `fit` by cross-validation: the one with the least log loss on held-out pictures.
+
+    Returns:
+        (strength, held-out logits (N, classes), labels (N,)).
+    """
     known = known.part(known.drawn(_MOST))
     logits = [_left_out(known, classes, strength) for strength in _STRENGTHS]
     best = int(np.argmin([log_loss(one, known.labels) for one in logits]))
@@ -102,13 +105,12 @@ def choose_strength(known, classes):
 
 
 def means_the_same(known, changed, classes, strength=1e-3):
-    """Whether pictures mean the same after a change, as letters do not when they are mirrored: True, False, or None where the
-    features tell too little.
+    """Whether pictures keep their class after a change, unlike mirrored letters: True, False, or None if the features tell too
+    little.
 
-    A classifier that has seen none of them changed is asked for those that it has not learned.
-
+    Classifiers are trained on unchanged pictures and tested on held-out pictures, unchanged and changed.
     Args:
-        changed: (N, C), the features of the same pictures, changed.
+        changed: features (N, C) of the same pictures after the change.
     """
     right = [_left_out(known, classes, strength, asked).argmax(1) == known.labels for asked in (known.features, changed)]
     lost = right[0].astype(float) - right[1]
@@ -119,7 +121,7 @@ def means_the_same(known, changed, classes, strength=1e-3):
 
 
 def _left_out(known, classes, strength, asked=None):
-    """Logits (N, classes) of each picture, or of `asked` in its place, by a classifier that has not learned it."""
+    """Held-out logits (N, classes), by cross-validation. `asked`: features to predict from, in place of those of `known`."""
     fold, asked = _folds(known.labels, known.groups), known.features if asked is None else asked
     logits = np.zeros((len(fold), classes), np.float32)
     for number in range(_FOLDS):
@@ -131,7 +133,7 @@ def _left_out(known, classes, strength, asked=None):
 
 
 def _folds(labels, groups):
-    """The fold of each picture: of each class as many in each, groups together, always the same."""
+    """Fold of each picture, always the same: each class is spread evenly over the folds, and groups stay together."""
     fold, next_one = {}, {}
     for i in np.random.RandomState(0).permutation(len(labels)):
         if groups[i] not in fold:

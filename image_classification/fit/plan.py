@@ -1,4 +1,4 @@
-"""How long, how large and how fast to train, by the pictures and by the minutes that there are."""
+"""Choose epochs, image size, batch size and learning rate of a training by the pictures and the minutes available."""
 import time
 import warnings
 from dataclasses import dataclass, replace
@@ -10,44 +10,44 @@ from PIL import Image, ImageOps
 
 from image_classification.engine.processes.distributed import gpu_count
 
-SMALL = 96                                                         # pixels: pictures up to here are small
-_FRESH = 96                                                        # pixels, for a network that begins with nothing: it needs steps
+SMALL = 96                                                         # pixels: pictures up to this side are small
+_FRESH = 96                                                        # pixels: largest side with fresh weights (they need steps)
 _EPOCHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 25, 30, 35, 40, 50, 60, 70, 80, 100, 120, 140, 160, 180, 200, 250, 300, 350, 400)
 _EVALUATIONS = 10
-_MOST_TUNED = 40                                                   # epochs, of weights that know much already
-_EVALUATED = 0.4                                                   # time of a picture in evaluation, if it is 1 in training
-_BETWEEN = 0.5                                                     # seconds from epoch to epoch
-_OVERHEAD = 1.35                                                   # of a step: pictures are read, processes share memory and wait
-FAR = 0.1                                                          # a head on published features that errs more knows too little
-ENOUGH, _SMALLEST = 20, 160                                        # epochs; pixels
-_FEW = 2_000                                                       # pictures: processes that load them for a GPU are not worth their start
+_MOST_TUNED = 40                                                   # most epochs of a fine-tuning
+_EVALUATED = 0.4                                                   # time per picture in evaluation, relative to training
+_BETWEEN = 0.5                                                     # seconds between epochs
+_OVERHEAD = 1.35                                                   # on a step's time: reading pictures, shared memory, waiting
+FAR = 0.1                                                          # with a larger error of the head, features know too little
+ENOUGH, _SMALLEST = 20, 160                                        # epochs that suffice; smallest side in `smaller`, in pixels
+_FEW = 2_000                                                       # pictures: up to here, loader processes do not pay off
 MIRRORED, UPSIDE_DOWN, TURNED = 'mirrored', 'upside down', 'turned'
 CHANGES = {MIRRORED: ImageOps.mirror, UPSIDE_DOWN: ImageOps.flip, TURNED: lambda image: image.transpose(Image.Transpose.ROTATE_90)}
 
 
 @dataclass
 class Plan:
-    """A training that fits into the time."""
+    """The settings of a training that fits into the available time."""
     size: int
     batch: int
     epochs: int
-    images: int                                                    # per epoch; fewer than there are where the time is short
-    seconds: float                                                 # of one picture in a step, by all processes together
+    images: int                                                    # pictures per epoch; a part of them if time is short
+    seconds: float                                                 # per picture of a training step, all processes together
     processes: int = 1
-    symmetries: tuple = ()                                         # names in CHANGES after which pictures mean the same
-    error: float = 0.1                                             # share of pictures that a head on published features takes wrongly
-    rate: float = None                                             # the peak; None: by the error and the epochs
+    symmetries: tuple = ()                                         # names in CHANGES that do not change a picture's class
+    error: float = 0.1                                             # error rate of a head on published features
+    rate: float = None                                             # peak learning rate; None: chosen by error and epochs
 
     def steps(self):
         return self.epochs * (self.images // self.batch)
 
     def seconds_in_all(self, validation):
-        """Of its steps and evaluations, which have so many pictures."""
+        """Seconds for all training steps and evaluations, with `validation` pictures in each evaluation."""
         return self.epochs * self.seconds * (self.images + _EVALUATED * validation)
 
 
 def image_size(default, pictures, fresh, asked=None):
-    """The side of the network's input: as asked for, or its own; less where pictures are small, or its weights know nothing."""
+    """Side of the network's input: `asked`, or else its default, reduced if the pictures are small or the weights are fresh."""
     if asked:
         return asked
     default = min(default, _FRESH) if fresh else default
@@ -56,16 +56,17 @@ def image_size(default, pictures, fresh, asked=None):
 
 
 def batch_size(images, fresh=False):
-    """16 pictures, for few pictures need the steps; 32 of many, or for batch norms that learn. Fewer than that are one batch.
+    """Pictures per batch: 16 for small data sets, which need the steps; 32 for large ones, and for fresh weights, whose batch
+    norms learn. Data sets of fewer pictures are a single batch.
 
-    From nothing, of 410 rendered parts in seven minutes of two cores: 32 by two processes, 200 epochs, 61 % of 120 others; 16 by
-    one process, 140 epochs, 54 %.
+    Measured with fresh weights on 410 rendered parts, in seven minutes on two cores: 61 % of 120 held-out pictures with batches
+    of 32 (two processes, 200 epochs), 54 % with batches of 16 (one process, 140 epochs).
     """
     return min(images, 32 if images >= _FEW or fresh and images >= 12 * 32 else 16)
 
 
 def measure(network, size, batch, channels=3, rounds=2):
-    """Seconds per picture of a training step."""
+    """Measure the seconds per picture of a training step."""
     network.train()
     warnings.filterwarnings('ignore', 'When training, we now always track')
     times, images = [], paddle.randn([batch, channels, size, size])
@@ -83,10 +84,10 @@ def measure(network, size, batch, channels=3, rounds=2):
 
 
 def make_plan(seconds_left, training, validation, size, batch, seconds, fresh=False):
-    """The Plan for so many pictures; `seconds` is that of one picture in a step. None where not even 20 steps fit."""
+    """The Plan for these numbers of pictures; `seconds` is the time per picture of a step. None if not even 20 steps fit."""
     epochs = seconds_left / (seconds * (training + _EVALUATED * validation) + _BETWEEN)
     if epochs >= 1:
-        # Of few numbers, so that two runs whose clocks differ a little do the same.
+        # Choose from a short list, so that small timing differences between two runs do not change the result.
         epochs = epochs if fresh else min(epochs, _MOST_TUNED)
         return Plan(size, batch, max(count for count in _EPOCHS if count <= epochs), training, seconds)
     images = int((seconds_left / seconds - _EVALUATED * validation) // batch * batch)
@@ -94,17 +95,18 @@ def make_plan(seconds_left, training, validation, size, batch, seconds, fresh=Fa
 
 
 def fine_tuning_rate(error, epochs):
-    """The peak rate: the less published features know of these pictures, the more must be learned; in fewer epochs, faster.
+    """Peak learning rate. It is higher if the head's error is large, as more must be learned, and if there are few epochs.
 
-    EfficientNet-Lite0 at 160 pixels: of CIFAR-10, 42 pictures of each class (a head errs on 30 %), 20 epochs at 3e-4 got 79 %
-    of others, at 8e-4 76 %. Drawn shapes (45 %): 8 epochs at 1e-4 got 65 %, at 3e-4 86, at 1e-3 93; 16 epochs at 4e-4 97. Rendered
-    parts (7 %), 8 epochs: 97 % at 1e-4 and 3e-4, 95 at 1e-3.
+    Held-out accuracy, measured with EfficientNet-Lite0 at 160 pixels:
+    - CIFAR-10, 42 pictures per class (head's error 30 %), 20 epochs: 79 % at 3e-4, 76 % at 8e-4.
+    - Drawn shapes (45 %), 8 epochs: 65 % at 1e-4, 86 % at 3e-4, 93 % at 1e-3; 16 epochs: 97 % at 4e-4.
+    - Rendered parts (7 %), 8 epochs: 97 % at 1e-4 and 3e-4, 95 % at 1e-3.
     """
     return float(f'{min(max(5.5e-4 * (error * max(ENOUGH / epochs, 1)) ** 0.5, 1e-4), 1e-3):.1g}')
 
 
 def smaller(plan, seconds_left, training, validation):
-    """The plan or, where it has few epochs for pictures that published features do not know, one at a smaller size with more."""
+    """The plan, with a smaller image size and so more epochs if it has few epochs and the head's error is large."""
     while plan and plan.epochs < ENOUGH and plan.error > FAR and plan.size - 32 >= _SMALLEST:
         size = plan.size - 32
         seconds = plan.seconds * (size / plan.size) ** 2
@@ -114,7 +116,7 @@ def smaller(plan, seconds_left, training, validation):
 
 
 def recipe(plan, fine_tunes):
-    """The keys of the training, {dotted key: value}."""
+    """Configuration keys of the training, {dotted key: value}."""
     common = {
         'DATA.IMAGE_SIZE': plan.size, 'DATA.BATCH_SIZE': max(1, plan.batch // plan.processes),
         'DATA.NUM_WORKERS': 4 if gpu_count() and plan.images > _FEW else 0,
@@ -124,7 +126,8 @@ def recipe(plan, fine_tunes):
         'TRAIN.ROTATE': 30.0 * (TURNED in plan.symmetries), 'TRAIN.GRAD_CLIP': 5.0, 'REPORT_FREQ': max(1, plan.steps() // 60),
         'SAVE_FREQ': max(1, plan.epochs // _EVALUATIONS), 'EXPORT': False}
     if fine_tunes:
-        # With the batch norms as published: with those of so few pictures it loses what it knew, and seldom gets it back.
+        # Batch norms keep their published statistics: with those of so few pictures a network forgets what it knew, and seldom
+        # recovers.
         rate = plan.rate or fine_tuning_rate(plan.error, plan.epochs)
         return {**common, 'TRAIN.FREEZE_BN': True, 'TRAIN.BASE_LR': rate, 'TRAIN.END_LR': 1e-6, 'TRAIN.WEIGHT_DECAY': 0.02,
                 'TRAIN.CROP_SCALE': [0.5, 1.0], 'TRAIN.COLOR_JITTER': 0.2}

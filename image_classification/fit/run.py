@@ -1,4 +1,4 @@
-"""The whole way: look, split, a head on known features, a training of all layers, a test that decides nothing, an export."""
+"""The steps of `fit`: survey the pictures, split them, train a head on published features, train all layers, test, export."""
 import contextlib
 import shutil
 import time
@@ -28,11 +28,11 @@ from image_classification.fit.tuning import LAST_EPOCHS, Candidate, Tuning
 from image_classification.fit.verdict import EXPORT, MISTAKES, conclude
 from image_classification.names.text import say
 
-_END = 40.0                                                        # seconds for the export and the drawings, beside the test
-_PER_PICTURE = 0.05                                                # seconds, for its features
+_END = 40.0                                                        # seconds reserved for export and drawings, without the test
+_PER_PICTURE = 0.05                                                # seconds for the features of a picture
 _SURELY = 1.0                                                      # standard errors by which a later candidate must be better
-_LONGEST = 1_000                                                   # letters of a path that a message has whole
-_TURNED = 200                                                      # pictures that are looked at mirrored and turned
+_LONGEST = 1_000                                                   # longer paths are shortened in messages
+_TURNED = 200                                                      # pictures used to find symmetries
 MINUTES, SIDES = above(0, most=100_000), whole(32, SIDE)
 CLASSIFIER, HEAD = 'classifier.safetensors', 'head.safetensors'
 _ENTRIES = {'pictures', RUNS, LAST_EPOCHS, CLASSIFIER, HEAD, RECIPE, OUTPUT, EXPORT, MISTAKES, 'per_class.csv',
@@ -40,21 +40,21 @@ _ENTRIES = {'pictures', RUNS, LAST_EPOCHS, CLASSIFIER, HEAD, RECIPE, OUTPUT, EXP
 
 
 def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, say=say, force=False):
-    """Make a classifier of the pictures in a folder.
+    """Train a classifier for the pictures in a folder.
 
     Args:
         root: DIR/<class>/<pictures>, or DIR/train/<class>/... with DIR/val or DIR/test.
-        output: a directory that must not exist yet, or be empty.
-        minutes: for everything together.
-        network: a model's name; by default the best whose published weights can be had.
-        size: side of its input in pixels; by default its own, or less for small pictures.
-        test: another folder of the same classes, whose pictures decide nothing.
-        say: takes a line for the user.
-        force: replace an earlier fit in `output`, and nothing else; it stays until this one is done.
+        output: output directory, which must be new or empty.
+        minutes: time for everything together.
+        network: name of a model; by default the best one whose published weights are available.
+        size: side of the network's input in pixels; by default the model's own, or less for small pictures.
+        test: another folder of the same classes; its pictures are used for the final test only.
+        say: called with each line for the user.
+        force: replace an earlier fit in `output`, but nothing else. The earlier one is kept until this one is done.
     Returns:
-        {'top1', 'interval', 'images', 'export', 'checkpoint', ...} of the pictures that decided nothing.
+        {'top1', 'interval', 'images', 'export', 'checkpoint', ...}, measured on the test pictures.
     Raises:
-        UserError: pictures that nothing can be learned from, a directory that holds something, a number out of its bounds.
+        UserError: nothing can be learned from the pictures, `output` is not empty, or a number is out of bounds.
     """
     for name, value, bounds in (('minutes', minutes, MINUTES), ('size', size, SIDES), ('seed', seed, BOUNDS['SEED'])):
         if value is not None:
@@ -64,7 +64,7 @@ def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, 
     try:
         with set_aside(output), _whole_or_nothing(output):
             return _fit(Path(root), test, output, _Wish(network, size, seed), deadline, say)
-    except BrokenPipeError:                                        # nobody reads what is said
+    except BrokenPipeError:                                        # the reader closed the pipe
         raise
     except OSError as error:
         name = str(error.filename or output)
@@ -75,8 +75,7 @@ def fit(root, output, minutes=10.0, network=None, size=None, test=None, seed=0, 
 
 @contextlib.contextmanager
 def _whole_or_nothing(output):
-    """After an error, or where it is stopped, a fit leaves what it has trained or what its training has said of the error, else
-    nothing."""
+    """On an error or a stop, delete `output`, unless it holds a trained network or the training's output about the error."""
     try:
         yield
     except BaseException as error:
@@ -87,7 +86,7 @@ def _whole_or_nothing(output):
 
 
 def not_a_fit(path):
-    """Why a directory is not one that a fit has written, and nobody else: words for a message, or ''."""
+    """Reason, in words for a message, why a directory does not hold a fit and nothing else; '' if it does."""
     if not (path / 'pictures').is_dir():
         return 'has no lists of pictures: no fit has written it'
     others = sorted(entry.name for entry in path.iterdir() if entry.name not in _ENTRIES)
@@ -96,7 +95,7 @@ def not_a_fit(path):
 
 @dataclass
 class _Wish:
-    """What the user has asked for, or None."""
+    """The user's choices; None: no choice."""
     network: str
     size: int
     seed: int
@@ -129,19 +128,19 @@ def _fit(root, test, output, wish, deadline, say):
 
 
 class _Job:
-    """What the candidates are made of."""
+    """Data and settings shared by all candidates."""
 
     def __init__(self, found, parts, output, start, wish, deadline, say):
         self.found, self.output, self.start, self.wish, self.deadline, self.say = found, output, start, wish, deadline, say
         self.training, self.validation, self.tested = parts
         self.side = self._side_for(start)
         self.classes, self.deciding = len(found.classes), labels_of(self.validation)
-        self.head, self.symmetries, self.error = None, [], 1.0     # the last: share that the head takes wrongly
+        self.head, self.symmetries, self.error = None, [], 1.0     # error: the head's error rate
         self.end = _END + _PER_PICTURE * len(self.tested)          # seconds for the test and what follows
         self.operators_ready = (lambda: False) if gpu_count() else build_in_background()
 
     def heads(self):
-        """[the published network with a classifier of its own for these classes]; [] where it knows nothing yet."""
+        """[the published network with a new classifier for these classes]; [] if the network has fresh weights."""
         if not self.start.pretrained:
             self._find_symmetries(thumbnails(self.training),
                                   lambda rows, change: thumbnails(self.training, change).features[rows])
@@ -161,7 +160,8 @@ class _Job:
         weight, bias = known.fit(self.classes, strength)
         network = best.with_head(self.classes, weight, bias)
         self._keep_head(network)
-        # What is learned from the deciding pictures as well is no worse; how good it is, the others' logits say.
+        # The candidate's classifier also learns the validation pictures, which makes it no worse. It is judged by the logits of
+        # the classifier above, which has not seen them.
         set_head(network, *everything.fit(self.classes, strength))
         candidate = Candidate('the published network with a new classifier', network, held.features @ weight + bias,
                               (logits, labels))
@@ -170,12 +170,12 @@ class _Job:
         return [candidate]
 
     def _best_of(self, features, known, pictures):
-        """The `Features` to go on with: where nobody has named a network, a larger one may be better."""
+        """The `Features` to continue with: if the user has not named a network, those of a larger one may be better."""
         larger = [] if self.wish.network else larger_names(self.start)
         if not larger:
             return features
         self.operators_ready()
-        others = (Features(start, self._side_for(start)) for start in map(published, larger))   # made when their turn comes
+        others = (Features(start, self._side_for(start)) for start in map(published, larger))   # built lazily
         best = best_of(features, known, pictures, self.classes, others, self.deadline - time.monotonic())
         if best is not features:
             self.say(f'network     {best.start.name}: its features tell these classes apart more surely than those of '
@@ -186,20 +186,23 @@ class _Job:
         return image_size(start.network.config.DATA.IMAGE_SIZE, self.found.pictures, not start.pretrained, self.wish.size)
 
     def _affordable(self):
-        """The training pictures or, of very many, a few of each class: features of a third of the time at most."""
+        """Training pictures whose features take a third of the time left at most: all, or every n-th if there are very many."""
         most = max(self.classes * 5, int((self.deadline - time.monotonic()) / 3 / _PER_PICTURE))
         return self.training[::-(-len(self.training) // most)]
 
     def _find_symmetries(self, known, features_of):
-        """Find out how pictures may be turned in training. `features_of(numbers, change)`: of pictures, after a change."""
+        """Find which flips and rotations keep the class of a picture, for augmentation.
+
+        `features_of(rows, change)` gives the features of these pictures after a change.
+        """
         rows = known.drawn(_TURNED)
         known = known.part(rows)
         same = {name: means_the_same(known, features_of(rows, change), self.classes) for name, change in CHANGES.items()}
-        # Most pictures may be mirrored; few have no right way up.
+        # In doubt, allow only mirroring: most pictures may be mirrored, but few have no right way up.
         self.symmetries = [name for name in CHANGES if same[name] or same[name] is None and name == MIRRORED]
         self.say(f'symmetries  {", ".join(self.symmetries) or "none"}: so pictures mean the same, and are varied in training')
 
     def _keep_head(self, network):
-        """What the training of all layers starts from."""
+        """Write the network from which the training of all layers starts."""
         self.head = self.output / HEAD
         write_network(self.head, network, network.config, listed(self.found.classes))

@@ -1,4 +1,4 @@
-"""Which pictures are learned, which decide between settings, and which are looked at once, at the end."""
+"""Split pictures into those to train on, those to decide between settings, and those for the final test."""
 from collections import defaultdict
 
 import numpy as np
@@ -6,17 +6,18 @@ import numpy as np
 from image_classification.errors import UserError
 from image_classification.files import write_atomically
 
-VALIDATION, TESTED = 0.15, 0.2                                     # shares, of each class
-_MOST = 2_000                                                      # pictures that decide, or test
+VALIDATION, TESTED = 0.15, 0.2                                     # shares of each class
+_MOST = 2_000                                                      # most pictures per class for validation, or for the test
 
 
 def split(survey):
-    """(training, validation, test): lists of the survey's pictures, the same for the same folder.
+    """(training, validation, test): lists of the survey's pictures, always the same for the same folder.
 
-    What the folder calls train and test, or val, is kept; without a test of its own a fixed fifth of each class becomes it, and a
-    seventh of what is then learned decides between settings. Duplicates stay together; those of test pictures are left out.
+    Folders named train, val and test keep their roles. Without test pictures, a fixed fifth of each class becomes the test.
+    Without validation pictures, about a seventh of the rest does. Duplicates stay on one side of the split; duplicates of test
+    pictures are left out.
     Raises:
-        UserError: a class with too few pictures to learn and to test.
+        UserError: a class has too few pictures.
     """
     pictures = survey.pictures
     _check_classes(survey)
@@ -40,7 +41,7 @@ def split(survey):
 
 
 def _draw(pictures, share):
-    """(the rest, about so many of each class, whole groups), by a draw that never changes."""
+    """(the rest, about this share of each class), drawn in whole groups and always the same."""
     drawn = set()
     for label in sorted({picture.label for picture in pictures}):
         groups = defaultdict(list)
@@ -49,7 +50,7 @@ def _draw(pictures, share):
                 groups[picture.group].append(picture)
         names, count = list(groups), sum(map(len, groups.values()))
         wanted, taken = min(max(1, round(count * share)), _MOST) if len(names) > 1 else 0, 0
-        # RandomState: numpy promises the same permutation in every version.
+        # RandomState: numpy guarantees the same permutation in every version.
         for i in np.random.RandomState(0).permutation(len(names)):
             if taken >= wanted:
                 break
@@ -60,7 +61,7 @@ def _draw(pictures, share):
 
 
 def _check_classes(survey):
-    """Raise UserError for a class that cannot be in each part."""
+    """Raise UserError for a class with too few pictures to be in every part."""
     parts = {picture.part for picture in survey.pictures}
     wanted = 3 - ('test' in parts) - ('val' in parts)
     for label, name in enumerate(survey.classes):
@@ -73,7 +74,7 @@ def _check_classes(survey):
 
 
 def write_lists(directory, classes, training, validation, test):
-    """Write the lists that the data set imagenet2012 reads: train_list.txt, val_list.txt and classes.txt, and test_list.txt."""
+    """Write train_list.txt, val_list.txt and classes.txt, as the data set imagenet2012 reads them, and test_list.txt."""
     directory.mkdir(parents=True)
     for name, part in (('train', training), ('val', validation), ('test', test)):
         write_list(directory, name, part)
@@ -81,11 +82,11 @@ def write_lists(directory, classes, training, validation, test):
 
 
 def listed(classes):
-    """Names of classes as they are read from classes.txt."""
+    """Class names as they will be read from classes.txt: without surrounding spaces."""
     return [name.strip() for name in classes]
 
 
 def write_list(directory, name, pictures):
-    """Write <name>_list.txt, in place of one that is there."""
+    """Write <name>_list.txt, replacing an existing one."""
     text = ''.join(f'{picture.path.resolve()} {picture.label}\n' for picture in pictures)
     write_atomically(directory / f'{name}_list.txt', lambda file: file.write_text(text, encoding='utf-8', errors='surrogateescape'))

@@ -1,4 +1,4 @@
-"""What a training starts from: published weights that are at hand or can be had, else nothing."""
+"""Choose the network and the weights that a fit starts from: published weights if they are available, else fresh ones."""
 from dataclasses import dataclass
 
 from paddle import nn
@@ -10,16 +10,16 @@ from image_classification.models import create_model, list_models
 from image_classification.weights.catalogue import DEFAULT, meant
 from image_classification.weights.packages import is_installed
 
-KNOWN = ('efficientnet_lite0', 'mobilenet_v3_small_x1_0')          # with weights that pip or an address brings, the best first
-LARGER = ('efficientnet_lite1', 'efficientnet_lite2')              # tried beside the first of these, where pip has brought them
-FRESH = 'shufflenet_v1_g3_x0_5'                                    # learns most from nothing in the minutes of a small folder
+KNOWN = ('efficientnet_lite0', 'mobilenet_v3_small_x1_0')          # their weights come from pip or an address; the best first
+LARGER = ('efficientnet_lite1', 'efficientnet_lite2')              # also tried if pip has installed their weights
+FRESH = 'shufflenet_v1_g3_x0_5'                                    # learns most from scratch in a few minutes on a small folder
 
 
 @dataclass
 class Start:
-    """A network of its published classes, and what is said of it."""
+    """A network with the classes of its published weights."""
     network: nn.Layer
-    pretrained: str                                                # PRETRAINED of its configuration; '': fresh weights
+    pretrained: str                                                # value of PRETRAINED; '': fresh weights
     reason: str
 
     @property
@@ -28,13 +28,14 @@ class Start:
 
 
 def choose_start(name=None):
-    """The network `name` with its published weights or, without a name, the best whose weights can be had.
+    """The network `name` with its published weights; without a name, the best one whose weights are available.
 
+    If no weights are available, the network has fresh ones.
     Raises:
         UserError: an unknown name.
     """
     if name and name not in list_models():
-        create_model(name)                                         # says what is wrong
+        create_model(name)                                         # raises the error
     problems = []
     for candidate in [name] if name else KNOWN:
         try:
@@ -47,7 +48,7 @@ def choose_start(name=None):
 
 
 def larger_names(first):
-    """Relatives of the network that was chosen without a name, larger, whose weights are installed already."""
+    """Names of larger networks to compare with the default network `first`: those whose weights are already installed."""
     if first.name != KNOWN[0] or not first.pretrained:
         return []
     entries = {name: meant(get_config(name).PUBLISHED.WEIGHTS, DEFAULT) for name in LARGER}
@@ -55,5 +56,5 @@ def larger_names(first):
 
 
 def published(name):
-    """The network of that name with its published weights. Raises UserError where they cannot be had."""
+    """The network `name` with its published weights. Raises UserError if these are not available."""
     return Start(create_model(name, pretrained=DEFAULT), DEFAULT, f'{name}, weights of ImageNet')

@@ -1,29 +1,29 @@
-"""How sure a measured accuracy is, and how well probabilities are meant."""
+"""Confidence intervals of a measured accuracy, and calibration of probabilities."""
 from math import lgamma, log, log1p
 
 import numpy as np
 
-_OUTSIDE = 0.025                                                   # on either side of an interval of 95 %
+_OUTSIDE = 0.025                                                   # probability on either side of a 95 % interval
 _LOG_FACTORIAL = np.vectorize(lambda n: lgamma(n + 1.0), otypes=[float])
 _BINS = 15
 
 
 def interval(right, count):
-    """The exact 95 % interval of a share (Clopper and Pearson, 1934), in percent: (low, high)."""
+    """Exact 95 % confidence interval (Clopper and Pearson, 1934) of right / count, in percent: (low, high)."""
     low = 0.0 if right == 0 else _bisect(lambda share: _tail(right, count, share) > _OUTSIDE)
     high = 1.0 if right == count else _bisect(lambda share: 1.0 - _tail(right + 1, count, share) < _OUTSIDE)
     return 100 * low, 100 * high
 
 
 def _tail(least, count, share):
-    """The probability of `least` or more right ones of `count`."""
+    """Probability of `least` or more right answers in `count`, if each is right with probability `share`."""
     k = np.arange(least, count + 1)
     logs = _LOG_FACTORIAL(count) - _LOG_FACTORIAL(k) - _LOG_FACTORIAL(count - k) + k * log(share) + (count - k) * log1p(-share)
     return float(np.exp(logs).sum())
 
 
 def _bisect(is_above):
-    """Where a share from 0 to 1 begins to be above."""
+    """The share from 0 to 1 at which `is_above` becomes true."""
     low, high = 1e-12, 1.0 - 1e-12
     for _ in range(60):
         middle = (low + high) / 2
@@ -32,7 +32,7 @@ def _bisect(is_above):
 
 
 def softmax(logits, temperature=1.0):
-    """(N, classes) -> probabilities, float64."""
+    """(N, classes) -> probabilities (N, classes), float64."""
     scaled = logits.astype(np.float64) / temperature
     scaled -= scaled.max(1, keepdims=True)
     exponents = np.exp(scaled)
@@ -50,8 +50,11 @@ def log_loss(logits, labels, temperature=1.0):
 
 
 def surest(candidates, labels, errors=1.0):
-    """The number of the logits with the least log loss, each at its own temperature. An earlier one stays unless a later one is
-    better by more than so many standard errors of the difference: a few pictures make one by chance."""
+    """Index of the candidate (an array of logits) with the least log loss, each at its own best temperature.
+
+    A later candidate replaces an earlier one only if it is better by more than `errors` standard errors of the difference,
+    because on a few pictures a small difference is chance.
+    """
     each = [losses(logits, labels, find_temperature(logits, labels)) for logits in candidates]
     best = 0
     for number, own in enumerate(each):
@@ -64,8 +67,8 @@ def surest(candidates, labels, errors=1.0):
 def find_temperature(logits, labels):
     """The temperature with the least log loss (Guo et al., https://arxiv.org/abs/1706.04599), between 0.05 and 20.
 
-    Each label counts as Platt's targets do, right in N + 1 of N + 2 cases, so that a few pictures that are all right do not ask
-    for infinite certainty.
+    As with Platt's targets, each label counts as right in N + 1 of N + 2 cases. So a few pictures that are all right do not
+    lead to infinite certainty.
     """
     doubt, classes = 1.0 / (len(labels) + 2), logits.shape[1]
     targets = np.full(logits.shape, doubt / max(classes - 1, 1))
@@ -76,7 +79,7 @@ def find_temperature(logits, labels):
 
 
 def calibration_error(probabilities, labels):
-    """Expected calibration error, 0 to 1: the mean distance between confidence and accuracy, over 15 bins of confidence."""
+    """Expected calibration error, 0 to 1: mean distance between confidence and accuracy, over 15 bins of confidence."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     return float(sum(abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)))

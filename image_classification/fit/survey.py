@@ -1,4 +1,4 @@
-"""What is in a folder of pictures, before anything is trained: sizes, files that cannot be read, pictures that are there twice."""
+"""Inspect a folder of pictures before anything is trained: sizes, unreadable files, duplicates."""
 import hashlib
 import os
 from collections import Counter, defaultdict
@@ -17,43 +17,43 @@ from image_classification.datasets.samples import is_deep
 from image_classification.errors import UserError
 from image_classification.names.text import shown
 
-_NEAR, _ALIKE = 16, 4.0                                            # near duplicates differ in so many of 256 bits and, on
-                                                                   # average, by so many of 255 levels, at most
-_NAMED, _COMPARED = 3, 20_000                                      # files that a line names; pictures that are compared in pairs
+_NEAR, _ALIKE = 16, 4.0                                            # near duplicates differ at most in so many of 256 bits, and
+                                                                   # by so many of 255 levels on average
+_NAMED, _COMPARED = 3, 20_000                                      # files named in a line; most pictures to compare in pairs
 
 
 @dataclass
 class Picture:
-    """One readable file."""
+    """A picture that can be read."""
     path: Path
     label: int
-    part: str                                                      # train, val, test, or '' of class folders that stand alone
+    part: str                                                      # train, val, test, or '' if the folder has no such parts
     size: tuple                                                    # (width, height)
     grey: bool
-    digest: bytes                                                  # of the file
-    hash: np.ndarray                                               # 256 bits of what it shows; nearly equal for near duplicates
+    digest: bytes                                                  # SHA-256 of the file
+    hash: np.ndarray                                               # 256 bits of its content, similar for near duplicates
     small: np.ndarray                                              # (16, 17, 3) uint8
-    group: int = -1                                                # the same for pictures that belong together
+    group: int = -1                                                # the same for exact and near duplicates
 
 
 @dataclass
 class Survey:
-    """All pictures of a folder, and what is noticeable about them."""
+    """All pictures of a folder, and findings about them."""
     root: Path
     classes: list
     pictures: list
     unreadable: list = field(default_factory=list)
-    ignored: list = field(default_factory=list)                    # files that are no pictures by their names
-    unread: list = field(default_factory=list)                     # pictures of kinds that are not read here
-    notes: list = field(default_factory=list)                      # lines about links, and folders that were passed over
+    ignored: list = field(default_factory=list)                    # files whose names are not those of pictures
+    unread: list = field(default_factory=list)                     # pictures in formats that cannot be read
+    notes: list = field(default_factory=list)                      # lines about links and skipped folders
 
     def counts(self, pictures=None):
-        """Pictures of each class."""
+        """Number of pictures per class."""
         labels = [picture.label for picture in (self.pictures if pictures is None else pictures)]
         return np.bincount(labels, minlength=len(self.classes)) if labels else np.zeros(len(self.classes), int)
 
     def groups(self):
-        """Lists of pictures that are exact or near duplicates of each other, two or more."""
+        """Lists of two or more pictures that are exact or near duplicates of each other."""
         found = defaultdict(list)
         for picture in self.pictures:
             found[picture.group].append(picture)
@@ -61,12 +61,13 @@ class Survey:
 
 
 def survey(root, test=None):
-    """Look at DIR/<class>/..., or at DIR/train/<class>/... with val/ or test/ beside it.
+    """Survey DIR/<class>/..., or DIR/train/<class>/... with val/ or test/ beside it.
 
     Args:
-        test: another folder of the same classes, whose pictures are the test.
+        test: another folder of the same classes, to use as the test.
     Raises:
-        UserError: no folder, no class, one class alone, a class without readable pictures, another class in the test.
+        UserError: there is no folder, there are fewer than two classes, a class has no readable pictures, or val or test has a
+            class that training lacks.
     """
     root = Path(root)
     if not root.is_dir():
@@ -84,7 +85,7 @@ def survey(root, test=None):
         raise UserError(f'{shown(first)} has {found}; wanted at least two, one for each class, with its pictures')
     walk = Walk([place for _, place in parts])
     in_order = sorted(range(len(parts)), key=lambda i: ('test', 'val', 'train', '').index(parts[i][0]))
-    files = {i: _files(parts[i], first, classes, walk) for i in in_order}          # what is in a test, too, is not learned
+    files = {i: _files(parts[i], first, classes, walk) for i in in_order}          # test first: a file found twice counts there
     broken = next((path for some in files.values() for path, _, _ in some if len(str(path).splitlines()) > 1), None)
     if broken:
         raise UserError(f'{shown(broken)!r} has a line break in its name, which a list of pictures cannot hold; rename it')
@@ -115,8 +116,10 @@ def _check(found, first):
 
 
 def _parts(layout, test):
-    """[(part, folder of its classes)]: train, val, test, or '' of class folders that stand alone. The only one to evaluate is
-    the test. `test`: another folder."""
+    """[(part, folder with its classes)]. A part is train, val or test, or '' if the folder has no such parts.
+
+    If there is val but no test, val becomes the test. `test` is another folder for the test, or None.
+    """
     roles = dict(layout.parts)
     if 'test' not in roles and 'val' in roles:
         roles['test'] = roles.pop('val')
@@ -132,7 +135,7 @@ def _parts(layout, test):
 
 
 def _files(part, first, classes, walk):
-    """[(path of a picture, label, part)] of the class folders of a part, each class sorted."""
+    """[(path of a picture, label, part)] of all class folders of a part, sorted within each class."""
     name, place = part
     folders = folders_in(place)
     for names in (folders, classes):
@@ -148,17 +151,17 @@ def _files(part, first, classes, walk):
 
 
 def _look(file):
-    """The Picture of (path, label, part), or its path where it cannot be read."""
+    """The Picture of (path, label, part), or its path if it cannot be read."""
     path, label, part = file
     try:
         with quietly_opened(path) as image:
             if is_deep(image):
-                raise ValueError                                   # RGB of its upper bytes would be black
+                raise ValueError                                   # more than 8 bits: Pillow would convert it to black
             size = image.size
-            image.draft('RGB', (64, 64))                           # of a JPEG no more pixels than are looked at here
+            image.draft('RGB', (64, 64))                           # decode a JPEG only as large as needed here
             small = image.convert('RGB').resize((17, 16), Image.BOX)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        try:                                                       # a kind that Pillow cannot turn into RGB at once
+        try:                                                       # Pillow cannot convert it to RGB directly
             image = open_image(path, 3)
             size, small = image.size, image.resize((17, 16), Image.BOX)
         except UserError:
@@ -166,13 +169,13 @@ def _look(file):
     pixels = np.asarray(small, np.int16)
     grey = bool(abs(pixels - pixels[..., :1]).max() <= 2)
     light = pixels.sum(2)
-    bits = (light[:, 1:] > light[:, :-1]).reshape(-1)              # whether it gets brighter from each pixel to the next
+    bits = (light[:, 1:] > light[:, :-1]).reshape(-1)              # whether each pixel is brighter than its left neighbour
     return Picture(path, label, part, size, grey, hashlib.sha256(path.read_bytes()).digest(), bits,
                    pixels.astype(np.uint8))
 
 
 def _group(pictures):
-    """Give pictures that show the same thing the same `group`."""
+    """Give exact and near duplicates the same `group`."""
     parent = list(range(len(pictures)))
 
     def top(i):
@@ -194,14 +197,14 @@ def _group(pictures):
 
 
 def _bits(words):
-    """How many bits are set in each row of (N, 4) uint64."""
+    """Number of bits set in each row of (N, 4) uint64."""
     if hasattr(np, 'bitwise_count'):
         return np.bitwise_count(words).sum(1)
     return np.unpackbits(words.view(np.uint8), axis=1).sum(1)      # before numpy 2
 
 
 def lines(found):
-    """What a person should know of their pictures, in at most ten lines."""
+    """What a user should know about the pictures, in at most ten lines."""
     counts, pictures = found.counts(), found.pictures
     listed = ', '.join(f'{name} {count}' for name, count in list(zip(found.classes, counts))[:12])
     more = f', and {len(counts) - 12} more' if len(counts) > 12 else ''

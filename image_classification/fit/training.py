@@ -1,4 +1,4 @@
-"""The trainer at work for a fit: its yaml, the list of its pictures, and its process, which is watched and told when to end."""
+"""Run the trainer for a fit: write its yaml and its list of pictures, start its process, watch it, and end it in time."""
 import contextlib
 import signal
 import subprocess
@@ -26,30 +26,30 @@ from image_classification.weights.catalogue import PREPROCESSING
 
 RECIPE, OUTPUT, RUNS = 'fit.yaml', 'training.txt', 'runs'
 LAUNCHER = Path(__file__).resolve().parents[1] / 'main_multi_gpu.py'
-_MOST_PROCESSES = 4                                                # on a CPU: each holds a network and its maps
-_LOOK = 0.5                                                        # seconds between two looks at the metrics
-_GRACE = 15.0                                                      # seconds for a trainer that is asked to end
+_MOST_PROCESSES = 4                                                # on a CPU: each holds a network and its feature maps
+_LOOK = 0.5                                                        # seconds between readings of the metrics
+_GRACE = 15.0                                                      # seconds that a trainer gets to end by itself
 
 
 @dataclass
 class Trained:
-    """What a training has left."""
-    paths: list                            # of its last and its best checkpoint, as far as they are there
-    whole: bool                            # it came to its end
+    """The result of a training."""
+    paths: list                            # its last and its best checkpoint, if they exist
+    whole: bool                            # whether it ran to its end
 
 
 def process_count():
-    """How many processes train: one on each GPU or, where there is none, on each core."""
+    """Number of training processes: one per GPU or, without GPUs, one per core, at most four."""
     return gpu_count() or min(usable_cores(), _MOST_PROCESSES)
 
 
 def write_recipe(directory, plan, network_cfg, training, head, seed):
-    """Write fit.yaml, which main_multi_gpu.py and main_single_gpu.py take, and the list of the pictures that it learns.
+    """Write fit.yaml, a configuration for main_multi_gpu.py and main_single_gpu.py, and the list of its training pictures.
 
     Args:
-        directory: of the fit; its folder `pictures` has the other lists.
-        training: the pictures that may be learned.
-        head: a file of weights to start from, or None.
+        directory: directory of the fit; its folder `pictures` has the other lists.
+        training: the available training pictures.
+        head: a weights file to start from, or None.
     """
     lists, classes = directory / 'pictures', network_cfg.MODEL.NUM_CLASSES
     write_list(lists, 'train', balanced(evenly(training, plan.images, seed), classes, seed))
@@ -69,18 +69,18 @@ def write_recipe(directory, plan, network_cfg, training, head, seed):
 
 
 def train(directory, plan, deadline, say):
-    """Run the trainer by the fit.yaml of `directory`, to its end or to `deadline` (of time.monotonic); what it prints is kept in
-    training.txt. Ctrl-C ends it as the deadline does: it saves, and what it has is taken. SIGTERM and SIGHUP end it, too, and
-    then this process.
+    """Run the trainer with the fit.yaml of `directory` until it ends or `deadline` (in time.monotonic) has come.
 
+    Its output goes to training.txt. Ctrl-C has the effect of the deadline: the trainer saves, and its result so far is used.
+    SIGTERM and SIGHUP end the trainer and then this process.
     Returns:
         `Trained`.
     Raises:
-        UserError: the trainer has failed, with its reason.
+        UserError: the trainer failed; the message has its reason.
     """
     command = [sys.executable, str(LAUNCHER), '-cfg', str(directory / RECIPE), '-ngpus', str(plan.processes)]
     with open(directory / OUTPUT, 'wb') as output:
-        # A session of its own: one Ctrl-C comes to it once, from here.
+        # In a session of its own, the trainer gets one signal per Ctrl-C, from this process.
         trainer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                                    start_new_session=True, preexec_fn=ends_with_parent(signal.SIGINT))
     try:
@@ -89,14 +89,14 @@ def train(directory, plan, deadline, say):
         _end(trainer)
     lines = (directory / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
     reason = next((line for line in reversed(lines) if line.strip()), 'it said nothing').removeprefix('error: ')
-    # Python itself, where it had only begun to start, ends by the signal or says this.
+    # Interrupted while it starts up, Python dies of the signal or prints KeyboardInterrupt.
     if code not in {0, *STOPPED, -signal.SIGINT} and reason != 'KeyboardInterrupt':
         raise UserError(f'the training has failed (exit code {code}): {reason}. All that it said is in {directory / OUTPUT}')
     return Trained([path for name in (LAST, BEST) for path in (directory / RUNS).glob(f'*/{name}')], code == 0)
 
 
 def _watch(trainer, directory, plan, deadline, say):
-    """The trainer's exit code, after lines and a bar that tell how far it is."""
+    """Report the trainer's progress by lines and a progress bar. Returns its exit code."""
     stopped, told = False, 0
     with progress_bar(total=plan.steps(), label='training') as bar, \
             StopSignals('ending the training', lambda number: trainer.send_signal(signal.SIGINT)) as signals:
@@ -120,7 +120,7 @@ def _watch(trainer, directory, plan, deadline, say):
 
 
 def _end(trainer):
-    """End a trainer that nobody waits for any more: politely at first, so that it leaves nothing."""
+    """End a trainer that is no longer needed: by SIGINT at first, so that it cleans up, then by SIGKILL."""
     for ask, seconds in ((lambda: trainer.send_signal(signal.SIGINT), _GRACE), (trainer.kill, None)):
         if trainer.poll() is None:
             ask()
@@ -129,7 +129,7 @@ def _end(trainer):
 
 
 def _rows(run):
-    """The metrics of a run that is going on, whose last line may be half written."""
+    """The metrics of a running training; [] if a line is still half written."""
     try:
         return read_metrics(run)
     except ValueError:
@@ -137,7 +137,7 @@ def _rows(run):
 
 
 def evenly(pictures, count, seed):
-    """`count` pictures, of each class the same share."""
+    """Draw `count` pictures, the same share of each class."""
     if count >= len(pictures):
         return pictures
     order = np.random.RandomState(seed).permutation(len(pictures))
@@ -151,7 +151,7 @@ def evenly(pictures, count, seed):
 
 
 def balanced(pictures, classes, seed):
-    """The pictures, those of rarer classes several times: as often as the root of how much rarer they are."""
+    """Oversample the pictures of rare classes: a class n times rarer than the largest one grows by a factor of sqrt(n)."""
     counts = np.bincount([picture.label for picture in pictures], minlength=classes)
     if counts.min() * 2 > counts.max():
         return pictures

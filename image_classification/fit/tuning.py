@@ -1,4 +1,4 @@
-"""A training of all layers within the time that is left, and its last epochs, which learn the deciding pictures, too."""
+"""Train all layers in the time left, then train a few last epochs with the validation pictures added."""
 import time
 from dataclasses import dataclass, replace
 
@@ -16,38 +16,38 @@ from image_classification.fit.split import listed, write_lists
 from image_classification.fit.training import process_count, train, write_recipe
 from image_classification.weights import read_weights
 
-_BEGIN = 15.0                                                      # seconds until processes that train have started
-_LEAST = 8                                                         # pictures of a step in each process
-_SHARES = (0.5, 0.75)                                              # of the way from the head to the training's end
-_LATER, _SLOWER = 0.2, 0.3                                         # shares of the epochs and of the rate with all pictures
+_BEGIN = 15.0                                                      # seconds until the training processes have started
+_LEAST = 8                                                         # fewest pictures per process and step
+_SHARES = (0.5, 0.75)                                              # where to interpolate from the head to the final weights
+_LATER, _SLOWER = 0.2, 0.3                                         # last epochs: shares of the epochs and of the learning rate
 CHOSEN, LAST_EPOCHS = 'chosen.safetensors', 'last_epochs'
 
 
 @dataclass
 class Candidate:
-    """A network that might be the answer, and its logits of the pictures that decide."""
+    """A network that may become the result, and its logits of the validation pictures."""
     name: str
     network: paddle.nn.Layer
     logits: np.ndarray
-    known: tuple                                                   # (logits, labels) that its temperature is found by
+    known: tuple                                                   # (logits, labels) for choosing its temperature
 
     def top1(self, labels):
         return 100 * float((self.logits.argmax(1) == labels).mean())
 
 
 class Tuning:
-    """The training of a fit.
+    """The training of all layers in a fit.
 
     Args:
-        job: its pictures, its start and its wishes; with a `head`, the training starts from that file, else from nothing.
+        job: pictures, network and user's choices. If it has a `head`, the training starts from that file, else from scratch.
     """
 
     def __init__(self, job):
-        self.job, self.plan, self.trained = job, None, []          # the last: candidates whose training may go on
+        self.job, self.plan, self.trained = job, None, []          # trained: candidates that may train on in `finished`
         self.cfg = changed(job.start.network.config, {'MODEL.NUM_CLASSES': job.classes})
 
     def candidates(self):
-        """[networks of a training] or, where there is no time for one, []."""
+        """Train, and return the resulting candidates; [] if there is no time to train."""
         job, head = self.job, self.job.head
         self.plan = self._plan()
         if self.plan is None:
@@ -63,7 +63,7 @@ class Tuning:
         found = []
         for path in self._to_judge(trained):
             if head and path.name == LAST:
-                found += self._averages(path)                      # first: where few pictures decide, the safest
+                found += self._averages(path)                      # first, as the safest choice with few validation pictures
             network, _ = load_network(path)
             found.append(self._candidate(f'the training of all layers ({path.stem})', network))
         if head and trained.whole and plan.images == len(job.training):
@@ -71,9 +71,11 @@ class Tuning:
         return found
 
     def _to_judge(self, trained):
-        """The checkpoints that may be the answer. Where few pictures decide, the best of many evaluations is so by luck: of ants
-        and bees, first epochs with all of 36 right had 95.4 % of others, the head alone 96.1. So a fine-tuning that came to its
-        end is judged by that."""
+        """The checkpoints that may become the result: of a fine-tuning that ran to its end, only the last one.
+
+        With few validation pictures, the best of many evaluations is best by luck. On ants and bees, first epochs with all 36
+        pictures right reached 95.4 % on other pictures, the head alone 96.1 %.
+        """
         if self.job.head and trained.whole:
             return [path for path in trained.paths if path.name == LAST]
         return trained.paths
@@ -89,8 +91,8 @@ class Tuning:
         plan = make_plan(left, len(job.training), decide, job.side, batch, seconds, fresh=not job.head)
         if plan is None:
             if not job.head:
-                raise UserError(f'{left:.0f} s are left for a training, which has no 20 steps in them at {job.side} pixels; '
-                                'wanted more --minutes, or a smaller --size')
+                raise UserError(f'{left:.0f} s are left for a training, too few for 20 steps at {job.side} pixels; wanted more '
+                                '--minutes, or a smaller --size')
             return None
         plan = replace(plan, processes=processes, symmetries=tuple(job.symmetries), error=job.error)
         return smaller(plan, left, len(job.training), decide) if job.head and not job.wish.size else plan
@@ -103,8 +105,8 @@ class Tuning:
         return Candidate(name, network, logits, (logits, self.job.deciding))
 
     def _averages(self, path):
-        """Weights between those of the head and those of the training's end: often better than both, where all batch norms
-        have kept their statistics (WiSE-FT, https://arxiv.org/abs/2109.01903)."""
+        """Candidates with weights interpolated between the head and the end of the training (WiSE-FT,
+        https://arxiv.org/abs/2109.01903). They are often better than both, if all batch norms have kept their statistics."""
         head = read_weights(self.job.head)
         for share in _SHARES:
             network, _ = load_network(path)
@@ -113,12 +115,15 @@ class Tuning:
             yield self._candidate(f'the training of all layers, {share:.0%} of the way', network)
 
     def finished(self, chosen):
-        """The candidate after a few more epochs, at a lower rate, that learn the deciding pictures, too: of few pictures each
-        one counts. Its logits, and so its temperature, stay those of pictures that it had not learned then."""
+        """Train the chosen candidate for a few more epochs at a lower rate, with the validation pictures added.
+
+        In a small data set, each additional picture counts. The candidate keeps its earlier logits, and so its temperature,
+        because these are of pictures that it had not learned then.
+        """
         job = self.job
         if not any(one is chosen for one in self.trained):
             return chosen
-        pictures = job.training + job.validation[1:]               # the trainer does not learn what it evaluates, so that is one
+        pictures = job.training + job.validation[1:]               # one picture is left out, as the trainer must evaluate some
         epochs = min(round(_LATER * self.plan.epochs), int(self._seconds_left() / (self.plan.seconds * len(pictures) + 1)))
         if epochs < 1:
             return chosen

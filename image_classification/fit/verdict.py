@@ -1,4 +1,4 @@
-"""What a classifier is worth, on pictures that decided nothing, and all that its user gets."""
+"""The end of a fit: test the classifier on held-out pictures, and write all results for the user."""
 import shlex
 
 import numpy as np
@@ -17,7 +17,7 @@ EXPORT, MISTAKES = 'export', 'mistakes.png'
 
 
 def conclude(output, checkpoint, survey, tested, training, say):
-    """Test, draw the mistakes, export; the last lines and {'top1', 'interval', ...}."""
+    """Test, draw the mistakes, export, and write the last lines. Returns {'top1', 'interval', ...}."""
     network, class_names = load_network(checkpoint)
     predictor = Predictor.of_network(network, class_names)
     labels = np.array([picture.label for picture in tested])
@@ -50,13 +50,13 @@ def conclude(output, checkpoint, survey, tested, training, say):
 
 
 def _uncalibrated(probabilities, temperature):
-    """The probabilities at temperature 1."""
+    """Convert probabilities at `temperature` to those at temperature 1."""
     powers = np.power(np.maximum(probabilities.astype(np.float64), 1e-30), temperature)
     return powers / powers.sum(1, keepdims=True)
 
 
 def _draw_mistakes(path, tested, labels, probabilities, class_names):
-    """The sheet of the mistakes, those first of which the network was surest; None where there is none."""
+    """Draw a contact sheet of the mistakes, the most confident ones first. Returns its path, or None without mistakes."""
     predicted = probabilities.argmax(1)
     wrong = sorted(np.flatnonzero(predicted != labels), key=lambda i: -probabilities[i].max())[:COLUMNS * ROWS]
     if not wrong:
@@ -70,7 +70,7 @@ def _draw_mistakes(path, tested, labels, probabilities, class_names):
 
 
 def _advice(confusion, names, learned, right, count):
-    """One sentence on what would help most."""
+    """One sentence on what would improve the classifier most."""
     counts = confusion.counts.copy()
     np.fill_diagonal(counts, 0)
     if right == count:

@@ -209,7 +209,8 @@ def first_step(network, images):
 
 def test_a_norm_that_gets_one_value_per_channel_is_named(network):
     text = first_step(network, paddle.rand([1, 3, 32, 32]))
-    assert text.startswith('behind the batch norm blocks.') and 'no two pictures differ in a batch of 1 at 32 x 32 pixels' in text
+    assert text.startswith('after the batch norm blocks.')
+    assert 'all pictures give the same in a batch of 1 at 32 x 32 pixels' in text
     for images in (paddle.rand([2, 3, 32, 32]), paddle.rand([1, 3, 64, 64])):
         assert first_step(network, images) == ''
     assert first_step(network.eval(), paddle.rand([1, 3, 32, 32])) == ''
@@ -219,7 +220,7 @@ def test_a_norm_that_gets_one_value_per_channel_is_named(network):
 def test_so_is_one_before_a_mean_over_all_pixels(name, side, layer):
     network, images = ic.create_model(name, num_classes=2), paddle.rand([1, 3, side, side])
     with paddle.no_grad():
-        assert first_step(network, images).startswith(f'behind the batch norm {layer}, no two pictures differ')
+        assert first_step(network, images).startswith(f'after the batch norm {layer}, all pictures give the same')
 
 
 def test_the_look_at_single_pictures_changes_nothing_and_takes_a_classifier_of_zeros_for_none(network):
@@ -242,11 +243,11 @@ def test_each_shape_is_looked_at_once_and_nothing_stays_in_the_layers(network):
         with checks.checked(paddle.zeros(shape)):
             hooks.append(any(layer._forward_pre_hooks for layer in network.sublayers()))
     assert hooks == [True, False, True] and not any(layer._forward_pre_hooks for layer in network.sublayers())
-    with pytest.raises(ic.UserError, match='no two pictures differ'), checks.checked(paddle.zeros([1, 3, 32, 32])):
+    with pytest.raises(ic.UserError, match='all pictures give the same'), checks.checked(paddle.zeros([1, 3, 32, 32])):
         network(paddle.rand([1, 3, 32, 32]))                       # a smaller batch later on, as with TRAIN.MULTI_SCALE
 
 
 def test_a_training_by_single_pictures_ends_at_its_first_step_whatever_is_accumulated(tiny):
     text = message(tiny(DATA__BATCH_SIZE=1, TRAIN__ACCUM_ITER=4))
-    assert 'no two pictures differ' in text and 'Set -batch_size 2 or more (TRAIN.ACCUM_ITER does not help)' in text
+    assert 'all pictures give the same' in text and 'Set -batch_size 2 or more (TRAIN.ACCUM_ITER does not help)' in text
     train(tiny(DATA__BATCH_SIZE=1, TRAIN__FREEZE_BN=True, TRAIN__MAX_STEPS=1))

@@ -41,7 +41,7 @@ def test_a_warm_up_longer_than_the_run_says_which_rate_it_comes_to(tiny):
 
 @pytest.mark.parametrize('options, steps_per_epoch, words', [
     ({'TRAIN__NUM_EPOCHS': 3}, 6, 'has 18 steps in all, of 6'), ({'TRAIN__MAX_STEPS': 1}, 600, 'has 1 step in all, of 600'),
-    ({'TRAIN__FREEZE': ['stem', 'blocks.0']}, 600, 'keeps stem, blocks.0 as drawn at random'),
+    ({'TRAIN__FREEZE': ['stem', 'blocks.0']}, 600, 'keeps stem, blocks.0 at random values'),
     ({'TRAIN__LINEAR_SCALED_LR': 1024}, 600, 'multiplied by 0.125, which learns slowly from 500 pictures. -cfg mobilenet_v1'),
     ({'TRAIN__NUM_EPOCHS': 2}, 10, None)])
 def test_a_configuration_that_makes_little_of_so_few_pictures_is_named(tiny, options, steps_per_epoch, words):
@@ -59,7 +59,7 @@ def test_training_pictures_of_one_class_are_named(tiny):
 def test_a_frozen_backbone_with_weights_is_no_reason_to_warn(tiny, begun):  # noqa: F811
     frozen = {'TRAIN__FREEZE': ['backbone'], 'TRAIN__MAX_STEPS': 1}
     assert not [line for line in warnings(train(tiny(**frozen, PRETRAINED=str(begun)))) if 'FREEZE' in line]
-    assert [line for line in warnings(train(tiny(**frozen))) if 'keeps backbone as drawn at random' in line]
+    assert [line for line in warnings(train(tiny(**frozen))) if 'keeps backbone at random values' in line]
 
 
 # After an evaluation
@@ -75,7 +75,7 @@ def test_top1_at_chance_is_said_and_what_is_surely_better_is_not():
     labels = np.arange(400) % 4
     drawn = rng.integers(0, 4, 400)
     doubts = of_evaluation(*evaluated(labels, drawn), NAMES)
-    assert list(doubts) == ['chance'] and "always to say 'ant', 25.00 %" in doubts['chance']
+    assert list(doubts) == ['chance'] and "always predicting 'ant', 25.00 %" in doubts['chance']
     better = np.where(np.arange(400) < 80, labels, drawn)          # 40 %
     assert not of_evaluation(*evaluated(labels, better), NAMES)
 
@@ -95,7 +95,7 @@ def test_far_more_right_training_pictures_than_test_pictures_are_said(auxiliary)
     outputs = logits(labels)
     doubts.saw((outputs, 1 - outputs) if auxiliary else outputs, paddle.to_tensor(labels))
     line, = doubts.after(metrics, tally, last=False)
-    assert line.startswith('warning: 100.0 % of the training pictures are right, but 70.0 % of those to test')
+    assert line.startswith('warning: 100.0 % of the training pictures are right, but only 70.0 % of the test pictures')
     doubts.saw(logits(np.where(np.arange(40) < 36, labels, (labels + 1) % 4)), paddle.to_tensor(labels))   # 90 %: no wonder
     assert doubts.after(metrics, tally, last=False) == []
 
@@ -112,9 +112,9 @@ def test_a_training_that_does_not_learn_says_so_after_its_warm_up_in_the_main_pr
     still = {'TRAIN__BASE_LR': 0.0, 'TRAIN__END_LR': 0.0, 'TRAIN__WARMUP_START_LR': 0.0, 'TRAIN__NUM_EPOCHS': 4}
     log = (train(tiny(**still, TRAIN__WARMUP_EPOCHS=2)) / 'log.txt').read_text()
     before, after = log.split('epoch 2/4 top-1')
-    assert 'warning' not in before and any(words in after for words in ('predicted for all 10', 'not surely better'))
+    assert 'warning' not in before and any(words in after for words in ('predicted for all 10', 'not clearly better'))
     lines = warnings(in_processes(2, tiny(**still, VALIDATE_FREQ=4)))
-    assert len([line for line in lines if 'predicted for all 10' in line or 'not surely better' in line]) == 1
+    assert len([line for line in lines if 'predicted for all 10' in line or 'not clearly better' in line]) == 1
 
 
 def test_a_training_that_learns_says_nothing(tiny):

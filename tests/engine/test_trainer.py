@@ -97,7 +97,7 @@ def test_auto_without_a_run_starts_one(tiny):
 def test_another_batch_size_goes_on_at_the_start_of_the_epoch(tiny):
     directory = train(tiny(TRAIN__MAX_STEPS=3))
     train(tiny(RESUME='auto', DATA__BATCH_SIZE=8))
-    assert 'goes on at the start of epoch 1' in (directory / 'log.txt').read_text()
+    assert 'continues at the start of epoch 1' in (directory / 'log.txt').read_text()
 
 
 @pytest.mark.parametrize('changed, steps', [({'DATA__BATCH_SIZE': 2, 'TRAIN__ACCUM_ITER': 2}, 6)])
@@ -269,7 +269,7 @@ def test_a_checkpoint_of_another_model_is_refused(tiny):
 
 def test_a_training_that_is_complete_says_so(tiny):
     directory = train(tiny(TRAIN__NUM_EPOCHS=1))
-    assert 'epochs behind it' in message(tiny(TRAIN__NUM_EPOCHS=1, RESUME=str(directory / 'best.safetensors')))
+    assert 'already finished all' in message(tiny(TRAIN__NUM_EPOCHS=1, RESUME=str(directory / 'best.safetensors')))
 
 
 def test_a_run_never_writes_into_the_directory_of_another(tiny):

@@ -172,7 +172,7 @@ def test_by_force_an_earlier_fit_is_replaced_once_this_one_is_done(folder, tmp_p
 
 
 def test_where_there_is_no_time_it_says_so(folder, tmp_path):
-    with pytest.raises(UserError, match='no 20 steps in them'):
+    with pytest.raises(UserError, match='too few for 20 steps'):
         run.fit(folder({'red': 9, 'green': 9}), tmp_path / 'out', minutes=0.001, network=UNPUBLISHED, size=32, say=lambda line: None)
 
 

@@ -116,7 +116,7 @@ def test_an_entry_with_keys_of_the_network_and_md5_is_fetched_checked_and_loaded
 
 def test_a_file_of_another_network_builds_that_or_says_so(clas, tmp_path):
     path, published = clas(V1)
-    with pytest.warns(UserWarning, match='built with MODEL.ACTIVATION relu, as its weights want it'):
+    with pytest.warns(UserWarning, match='built with MODEL.ACTIVATION relu, as its weights require'):
         model = ic.create_model(V1, pretrained=path)
     assert model.config.MODEL.ACTIVATION == 'relu'
     assert all((to_torch(model, 'paddleclas')[key] == value).all() for key, value in published.items())

@@ -1,9 +1,10 @@
-// Depthwise convolution, dynamic ReLU, GELU and a layer norm of channels for a CPU, float32, with gradients. Built by
+// Depthwise convolution, dynamic ReLU, GELU and a layer norm over channels for a CPU, float32, with gradients. Built by
 // `python -m image_classification.cpu.build_operators`.
 //
-// A map is copied once into a frame with its padding. Then a whole map is one long vector: output i is a weighted sum of frame
-// elements i + offset, one offset per tap of the kernel; what falls between the rows is thrown away. With a stride of s, the frame
-// is split into s * s frames, one for each remainder of row and column, so that neighbours stay neighbours.
+// The depthwise convolution copies each map once into a frame that includes the padding. The whole frame is then one long
+// vector: output i is the weighted sum of the elements i + offset, with one offset per tap of the kernel. Outputs that fall
+// between the rows are dropped. With a stride of s, the frame is split into s * s frames, one for each remainder of row and
+// column, so that the pixels needed by neighbouring outputs are adjacent.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -11,21 +12,21 @@
 
 #include "paddle/extension.h"
 
-// The loops below are compiled for several processors, and the right one is chosen when the program runs.
+// The loops below are compiled for several processors; the right version is chosen at run time.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "fma", "default")))
 #else
 #define FOR_EACH_PROCESSOR
 #endif
-// A part of such a function, which is compiled with it for each processor.
+// Marks a helper of such a function, which is compiled with it for each processor.
 #define PART inline __attribute__((always_inline))
 
 namespace {
 
-// A vector of AVX2's width: GCC keeps wider ones of such a processor in memory, which takes five times as long.
+// A vector as wide as AVX2. On an AVX2 processor, GCC keeps wider ones in memory, which takes five times as long.
 typedef float Lane __attribute__((vector_size(32), aligned(4), may_alias));
 constexpr int kLane = 8;
-constexpr int kSlack = 8 * kLane;  // floats that may be read or written behind the end of a buffer
+constexpr int kSlack = 8 * kLane;  // floats that may be read or written past the end of a buffer
 
 inline Lane& at(float* p) { return *reinterpret_cast<Lane*>(p); }
 inline const Lane& at(const float* p) { return *reinterpret_cast<const Lane*>(p); }
@@ -58,7 +59,7 @@ void weighted_sum(const float* const* source, const float* weight, int taps, flo
   }
 }
 
-// sum[t] += sum over i of source[t][i] * grad[i]; `grad` holds zeros behind its end, and `source` finite numbers
+// sum[t] += sum over i of source[t][i] * grad[i]. Past their ends, `grad` must have zeros, and `source` finite numbers.
 FOR_EACH_PROCESSOR
 void products(const float* const* source, int taps, const float* grad, float* sum, int count) {
   int t = 0;
@@ -94,15 +95,15 @@ void products(const float* const* source, int taps, const float* grad, float* su
   }
 }
 
-// Sizes of one convolution and where its taps read.
+// The sizes of a convolution, and the offsets of its taps.
 struct Shape {
   int height, width, out_height, out_width, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
-  int pitch, frame;    // of each split frame: floats in a row, floats in all
+  int pitch, frame;    // floats per row of a split frame, floats per split frame
   int count;           // length of the long vector
   int taps, frames;
-  std::vector<int> offset;  // of each tap, in the split frames, which lie one behind the other
+  std::vector<int> offset;  // offset of each tap in the split frames, which are stored one after another
 
-  // Padding before and behind: `ph` and `eh` rows, `pw` and `ew` columns.
+  // Padding before and after the map: `ph` and `eh` rows, `pw` and `ew` columns.
   Shape(const paddle::Tensor& x, const paddle::Tensor& weight, int sh, int sw, int ph, int eh, int pw, int ew)
       : height(x.shape()[2]), width(x.shape()[3]), kernel_h(weight.shape()[2]), kernel_w(weight.shape()[3]), stride_h(sh),
         stride_w(sw), pad_h(ph), pad_w(pw) {
@@ -120,7 +121,7 @@ struct Shape {
 
   int long_size() const { return count + kSlack; }
 
-  // Calls f(row of the map, its place in the frames, first column, number of columns) for each row and column remainder.
+  // Calls f(row of the map, its position in the frames, first column, number of columns) for each row and column remainder.
   template <typename F>
   void each_row(F f) const {
     for (int y = 0; y < height; ++y) {
@@ -144,7 +145,7 @@ struct Shape {
   }
 
   void merge(const float* frames_, float* map) const {
-    std::fill(map, map + height * width, 0.0f);  // what no output sees is in no frame
+    std::fill(map, map + height * width, 0.0f);  // pixels that no output reads are in no frame
     each_row([&](int y, int place, int first, int columns) {
       float* to = map + y * width + first;
       for (int i = 0; i < columns; ++i) to[i * stride_w] = frames_[place + i];
@@ -152,7 +153,7 @@ struct Shape {
   }
 };
 
-// What a thread needs for one map after another: zeros stay where no map writes.
+// Buffers of one thread, reused for all its maps. Elements that no map writes stay zero.
 struct Workspace {
   std::vector<float> frames, line, frames_grad;
   std::vector<const float*> source;
@@ -179,10 +180,10 @@ void forward_map(const Shape& s, const float* x, const float* weight, float* out
 void backward_map(const Shape& s, const float* x, const float* weight, const float* grad, float* x_grad, float* weight_grad,
                   Workspace* work) {
   work->read(s, x);
-  float* line = work->line.data() + s.frame;  // the taps of the first rows reach the zeros in front
+  float* line = work->line.data() + s.frame;  // taps of the first rows read the zeros before it
   for (int y = 0; y < s.out_height; ++y) std::memcpy(line + y * s.pitch, grad + y * s.out_width, s.out_width * sizeof(float));
   products(work->source.data(), s.taps, line, weight_grad, s.count);
-  for (int f = 0; f < s.frames; ++f) {  // the gradient of frame f: each tap that reads it, the other way round
+  for (int f = 0; f < s.frames; ++f) {  // the gradient of frame f: all taps that read it, in the opposite direction
     int used = 0;
     for (int t = 0; t < s.taps; ++t) {
       if (s.offset[t] / s.frame != f) continue;
@@ -194,7 +195,7 @@ void backward_map(const Shape& s, const float* x, const float* weight, const flo
   s.merge(work->frames_grad.data(), x_grad);
 }
 
-// out = the larger of two lines at each number of a map
+// out = max(a1 * x + b1, a2 * x + b2)
 FOR_EACH_PROCESSOR
 void two_lines(const float* x, int count, float a1, float b1, float a2, float b2, float* out) {
   for (int i = 0; i < count; ++i) {
@@ -203,7 +204,7 @@ void two_lines(const float* x, int count, float a1, float b1, float a2, float b2
   }
 }
 
-// sums: of the gradients of a1, b1, a2, b2. Where both lines meet, each gets half of the gradient, as from paddle.maximum.
+// `sums` gets the gradients of a1, b1, a2, b2. Where both lines meet, each gets half of the gradient, as in paddle.maximum.
 FOR_EACH_PROCESSOR
 void two_lines_gradient(const float* x, const float* grad, int count, float a1, float b1, float a2, float b2, float* x_grad,
                         float* sums) {
@@ -270,7 +271,7 @@ std::vector<paddle::Tensor> DepthwiseBackward(const paddle::Tensor& input, const
   {
     Workspace work(s);
 #pragma omp for
-    for (int64_t c = 0; c < channels; ++c) {  // one thread sums a channel, in the order of the images: the same bits each time
+    for (int64_t c = 0; c < channels; ++c) {  // one thread per channel, images in order: reproducible bits
       for (int64_t b = 0; b < batch; ++b) {
         const int64_t i = b * channels + c;
         backward_map(s, from + i * s.height * s.width, w + c * s.taps, g + i * s.out_height * s.out_width,
@@ -321,7 +322,7 @@ std::vector<paddle::Tensor> DynamicReLUBackward(const paddle::Tensor& input, con
 PART Lane exponential(Lane x) {
   typedef int Whole __attribute__((vector_size(32)));
   x = x < -87.0f ? Lane{} - 87.0f : x;
-  const Whole n = __builtin_convertvector(x * 1.44269504f - 0.5f, Whole);  // rounds towards zero, and x is not above it
+  const Whole n = __builtin_convertvector(x * 1.44269504f - 0.5f, Whole);  // rounds towards zero, i.e. up, as x <= 0
   const Lane whole = __builtin_convertvector(n, Lane);
   const Lane r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
   Lane sum = Lane{} + 1.9875691500e-4f;
@@ -329,10 +330,10 @@ PART Lane exponential(Lane x) {
     sum = sum * r + factor;
   }
   const Lane power = (sum * r * r + r + 1.0f) * reinterpret_cast<Lane>((n + 127) << 23);
-  return x > -87.0f ? power : Lane{};  // smaller numbers would be slow ones, without a leading bit
+  return x > -87.0f ? power : Lane{};  // smaller results would be subnormal, which is slow
 }
 
-// The normal distribution at x, and its density: Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7.
+// The cumulative normal distribution at x, and its density: Abramowitz and Stegun 7.1.26, with an error below 1.5e-7.
 PART void normal(Lane x, Lane* below, Lane* density) {
   const Lane bell = exponential(-0.5f * x * x);
   const Lane t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * (x < 0.0f ? -x : x));
@@ -343,7 +344,7 @@ PART void normal(Lane x, Lane* below, Lane* density) {
   *density = 0.39894228f * bell;
 }
 
-// Eight numbers, or the last ones, behind which are zeros.
+// Loads eight numbers, or the remaining `count` ones and zeros.
 PART Lane some(const float* p, int64_t count) {
   if (count >= kLane) return at(p);
   Lane x{};
@@ -359,7 +360,7 @@ PART void keep(float* p, Lane x, int64_t count) {
   }
 }
 
-// out = x * normal(x) or, with the gradient of out, that of x
+// out = x * normal(x). With `grad`, the gradient of the output, it writes the gradient of x instead.
 FOR_EACH_PROCESSOR
 void gelu(const float* x, const float* grad, float* out, int64_t count) {
   for (int64_t i = 0; i < count; i += kLane) {
@@ -370,7 +371,7 @@ void gelu(const float* x, const float* grad, float* out, int64_t count) {
   }
 }
 
-constexpr int64_t kChunk = 1 << 14;  // numbers for a thread
+constexpr int64_t kChunk = 1 << 14;  // numbers per task of a thread
 
 void gelu_of_chunks(const paddle::Tensor& x, const float* grad, paddle::Tensor* out) {
   const float* from = x.data<float>();
@@ -396,7 +397,7 @@ std::vector<paddle::Tensor> GeluBackward(const paddle::Tensor& input, const padd
   return {out};
 }
 
-// Of eight pixels, which are `pixels` apart from channel to channel: y = (x - mean) / deviation * weight + bias
+// y = (x - mean) / deviation * weight + bias, for eight pixels. Their channels are `pixels` floats apart.
 FOR_EACH_PROCESSOR
 void norm_of_pixels(const float* x, int channels, int64_t pixels, int64_t left, const float* weight, const float* bias,
                     float epsilon, float* y, float* mean, float* factor) {
@@ -416,7 +417,7 @@ void norm_of_pixels(const float* x, int channels, int64_t pixels, int64_t left, 
   keep(factor, scale, left);
 }
 
-// The gradients of the above; those of weight and bias, eight sums for each channel, are added to what is there.
+// The gradients of `norm_of_pixels`. Those of weight and bias, eight sums per channel, are added to the given arrays.
 FOR_EACH_PROCESSOR
 void norm_of_pixels_gradient(const float* x, const float* grad, int channels, int64_t pixels, int64_t left, const float* weight,
                              const float* mean, const float* factor, float* x_grad, float* weight_grad, float* bias_grad) {
@@ -471,7 +472,7 @@ std::vector<paddle::Tensor> ChannelNormBackward(const paddle::Tensor& input, con
   const float *m = mean.data<float>(), *f = factor.data<float>();
   float* to = x_grad.data<float>();
   const int64_t width = channels * kLane;
-  std::vector<float> sums(2 * batch * width);  // an image's own, so that their order is the same with any number of threads
+  std::vector<float> sums(2 * batch * width);  // separate per image: results do not depend on threads
 #pragma omp parallel for
   for (int64_t i = 0; i < batch; ++i) {
     float* own = sums.data() + 2 * i * width;

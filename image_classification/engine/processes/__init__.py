@@ -1,1 +1,1 @@
-"""Several processes of one training: start, join, watch, stop, start again."""
+"""Several processes of one training: start, join, watch, stop and restart them."""

@@ -1,28 +1,28 @@
-"""What a training process tells the supervisor that has started it."""
+"""Messages from a training process to its supervisor."""
 import json
 from pathlib import Path
 
 
 class ChildMessages:
-    """Messages by way of files in a directory that both know; without a directory, for a process without a supervisor, none."""
+    """Sends messages as files in a shared directory. Without a directory, for a process without a supervisor, it sends none."""
 
     def __init__(self, directory=''):
         self.directory = directory
 
     def send_run_directory(self, directory):
-        """The main process writes into this directory."""
+        """Tell the supervisor the run directory."""
         self._send('run', str(Path(directory).absolute()))
 
     def send_failure(self, rank, reason, code):
-        """Process `rank` is about to end because of this, with this exit code."""
+        """Tell the supervisor that process `rank` is about to end, with the reason and the exit code."""
         self._send(f'failure-{rank:05}', [code, reason])
 
     def run_directory(self):
-        """The directory of the run; None where no process has sent it."""
+        """The run directory; None if no process has sent it."""
         return next(iter(self._read('run')), None)
 
     def failures(self):
-        """[[exit code, reason], ...] in the order of the processes."""
+        """[[exit code, reason], ...], ordered by process number."""
         return self._read('failure-*')
 
     def _send(self, name, value):

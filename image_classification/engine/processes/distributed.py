@@ -1,4 +1,4 @@
-"""Processes: how many, on which devices, and what they tell each other."""
+"""Number and devices of the training processes, and communication between them."""
 import contextlib
 import io
 import os
@@ -15,10 +15,10 @@ from image_classification.errors import TemporaryError, UserError
 
 @dataclass(frozen=True)
 class Group:
-    """This process among all of the training's."""
+    """This process within all processes of a training."""
     rank: int = 0
     world_size: int = 1
-    watch: Unwatched = Unwatched()                                 # told of each step of the work; see `watchdog.py`
+    watch: Unwatched = Unwatched()                                 # is told about progress, see `watchdog.py`
 
     @property
     def is_main(self):
@@ -37,20 +37,20 @@ class Group:
         return total.tolist()
 
     def broadcast_(self, tensors):
-        """Replace each tensor by the main process's."""
+        """Replace each tensor by that of the main process."""
         for tensor in tensors if self.world_size > 1 else ():
             dist.broadcast(tensor, 0)
 
     def average_(self, tensors):
-        """Replace each tensor by its mean over all processes: gradients, and running statistics, which each process has of its
-        own images."""
+        """Replace each tensor by its mean over all processes. For gradients and running statistics, which each process computes
+        from its own images."""
         if self.world_size > 1:
             for tensor in tensors:
                 dist.all_reduce(tensor)
                 tensor.set_value(tensor / self.world_size)
 
     def gather(self, tensors):
-        """[[array, ...] of process 0, those of process 1, ...] of a list of float32 tensors, of the same shapes in each."""
+        """[[array, ...] of process 0, [array, ...] of process 1, ...] for float32 tensors of the same shapes everywhere."""
         if not tensors:
             return [[]]
         own = paddle.concat([tensor.flatten() for tensor in tensors])
@@ -61,7 +61,7 @@ class Group:
         return [[piece.reshape(tensor.shape) for piece, tensor in zip(np.split(part.numpy(), ends), tensors)] for part in parts]
 
     def gather_objects(self, value):
-        """[value of process 0, of process 1, ...] of anything that can be pickled."""
+        """[value of process 0, value of process 1, ...], for any value that can be pickled."""
         if self.world_size == 1:
             return [value]
         values = []
@@ -74,7 +74,7 @@ def gpu_count():
 
 
 def world_size_for(ngpus):
-    """Processes that -ngpus means on this machine: -1 is every GPU; on the CPU it leaves the number open, 0."""
+    """Number of processes for -ngpus on this machine. -1 gives the number of GPUs; without a GPU that is 0: to be chosen."""
     gpus = gpu_count()
     if ngpus == -1:
         return gpus
@@ -84,8 +84,8 @@ def world_size_for(ngpus):
 
 
 def check_start_port(count):
-    """Raise an error unless the processes can meet at FLAGS_START_PORT, from which on Paddle gives each a port, where that is
-    set. Paddle itself would abort."""
+    """If FLAGS_START_PORT is set, raise an error unless it can be used: Paddle itself would abort. From this number on, Paddle
+    gives each process a port."""
     text = os.environ.get('FLAGS_START_PORT')
     if text is None:
         return
@@ -107,12 +107,12 @@ def under_launcher():
 
 
 def join_group():
-    """Choose this process's device, the GPU where there is one, and join the other processes if there are any."""
+    """Choose this process's device (the GPU if there is one), and join the other processes, if there are any."""
     if not gpu_count():
         paddle.set_device('cpu')
         os.environ['PADDLE_DISTRI_BACKEND'] = 'gloo'
     if not under_launcher():
         return Group()
-    with contextlib.redirect_stderr(io.StringIO()):                # a list of flags that Paddle itself has changed
+    with contextlib.redirect_stderr(io.StringIO()):                # Paddle lists the flags that it has changed
         dist.init_parallel_env()
     return Group(dist.get_rank(), dist.get_world_size())

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP and Ctrl-C, asked for between two steps instead of ending the process in the middle of one."""
+"""Handle SIGTERM, SIGHUP and Ctrl-C between two training steps, instead of ending the process in the middle of one."""
 import contextlib
 import os
 import signal
@@ -13,11 +13,11 @@ STOPPED = {*(128 + number for number in ENDING), READER_GONE}      # exit codes 
 
 
 class StopSignals:
-    """Within the block, the first SIGTERM, SIGINT or SIGHUP only sets `caught` (0: none yet); a second one, a second or more
-    later, ends the process at once, with 128 + its number. `forward(number)` is called for every one, from the handler.
+    """Within the block, the first SIGTERM, SIGINT or SIGHUP only sets `caught` (0: none yet). Another one, at least a second
+    later, ends the process at once, with exit code 128 + its number. The handler calls `forward(number)` for every signal.
 
-    A signal that is ignored stays so, but for SIGINT: shells ignore it for what runs in the background, and programs send it.
-    Outside the main thread, which alone may set handlers, nothing is done.
+    Ignored signals stay ignored, except SIGINT: shells ignore it for background jobs, but programs send it on purpose. Outside
+    the main thread nothing is done, because only that may set handlers.
     """
 
     def __init__(self, message, forward=None):
@@ -39,7 +39,7 @@ class StopSignals:
             self.forward(number)
         if not self.caught:
             self.caught, self.since = number, time.monotonic()
-            # Not by print: its buffer may be in use by what this handler has interrupted.
+            # Not with print, because the interrupted code may be using its buffer.
             with contextlib.suppress(OSError):                     # the terminal may be closed
                 os.write(sys.__stderr__.fileno(), f'{signal.Signals(number).name}: {self.message}\n'.encode())
         elif time.monotonic() - self.since > SAME_REQUEST:
@@ -48,9 +48,11 @@ class StopSignals:
 
 
 def start_resource_tracker():
-    """Start the process by which Python tidies up after processes, so that a closed terminal does not end it while they save: its
-    successor would know nothing of them, and say so in tracebacks. It also must be there before `blocked_signals`, which its start
-    would undo."""
+    """Start Python's resource tracker, which cleans up after processes, with signals blocked.
+
+    Otherwise a closed terminal would end it while the processes save. A new tracker would not know their resources, and would
+    print tracebacks. It must also run before `blocked_signals` is used, because its start undoes the blocking.
+    """
     if hasattr(resource_tracker, 'ensure_running'):                # not on Windows
         with blocked_signals():
             resource_tracker.ensure_running()

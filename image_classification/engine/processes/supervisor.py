@@ -1,4 +1,4 @@
-"""The training processes of this machine: started together, ended together, and started again from the last checkpoint."""
+"""Start the training processes of this machine together, end them together, and restart them from the last checkpoint."""
 import contextlib
 import logging
 import multiprocessing
@@ -17,19 +17,20 @@ from image_classification.engine.processes.stop_signals import STOPPED, StopSign
 from image_classification.errors import READER_GONE, TemporaryError, UserError, blocked_signals, complain, oom_kills
 from image_classification.files import temporary_directory
 
-_GRACE = 15.0                              # seconds for the processes that are left, after one has failed
-_FINAL = {0, 1, 2, *STOPPED}               # exit codes after which a new start would be wrong or useless: see errors.py
+_GRACE = 15.0                              # seconds for the other processes to end after one has failed
+_FINAL = {0, 1, 2, *STOPPED}               # exit codes after which a restart would be wrong or useless: see errors.py
 
 
 def supervise(function, cfg, count, max_restarts, resumed):
-    """Run `function(cfg, messages, parent)` in `count` new processes, or, under paddle's launcher, in one in place of this.
+    """Run `function(cfg, messages, parent)` in `count` new processes; under Paddle's launcher, in one new process.
 
-    When one fails, the others get a short time to end, and then all start again with the configuration
+    When one process fails, the others get a short time to end. Then all are restarted with the configuration
     `resumed(cfg, run directory or None)`, at most `max_restarts` times. SIGTERM, SIGHUP and Ctrl-C are passed on.
     Raises:
-        UserError, TemporaryError: the reason of the last failure. SystemExit: the processes were asked to stop.
+        UserError, TemporaryError: the reason of the last failure.
+        SystemExit: the processes were asked to stop.
     """
-    # Python's resource tracker comments, after the last line of ours, on what a killed process could not tidy up.
+    # Otherwise Python's resource tracker warns, after our last line, about leftovers of a killed process.
     ignored = 'ignore::UserWarning:multiprocessing.resource_tracker'
     told = os.environ.get('PYTHONWARNINGS', '')
     if ignored not in told:
@@ -52,7 +53,7 @@ def supervise(function, cfg, count, max_restarts, resumed):
 
 
 def _attempt(function, cfg, messages, count):
-    """(exit code, reason) of one start."""
+    """Start the processes once and wait for them. Returns (exit code, reason)."""
     processes = []
 
     def forward(number):
@@ -63,7 +64,7 @@ def _attempt(function, cfg, messages, count):
         with blocked_signals():
             started, _kept = _start(function, (cfg, messages, os.getpid()), count)
         processes += started
-        if signals.caught:                                         # while they were started
+        if signals.caught:                                         # a signal that came while they were started
             forward(signals.caught)
         killed = oom_kills()
         failed = _wait(processes)
@@ -73,21 +74,21 @@ def _attempt(function, cfg, messages, count):
 
 
 def _start(function, args, count):
-    """(processes, what must live as long as they do: paddle's queues to them)."""
+    """Start the processes. Returns (processes, object to keep alive as long as they run: Paddle's queues to them)."""
     if not distributed.under_launcher() and count > 1:
         distributed.check_start_port(count)
         backend = 'nccl' if distributed.gpu_count() else 'gloo'
         with _quietly():
             context = dist.spawn(function, args=args, nprocs=count, backend=backend, join=False)
         return context.processes, context
-    process = multiprocessing.get_context('spawn').Process(target=function, args=args)   # the environment says who it is
+    process = multiprocessing.get_context('spawn').Process(target=function, args=args)   # environment variables tell its rank
     process.start()
     return [process], None
 
 
 @contextlib.contextmanager
 def _quietly():
-    """Without what Paddle says to users about ports that it has found, and that there is no GPU."""
+    """Suppress Paddle's messages about the ports that it uses, and about a missing GPU."""
     before = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:
@@ -99,7 +100,7 @@ def _quietly():
 
 
 def _wait(processes):
-    """Wait until all have ended. [(number, exit code)] of those that failed by themselves, the first one first."""
+    """Wait until all processes have ended. Returns [(number, exit code)] of those that failed by themselves, in that order."""
     failed, alive, end = [], dict(enumerate(processes)), None
     while alive:
         connection.wait([process.sentinel for process in alive.values()], 0.2)
@@ -119,13 +120,13 @@ def _wait(processes):
 
 
 def _judge(failed, reasons, out_of_memory=False):
-    """One exit code and one reason: a signal that has killed a process, else what a process has said.
+    """One (exit code, reason) for all failures: a signal that killed a process or else the reason that a process sent.
 
     Args:
-        out_of_memory: whether the kernel has killed processes for lack of it.
+        out_of_memory: whether the kernel has killed processes for lack of memory.
     """
     killed = [(number, -code) for number, code in failed if code < 0 and -code != signal.SIGABRT]
-    if killed:                                                     # SIGABRT is Paddle's way to end when another one is lost
+    if killed:                                                     # not by SIGABRT: Paddle aborts if another process is lost
         number, code = killed[0]
         name = os.environ.get('PADDLE_TRAINER_ID', number) if distributed.under_launcher() else number
         why = ', as memory ran out' if out_of_memory and code == signal.SIGKILL else '; did memory run out?'
@@ -134,7 +135,7 @@ def _judge(failed, reasons, out_of_memory=False):
         code, reason = min(reasons, key=lambda item: item[0] not in _FINAL)
         return code, reason
     codes = [code for _, code in failed]
-    if set(codes) <= STOPPED:                                      # the main process knows why, the others only that
+    if set(codes) <= STOPPED:                                      # only the main process knows the reason
         return (READER_GONE if READER_GONE in codes else codes[0]), ''
     number, code = failed[0]
     if code < 0:

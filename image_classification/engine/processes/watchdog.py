@@ -1,8 +1,8 @@
-"""No silent hang: a thread in every training process that ends it, with the reason on its last line, when another process
-has died or failed, or when any has made no progress for WATCHDOG_SECONDS.
+"""Prevents silent hangs. A thread in every training process ends it when another process has died or failed, or when any
+process has made no progress for WATCHDOG_SECONDS. The last line of output has the reason.
 
-Process 0 is the hub: the others connect to it and say once in a while for how long they have not moved. The lines between
-them are JSON: {"idle": seconds, "doing": words}, {"end": reason, "code": exit code}, {"bye": true}.
+Process 0 is the hub. The others connect to it, and regularly report for how long they have made no progress. Messages are
+lines of JSON: {"idle": seconds, "doing": words}, {"end": reason, "code": exit code}, {"bye": true}.
 """
 import json
 import multiprocessing
@@ -16,13 +16,13 @@ import time
 from image_classification.datasets.shared_memory import remove_own
 from image_classification.errors import TemporaryError, complain
 
-_PERIOD = 1.0                              # seconds between two lines
-_FIRST_WORD = 10.0                         # seconds that a new connection has to say who it is
+_PERIOD = 1.0                              # seconds between two messages
+_FIRST_WORD = 10.0                         # seconds for a new connection to identify itself
 _FAILED = TemporaryError.exit_code
 
 
 class Unwatched:
-    """A watch that does nothing: for a process that is called from other Python code."""
+    """A watchdog that does nothing, for use from other Python code."""
 
     def beat(self, doing):
         pass
@@ -35,13 +35,13 @@ class Unwatched:
 
 
 class Watchdog(Unwatched):
-    """The thread. `beat(doing)` whenever the work moves on; progress is watched from the first beat to `close()`.
+    """The thread. Call `beat(doing)` whenever the work makes progress. It is watched from the first beat to `close()`.
 
     Args:
-        group: this process among all.
-        limit: seconds without progress or without an answer that are taken for a hang; 0: for ever.
+        group: this process within all processes.
+        limit: seconds without progress or without an answer that count as a hang; 0: no limit.
         listener: called with (reason, exit code) before this process ends.
-        parent: number of the process that started this one, which ends when that is gone; 0: whoever it is.
+        parent: process id of the parent; this process ends when it disappears (0: do not check).
     """
 
     def __init__(self, group, limit, listener, parent=0):
@@ -49,7 +49,7 @@ class Watchdog(Unwatched):
         self.listeners = [listener]
         self.period = min(_PERIOD, self.limit / 5)
         self.moved, self.doing, self.closing = None, '', threading.Event()
-        self.peers = {}                    # {rank: _Peer}; of a process that is not the hub: the hub
+        self.peers = {}                    # {rank: _Peer}: all others in the hub, only the hub in the others
         self.lock = threading.Lock()
         self.waker, self.alarm = socket.socketpair()
         self._connect()
@@ -63,7 +63,7 @@ class Watchdog(Unwatched):
         self.listeners.append(listener)
 
     def close(self):
-        """The work is done: others may end, and so may this one."""
+        """Stop watching, because the work is done. The other processes learn that this one may end."""
         if not self.closing.is_set():
             self.closing.set()
             self._part({'bye': True})
@@ -94,7 +94,7 @@ class Watchdog(Unwatched):
                 peer.send(message)
 
     def _part(self, message):
-        """The last words. What the others have sent is read first: TCP drops ours where theirs stay unread."""
+        """Send the last message. Messages from the others are read first: TCP drops ours if theirs are unread."""
         self.alarm.send(b'!')
         self.thread.join(5)
         self._tell(message)
@@ -120,14 +120,14 @@ class Watchdog(Unwatched):
                               'network failed', _FAILED)
                 if not peer.bye:
                     stuck[rank] = (peer.idle + peer.silence(), peer.doing)
-            rank, (idle, doing) = max(stuck.items(), key=lambda item: item[1][0])   # who stopped first: others wait for it
+            rank, (idle, doing) = max(stuck.items(), key=lambda item: item[1][0])   # the first to stop; the others wait for it
             if idle > self.limit and self.group.is_main:
                 self._end(f'process {rank} has made no progress for {self.limit:.0f} s (WATCHDOG_SECONDS) in: {doing}', _FAILED)
             if self.parent and os.getppid() != self.parent:
                 self._end('the process that started this one is gone', _FAILED)
 
     def _wait_for_words(self):
-        """Until another process says something or is gone, for a period at most. Returns whether the work is done."""
+        """Wait until another process sends something or is gone, for a period at most. Returns whether the work is done."""
         there = [peer.connection for peer in self.peers.values() if not peer.gone]
         if there:
             select.select([self.waker, *there], [], [], self.period)
@@ -139,8 +139,8 @@ class Watchdog(Unwatched):
         return 0.0 if self.moved is None else time.monotonic() - self.moved
 
     def _end(self, reason, code):
-        """End this process, wherever its main thread hangs, and those that load its images."""
-        if self.closing.is_set():                                  # the main thread is on its way out with a reason of its own
+        """End this process, even if its main thread hangs, and the processes that load its images."""
+        if self.closing.is_set():                                  # the main thread is already ending with its own reason
             return
         self._tell({'end': reason, 'code': code})
         for peer in self.peers.values():
@@ -170,7 +170,7 @@ class _Peer:
     def send(self, message):
         try:
             self.connection.send(json.dumps(message).encode() + b'\n')
-        except BlockingIOError:                                    # it does not read: its silence will show
+        except BlockingIOError:                                    # the peer does not read; its silence will be noticed
             pass
         except OSError:
             self.gone = True
@@ -183,7 +183,7 @@ class _Peer:
             pass
 
     def receive(self):
-        """The messages that have come."""
+        """The messages received since the last call."""
         try:
             while data := self.connection.recv(65536):
                 self.rest += data
@@ -202,7 +202,7 @@ class _Peer:
 
 
 def _accept(server, token, count):
-    """{rank: _Peer} of the first `count` connections that know the token, within a minute."""
+    """{rank: _Peer} of the first `count` connections that send the token, within a minute."""
     found, waiting, end = {}, [], time.monotonic() + 60
     server.setblocking(False)
     while len(found) < count:
@@ -224,6 +224,6 @@ def _accept(server, token, count):
 def _first_words(peer):
     try:
         return (peer.receive() or [{}])[0]
-    except (ValueError, AttributeError):                           # somebody else's words
+    except (ValueError, AttributeError):                           # not one of our processes
         peer.gone = True
         return {}
