@@ -60,7 +60,7 @@ def random_box(rng, size, scale, ratio):
 
 
 def random_flip(image, rng, p=0.5, upside_down=False):
-    """Mirror a PIL image or (H, W, C) uint8 from OpenCV, with probability p: left to right, or top to bottom if `upside_down`."""
+    """Mirror a PIL image or (H, W, C) uint8 with probability p: left to right, or top to bottom if `upside_down`."""
     if rng.random() >= p:
         return image
     if isinstance(image, np.ndarray):
