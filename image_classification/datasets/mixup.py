@@ -74,7 +74,7 @@ class Mixup:
         return _mix_each(images, draws + [(1.0, _NO_BOX)] * (len(images) % 2) + draws[::-1])
 
     def _draw(self, height, width, rng):
-        """(share that an image keeps, box that is pasted over it): (lam, no box) for mixup, (1, box) for cutmix, else (1, no box)."""
+        """(share that an image keeps, box that is pasted over it): mixup (lam, no box), cutmix (1, box), else (1, no box)."""
         if rng.random() >= self.prob or not (self.mixup_alpha or self.cutmix_alpha):
             return 1.0, _NO_BOX
         cutmix = self.cutmix_alpha > 0 and (self.mixup_alpha == 0 or rng.random() < self.switch_prob)

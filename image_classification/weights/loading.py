@@ -193,7 +193,7 @@ def from_torch(model, torch_state, style='', strict=True):
 
 
 def to_torch(model, style=''):
-    """The inverse: the model's weights under the keys and in the shapes of a publisher, {published key: array}."""
+    """The inverse of `from_torch`: the model's weights with a publisher's keys and shapes, {published key: array}."""
     return to_published(_network(model, 'to_torch'), style)
 
 
@@ -202,15 +202,14 @@ def _numpy_dtype(tensor):
 
 
 def read_weights(path, wrapper=''):
-    """{name: array} from a weights file; from a checkpoint of ours its moving average, else its model.
+    """{name: array} from a weights file. From a checkpoint of this library: its moving average if it has one, else its model.
 
-    What the file holds decides how it is read, its ending only what an error says.
+    The file's content decides how it is read. Its ending only matters for error messages.
     Args:
-        path: .safetensors, .pdparams, or what `torch.save` wrote (.pth, .pt, .tar, .bin).
-        wrapper: which part of a training checkpoint to take, if it is one; by default the first of `WRAPPERS` that it has, or
-            its only one.
+        path: .safetensors, .pdparams, or a file of `torch.save` (.pth, .pt, .tar, .bin).
+        wrapper: which part of a training checkpoint to take; by default the first of `WRAPPERS` that it has, or its only part.
     Raises:
-        UserError: the file is missing, damaged, of another format, or holds something else than weights.
+        UserError: the file is missing, damaged, in another format, or does not hold weights.
     """
     content, of_ours, as_array = _content(path)
     if of_ours and not wrapper:
@@ -223,8 +222,11 @@ def read_weights(path, wrapper=''):
 
 
 def unwrap(found, path):
-    """{key: array} of `entries`: of the dict that is a state dict by its name, without the words that PyTorch's wrappers put
-    before every key, nor those of a program that keeps all in one dict, 'ema.KEY' and 'model.KEY'."""
+    """{key: array} of the state dict among `entries`, chosen by the name of its dict.
+
+    Prefixes that all keys share because of PyTorch's wrappers are removed. If one dict holds 'ema.KEY' or 'model.KEY', those
+    entries are taken, without that prefix.
+    """
     place = choose_place(found)
     if place and len(parts(found)) > 1 and place.rstrip('.').rpartition('.')[2] not in WRAPPERS:
         raise _no_part(path, '', found)
@@ -233,7 +235,7 @@ def unwrap(found, path):
 
 
 def _inside(state):
-    """What is 'ema.KEY' of a state, else what is 'model.KEY'."""
+    """The entries 'ema.KEY' of a state as {KEY: array}, else its entries 'model.KEY'."""
     average, plain = ({key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}
                       for prefix in ('ema.', 'model.'))
     return average or plain
