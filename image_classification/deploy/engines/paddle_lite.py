@@ -1,4 +1,4 @@
-"""Paddle-Lite on the CPU, through its package paddlelite, which exists for Python 3.7 at most."""
+"""Paddle-Lite on the CPU, through its Python package paddlelite, whose newest version is for Python 3.7."""
 import contextlib
 import os
 import shutil
@@ -18,7 +18,7 @@ _HOW = ('Make one: python3.7 -m venv lite && lite/bin/pip install paddlelite num
 
 
 class PaddleLite(Engine):
-    """Converts the program of an export for x86, and runs it with Paddle-Lite in a Python 3.7. It serves one thread at a time."""
+    """Converts the program of an export for x86, and runs it with Paddle-Lite in Python 3.7. It serves one thread at a time."""
 
     name, module, extra = 'paddlelite', 'paddlelite', None
 
