@@ -5,9 +5,9 @@ operators between the layers (attention, softmax, normalization, hard swish) sta
 network. So do the first layers, whose maps have at least half of the picture's sides: they have hardly any weights, and their
 rounding would affect all other layers.
 
-x86 processors without VNNI add two products of uint8 and int8 in 16 bits, which can overflow: EfficientNet-Lite0 lost a quarter
-of its correct answers. On these, dense layers have the same weights as uint8 with zero point 128. ONNX Runtime adds those
-exactly, but a third slower.
+x86 processors without VNNI add two products of uint8 and int8 in 16 bits, which can overflow: a quarter of EfficientNet-Lite0's
+answers changed. On these, dense layers have the same weights as uint8 with zero point 128. ONNX Runtime adds those exactly, but
+a third slower.
 """
 import contextlib
 import fnmatch
@@ -115,7 +115,7 @@ def _matrices_to_convolutions(model):
 
 def _products(graph):
     """Names of the MatMuls without a weight matrix. If those of attention were quantised, ONNX Runtime would also compute the
-    softmax between them in 8 bits, and MobileFormer would lose a third of its correct answers."""
+    softmax between them in 8 bits, which spoilt a third of MobileFormer's answers."""
     matrices = {item.name for item in graph.initializer if len(item.dims) == 2}
     return [node.name for node in graph.node if node.op_type == 'MatMul' and node.input[1] not in matrices]
 
