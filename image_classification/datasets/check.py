@@ -33,7 +33,7 @@ def check_pictures(dataset, group):
         shown = '; '.join(text for _, text in faults[:SHOWN]) + ('; ...' if faults[SHOWN:] else '')
         raise UserError(f'{len(faults)} of {len(dataset)} pictures to evaluate cannot be read; repair or remove them: {shown}')
     seconds = time.monotonic() - begun
-    return [f'looked at {len(dataset):,} pictures to evaluate in {seconds:.0f} s'] if seconds > _LONG else []
+    return [f'checked {len(dataset):,} pictures for evaluation in {seconds:.0f} s'] if seconds > _LONG else []
 
 
 def find_faults(dataset, indices, shown=False):
@@ -46,7 +46,7 @@ def find_faults(dataset, indices, shown=False):
         return [(index, text) for index in chunk if (text := fault(dataset.path(index), dataset.channels, whole))]
     pool, found = ThreadPoolExecutor(_THREADS, 'check'), []
     try:
-        for part in progress_bar(pool.map(look, chunks), len(chunks), 'look at pictures', enabled=shown, leave=False):
+        for part in progress_bar(pool.map(look, chunks), len(chunks), 'check pictures', enabled=shown, leave=False):
             found += part
     finally:
         pool.shutdown(cancel_futures=True)

@@ -90,7 +90,7 @@ def match_classes(data, names, source):
         return []
     if not are_known(names) or not are_known(data.classes):
         whose = 'the network' if not are_known(names) else 'the data set'
-        return [f'the names of the classes of {whose} are not known: number by number they are taken to be those of the other']
+        return [f'the class names of {whose} are not known: class numbers of data set and network are taken to mean the same']
     if unknown(data.classes, names):
         raise UserError(f'{source} knows other classes than the data set has: '
                         f'{difference(data.classes, names, "the data set", "the network")}. Evaluate it on data of its own '

@@ -92,12 +92,13 @@ def _without_evaluated(names, labels, root):
         return names, labels, []
     example = next(name for name in names if os.path.normpath(name) in evaluated)
     if not kept:
-        raise UserError(f'{root / "train_list.txt"} has no picture that is not in val_list.txt, too, e.g. {shown(example)}; '
-                        'wanted others to learn')
+        raise UserError(f'{root / "train_list.txt"} has only pictures that are also in val_list.txt, e.g. {shown(example)}; '
+                        'wanted others for training')
     left = len(names) - len(kept)
-    are = 'picture to learn is' if left == 1 else 'pictures to learn are'
+    are = 'training picture is' if left == 1 else 'training pictures are'
     return [names[i] for i in kept], [labels[i] for i in kept], [
-        f'warning: {left} {are} evaluated, too, and left out: {shown(example)} is in val_list.txt{", ..." if left > 1 else ""}']
+        f'warning: {left} {are} also evaluated and so left out: {shown(example)} is in val_list.txt'
+        f'{", ..." if left > 1 else ""}']
 
 
 def folder(cfg, is_train, channels):

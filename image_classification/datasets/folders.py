@@ -141,12 +141,12 @@ class Walk:
         unread = [os.path.relpath(path, root) for path in self.unread if path.startswith(part)]
         lines = [
             about_unread(unread, root),
-            line(elsewhere, 'picture to learn is evaluated, too, and left out',
-                 'pictures to learn are evaluated, too, and left out', said(elsewhere)),
+            line(elsewhere, 'training picture is also evaluated and so left out',
+                 'training pictures are also evaluated and so left out', said(elsewhere)),
             line(within, 'picture has a second name and counts once', 'pictures have a second name and count once',
                  said(within)),
-            line(back, 'link to a folder is not followed, as that is looked at anyway',
-                 'links to folders are not followed, as these are looked at anyway',
+            line(back, 'link to a folder is not followed, because that folder is searched anyway',
+                 'links to folders are not followed, because these folders are searched anyway',
                  f'{named(back[0][0])} leads to {shown(back[0][1])}' if back else ''),
             line(closed, 'folder cannot be read', 'folders cannot be read',
                  f'{named(closed[0][0])} ({closed[0][1]})' if closed else '')]
@@ -170,11 +170,11 @@ class Walk:
             raise UserError(f'{shown(closed[0])} cannot be read: {closed[1]}; {wanted}')
         if twice:
             there = shown(os.path.dirname(twice[1]))
-            raise UserError(f'{shown(empty)} has no picture that is not in {there}, too, and counted there: {shown(twice[0])} '
-                            f'is the same file as {shown(twice[1])}. {wanted.capitalize()}, of its own')
+            raise UserError(f'{shown(empty)} has only pictures that are also in {there} and count there: {shown(twice[0])} '
+                            f'is the same file as {shown(twice[1])}. {wanted.capitalize()} that is in no other')
         if back:
-            raise UserError(f'{shown(empty)} has no pictures but by a link to {shown(back[1])}, which is looked at already; '
-                            f'{wanted}, of its own')
+            raise UserError(f'{shown(empty)} has no pictures except through a link to {shown(back[1])}, which is searched '
+                            f'already; {wanted} that is in no other')
         raise UserError(f'{shown(empty)} has no images ({", ".join(endings())}); {wanted}')
 
 

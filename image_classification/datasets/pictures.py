@@ -39,7 +39,7 @@ def find_pictures(names, are_lists=False):
         UserError: a name stands for no picture, or a list cannot be read.
     """
     if names.count(STANDARD_INPUT) > 1:
-        raise UserError(f'{STANDARD_INPUT} is there {names.count(STANDARD_INPUT)} times; standard input can be read once')
+        raise UserError(f'{STANDARD_INPUT} is given {names.count(STANDARD_INPUT)} times; standard input can be read only once')
     parts, notes = [], []
     for kind, group in groupby(names, lambda name: PictureList if are_lists else _kind(name)):
         if kind is find_images:

@@ -123,6 +123,6 @@ def batches_by_size(train, batch_size, image_size):
     sizes = {side: batch_size * base ** 2 // side ** 2 for side in range(limits[0], limits[1] + 1, step)}
     if not min(sizes.values()):
         side = max(sizes)
-        raise UserError(f'DATA.BATCH_SIZE is {batch_size} at {base} pixels, in whose memory no image of {side} pixels fits '
+        raise UserError(f'DATA.BATCH_SIZE is {batch_size} at {base} pixels, which is less than one image of {side} pixels '
                         f'(TRAIN.MULTI_SCALE); set -batch_size {-(-side ** 2 // base ** 2)} or more')
     return sizes

@@ -42,5 +42,5 @@ def open_predictor(text, weights='', engine='auto', batch_size=32, threads=None)
 
 def _check_classes(network):
     if not network.classifier_layers:
-        raise UserError(f'{network.config.MODEL.NAME} finds things and names no classes; wanted a classifier. For faces: '
+        raise UserError(f'{network.config.MODEL.NAME} is a detector, which names no classes; wanted a classifier. For faces: '
                         f'{tool("detect-faces")}')

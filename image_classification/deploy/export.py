@@ -131,7 +131,7 @@ def _target(wanted, fixed_size):
     if wanted is None:
         return 'others' if fixed_size else 'onnxruntime'
     if wanted not in TARGETS:
-        raise UserError(f'the ONNX file is to be for {wanted!r}; wanted one of {", ".join(TARGETS)}')
+        raise UserError(f'the target of the ONNX file is {wanted!r}; wanted one of {", ".join(TARGETS)}')
     return wanted
 
 

@@ -31,7 +31,7 @@ class ContactSheet:
     def __init__(self, path, total=None, font=None):
         self._path, self._font = Path(path), font
         if self._path.suffix.lower() != '.png':
-            raise UserError(f'the contact sheet {path} does not end in .png, which it will be')
+            raise UserError(f'the contact sheet {path} does not end in .png; wanted a name that does, as it is written as PNG')
         if not self._path.parent.is_dir():
             raise UserError(f'{self._path.parent} is no folder; the contact sheet {path} cannot be written there')
         own = re.compile(rf'{re.escape(self._path.stem)}(-\d+)?{re.escape(self._path.suffix)}')

@@ -29,7 +29,7 @@ def cam_sheet(picture, box, evidences, names):
     else:
         ImageDraw.Draw(original).rectangle([left, top, box[2] - 1, box[3] - 1], outline=MARK, width=2)
     predicted = int(np.argmax(evidences[0].probabilities))
-    cells = [(original, f'it says: {names[predicted]}, {100 * evidences[0].probabilities[predicted]:.1f} %')]
+    cells = [(original, f'prediction: {names[predicted]}, {100 * evidences[0].probabilities[predicted]:.1f} %')]
     for evidence in evidences:
         heat = 'heat for' if evidence.heat.any() else 'no heat for'
         cells.append((overlay(small, evidence.heat, box=box),
@@ -114,14 +114,14 @@ def _share(value):
 
 
 _SHEETS = {                                # kind: (title, function (found, seen, place) that makes the cells of a layer)
-    'tokens to map': ('tokens read the map: where each token takes from, by block, head (h) and token (t); red is the largest '
-                      'share of a cell, which stands below it', _by_token),
-    'map to tokens': ('the map reads the tokens: how much each pixel takes from each token, by block, head (h) and token (t)',
+    'tokens to map': ('tokens attend to the map: weights of each token, by block, head (h) and token (t); red is the largest '
+                      'weight of a cell, given below it', _by_token),
+    'map to tokens': ('the map attends to the tokens: weights of each pixel for a token, by block, head (h) and token (t)',
                       _by_token),
-    'tokens': ('tokens read each other: a row of squares for each that reads, by block and head; dark blue is 0 %, red 100 %',
+    'tokens': ('tokens attend to each other: a row of squares for each query, by block and head; dark blue is 0 %, red 100 %',
                _matrices),
-    'pixels': ('pixels read each other: where the ringed pixel takes from, by block and head', _from_pixel),
-    'windows': ('pixels of a window read each other, heads in a cascade: where the ringed pixel takes from, by block and head; '
-                'padding has the rest', _from_pixel),
-    'channels': ('channels read each other: a row of squares for each that reads, by block and head', _matrices),
+    'pixels': ('pixels attend to each other: weights of the ringed pixel, by block and head', _from_pixel),
+    'windows': ('pixels of a window attend to each other, heads in a cascade: weights of the ringed pixel, by block and head; '
+                'the rest goes to padding', _from_pixel),
+    'channels': ('channels attend to each other: a row of squares for each query, by block and head', _matrices),
     'kernels': ('local relations: the kernel of each channel, the same for every picture; red adds, blue subtracts', _kernels)}

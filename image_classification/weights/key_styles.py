@@ -280,6 +280,7 @@ def _fill_optional(own, state, optional):
         if not names:
             state = {name: value for name, value in state.items() if not name.startswith(beginning)}
         elif not any(name in state for name in names):
-            warnings.warn(f'the weights lack {beginning.rstrip(".")}, which only training uses: it keeps its own', stacklevel=3)
+            warnings.warn(f'the weights lack {beginning.rstrip(".")}, which only training uses: it keeps its values',
+                          stacklevel=3)
             state.update({name: own[name].numpy() for name in names})
     return state

@@ -62,8 +62,8 @@ def load_weights(model, path, new_classifier=False, part=''):
     found, data = preprocessing_in(os.fspath(path)), model.config.DATA
     differ = [f'DATA.{key} {value}, not {data[key]}' for key, value in sorted(found.items()) if data[key] != value]
     if differ:
-        warnings.warn(f'{path} is of a network with {"; ".join(differ)}, as this one\'s configuration has it. '
-                      'create_model(name, pretrained=file) takes over how pictures are prepared', stacklevel=2)
+        warnings.warn(f'{path} comes with another preprocessing than this network has: {"; ".join(differ)}. '
+                      'create_model(name, pretrained=file) takes the preprocessing from the file', stacklevel=2)
     return kept
 
 
@@ -243,7 +243,7 @@ def _inside(state):
 
 def _no_part(path, wanted, found):
     names = ', '.join(place.rstrip('.') for place in parts(found) if place) or 'none, but weights'
-    what = f'no part {wanted!r}' if wanted else 'several parts, none of which is called as state dicts are'
+    what = f'no part {wanted!r}' if wanted else 'several parts, none with a usual name of a state dict'
     return UserError(f'{path} has {what}; found {names}. Name one of these, or fetch the checkpoint that has it.')
 
 

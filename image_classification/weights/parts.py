@@ -56,7 +56,7 @@ class Part:
             words.append(f'passed over {_listed(self.passed_over)}')
         if self.others:
             others = _listed([f'{prefix}*' for prefix in self.others])
-            words.append(f'{others} would fit as well, for which there is load_weights(model, file, part=...)')
+            words.append(f'{others} would fit as well: load_weights(model, file, part=...) chooses it')
         return '; '.join(words)
 
 

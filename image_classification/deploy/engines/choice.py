@@ -60,7 +60,7 @@ def _choose(directory):
     present, installed = directory.engines(), available()
     if not present:
         wanted = '; '.join(' + '.join(names) for alternatives in FILES.values() for names in alternatives)
-        raise UserError(f'{directory} is no whole export; wanted one of: {wanted}. Export the model again by '
+        raise UserError(f'{directory} is no complete export; wanted one of: {wanted}. Export the model again by '
                         f'{tool("export")}.')
     for engine in FASTEST_FIRST:
         if engine in present and engine in installed:
@@ -74,7 +74,7 @@ def _check(directory, engine):
     if engine not in directory.engines():
         present = ', '.join(directory.engines()) or 'no engine'
         wanted = ' or '.join(' + '.join(names) for names in FILES[engine])
-        raise UserError(f'{directory} has files for {present}; for {engine} it wants {wanted}. Export the model for it: '
+        raise UserError(f'{directory} has files for {present}; {engine} needs {wanted}. Export the model for it: '
                         f'{tool("export")} MODEL --format {_FORMATS.get(engine, engine)}.')
     if engine not in available():
         raise _CLASSES[engine].missing()

@@ -50,7 +50,7 @@ def create_predictor(directory, onednn=None, threads=None, bf16=False):
     directory = ExportDirectory(directory)
     files = directory.files(PaddleInference.name)
     if files is None:
-        raise UserError(f'{directory} has no whole export for Paddle Inference; export the model again')
+        raise UserError(f'{directory} has no complete export for Paddle Inference; export the model again')
     if onednn is None:
         onednn = directory.read_if_there().get('engines', {}).get('paddle_inference', {}).get('onednn', True)
     if onednn == 'convolutions' and not bf16:

@@ -44,7 +44,7 @@ class PaddleLite(Engine):
 
     @classmethod
     def missing(cls):
-        return UserError(f'paddlelite is not installed: {VARIABLE}, pyenv and the path lead to no Python 3.7 with it; wanted one. '
+        return UserError(f'paddlelite is not installed: neither {VARIABLE} nor pyenv nor PATH has a Python 3.7 with it. '
                          f'{_HOW}')
 
     @classmethod
