@@ -191,7 +191,7 @@ def _below(folder, walk):
 
 
 def _natural(name):
-    """picture 2 before picture 10"""
+    """A sort key for natural order: picture 2 comes before picture 10."""
     return [(int(part), '') if part.isdecimal() else (0, part) for part in re.split(r'(\d+)', name)]
 
 

@@ -113,7 +113,8 @@ TRIVIAL = {
 
 
 def _sub_policies(text):
-    """Lines of `operation probability level, operation probability level` as lists of (operation, probability, level)."""
+    """Parse lines of `operation probability level, operation probability level`, each to a list of (operation, probability,
+    level)."""
     return [[(name, float(prob), int(level)) for name, prob, level in (part.split() for part in line.split(','))]
             for line in text.strip().splitlines()]
 

@@ -91,7 +91,7 @@ def _written(place):
 
 
 def _size(place):
-    """Bytes of the files in a directory."""
+    """The size in bytes of the files in a directory."""
     with contextlib.suppress(OSError):
         return sum(file.stat().st_size for file in place.iterdir())
     return 0

@@ -15,7 +15,7 @@ from image_classification.installation.missing_paddle import how_to_install
 # 'paddle' runs a checkpoint, the others an export. 'inference' is an older name of 'paddle_inference'.
 EAGER = 'paddle'
 ENGINES = ('auto', EAGER, 'inference', *OF_EXPORTS)
-_NAMES = {'auto': None, 'inference': 'paddle_inference'}           # as `open_engine` calls them
+_NAMES = {'auto': None, 'inference': 'paddle_inference'}           # names for `open_engine`
 
 
 @dataclass
@@ -40,8 +40,8 @@ class Classifier:
             found = 'is something else' if os.path.exists(path) else 'does not exist'
             raise UserError(f'{shortened(str(path))} {found}; wanted a checkpoint (.safetensors) or the directory of an export')
         if engine not in ('auto', EAGER) or threads or bf16:
-            setting = f'the engine {engine!r}' if engine not in ('auto', EAGER) else 'a setting of threads or bf16'
-            raise UserError(f'{path} is a checkpoint, which {setting} does not run; wanted \'paddle\' or \'auto\', or the '
+            setting = f'the engine {engine!r} does not run' if engine not in ('auto', EAGER) else 'takes no threads or bf16'
+            raise UserError(f'{path} is a checkpoint, which {setting}; wanted the engine \'paddle\' or \'auto\', or the '
                             'directory of its export')
         if not find_spec('paddle'):
             raise without_paddle(f'the checkpoint {path}')

@@ -76,7 +76,7 @@ def _matmul(op):
 
 
 def _addmm(op):
-    return prod(_shape(op.result(0))) * _shape(op.operand_source(1))[-1]  # operands: what is added, left, right
+    return prod(_shape(op.result(0))) * _shape(op.operand_source(1))[-1]  # operands: addend, left, right
 
 
 def _einsum(op):

@@ -81,7 +81,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
         preprocess = replace(preprocess, image_size=count_wanted(image_size, 'image_size is', SIDE))
     with new_directory(directory, 'export', not_an_export, force) as ready, on_cpu():
         cfg, output = examine(model, preprocess, class_names, softmax)
-        one = fixed_size or not {*PHONE, 'lite'}.isdisjoint(formats)   # Paddle-Lite 2.12 is wrong at a second size
+        one = fixed_size or not {*PHONE, 'lite'}.isdisjoint(formats)   # Paddle-Lite 2.12 is wrong if the size changes
         order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported,
                        1 if one else None, target)
         differences = _write_verified(order, ExportDirectory(ready))
@@ -90,7 +90,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
 
 @dataclass
 class _Order:
-    """What is to be exported, and how."""
+    """What to export, and how."""
     model: object
     cfg: object
     preprocess: Preprocess

@@ -13,7 +13,7 @@ from image_classification.errors import UserError
 from image_classification.installation import tool
 
 DESCRIPTION = 'inference.yaml'
-PREFIX = 'inference'                                               # of the files below; Paddle takes it in place of a path
+PREFIX = 'inference'                                               # of the files below; Paddle wants it without endings
 PROGRAM, OLDER_PROGRAM, WEIGHTS = 'inference.json', 'inference.pdmodel', 'inference.pdiparams'
 ONNX = 'inference.onnx'
 OPENVINO, OPENVINO_WEIGHTS = 'inference.xml', 'inference.bin'
@@ -100,7 +100,7 @@ class ExportDirectory:
         return content
 
     def write(self, content):
-        """Write inference.yaml: lists of numbers on one line each, names in their own script."""
+        """Write inference.yaml, with each list of numbers on one line, and names in their own script."""
         text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=None, width=120)
         (self / DESCRIPTION).write_text(text, encoding='utf-8')
 

@@ -65,7 +65,7 @@ def quantize_export(source, target, calibration, images, labels, operators=OPERA
         layers = layer_losses(source.onnx(), result.onnx(), inputs[0])
         if not agreement >= min_agreement:
             worst = ', '.join(f'{name} ({loss:.0f} dB)' for name, loss in layers[:3])
-            raise UserError(f'quantised, {100 * agreement:.1f} % of {len(images)} images get the class that they had; wanted at '
+            raise UserError(f'quantised, {100 * agreement:.1f} % of {len(images)} images keep their class; wanted at '
                             f'least {100 * min_agreement:.1f} %. Nothing was written. Exclude the layers that lose most: {worst}, '
                             'calibrate with more images, or try --method percentile.')
         dense = ', uint8 in dense layers' if sums_overflow() else ''
@@ -93,8 +93,9 @@ def _check(source, calibration, images, labels, method):
 
 
 def compare(predictors, images, labels, sizes=(1, 8), rounds=20):
-    """One row per (precision, directory, predictor): top1 in percent, agreement with the first one (0 to 1), bytes of its files,
-    and ms, the median milliseconds per batch size; the predictors take turns, so that what else the machine does hits all."""
+    """One row per (precision, directory, predictor): top1 in percent, agreement with the first predictor (0 to 1), bytes of its
+    files, and ms, the median milliseconds per batch size. The predictors take turns, so that other load on the machine affects
+    all of them."""
     rows, first = [], None
     for precision, directory, predictor in predictors:
         found = predictor.predict(images).argmax(1)
@@ -105,7 +106,7 @@ def compare(predictors, images, labels, sizes=(1, 8), rounds=20):
     for size in sizes:
         batch, times = np.stack([sample] * size), [[] for _ in rows]
         for turn in range((rounds + 2) * len(rows)):
-            i = (turn + turn // len(rows)) % len(rows)             # another one first each time: the scheduler has a rhythm, too
+            i = (turn + turn // len(rows)) % len(rows)             # rounds start with different ones: the scheduler is periodic
             start = time.perf_counter()
             predictors[i][2].probabilities(batch)
             if turn >= 2 * len(rows):                              # warm

@@ -11,7 +11,7 @@ from image_classification.deploy.engines.choice import open_engine
 from image_classification.deploy.engines.paddle_inference import PaddleInference
 from image_classification.deploy.export_directory import ExportDirectory
 
-_ONEDNN = {'plain': False, 'onednn': True, 'convolutions': 'convolutions'}   # as `create_predictor` takes it
+_ONEDNN = {'plain': False, 'onednn': True, 'convolutions': 'convolutions'}   # the argument of `create_predictor`
 
 
 def main(directory, inputs, *pairs):

@@ -80,7 +80,7 @@ def keep_largest(differences, batch, difference):
 
 
 def _inputs(preprocess, sizes, batches, pixels):
-    """({case: what the export takes}, {case: what the network takes})."""
+    """({case: input of the export}, {case: the same as input of the network})."""
     rng, channels = np.random.default_rng(0), preprocess.channels
     cases = {f'{batch} {height}x{width}': (batch, height, width) for height, width in sizes for batch in batches}
     if not pixels:

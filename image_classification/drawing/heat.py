@@ -1,4 +1,4 @@
-"""Heat as colours over a picture, and sheets of such pictures, with Pillow alone."""
+"""Draws heat maps over pictures, and sheets of such pictures, with Pillow only."""
 import numpy as np
 from PIL import Image, ImageDraw
 

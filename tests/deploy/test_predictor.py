@@ -197,7 +197,7 @@ def test_an_engine_that_does_not_fit_is_refused(small_checkpoint, small_exports)
             Predictor(directory, threads=threads)
         with pytest.raises(UserError, match=f'number of threads is {threads}; wanted'):
             engines.open_engine(directory, threads=threads)
-    with pytest.raises(UserError, match='is a checkpoint, which a setting of threads or bf16 does not run'):
+    with pytest.raises(UserError, match='is a checkpoint, which takes no threads or bf16'):
         Predictor(checkpoint, threads=2)
 
 

@@ -1,4 +1,4 @@
-"""MNN, on the CPU."""
+"""MNN on the CPU."""
 import contextlib
 import os
 import sys

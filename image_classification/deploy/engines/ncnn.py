@@ -1,4 +1,4 @@
-"""ncnn, on the CPU."""
+"""ncnn on the CPU."""
 import numpy as np
 
 from image_classification.deploy.engines.interface import Engine

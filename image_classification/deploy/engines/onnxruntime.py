@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the CPU."""
+"""ONNX Runtime on the CPU."""
 from importlib.util import find_spec
 
 from image_classification.deploy.engines.interface import Engine

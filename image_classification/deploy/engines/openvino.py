@@ -1,4 +1,4 @@
-"""OpenVINO, on the CPU."""
+"""OpenVINO on the CPU."""
 import sys
 import threading
 from importlib import import_module

@@ -16,7 +16,7 @@ from image_classification.deploy.formats.phone import factors, numbers
 from image_classification.files import temporary_directory
 
 HEADING, NEEDS, MODULE = 'MNN', ('paddle2onnx', 'onnx', 'onnxruntime', 'MNN'), 'formats.mnn'
-NO_PIXELS = 'which computes something else of uint8 than of the same numbers in float32'
+NO_PIXELS = 'which gives other results for uint8 than for the same numbers in float32'
 _CPP = '''C++ (Android: through JNI; iOS: the same lines in an Objective-C++ file, which Swift calls):
 
 ```cpp

@@ -58,8 +58,8 @@ def quantize_mnn_export(source, target, images, labels, min_agreement=0.95, thre
             rows.append({'precision': precision, 'top1': 100 * float((found == labels).mean()),
                          'agreement': float((found == first).mean()), 'bytes': directory.size('mnn')})
         if not rows[1]['agreement'] >= min_agreement:
-            raise UserError(f'quantised, {100 * rows[1]["agreement"]:.1f} % of {len(images)} images get the class that they '
-                            f'had; wanted at least {100 * min_agreement:.1f} %. Nothing was written.')
+            raise UserError(f'quantised, {100 * rows[1]["agreement"]:.1f} % of {len(images)} images keep their class; '
+                            f'wanted at least {100 * min_agreement:.1f} %. Nothing was written.')
         for key in ('differences', 'engines'):                     # these are for the float export
             content.pop(key, None)
         content['quantization'] = {'weights': f'int{BITS}', 'activations': 'float32', 'compared_images': len(images),

@@ -73,7 +73,7 @@ def main(arguments):
 
 
 def convert(program, opset):
-    """(ONNX model of a Paddle program, its number of nodes)."""
+    """Convert a Paddle program with paddle2onnx. Returns (ONNX model, its number of nodes)."""
     import onnx
     import paddle2onnx
     # 'None' is no optimizer: see the top of this module.
@@ -318,7 +318,7 @@ def without_unused(model):
 def label(model, outputs, dims, metadata):
     """Give the outputs and dynamic dimensions meaningful names, and add the metadata."""
     graph = model.graph
-    del graph.value_info[:]                                        # shapes in terms of the old dimensions
+    del graph.value_info[:]                                        # these shapes use the old dimension names
     renamed = dict(zip((output.name for output in graph.output), outputs))
     for node in graph.node:
         for names in (node.input, node.output):

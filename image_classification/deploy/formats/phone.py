@@ -33,7 +33,7 @@ Made by Mobile Backbones for PaddlePaddle {version}. `inference.yaml` says the s
 
 {compared}
 '''
-_TRAINED = 'of random pictures, before the file was written'
+_TRAINED = 'on random pictures, before the file was written'
 
 
 def check_installed(format, packages):
@@ -132,7 +132,7 @@ def _compared(content):
     for engine, found in content['engines'].items():
         largest = max(difference['relative'] for difference in found['differences'].values())
         rows.append(f'- {engine}: the largest difference is {largest:.1e} of the standard deviation of the output')
-    return '\n'.join([f'Run here on a computer, {_TRAINED}:', '', *rows])
+    return '\n'.join([f'Run on a computer, {_TRAINED}:', '', *rows])
 
 
 def refuse_pixels(format, why):

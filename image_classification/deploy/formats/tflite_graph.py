@@ -112,7 +112,7 @@ class Graph:
         tensors = []
         for name, rank in zip(node.input, ranks):
             tensor, last = self.values[name]
-            if not last and rank and rank < largest:               # dimensions are added in front, where ONNX has them
+            if not last and rank and rank < largest:               # broadcasting adds dimensions in front, in ONNX's order
                 tensor = _reshape(tensor, [1] * (largest - rank) + list(tensor.shape))
                 rank = largest
             if not last and rank:
@@ -168,7 +168,7 @@ class Graph:
             if product is None:
                 return None
             [other] = [given for given in product.input if given != name]
-            half = self._operand(self.makers.get(other), ('Mul',))             # x * 0.5 came first
+            half = self._operand(self.makers.get(other), ('Mul',))             # x * 0.5 was computed first
             number = self.constants.get(other)
             factors = {number.item() if number is not None and number.size == 1 else other}
             if factors <= wanted or set(half) <= wanted:
@@ -195,7 +195,7 @@ class Graph:
         return (reader, self._operand(reader, (kind,))[1]) if reader else (None, None)
 
     def _only_reader(self, name, kind):
-        """The node that reads a value, if it is the only one and of this kind; None otherwise."""
+        """The node that reads a value, if it is the only one and has the type `kind`; None otherwise."""
         readers = self.readers.get(name, [])
         return readers[0] if len(readers) == 1 and readers[0].op_type == kind else None
 

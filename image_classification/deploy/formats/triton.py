@@ -8,7 +8,7 @@ from image_classification.files import new_directory
 from image_classification.names.text import shown
 
 MAX_BATCH = 32
-_QUEUE_DELAY = 2000                                                # microseconds that a request waits for others
+_QUEUE_DELAY = 2000                                                # microseconds for which a request waits for others
 _TYPES = {'float32': 'TYPE_FP32', 'uint8': 'TYPE_UINT8'}
 _CONFIG = '''name: "{name}"
 platform: "onnxruntime_onnx"
@@ -30,7 +30,7 @@ def write_repository(export, repository, max_batch=MAX_BATCH):
 
     Args:
         export: a directory with inference.onnx, in float32 or quantised.
-        repository: must not exist yet, or be empty.
+        repository: must be empty or not exist yet.
         max_batch: the largest batch that Triton collects; it collects none if the export's batch size is fixed.
     Returns:
         the model's name in Triton: the network's name, with unsafe characters for a path or a request replaced.

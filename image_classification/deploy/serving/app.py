@@ -45,7 +45,7 @@ class Service:
         self._batcher.close()
 
     async def predict(self, request):
-        """POST /predict?top_k=5: an image as the body, or as the file of a form -> the best classes."""
+        """POST /predict?top_k=5: the best classes of an image, which is the body or the file of a form."""
         async with self.uploads.body(request) as body:
             data, fields = await image_bytes(request, body)
             top_k = _top_k(request.query_params.get('top_k', fields.get('top_k', '5')))
@@ -94,7 +94,7 @@ def _top_k(text):
 
 
 async def _refuse(request, error):
-    """An HTTPException as JSON."""
+    """Answer an HTTPException in JSON."""
     unknown = error.status_code in (404, 405)
     text = 'wanted POST /predict, GET /health or GET /metrics' if unknown else error.detail
     return JSONResponse({'error': text}, error.status_code, error.headers)
