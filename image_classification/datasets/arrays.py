@@ -231,8 +231,7 @@ def _read_pickle(data, name, archive):
 
 
 def _read_binary(data, name, archive):
-    """(images (N, 3072), labels (N,)) from a file of the binary version, whose records are the label's bytes and the
-    image's."""
+    """(images (N, 3072), labels (N,)) from a file of the binary version. A record has the label's bytes, then the image's."""
     size = archive.skip + 1 + 3072
     if len(data) % size:
         raise UserError(f'{name} has {len(data)} bytes; wanted a multiple of {size}; fetch or copy it again')

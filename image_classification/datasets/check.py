@@ -54,8 +54,7 @@ def find_faults(dataset, indices, shown=False):
 
 
 def fault(path, channels, whole=True):
-    """Why a picture cannot be read, or '' if it can. Unless `whole`, a file with a picture's header and end counts as
-    readable."""
+    """Why a picture cannot be read, or '' if it can. Unless `whole`, only the header and the end of the file are checked."""
     if not whole and _looks_complete(path):
         return ''
     try:

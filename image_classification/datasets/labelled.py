@@ -60,8 +60,7 @@ def to_learn(root):
 
 
 def to_evaluate(root):
-    """The part for evaluation, with the classes of the training part: val/, else test/, else the pictures held back from
-    training."""
+    """The part for evaluation, with the classes of the training part: val/, else test/, else the pictures held back."""
     layout = find_layout(root)
     trained_role, trained = layout.first_of('train', '')
     role, part = layout.first_of(*_TO_EVALUATE)
@@ -118,7 +117,7 @@ def learned_of_known(root, classes):
 
 
 def all_classes(root):
-    """The sorted class names of a data set of class folders, from its training part if it has one; [] if `root` is not such a
+    """The sorted class names of a data set of class folders, from its training part if there is one; [] if `root` is no such
     data set."""
     if not os.path.isdir(root):
         return []

@@ -113,8 +113,7 @@ TRIVIAL = {
 
 
 def _sub_policies(text):
-    """Parse lines of `operation probability level, operation probability level`, each to a list of (operation, probability,
-    level)."""
+    """Parse lines of `operation probability level, ...`, each to a list of (operation, probability, level)."""
     return [[(name, float(prob), int(level)) for name, prob, level in (part.split() for part in line.split(','))]
             for line in text.strip().splitlines()]
 
@@ -204,8 +203,7 @@ def rand_augment(image, rng, layers, magnitude, mstd, increasing, fill, interpol
 
 
 def trivial_augment(image, rng, interpolation):
-    """Apply one operation of the wide set to a PIL image, with a uniformly drawn strength. Pixels moved in are black, as
-    published."""
+    """Apply one operation of the wide set to a PIL image, with a uniformly drawn strength. As published, the fill is black."""
     name = list(TRIVIAL)[int(rng.integers(len(TRIVIAL)))]
     argument = TRIVIAL[name](int(rng.integers(TRIVIAL_BINS)) / (TRIVIAL_BINS - 1), rng)
     fill = (0,) * len(image.getbands())

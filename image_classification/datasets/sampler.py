@@ -1,5 +1,4 @@
-"""Chooses the images of each batch and their size. They depend on seed, epoch and total batch size, not on the number of
-processes."""
+"""Chooses the images and sizes of batches by seed, epoch and total batch size, whatever the number of processes."""
 from typing import NamedTuple
 
 import numpy as np

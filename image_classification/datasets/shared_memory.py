@@ -37,8 +37,7 @@ class List:
 
 
 def watch_over(pids):
-    """Register worker processes of this process. If it is killed, the next process with workers removes the files they
-    leave."""
+    """Register worker processes of this process. If it is killed, the next process with workers removes their files."""
     if fcntl is None or not SHARED_MEMORY.is_dir():
         return
     with contextlib.suppress(OSError):

@@ -73,8 +73,7 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, one
 
 
 def keep_largest(differences, batch, difference):
-    """Update `differences`, {batch: the largest 'absolute' and 'relative' so far}, with another {'absolute': ..., 'relative':
-    ...}."""
+    """Update `differences`, {batch: largest 'absolute' and 'relative' difference so far}, with another difference."""
     known = differences.setdefault(batch, dict(difference))
     known.update({key: max(known[key], difference[key]) for key in difference})
 

@@ -116,8 +116,7 @@ def preprocessing_in(path):
 
 
 def classifier_of(pretrained):
-    """{dotted key: value} for the input channels, classes and temperature in a checkpoint of this library; {} for other
-    weights."""
+    """{dotted key: value} for input channels, classes and temperature in a checkpoint of this library; {} for other weights."""
     stored = _of_checkpoint(_notes(pretrained))
     model = stored.get('MODEL') if isinstance(stored.get('MODEL'), dict) else {}
     values = {'MODEL.NUM_CLASSES': model.get('NUM_CLASSES'), 'MODEL.IN_CHANNELS': model.get('IN_CHANNELS'),

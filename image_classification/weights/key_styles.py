@@ -99,8 +99,8 @@ def require_network(model, keys, whose):
 
 
 def require_style(model, style, whose='', suited=False):
-    """Raise OtherNetwork if a key style's weights are for another network than `model` (or are not exactly `suited` to it).
-    `whose` is the beginning of the message."""
+    """Raise OtherNetwork if a key style's weights are for another network than `model`. With `suited`, the network must also
+    compute exactly as the publisher's. `whose` is the beginning of the message."""
     name, theirs = style or next(iter(styles(model)), ''), _style(model, style)
     keys = dict(theirs.network + theirs.suited if suited else theirs.network)
     require_network(model, keys, f'{whose}the key style {name!r}{"," if whose else ""}')
@@ -263,8 +263,7 @@ def _linear_weights(model):
 
 
 def _change_epsilon(model, state, epsilon, back=False):
-    """Rescale, in place, the weights of batch norms trained with `epsilon`, so that they compute the same with the network's
-    own
+    """Rescale, in place, weights of batch norms trained with `epsilon`, so that they compute the same with the network's own
     epsilon: weight / sqrt(variance + epsilon) stays. `back` does the reverse."""
     for name, layer in model.named_sublayers():
         weight, variance = state.get(f'{name}.weight'), state.get(f'{name}._variance')

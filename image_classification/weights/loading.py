@@ -112,7 +112,7 @@ def _noted_network(path, content):
 
 
 def _refuse(model, found, path=''):
-    """Raise UserError for weights that the family lists in REFUSED, as those of another network. `found` are the file's
+    """Raise UserError for weights that the family lists in REFUSED, as those of another network. `found` comes from
     `entries`."""
     for entry in getattr(beside(model, 'config'), 'REFUSED', ()):
         if is_refused(entry, Path(path).name, [f'{place}{key}' for place, key, _ in found]):
@@ -278,8 +278,8 @@ def _array(value):
 
 
 def _array_of_paddle(value):
-    """paddle.save writes a tensor as an array or, in nested dicts, as (name, array). It writes bfloat16 as uint16 of the same
-    bits."""
+    """The array in a value. paddle.save writes a tensor as an array or, in nested dicts, as (name, array), and bfloat16 as
+    uint16 with the same bits."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
         value = value[1]
     return _widened(value) if isinstance(value, np.ndarray) and value.dtype == np.uint16 else _array(value)
@@ -291,8 +291,7 @@ def _widened(bits):
 
 
 def _format(path):
-    """'.safetensors', '.pdparams' (any pickle) or '.pth': by the file's first bytes or, if these are not conclusive, by its
-    ending."""
+    """'.safetensors', '.pdparams' (any pickle) or '.pth', by the file's first bytes or, if these do not tell, by its ending."""
     try:
         with open(path, 'rb') as file:
             start = file.read(512)

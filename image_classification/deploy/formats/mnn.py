@@ -1,6 +1,5 @@
 """Converts an ONNX file with fixed shapes to inference.mnn, with MNN's own converter. A program of its own, because the
-converter
-can end the process: python -m image_classification.deploy.formats.mnn ONNX MNN
+converter can end the process: python -m image_classification.deploy.formats.mnn ONNX MNN
 
 The converter is called as a function. The program mnnconvert, which wraps it, installs a package with pip that reports each
 conversion to a host on the internet.
@@ -73,8 +72,7 @@ def main(source, target):
 
 def exact_gelu(model):
     """Replace 1 + erf(x / sqrt(2)) in each GELU by 1 - erf(-x / sqrt(2)). MNN replaces the former by another function, which is
-    off by up to 5e-4. (The output of an untrained MobileFormer-26M was off by 1.6e-4 of its standard deviation, now by
-    3e-6.)"""
+    off by up to 5e-4. (The error of an untrained MobileFormer-26M was 1.6e-4 of the standard deviation, and is 3e-6.)"""
     import onnx
     weights = {value.name: onnx.numpy_helper.to_array(value) for value in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}

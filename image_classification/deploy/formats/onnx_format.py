@@ -221,8 +221,7 @@ def plain_operators(model):
 
 
 def _sums_rows_or_columns(node, shapes, constants):
-    """Whether a ReduceSum sums over one of the last two dimensions, and all dimensions are known. pnnx would sum over all of
-    them."""
+    """Whether a ReduceSum sums over one of the last two dimensions, and all sizes are known. pnnx would sum over everything."""
     shape, axes = shapes.get(node.input[0]), constants.get(node.input[1]) if len(node.input) > 1 else None
     known = shape and all(shape) and all(shapes.get(node.output[0], [0]))
     return bool(known and len(shape) > 1 and axes is not None and axes.size == 1 and int(axes.reshape(())) % len(shape) >= len(shape) - 2)
@@ -279,8 +278,7 @@ def copied_dimensions(model):
 
 
 def _chosen(name, data, makers, constants):
-    """The items of a list of sizes: an int for a constant, (place,) for the size of `data` at a place. None if one is
-    neither."""
+    """The items of a list of sizes: int for a constant, (place,) for the size of `data` at a place. None if one is neither."""
     if name in constants:
         return [int(size) for size in constants[name].reshape(-1)]
     node = makers.get(name)

@@ -1,6 +1,6 @@
 """Writes the older .pdmodel format, which Paddle-Lite and OpenVINO read. A program of its own, because Paddle chooses between
-its
-two kinds of programs once per process: FLAGS_enable_pir_api=0 python -m image_classification.deploy.formats.pdmodel ARGUMENTS
+its two kinds of programs once per process:
+FLAGS_enable_pir_api=0 python -m image_classification.deploy.formats.pdmodel ARGUMENTS
 """
 import json
 import sys

@@ -55,8 +55,7 @@ def versions(packages):
 
 
 def factors(preprocess):
-    """(means, normals) per channel, in the network's order of colours. The input is (pixel - mean) * normal, for pixels in
-    0..255."""
+    """(means, normals) per channel, in the network's order of colours: the input is (pixel - mean) * normal, pixels 0..255."""
     order = range(preprocess.channels) if preprocess.order == slice(None) else preprocess.order
     return [255 * preprocess.mean[i] for i in order], [1 / (255 * preprocess.std[i]) for i in order]
 

@@ -31,8 +31,7 @@ class Metrics:
 
 
 class CountAnswers:
-    """ASGI middleware that counts the answers of `app` by path and status, and times /predict. All unknown paths count as
-    one."""
+    """ASGI middleware: counts the answers of `app` by path and status, and times /predict. Unknown paths count as one."""
 
     def __init__(self, app, metrics, paths):
         self.app, self.metrics, self.paths = app, metrics, paths

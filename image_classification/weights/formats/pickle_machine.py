@@ -257,8 +257,7 @@ class Unpickler:
         self.push(self.call(name, self.pop_to_mark()))
 
     def build(self):
-        """Apply the state of an array or a dtype. States of dicts (attributes, as of a state dict) and of opaque objects are
-        dropped."""
+        """Apply the state of an array or a dtype. Other states, attributes of dicts and of opaque objects, are dropped."""
         state, target = self.pop(), self.stack[-1]
         if isinstance(target, Pending):
             self.stack[-1] = target.complete(state)
