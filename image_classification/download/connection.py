@@ -25,7 +25,7 @@ class PermanentFailure(Exception):
 
 
 class Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, including 308, with all headers (Range among them), to http and https, but never from https to http."""
+    """Follows redirects, including 308, with all headers (Range among them), to http and https, never from https to http."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         if urlsplit(newurl).scheme not in {'https', req.type}:

@@ -33,7 +33,7 @@ def obtainable(entries):
 
 
 def _file_name(model, entry):
-    """The file's name in the cache, or '' for the one in its address. A page that has to be visited by hand has none there."""
+    """The file's name in the cache, or '' for the name in its address. The address of a MANUAL page has no such name."""
     return f'{model}-{entry["TAG"]}.pth' if entry.get('MANUAL', False) else ''
 
 
