@@ -239,7 +239,7 @@ def normalize_on_device(images, preprocess):
 
 
 def _end_with_parent(worker):
-    """Let Linux kill a worker process when the training process is killed: it would wait for ever."""
+    """Let Linux kill a worker process when the training process is killed, because it would otherwise wait for ever."""
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
