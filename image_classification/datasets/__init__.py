@@ -1,23 +1,23 @@
-"""Data in: data sets, transforms, mixup and loaders.
+"""Data sets, transforms, mixup and loaders.
 
-`get_dataset` gives samples that are ready for the network, `get_dataloader` batches of them, `Mixup` mixes a batch, and
-`Preprocess` is the evaluation transform on its own, for prediction and export.
+`get_dataset` returns a data set of samples that are ready for the network, `get_dataloader` batches of them. `Mixup` mixes a
+batch. `Preprocess` is the evaluation transform on its own, for prediction and export.
 
-The way of a training image, each step a call with what it needs:
+A training image takes these steps, each a function call:
 
-    sampler      the indices of a batch, the copy of each image, the side in pixels
-    base         ImageDataset.pixels(index, epoch, copy, size) makes one sample, by the next four steps
-    files        open(index): the header of a file is read (images, opencv), or the image is there already (arrays)
-    augment      box(whole size, generator): a random part
-    images       part(box, size): that part is decoded, at a half, a quarter or an eighth where that is enough (or opencv)
-    augment      transform(part, generator, size): resized, mirrored, a policy, 8-bit pixels; and the holes to erase
-    loader       worker processes stack the samples of a batch; the loader normalizes and erases it
+    sampler      chooses the indices of a batch, the copy of each image, and the side in pixels
+    base         ImageDataset.pixels(index, epoch, copy, size) makes one sample, in the next four steps
+    files        open(index) reads the header of a file (images, opencv); for arrays, the image is in memory already
+    augment      box(whole size, generator) draws a random part
+    images       part(box, size) decodes that part, at a half, a quarter or an eighth if that is enough (or opencv does)
+    augment      transform(part, generator, size) resizes, mirrors, applies a policy; gives 8-bit pixels and holes to erase
+    loader       worker processes stack the samples of a batch; the loader normalizes the batch and erases the holes
 
-Which pictures there are, the same for every command: `kinds` knows endings, `folders` what counts in a folder and where its
-parts are, `labelled` the pictures of a part by their classes, `lists` those of a list, `pictures` those that a command line names.
-`classes` compares classes by name.
+All commands find pictures in the same way. `kinds` knows the endings of files. `folders` says which files of a folder count,
+and finds the parts of a data set. `labelled` lists the pictures of a part by class. `lists` reads lists of pictures, `pictures`
+finds those that a command line names. `classes` compares classes by name.
 
-Each name below comes when it is first used: who runs an export has no Paddle, which training data need.
+The names below are imported when they are first used: training data need Paddle, which may be missing where an export runs.
 """
 import importlib
 

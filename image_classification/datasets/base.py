@@ -1,4 +1,4 @@
-"""What the data sets share: labels, classes, and samples that depend on seed, epoch and index only."""
+"""The base class of the data sets: labels, classes, and samples that depend on seed, epoch and index only."""
 import os
 from pathlib import Path
 
@@ -15,16 +15,16 @@ from image_classification.errors import UserError
 class ImageDataset(paddle.io.Dataset):
     """dataset[index] -> (image (C, H, W) float32, normalized; label int64).
 
-    With `is_train`, a random part of an image is transformed at random, drawn from (SEED, epoch, index, copy): the same in
-    every process. A kind of data set defines `image(index)` and `path(index)`; it overrides `open(index)` where it reads a part
-    of an image faster than the whole.
+    With `is_train`, a random part of the image is transformed at random. The random numbers follow from (SEED, epoch, index,
+    copy), so they are the same in every process. A subclass defines `image(index)` and `path(index)`. It overrides
+    `open(index)` if it can read a part of an image faster than the whole.
 
     Args:
-        source: what errors call the data set.
+        source: the name of the data set in errors.
         labels: a number per image.
         classes: names, in the order of the labels.
     Raises:
-        UserError: no images; labels or classes that MODEL.NUM_CLASSES has no room for.
+        UserError: there are no images, or more labels or classes than MODEL.NUM_CLASSES.
     """
 
     backend = 'pillow'
@@ -49,8 +49,9 @@ class ImageDataset(paddle.io.Dataset):
     def sample(self, index, epoch=0, copy=0, size=None):
         """(image (C, H, W) float32, normalized; label int64).
 
-        Args, all for training only:
-            epoch, copy: the epoch, and which of an image's copies in it, from 0 on: each is transformed in its own way.
+        Args (for training only):
+            epoch: the epoch.
+            copy: which copy of the image in that epoch, from 0 on; each copy is transformed in its own way.
             size: side of the image in pixels; None: the configuration's.
         """
         pixels, holes, label = self.pixels(index, epoch, copy, size)
@@ -59,8 +60,8 @@ class ImageDataset(paddle.io.Dataset):
         return image, label
 
     def pixels(self, index, epoch=0, copy=0, size=None):
-        """(image (H, W, C) uint8; holes for `erase`; label): the sample before it is normalized, in a quarter of the bytes. The
-        loader's worker processes send these, and the loader normalizes whole batches."""
+        """(image (H, W, C) uint8; holes for `erase`; label): the sample before it is normalized, with a quarter of the bytes.
+        The loader's worker processes send these, and the loader normalizes whole batches."""
         index = range(len(self))[index]                            # -1 is the last one; IndexError ends a for loop
         if self.transform is None:
             return to_pixels(self.preprocess.crop(self.image(index))), [], self.labels[index]
@@ -70,24 +71,27 @@ class ImageDataset(paddle.io.Dataset):
         return pixels, holes, self.labels[index]
 
     def _random_part(self, index, rng, size):
-        # Apart from the above, so that the whole image's memory is free again when the part is transformed.
+        # A function of its own, so that the whole image is freed before the part is transformed.
         whole = self.open(index)
         return whole.part(self.transform.box(whole.size, rng), size)
 
     def open(self, index):
-        """The image to take a part of: an object with `size`, (width, height), and `part(box, size)`, which gives the part as a
-        PIL image in any resolution that is good for `size` x `size` pixels, or as (size, size, C) uint8."""
+        """Open an image to read a part of it. Returns an object with `size`, (width, height), and `part(box, size)`.
+
+        `part` gives the part in `box` as a PIL image, in any resolution that is enough for `size` x `size` pixels, or as
+        (size, size, C) uint8.
+        """
         return Decoded(self.image(index))
 
     def image(self, index):
-        """PIL image of `channels` channels. Raises UserError where its file cannot be read."""
+        """PIL image with `channels` channels. Raises UserError if its file cannot be read."""
 
     def path(self, index):
-        """The image's file, or words that name the image where it has no file of its own."""
+        """The image's file, or words that identify the image if it has no file of its own."""
 
 
 def data_path(cfg, wanted):
-    """DATA.DATA_PATH as a Path. Raises UserError where it is empty or does not exist; `wanted` says what to put there."""
+    """DATA.DATA_PATH as a Path. Raises UserError if it is empty or does not exist; `wanted` says what should be there."""
     path = cfg.DATA.DATA_PATH
     if not path:
         raise UserError(f'DATA.DATA_PATH is empty, which {cfg.DATA.DATASET} needs; set -data_path to where there is {wanted}')

@@ -1,4 +1,4 @@
-"""The data set of a configuration, by its name."""
+"""Makes the data set that a configuration names."""
 from image_classification.config import check_values
 from image_classification.datasets import arrays, files, opencv
 
@@ -17,9 +17,9 @@ def get_dataset(cfg, is_train, channels=3):
     """The training or the evaluation part of DATA.DATASET as an `ImageDataset`.
 
     Args:
-        channels: of the images that it gives: 1 (grey), 3 (RGB) or 4 (RGBA).
+        channels: channels of its images: 1 (grey), 3 (RGB) or 4 (RGBA).
     Raises:
-        UserError: a value out of its bounds, missing or damaged files, labels that MODEL.NUM_CLASSES has no room for.
+        UserError: a value is out of its bounds, files are missing or damaged, or labels do not fit MODEL.NUM_CLASSES.
     """
     check_values(cfg, 'DATA.', 'SEED')
     if cfg.DATA.BACKEND == 'opencv':

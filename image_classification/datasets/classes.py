@@ -1,7 +1,6 @@
-"""Classes compared by their names, wherever two lists of them meet: of data and checkpoint, training and test, teacher and
-student.
+"""Compares lists of classes by name: data and checkpoint, training and test set, teacher and student.
 
-Names are the same if their letters are, however these are composed: a folder `café` of a Mac is that of Linux.
+Names are equal if their letters are, whatever their Unicode composition: a folder `café` from a Mac equals one from Linux.
 """
 import contextlib
 import difflib
@@ -13,24 +12,24 @@ from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.errors import UserError
 from image_classification.names.text import shown
 
-_NAMED = 10                                # names in a message
+_NAMED = 10                                # most names in a message
 
 
 def same(name):
-    """The name in the form in which it is compared: that of its bytes as UTF-8, whatever the locale has made of them."""
+    """The form of a name for comparison: its bytes read as UTF-8, however the locale decoded them, in NFC."""
     name = str(name)
-    with contextlib.suppress(UnicodeEncodeError):                  # a surrogate that stands for no byte
+    with contextlib.suppress(UnicodeEncodeError):                  # a surrogate that does not stand for a byte
         name = name.encode('utf-8', 'surrogateescape').decode('utf-8', 'surrogateescape')
     return unicodedata.normalize('NFC', name)
 
 
 def are_known(names):
-    """Whether these are names. Nobody knows those of an empty list, nor those of a list of the numbers 0, 1, ..."""
+    """Whether `names` are real class names: neither an empty list nor the numbers 0, 1, ..."""
     return list(map(str, names)) not in ([], [str(index) for index in range(len(names))])
 
 
 def places(names):
-    """{name as it is compared: its number}. Raises UserError where two of them are the same."""
+    """{name in the form of `same`: its number}. Raises UserError if two names are the same."""
     found = {}
     for number, name in enumerate(names):
         if found.setdefault(same(name), number) != number:
@@ -42,15 +41,15 @@ def places(names):
 
 
 def unknown(names, classes):
-    """Those of `names` that are none of `classes`."""
+    """Those of `names` that are not in `classes`."""
     known = {same(name) for name in classes}
     return [name for name in names if same(name) not in known]
 
 
 def order(wanted, given):
-    """A list that says where each of the classes `wanted` is in the list `given`; None where they are not the same classes."""
+    """For each of the classes `wanted`, its place in the list `given`; None if these are not the same classes."""
     wanted, given = ([same(name) for name in names_to_show(names, len(names))] for names in (wanted, given))
-    if wanted == given:                    # also where two bear one name, as ImageNet's cranes do
+    if wanted == given:                    # also if two classes have the same name, like ImageNet's cranes
         return list(range(len(wanted)))
     if sorted(wanted) != sorted(given) or len(set(given)) < len(given):
         return None
@@ -59,10 +58,10 @@ def order(wanted, given):
 
 
 def difference(ours, theirs, us, them):
-    """What differs between two lists of classes, in words; '' where nothing does.
+    """The difference between two lists of classes, in words; '' if they are equal.
 
     Args:
-        us, them: what the lists are of, as in 'the data set' and 'the checkpoint'.
+        us, them: names of the owners of the lists, e.g. 'the data set' and 'the checkpoint'.
     """
     if order(ours, theirs) == list(range(len(ours))):
         return ''
@@ -77,21 +76,21 @@ def difference(ours, theirs, us, them):
 
 
 def match_classes(data, names, source):
-    """Give the labels of a data set the numbers that its classes have among `names`, those of a network.
+    """Renumber the labels of a data set to match the network's class names, `names`.
 
     Args:
-        source: what the network comes from, for messages.
+        source: where the network comes from, for messages.
     Returns:
-        lines that say what was done, where nobody knows whether it is right.
+        lines for the log that say what was assumed or changed.
     Raises:
-        UserError: classes of the data that the network does not know.
+        UserError: the data set has classes that the network does not know.
     """
-    meant = names or names_to_show([], len(data.classes))          # of 1,000 without names, ImageNet's
+    meant = names or names_to_show([], len(data.classes))          # 1,000 classes without names have ImageNet's
     if order(data.classes, meant) == list(range(len(meant))):
         return []
     if not are_known(names) or not are_known(data.classes):
         whose = 'the network' if not are_known(names) else 'the data set'
-        return [f'the names of the classes of {whose} are not known: number by number they are taken to be those of the other']
+        return [f'the class names of {whose} are not known: class numbers of data set and network are taken to mean the same']
     if unknown(data.classes, names):
         raise UserError(f'{source} knows other classes than the data set has: '
                         f'{difference(data.classes, names, "the data set", "the network")}. Evaluate it on data of its own '
@@ -103,7 +102,7 @@ def match_classes(data, names, source):
 
 
 def listed(names, others=()):
-    """At most ten names, for a message; after one that looks like one of `others`, that one."""
+    """At most ten names, for a message. A name that resembles one of `others` is followed by that one."""
     texts = [_with_its_like(str(name), others) for name in names[:_NAMED]]
     return ', '.join(texts) + (f', ... ({len(names)} in all)' if len(names) > _NAMED else '')
 
@@ -114,5 +113,5 @@ def _with_its_like(name, others):
         return shown(name)
     like = next(str(other) for other in others if str(other).casefold() == near[0])
     plain = name.isascii() and like.isascii() and name.strip() == name
-    form = shown if plain else ascii       # the two may look the same
+    form = shown if plain else ascii       # names that look the same differ in ascii
     return f'{form(name)} (like {form(like)}?)'

@@ -1,4 +1,4 @@
-"""Data sets of image files: ImageNet by PaddleViT's lists, and folders of one class each."""
+"""Data sets of image files: ImageNet with PaddleViT's lists, and class folders."""
 import os
 
 import numpy as np
@@ -12,14 +12,14 @@ from image_classification.names.text import shown
 
 
 class FileDataset(ImageDataset):
-    """Images in files, read when they are asked for."""
+    """Images in files, which are read when a sample is requested."""
 
     def __init__(self, cfg, is_train, channels, source, root, names, labels, classes, notes=()):
         super().__init__(cfg, is_train, channels, source, labels, classes)
         self.notes = list(notes)
         self.root = os.fspath(root)
-        # One block of bytes: reading an item of a list of 1.3 million str writes its reference count, by which every
-        # worker process would come to hold a copy of the list.
+        # An array, not a list: reading an item of a list of 1.3 million str writes its reference count, so in time every
+        # worker process would hold its own copy of the list.
         self.names = np.array([os.fsencode(name) for name in names])
         self.backend = cfg.DATA.BACKEND
         self.fast_decode = cfg.DATA.FAST_DECODE
@@ -39,12 +39,13 @@ class FileDataset(ImageDataset):
 
 
 def imagenet2012(cfg, is_train, channels):
-    """DATA_PATH/train_list.txt or val_list.txt, PaddleViT's format: lines of `relative/path label`.
+    """DATA_PATH/train_list.txt or val_list.txt, in PaddleViT's format: lines of `relative/path label`.
 
-    Class names are the lines of DATA_PATH/classes.txt where that file is there, otherwise the numbers of the labels. A picture
-    of both lists is not learned.
+    Class names are the lines of DATA_PATH/classes.txt if that file exists, otherwise the numbers of the labels. Pictures in
+    both lists are left out of training.
     Raises:
-        UserError: a missing list; a line without a label (with its number); labels outside MODEL.NUM_CLASSES.
+        UserError: a list is missing, a line has no label (the message gives its number), or a label is outside
+            MODEL.NUM_CLASSES.
     """
     root = data_path(cfg, 'train_list.txt and val_list.txt, whose lines are "path/of/image label"')
     file = root / ('train_list.txt' if is_train else 'val_list.txt')
@@ -73,7 +74,7 @@ def imagenet2012(cfg, is_train, channels):
 
 
 def _each_once(names, labels, file):
-    """(names, labels, lines that say so) of a list to evaluate, each picture at its first place alone."""
+    """(names, labels, log lines) of a list for evaluation, without repeated pictures."""
     first = {}
     for i, name in enumerate(names):
         first.setdefault(os.path.normpath(name), i)
@@ -84,30 +85,31 @@ def _each_once(names, labels, file):
 
 
 def _without_evaluated(names, labels, root):
-    """(names, labels, lines that say so) of a training list, without the pictures that val_list.txt has, too."""
+    """(names, labels, log lines) of a training list, without the pictures that are also in val_list.txt."""
     evaluated = {os.path.normpath(name) for name in read_list(root / 'val_list.txt')[0]}
     kept = [i for i, name in enumerate(names) if os.path.normpath(name) not in evaluated]
     if len(kept) == len(names):
         return names, labels, []
     example = next(name for name in names if os.path.normpath(name) in evaluated)
     if not kept:
-        raise UserError(f'{root / "train_list.txt"} has no picture that is not in val_list.txt, too, e.g. {shown(example)}; '
-                        'wanted others to learn')
+        raise UserError(f'{root / "train_list.txt"} has only pictures that are also in val_list.txt, e.g. {shown(example)}; '
+                        'wanted others for training')
     left = len(names) - len(kept)
-    are = 'picture to learn is' if left == 1 else 'pictures to learn are'
+    are = 'training picture is' if left == 1 else 'training pictures are'
     return [names[i] for i in kept], [labels[i] for i in kept], [
-        f'warning: {left} {are} evaluated, too, and left out: {shown(example)} is in val_list.txt{", ..." if left > 1 else ""}']
+        f'warning: {left} {are} also evaluated and so left out: {shown(example)} is in val_list.txt'
+        f'{", ..." if left > 1 else ""}']
 
 
 def folder(cfg, is_train, channels):
-    """DATA_PATH/train/<class>/... and DATA_PATH/val/<class>/..., or DATA_PATH/<class>/... alone.
+    """DATA_PATH/train/<class>/... and DATA_PATH/val/<class>/..., or only DATA_PATH/<class>/...
 
-    `folders.py` says by which names the parts are known, and which files count. Without a part to evaluate, a fixed fifth of
-    each class (drawn once and for all, whatever SEED is) is held back. Images may lie at any depth below a class. Class names
-    are the sorted names of the folders; those of val are matched by name, and some may be missing there.
+    `folders.py` has the other names of the parts, and says which files count. Without a part for evaluation, a fixed fifth of
+    each class, which does not depend on SEED, is held back. Images may lie at any depth below a class. Class names are the
+    sorted names of the folders. The folders of val are matched by name, and some may be missing.
     Raises:
-        UserError: no class folders; a class without images; classes in val that train lacks; another number of classes than
-            MODEL.NUM_CLASSES.
+        UserError: there are no class folders, a class has no images, val has classes that train lacks, or the number of classes
+            is not MODEL.NUM_CLASSES.
     """
     root = data_path(cfg, 'train/<class>/<images> and val/<class>/<images>, or <class>/<images>')
     found = (labelled.to_learn if is_train else labelled.to_evaluate)(root)
@@ -119,7 +121,7 @@ def folder(cfg, is_train, channels):
 
 
 def labelled_folder(cfg, channels, classes, whole=True):
-    """(data set of labelled pictures to evaluate a network of these `classes`, lines that say what it is): see
+    """(data set of labelled pictures to evaluate a network with these `classes`, lines that describe it): see
     `labelled.of_known`."""
     root = data_path(cfg, '<class>/<images>, or val/<class>/<images>')
     found = labelled.of_known(root, classes, whole)
@@ -127,7 +129,7 @@ def labelled_folder(cfg, channels, classes, whole=True):
 
 
 def learned_folder(cfg, channels, classes):
-    """The data set of pictures to calibrate a network of these `classes` with: see `labelled.learned_of_known`."""
+    """The data set of pictures to calibrate a network with these `classes`: see `labelled.learned_of_known`."""
     return _dataset(cfg, False, channels, labelled.learned_of_known(data_path(cfg, 'train/<class>/<images>'), classes))
 
 

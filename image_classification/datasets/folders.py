@@ -1,11 +1,11 @@
-"""A folder of pictures as every command sees it: which files are pictures, in which parts of a data set, and never one twice.
+"""How all commands read a folder of pictures: which files are pictures, which parts the data set has, and no picture twice.
 
-`Walk` finds the pictures below folders. Real folders come first. Links to folders are followed once, by where they really lead,
-and never to a folder above. A file that has several names (links, also hard ones) counts once, under the first. Hidden files
-and what systems leave behind (`kinds.py`) are passed over. Nothing of this is silent: `notes` says what was not counted.
+`Walk` finds the pictures below folders. Real folders come first. A link to a folder is followed once, by its real path, and
+never to a folder above. A file with several names (symbolic or hard links) counts once, under the first. Hidden files and files
+made by systems (`kinds.py`) are skipped. `notes` reports everything that was not counted.
 
-`find_layout` finds the parts: train/ or training/, val/, valid/ or validation/, test/ or testing/, in letters of any case,
-perhaps below one wrapper (images/train) or with one inside (train/images/<class>); else the folders are the classes.
+`find_layout` finds the parts: train/ or training/, val/, valid/ or validation/, test/ or testing/, in upper or lower case. They
+may lie in a wrapper (images/train) or have one inside (train/images/<class>). Without such parts, the folders are the classes.
 """
 import os
 from collections import defaultdict
@@ -19,21 +19,22 @@ from image_classification.names.text import shown
 
 ROLES = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test',
          'testing': 'test'}
-_DEEPEST = 3                               # wrappers around the parts
-_FEW = 20                                  # folders beside a wrapper
+_DEEPEST = 3                               # most wrappers around the parts
+_FEW = 20                                  # most folders beside a wrapper
 
 
 class Walk:
     """Finds pictures, and remembers which folders and files it has seen.
 
     Args:
-        tops: folders that no link may lead to, nor above: those that are to be looked through.
+        tops: the folders to be searched. Links to them, or to folders above them, are not followed.
     Attributes:
-        twice: (path, the path under which the same file was counted).
-        turned_back: (link to a folder, where it leads): above, or to what was seen already.
-        unread, others: paths of pictures of kinds that are not read here, and of files that are none.
-        closed: (folder, why it cannot be read).
-        again: how many pictures were seen once more.
+        twice: pairs (path, path under which the same file was counted).
+        turned_back: pairs (link to a folder, its target) that were not followed: the target is above, or was seen already.
+        unread: paths of pictures of kinds that are not read here.
+        others: paths of files that are not pictures.
+        closed: pairs (folder, why it cannot be read).
+        again: how many pictures were seen more than once.
     """
 
     def __init__(self, tops):
@@ -51,7 +52,7 @@ class Walk:
                 links.append((number, place))
             else:
                 self._below(place, found[number], number, links, is_linked=False)
-        while links:                                               # those of linked folders come last
+        while links:                                               # links inside linked folders come last
             links, due = [], sorted(links)
             for number, link in due:
                 self._follow(link, found[number], number, links)
@@ -85,7 +86,7 @@ class Walk:
     def _follow(self, link, into, number, links):
         try:
             status = os.stat(link)
-        except OSError:                                            # it leads nowhere: reading it will say so
+        except OSError:                                            # a broken link: reading it will report that
             if is_read(link):
                 into.append(link)
             return
@@ -100,25 +101,25 @@ class Walk:
                 self._below(link, into, number, links, is_linked=True)
 
     def _add(self, path, device, number, into):
-        """`number` is the file's within its device. Some network file systems give all files of a folder the same one: where it
-        comes again, the system is asked."""
+        """Count a file unless it was seen already. `number` is its inode. Some network file systems give all files of a folder
+        the same inode, so if one recurs, the two files are compared."""
         name = os.path.basename(path)
         first = self._files.setdefault(device << 64 | number, path)
         if first is path or not _is_same_file(first, path):
             (into if is_read(name) else self.unread if is_picture(name) else self.others).append(path)
             return
         self.again += is_read(name)
-        if is_read(name) and os.path.abspath(first) != os.path.abspath(path):      # or the same folder was asked for twice
+        if is_read(name) and os.path.abspath(first) != os.path.abspath(path):      # else the same folder was given twice
             self.twice.append((path, first))
 
     def file(self, path):
-        """[path], or [] where it is no picture or was seen already under another name."""
+        """[path], or [] if it is not a picture or was seen already under another name."""
         into = []
         self._follow(path, into, 0, [])
         return into
 
     def notes(self, root, part=None):
-        """Lines about what was not counted, below the folder `part` or anywhere, paths as from `root`."""
+        """Warnings about what was not counted, below the folder `part` or anywhere. Paths are relative to `root`."""
         part = '' if part is None else os.path.join(part, '')
 
         def of_part(pairs):
@@ -140,19 +141,19 @@ class Walk:
         unread = [os.path.relpath(path, root) for path in self.unread if path.startswith(part)]
         lines = [
             about_unread(unread, root),
-            line(elsewhere, 'picture to learn is evaluated, too, and left out',
-                 'pictures to learn are evaluated, too, and left out', said(elsewhere)),
+            line(elsewhere, 'training picture is also evaluated and so left out',
+                 'training pictures are also evaluated and so left out', said(elsewhere)),
             line(within, 'picture has a second name and counts once', 'pictures have a second name and count once',
                  said(within)),
-            line(back, 'link to a folder is not followed, as that is looked at anyway',
-                 'links to folders are not followed, as these are looked at anyway',
+            line(back, 'link to a folder is not followed, because that folder is searched anyway',
+                 'links to folders are not followed, because these folders are searched anyway',
                  f'{named(back[0][0])} leads to {shown(back[0][1])}' if back else ''),
             line(closed, 'folder cannot be read', 'folders cannot be read',
                  f'{named(closed[0][0])} ({closed[0][1]})' if closed else '')]
         return [f'warning: {text}' for text in lines if text]
 
     def check(self, places, found):
-        """Raise UserError for a place without pictures, with the reason."""
+        """Raise UserError if one of `places` has no pictures, with the reason. `found` is the result of `pictures`."""
         empty = next((os.fspath(place) for place, paths in zip(places, found) if not paths), None)
         if empty is None:
             return
@@ -169,11 +170,11 @@ class Walk:
             raise UserError(f'{shown(closed[0])} cannot be read: {closed[1]}; {wanted}')
         if twice:
             there = shown(os.path.dirname(twice[1]))
-            raise UserError(f'{shown(empty)} has no picture that is not in {there}, too, and counted there: {shown(twice[0])} '
-                            f'is the same file as {shown(twice[1])}. {wanted.capitalize()}, of its own')
+            raise UserError(f'{shown(empty)} has only pictures that are also in {there} and count there: {shown(twice[0])} '
+                            f'is the same file as {shown(twice[1])}. {wanted.capitalize()} that is in no other')
         if back:
-            raise UserError(f'{shown(empty)} has no pictures but by a link to {shown(back[1])}, which is looked at already; '
-                            f'{wanted}, of its own')
+            raise UserError(f'{shown(empty)} has no pictures except through a link to {shown(back[1])}, which is searched '
+                            f'already; {wanted} that is in no other')
         raise UserError(f'{shown(empty)} has no images ({", ".join(endings())}); {wanted}')
 
 
@@ -190,15 +191,15 @@ def _is_same_file(one, other):
 
 
 def _is_folder(entry):
-    """Whether an entry is a folder, or a link to one; without asking the system about each file."""
+    """Whether a directory entry is a folder, or a link to one. Needs no system call for ordinary files."""
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 
 
 def folders_in(path):
-    """Sorted names of the folders in one, without those that are left out and links that lead above.
+    """Sorted names of the folders in a folder, without those that `is_left_out` skips and links to folders above.
 
     Raises:
-        UserError: it is no folder, or cannot be read.
+        UserError: `path` is not a folder, or cannot be read.
     """
     try:
         with os.scandir(path) as entries:
@@ -215,7 +216,7 @@ def folders_in(path):
 
 
 def class_names(path, missing=None):
-    """`folders_in`; where there are none, `missing` or else an error."""
+    """The names from `folders_in`. If there are none: `missing`, or UserError if that is None."""
     names = folders_in(path)
     if not names and missing is None:
         raise UserError(f'{shown(path)} has no folders in it; wanted one per class, with its images')
@@ -223,7 +224,7 @@ def class_names(path, missing=None):
 
 
 def has_pictures(folder, deep=True):
-    """Whether there is a picture of any kind, read here or not, in a folder, or at any depth below it."""
+    """Whether a folder has a picture of any kind, also of those that are not read here. `deep` looks at all depths below it."""
     waiting, seen = [os.fspath(folder)], set()
     while waiting:
         directory = waiting.pop()
@@ -249,15 +250,15 @@ def has_pictures(folder, deep=True):
 class Layout:
     """Where the class folders of a data set are."""
     root: Path                             # as it was given
-    parts: dict                            # {'train', 'val' or 'test': folder of its classes}, or {'': that of all}
-    notes: list                            # lines about folders that were passed over
+    parts: dict                            # {'train', 'val' or 'test': folder of its classes}; without parts, {'': folder}
+    notes: list                            # lines about folders that were skipped
 
     def first_of(self, *roles):
-        """(role, folder) of the first of these that is there; (None, None)."""
+        """(role, folder) of the first of these roles that exists; (None, None) if none does."""
         return next(((role, self.parts[role]) for role in roles if role in self.parts), (None, None))
 
     def named(self, role):
-        """A part's folder, as a user calls it."""
+        """A part's folder in messages, relative to the root."""
         return f'{os.path.relpath(self.parts[role], self.root)}/' if role else shown(self.root)
 
 
@@ -265,9 +266,9 @@ def find_layout(root, known=()):
     """The Layout of a folder.
 
     Args:
-        known: names of classes, where they are known: a folder that is called like one of them is no wrapper.
+        known: names of the classes, if they are known. A folder with such a name is not a wrapper.
     Raises:
-        UserError: it is no folder, or one that may be read in two ways.
+        UserError: `root` is not a folder, or its layout is ambiguous.
     """
     root, known = Path(root), {same(name) for name in known}
     chain = _wrappers(root, known)
@@ -284,8 +285,11 @@ def find_layout(root, known=()):
 
 
 def _wrappers(root, known):
-    """[(folder, whether there is no other beside it)]: `root`; and as long as pictures are in one of the folders of a folder
-    alone, which has none itself and is no known class, that one."""
+    """The chain of wrappers from `root` down: [(folder, whether it is the only folder in its parent)].
+
+    A folder is a wrapper's content if it alone, among the folders beside it, has pictures. They must lie in folders of its own,
+    and its name must not be a known class.
+    """
     chain = [(root, True)]
     while len(chain) <= _DEEPEST:
         place = chain[-1][0]
@@ -298,8 +302,11 @@ def _wrappers(root, known):
 
 
 def _unwrapped(root, known):
-    """The folder whose folders are the classes: `root`, or the only one in it, which has several, or known ones. Beside others
-    without pictures it would be a class, and these, too."""
+    """The folder that contains the class folders: `root`, or the last of its `_wrappers`.
+
+    A wrapper must be the only folder at its level: beside empty folders it would be a class, as they are. It must contain
+    several folders with pictures, or only known classes.
+    """
     chain = _wrappers(root, known)
     place, alone = chain[-1][0], all(alone for _, alone in chain)
     inside = [name for name in folders_in(place) if has_pictures(place / name)]
@@ -307,7 +314,7 @@ def _unwrapped(root, known):
 
 
 def _find_parts(root, known):
-    """({role: folder}, notes); no roles where the folders are classes, perhaps of a class that is called train."""
+    """({role: folder}, notes). There are no roles if the folders are classes; a class may be called train, too."""
     names, roles = folders_in(root), defaultdict(list)
     for name in names:
         if name.lower() in ROLES:
@@ -322,10 +329,10 @@ def _find_parts(root, known):
 
 
 def _are_classes(root, roles, others, known):
-    """Whether folders that are called like parts are classes as the `others` beside them are.
+    """Whether folders named like parts are classes, like the `others` beside them.
 
     Raises:
-        UserError: they may be either.
+        UserError: they may be parts or classes.
     """
     folders = [folder for some in roles.values() for folder in some]
     inside = [[name for name in folders_in(folder) if has_pictures(folder / name)] for folder in folders]
@@ -340,7 +347,7 @@ def _are_classes(root, roles, others, known):
 
 
 def _only(folders):
-    """The one of several folders of a role that has pictures."""
+    """The only folder of a role that has pictures. Raises UserError if several have."""
     full = [folder for folder in folders if len(folders) == 1 or has_pictures(folder)]
     if len(full) > 1:
         raise UserError(f'{shown(full[0])} and {shown(full[1])} are names of the same part of a data set; wanted one of '

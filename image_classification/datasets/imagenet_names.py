@@ -1,7 +1,7 @@
 """Names of ImageNet's 1,000 classes: the first word of each entry of WordNet 3.0, in the order of ILSVRC 2012.
 
-imagenet_classes.tsv has a line `id<tab>name` for each class; imagenet_classes.LICENSE.txt says whose words they are. Two names
-are longer than the first word, as torchvision has them, because that is the name of another class, too.
+imagenet_classes.tsv has a line `id<tab>name` for each class; imagenet_classes.LICENSE.txt has the licence of the names. Two
+names are longer than the first word, as in torchvision, because that word is also the name of another class.
 """
 from functools import lru_cache
 from pathlib import Path
@@ -17,10 +17,10 @@ def imagenet_classes():
 
 
 def names_to_show(names, count):
-    """One name for each of `count` classes, a list.
+    """A list with one name for each of `count` classes.
 
-    ImageNet's names stand for those of 1,000 classes that have no names, only their numbers (a data set of lists), or only
-    their ids (folders named by them). Any other classes without names are numbered.
+    1,000 classes get ImageNet's names if they have no names, only numbers (a data set of lists), or only ImageNet's ids
+    (folders named by them). Any other classes without names are numbered.
     """
     names = [str(name) for name in names]
     numbers = [str(index) for index in range(count)]

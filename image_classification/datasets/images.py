@@ -1,7 +1,7 @@
-"""Image files in: whatever Pillow reads, as 8-bit grey, RGB or RGBA.
+"""Reads image files in any format that Pillow reads, as 8-bit grey, RGB or RGBA.
 
-`open_image` decodes a file. `open_to_crop` opens it for one part: the caller sees its `size`, chooses a box, and `part` decodes
-no more than that box needs.
+`open_image` decodes a whole file. `open_to_crop` opens a file to read one part: the caller chooses a box by the image's `size`,
+and `part` decodes no more than that box needs.
 """
 import contextlib
 import io
@@ -24,16 +24,16 @@ class TooManyPixels(UserError):
 
 
 def open_image(file, channels=3, formats=None, max_pixels=None):
-    """A fully loaded PIL image of `channels` channels, turned upright by its EXIF orientation.
+    """A fully loaded PIL image with `channels` channels, rotated according to its EXIF orientation.
 
     Args:
-        file: a path, or a binary file opened for reading. Of an animation, the first frame is read.
+        file: a path, or a binary file opened for reading. The first frame of an animation is read.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
-        formats: Pillow's names of the formats that are admitted; by default all that it reads.
+        formats: Pillow's names of the accepted formats; by default all that it reads.
         max_pixels: a limit on width times height, checked before anything is decoded; by default twice Pillow's own.
     Raises:
-        UserError: the file is missing, empty, truncated, no image, or too large to be safe (`TooManyPixels`); names it and
-            the reason.
+        UserError: the file is missing, empty, truncated, not an image, or too large to be safe (`TooManyPixels`). The message
+            names the file and the reason.
     """
     with _named_errors(file, formats), _header(file, formats) as image:
         if max_pixels is not None and image.width * image.height > max_pixels:
@@ -44,11 +44,13 @@ def open_image(file, channels=3, formats=None, max_pixels=None):
 
 
 def as_image(image, channels):
-    """A PIL image of a path, of the bytes of a file, of a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) whose colours
-    are RGB, or of a PIL image, which itself stays as it is; turned upright by its EXIF orientation.
+    """A PIL image, rotated according to its EXIF orientation.
 
+    Args:
+        image: a path, the bytes of a file, a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) in RGB, or a PIL image,
+            which is not changed.
     Raises:
-        UserError: something else, or as `open_image`.
+        UserError: `image` is none of these; also as `open_image`.
     """
     if isinstance(image, (str, os.PathLike)):
         return open_image(image, channels)
@@ -74,10 +76,10 @@ def _from_array(array):
 
 
 def open_to_crop(file, channels):
-    """The `PlainJpeg` of a JPEG file, of which only the header is read yet; any other file as `Decoded`.
+    """A `PlainJpeg` for a JPEG file, of which only the header is read yet; a `Decoded` image for any other file.
 
     Raises:
-        UserError: as `open_image`; a JPEG file that is damaged behind its header, in `part`.
+        UserError: as `open_image`. If a JPEG file is damaged after its header, `part` raises it.
     """
     with _named_errors(file):
         image = _header(file)
@@ -95,21 +97,22 @@ class Decoded:
         self.image, self.size = image, image.size
 
     def part(self, box, size):
-        """PIL image of what is in `box` (left, top, right, bottom), all its pixels, whatever `size` is."""
+        """The part in `box` (left, top, right, bottom) as a PIL image, in full resolution whatever `size` is."""
         return self.image.crop(box)
 
 
 class PlainJpeg:
-    """An opened JPEG file, to take one part of; `size` is its (width, height)."""
+    """An opened JPEG file from which one part can be read; `size` is its (width, height)."""
 
     def __init__(self, file, image, channels):
         self.file, self.image, self.channels, self.size = file, image, channels, image.size
 
     def part(self, box, size):
-        """PIL image of what is in `box` (left, top, right, bottom); closes the file.
+        """The part in `box` (left, top, right, bottom) as a PIL image. Closes the file.
 
-        It is decoded at 1/2, 1/4 or 1/8 of its width and height where so at least `size` pixels are left on each side: libjpeg
-        does so in less time than it decodes the whole, and shrinks well. The box is rounded to the pixels of that image.
+        The file is decoded at 1/2, 1/4 or 1/8 of its width and height if the part then still has at least `size` pixels on each
+        side. libjpeg takes less time for that than for the whole, and shrinks well. The box is rounded to the smaller image's
+        pixels.
         """
         shrink = reduction(box, size)
         with _named_errors(self.file), self.image as image:
@@ -121,12 +124,12 @@ class PlainJpeg:
 
 
 def is_plain_jpeg(image):
-    """Whether an opened PIL image is JPEG, grey or RGB, and not to be turned by its EXIF orientation."""
+    """Whether an opened PIL image is a grey or RGB JPEG that its EXIF orientation does not rotate."""
     return image.format == 'JPEG' and image.mode in ('L', 'RGB') and orientation(image, damaged=0) == 1
 
 
 def orientation(image, damaged=1):
-    """Of a PIL image by its EXIF data: 1 is upright. `damaged` is for one whose data cannot be read."""
+    """The EXIF orientation of a PIL image: 1 is upright. Returns `damaged` if the EXIF data cannot be read."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:
@@ -134,18 +137,18 @@ def orientation(image, damaged=1):
 
 
 def reduction(box, size):
-    """1, 2, 4 or 8: by which the sides of a box in pixels can be divided and still have `size`."""
+    """1, 2, 4 or 8: the largest divisor of a box's sides that leaves at least `size` pixels on each."""
     left, top, right, bottom = box
     return max(n for n in (1, 2, 4, 8) if n == 1 or min(right - left, bottom - top) >= n * size)
 
 
 def reduced(box, shrink):
-    """The box in an image that was decoded at 1 / shrink of its width and height; no side of it loses a pixel by rounding."""
+    """The box in an image that was decoded at 1 / shrink of its width and height. Rounding never makes a side too short."""
     return tuple((2 * value + shrink) // (2 * shrink) for value in box)
 
 
 def _name(file):
-    """What messages call a path, a stream or a PIL image."""
+    """The name of a path, a stream or a PIL image in messages."""
     if isinstance(file, (str, os.PathLike)):
         return shown(os.fspath(file))
     name = getattr(file, 'name', '') or getattr(file, 'filename', '')
@@ -153,17 +156,17 @@ def _name(file):
 
 
 def _header(file, formats=None):
-    """A PIL image of which only the header is read; to be closed."""
+    """A PIL image of which only the header is read. The caller closes it."""
     if isinstance(file, (str, os.PathLike)) and os.path.getsize(file) == 0:
         raise UserError(f'{_name(file)} is empty (0 bytes); wanted an image')
-    kinds.endings()                        # by which Pillow learns of the formats of other packages
+    kinds.endings()                        # registers the formats of other packages with Pillow
     return quietly_opened(file, formats)
 
 
 def quietly_opened(file, formats=None):
-    """Image.open without Pillow's warnings: about pictures of 90 to 179 megapixels, which are read (more are an error), and
-    about damaged data beside good pixels. Whoever has a filter for the first keeps it."""
-    # Not catch_warnings: at its end, Python forgets which warnings of others it has shown already.
+    """Image.open without two of Pillow's warnings: about pictures of 90 to 179 megapixels, which are read (larger ones are an
+    error), and about damaged data beside good pixels. A filter that a program has set for the first stays in force."""
+    # Not catch_warnings: when it ends, Python forgets which other warnings it has shown already.
     if not any(category is Image.DecompressionBombWarning for _, _, category, _, _ in warnings.filters):
         warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.')
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
@@ -171,7 +174,7 @@ def quietly_opened(file, formats=None):
 
 
 def _loaded(image, file):
-    """An opened PIL image with its pixels, at their full depth where Pillow would drop what counts."""
+    """Load the pixels of an opened PIL image, at their full depth if Pillow would drop significant bits."""
     if not is_deep(image):
         image.load()
         return image
@@ -189,7 +192,7 @@ def _loaded(image, file):
 
 
 def _stream(file):
-    """A file of its own to read, at its beginning."""
+    """A separate stream of the file's content, at its beginning."""
     if isinstance(file, (str, os.PathLike)):
         return open(file, 'rb')
     place = file.tell()
@@ -201,7 +204,7 @@ def _stream(file):
 
 @contextlib.contextmanager
 def _named_errors(file, formats=None):
-    """Whatever goes wrong in reading a file becomes one UserError that names it."""
+    """Turn any error in reading a file into one UserError that names the file."""
     name = _name(file)
     try:
         yield
@@ -241,9 +244,10 @@ def _converted(image, channels, name):
 
 
 def convert(image, channels, name='an image'):
-    """A PIL image of any mode -> mode L, RGB or RGBA; `name` is for the line about samples of more than 8 bits (`samples.py`).
+    """Convert a PIL image of any mode to L, RGB or RGBA. `name` appears in the warning about samples of more than 8 bits
+    (`samples.py`).
 
-    Transparency is dropped, as torchvision and timm do: the colours stored below it stay, nothing is composited.
+    Transparency is dropped, as in torchvision and timm: the stored colours stay, and nothing is composited.
     """
     mode = MODES[channels]
     if image.mode == mode:
@@ -251,5 +255,5 @@ def convert(image, channels, name='an image'):
     if image.mode[0] in 'IF':              # I, I;16, I;16B, F, ...: Pillow would clip these at 255 instead of scaling
         image = Image.fromarray(to_8_bit(np.asarray(image), image.info.get(BITS, 0), name))
     elif image.mode in ('P', 'PA', 'La', 'RGBa'):
-        image = image.convert('RGBA')      # a palette's transparency may have no meaning for the mode that is wanted
+        image = image.convert('RGBA')      # a palette's transparency may have no meaning in the wanted mode
     return image.convert(mode)

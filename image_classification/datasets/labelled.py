@@ -1,4 +1,4 @@
-"""The pictures of a part of a data set of class folders, each class a list: to learn, to evaluate, or of known classes."""
+"""Lists the pictures of class folders by class: for training, for evaluation, or for a network's known classes."""
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +10,15 @@ from image_classification.datasets.folders import Walk, class_names, find_layout
 from image_classification.errors import UserError
 from image_classification.names.text import shown
 
-_TO_EVALUATE = ('val', 'test')             # the preferred first
+_TO_EVALUATE = ('val', 'test')             # in order of preference
 
 
 @dataclass
 class Labelled:
     """Pictures by their classes."""
-    part: Path                             # the folder that the class folders are in
+    part: Path                             # the folder with the class folders
     classes: list                          # names
-    files: list                            # for each class, the sorted paths of its pictures, as from `part`
+    files: list                            # for each class, the sorted paths of its pictures, relative to `part`
     notes: list                            # lines for the log
 
     @property
@@ -31,11 +31,11 @@ class Labelled:
 
 
 def to_learn(root):
-    """The training part: without pictures that the parts to evaluate have, too, and without those that are held back where
-    there are none.
+    """The training part. Pictures that are also in val/ or test/ are left out. Without these parts, a fixed fifth is held back
+    for evaluation.
 
     Raises:
-        UserError: no class folders, a class without pictures, other classes in a part to evaluate.
+        UserError: there are no class folders, two have the same name, or one has no pictures.
     """
     layout = find_layout(root)
     role, part = layout.first_of('train', '')
@@ -45,7 +45,7 @@ def to_learn(root):
     walk, notes = Walk(layout.parts.values()), list(layout.notes)
     classes = class_names(part)
     places(classes)
-    for other in set(layout.parts) - {role}:                       # these come first: what is in both is not learned
+    for other in set(layout.parts) - {role}:                       # first, so that pictures in both are left out of training
         walk.pictures(_class_places(layout.parts[other]))
     at = _class_places(part, classes)
     found = walk.pictures(at)
@@ -60,8 +60,7 @@ def to_learn(root):
 
 
 def to_evaluate(root):
-    """The part that a training is evaluated on, with the classes of the training part: val/, else test/, else what is held
-    back."""
+    """The part for evaluation, with the classes of the training part: val/, else test/, else the pictures held back."""
     layout = find_layout(root)
     trained_role, trained = layout.first_of('train', '')
     role, part = layout.first_of(*_TO_EVALUATE)
@@ -80,12 +79,12 @@ def to_evaluate(root):
 
 
 def of_known(root, classes, whole=True):
-    """All pictures of known classes to evaluate a network with, and in `notes` what they are.
+    """Pictures to evaluate a network of known classes with; `notes` says which ones they are.
 
-    Those of val/ or test/, else of train/ or of the folder itself: all of them or, without `whole`, the fifth that a training
-    holds back. Folders are classes by their names, and some may be missing.
+    They are those of val/ or test/, else those of train/ or of the folder itself. In the latter case, `whole` takes all of
+    them; otherwise only the fifth that a training holds back. Folders are matched to classes by name, and some may be missing.
     Raises:
-        UserError: folders that are none of the classes.
+        UserError: a folder's name is not one of the classes.
     """
     layout = find_layout(root, classes)
     role, part = layout.first_of(*_TO_EVALUATE, 'train', '')
@@ -105,7 +104,7 @@ def of_known(root, classes, whole=True):
 
 
 def learned_of_known(root, classes):
-    """The pictures of the training part, to calibrate with: its folders may be any of the known classes."""
+    """The pictures of the training part, for calibration. The folders must be known classes, but some may be missing."""
     layout = find_layout(root, classes)
     role, part = layout.first_of('train', '')
     if part is None:
@@ -118,8 +117,8 @@ def learned_of_known(root, classes):
 
 
 def all_classes(root):
-    """The sorted class names of a data set of class folders, of its training part where there is one; [] where `root` is
-    nothing of the kind."""
+    """The sorted class names of a data set of class folders, from its training part if there is one; [] if `root` is no such
+    data set."""
     if not os.path.isdir(root):
         return []
     part = find_layout(root).first_of('train', *_TO_EVALUATE, '')[1]
@@ -129,10 +128,10 @@ def all_classes(root):
 
 def _of_classes(layout, part, classes, whose='the network does not know',
                 advice='Rename or remove them, or evaluate a network that knows them'):
-    """The Labelled of the folders in a part, each put under the class of its name.
+    """The Labelled of a part, with each folder assigned to the class of the same name.
 
     Raises:
-        UserError: folders of other names.
+        UserError: a folder with pictures has another name.
     """
     names = class_names(part)
     places(names)
@@ -159,7 +158,7 @@ def _class_places(part, names=None):
 
 
 def _as_from(part, found):
-    """Paths below the folder `part` as from there."""
+    """Make paths below the folder `part` relative to it."""
     begin = len(os.path.join(part, ''))
     return [[path[begin:] for path in paths] for paths in found]
 

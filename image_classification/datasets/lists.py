@@ -1,4 +1,4 @@
-"""Text files of people, read: lists of pictures and of classes, as Linux, Windows and spreadsheets write them."""
+"""Reads text files that users write, lists of pictures and of classes, in the encodings of Linux, Windows and spreadsheets."""
 import codecs
 import os
 import re
@@ -6,22 +6,22 @@ import re
 from image_classification.errors import UserError
 from image_classification.names.text import shown
 
-# The longer marks first: that of UTF-16 is the beginning of that of UTF-32.
+# Byte order marks, the longer ones first: UTF-32's begins with UTF-16's.
 _MARKS = ((codecs.BOM_UTF32_LE, 'utf-32'), (codecs.BOM_UTF32_BE, 'utf-32'), (codecs.BOM_UTF16_LE, 'utf-16'),
           (codecs.BOM_UTF16_BE, 'utf-16'), (codecs.BOM_UTF8, 'utf-8-sig'))
 _WHOLE = re.compile(r'[+-]?[0-9]+')
-_LONGEST = 9                               # digits of a label
+_LONGEST = 9                               # most digits of a label
 
 
 def encoding_of(head):
-    """(how a text is encoded that begins with these bytes, what to do with bytes that are none of it). Names of files may be of
-    any encoding, which UTF-8 keeps; others have a mark at their beginning."""
+    """(encoding, error handler) for a text file that begins with these bytes. Without a byte order mark it is UTF-8, and bytes
+    that are not UTF-8 are kept: file names may have any encoding."""
     encoding = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), 'utf-8')
     return encoding, 'surrogateescape' if encoding.startswith('utf-8') else 'strict'
 
 
 def lines_of(file, what):
-    """The lines of a text file. Raises UserError where it cannot be read, or is no text; `what` says what is wanted."""
+    """The lines of a text file. Raises UserError if it cannot be read or is not text; `what` says what is wanted."""
     try:
         with open(file, 'rb') as stream:
             encoding, errors = encoding_of(stream.read(4))
@@ -37,16 +37,16 @@ def lines_of(file, what):
 
 
 def check_text(file, line, what):
-    """Raise UserError for a line of no text, or of UTF-16 without a mark."""
+    """Raise UserError if a line is not text, or is UTF-16 without a byte order mark."""
     if '\0' in line:
         raise UserError(f'{shown(file)} is no text; wanted {what}, in UTF-8, or in UTF-16 with a byte order mark')
 
 
 def read_list(file):
-    """([path], [label]) of the lines `path label` of a list. Paths may have backslashes, as on Windows.
+    """([path], [label]) from the lines `path label` of a list. Paths may have backslashes, as on Windows.
 
     Raises:
-        UserError: a line without a whole number at its end, with its number.
+        UserError: a line does not end in a whole number. The message gives the line's number.
     """
     names, labels = [], []
     for number, line in enumerate(lines_of(file, 'lines of "path/of/image label"'), 1):
@@ -65,7 +65,7 @@ def read_list(file):
 
 
 def with_slashes(names, folder):
-    """Names of files, with slashes in place of backslashes where so they are there, and as they are they are not."""
+    """Replace backslashes in file names by slashes, if the first such file exists in `folder` only with slashes."""
     odd = next((name for name in names if '\\' in name), None)
     if odd is None or os.path.exists(os.path.join(folder, odd)):
         return names

@@ -1,4 +1,4 @@
-"""Batches as tensors, loaded ahead by worker processes; `sampler.py` says what is in them."""
+"""Loads batches as tensors, ahead of time in worker processes; `sampler.py` chooses their images."""
 import ctypes
 import os
 import signal
@@ -17,7 +17,7 @@ from image_classification.errors import TemporaryError, UserError, oom_kills, ou
 
 SHARED_MEMORY = '/dev/shm'
 _PR_SET_PDEATHSIG = 1                      # <linux/prctl.h>
-_GOOD_BATCH, _GOOD_STEPS = 8, 10           # images of a step, steps of an epoch: with fewer, a network learns next to nothing
+_GOOD_BATCH, _GOOD_STEPS = 8, 10           # images per step, steps per epoch: with fewer, a network learns next to nothing
 _LEAST_SHARED_MEMORY = 256 << 20           # bytes
 
 
@@ -25,8 +25,8 @@ def get_dataloader(cfg, dataset, is_train, rank=0, world_size=1):
     """The Loader of process `rank` of `world_size`.
 
     Raises:
-        UserError: a batch size, a size of images or a number of workers that is out of range; fewer images than one step
-            needs.
+        UserError: the batch size, the size of images or the number of workers is out of range, or there are fewer images than
+            one step needs.
     """
     data, train = cfg.DATA, cfg.TRAIN
     check_values(cfg, 'DATA.', 'TRAIN.REPEATED_AUG')
@@ -38,7 +38,7 @@ def get_dataloader(cfg, dataset, is_train, rank=0, world_size=1):
         batch_size = data.BATCH_SIZE_EVAL or data.BATCH_SIZE
         batches = {data.IMAGE_SIZE: batch_size}
         sampler = EvalSampler(len(dataset), batch_size, data.IMAGE_SIZE, rank, world_size)
-    # Batches that wait: two per worker, one that it fills, and two that Paddle copies ahead.
+    # Batches in memory: per worker two that wait and one that it fills, and two that Paddle copies ahead.
     pixels = max(count * side ** 2 for side, count in batches.items())
     waiting = pixels * 3 * 4 * (3 * data.NUM_WORKERS + 2)
     return Loader(dataset, sampler, data.NUM_WORKERS, data.MAX_BAD_IMAGES if is_train else None,
@@ -62,8 +62,8 @@ def _check_step(batches, batch_size, world_size, images):
 class Loader:
     """Batches of (images (B, C, H, W) float32, labels (B,) int64), as Paddle tensors, one epoch at a time.
 
-    `max_bad` None, for evaluation: an image that cannot be read is an error. A number, for training: it is replaced by the
-    next one that can, and noted in `bad_images`; more than `max_bad` of them are an error.
+    If `max_bad` is None, as for evaluation, an unreadable image is an error. If it is a number, as for training, an unreadable
+    image is replaced by the next readable one and noted in `bad_images`; more than `max_bad` of them are an error.
     """
 
     def __init__(self, dataset, sampler, num_workers, max_bad, use_shared_memory):
@@ -79,10 +79,11 @@ class Loader:
         return len(self.sampler)
 
     def epoch(self, epoch, start=0, stop=None):
-        """Yield the batches of an epoch, from number `start` to before `stop`, or the last one; images of others are not read.
+        """Yield the batches of an epoch from number `start` up to, not including, `stop`; by default up to the last. Images of
+        other batches are not read.
 
         Raises:
-            UserError: an image to evaluate cannot be read, or more than DATA.MAX_BAD_IMAGES to train with.
+            UserError: an image for evaluation, or more than DATA.MAX_BAD_IMAGES images for training, cannot be read.
             RuntimeError: an error in the data set, with its traceback.
             TemporaryError: a worker process was killed.
         """
@@ -96,16 +97,16 @@ class Loader:
             yield self._normalized(images, holes), labels
 
     def _normalized(self, images, holes):
-        """(B, H, W, C) uint8 -> (B, C, H, W) float32, normalized and erased; a batch that is float32 already stays."""
+        """(B, H, W, C) uint8 -> (B, C, H, W) float32, normalized and erased. A float32 batch is returned unchanged."""
         if images.dtype == paddle.float32:
             return images
-        if images.place.is_gpu_place():                            # there, where numbers are cheap and copies are small
+        if images.place.is_gpu_place():                            # computing there is cheap, and uint8 is less to copy
             images = normalize_on_device(images, self.dataset.preprocess)
             for number, hole in unpack_holes(holes.numpy()):
                 top, left, values = hole
                 images[number, :, top:top + values.shape[1], left:left + values.shape[2]] = paddle.to_tensor(values)
             return images
-        # A third of the time of Paddle's operators on a CPU, or less.
+        # On a CPU this takes at most a third of the time of Paddle's operators.
         normalize = transforms.normalize_by_tables if self.dataset.backend == 'opencv' else transforms.normalize
         array = self.dataset.preprocess.normalized(images.numpy(), normalize)
         for number, hole in unpack_holes(holes.numpy()):
@@ -113,11 +114,11 @@ class Loader:
         return from_dlpack(array)                                  # not to_tensor, which copies
 
     def paths(self, epoch, number):
-        """Files of the images in batch `number` of an epoch, where `epoch(...)` counts from 0 too; unreadable ones included."""
+        """Files of the images in batch `number` of an epoch, counted from 0; unreadable images are included."""
         return [str(self.dataset.path(int(index))) for index in self.sampler.epoch(epoch)[number].indices]
 
     def _in_this_process(self, batches, numbers):
-        # Without Paddle's DataLoader: with 0 workers it hangs for ever after an error in the data set.
+        # Without Paddle's DataLoader, which hangs for ever with 0 workers after an error in the data set.
         for number in numbers:
             images, labels, holes, bad, stop = batches[number]
             yield paddle.to_tensor(images), paddle.to_tensor(labels), paddle.to_tensor(holes), bad, stop
@@ -131,18 +132,18 @@ class Loader:
         workers = [worker.pid for worker in iterator._workers]
         shared_memory.watch_over(workers)
         if threading.current_thread() is threading.main_thread():
-            # Paddle sets a handler that raises a worker's death wherever this process is at that moment, maybe in the middle
-            # of an optimizer's step. Without it the iterator finds out within 5 s. None: a handler that is not Python's.
+            # When a worker dies, Paddle's signal handler raises an exception wherever this process is, maybe in the middle of
+            # an optimizer's step. Without that handler the iterator notices within 5 s. None: the handler is not Python's.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL if handler is None else handler)
         try:
             yield from iterator
-        except SystemError:                # Paddle's word for a worker that ended before its time
+        except SystemError:                # Paddle raises this if a worker ended too early
             reason = 'as memory ran out' if oom_kills() > killed else 'maybe because memory ran out'
             raise TemporaryError(f'a process that loads images was killed, {reason}; try a smaller -num_workers or '
                                  '-batch_size') from None
         finally:
-            # An iterator that is left to the garbage collector waits for its workers for ever: by then the collector has
-            # already closed the queue through which it would tell them to end.
+            # An iterator that is garbage-collected waits for its workers for ever: by then the queue that would tell them to
+            # end has already been closed.
             iterator._try_shutdown_all(timeout=5)
             shared_memory.have_ended(workers)
 
@@ -154,19 +155,21 @@ class Loader:
 
 
 class _Batches(paddle.io.Dataset):
-    """batches[k] -> (images, labels, holes as of `pack_holes`, messages of unreadable images, why to stop): batch number k of
-    an epoch as plain values. An `ImageDataset` gives its 8-bit `pixels`, because these are a quarter of the bytes to send; any
-    other data set gives (image, label) by index.
+    """batches[k] -> (images, labels, holes from `pack_holes`, messages about unreadable images, stop): batch number k of an
+    epoch as plain values.
 
-    Errors are values too, `stop` is [] or [message, is_user_error], because Paddle loses an exception on its way
-    out of a worker process.
+    An `ImageDataset` gives its 8-bit `pixels`, which are a quarter of the bytes to send. Any other data set gives (image,
+    label) by index.
+
+    Errors are values, too, because Paddle loses an exception on its way out of a worker process: `stop` is [] or [message,
+    is_user_error].
     """
 
     def __init__(self, dataset, epoch, batches, max_bad):
         super().__init__()
         self.dataset = dataset
         self.epoch = epoch
-        self.batches = batches             # of the sampler
+        self.batches = batches             # from the sampler
         self.max_bad = max_bad             # None: an unreadable image ends the epoch
 
     def __len__(self):
@@ -188,7 +191,7 @@ class _Batches(paddle.io.Dataset):
             return *nothing, bad, [traceback.format_exc(), False]
 
     def _sample(self, index, copy, size, bad):
-        """The sample at `index`, or the next one after it that can be read."""
+        """The sample at `index` or, if it is unreadable, the next readable one."""
         if self.max_bad is None:
             return self._read(index, copy, size)
         for i in range(index, index + len(self.dataset)):
@@ -208,8 +211,8 @@ class _Batches(paddle.io.Dataset):
 
 
 def pack_holes(holes):
-    """The holes of each image of a batch as one array, never empty: their count, then of each the number of its image, top,
-    left, height, width and values. Whole numbers below 2 ** 24 are exact in float32."""
+    """Pack the holes of all images of a batch into one array: their count, then for each hole the number of its image, top,
+    left, the shape (C, height, width) of its values, and the values. Whole numbers below 2 ** 24 are exact in float32."""
     flat = [(number, top, left, values) for number, found in enumerate(holes) for top, left, values in found]
     parts = [np.float32([len(flat)])]
     for number, top, left, values in flat:
@@ -218,7 +221,7 @@ def pack_holes(holes):
 
 
 def unpack_holes(packed):
-    """Yield (number of the image, (top, left, values (C, h, w))) of what `pack_holes` has packed."""
+    """Unpack the array from `pack_holes`: yield (number of the image, (top, left, values (C, h, w)))."""
     place = 1
     for _ in range(int(packed[0])):
         number, top, left, *shape = (int(value) for value in packed[place:place + 6])
@@ -228,7 +231,7 @@ def unpack_holes(packed):
 
 
 def normalize_on_device(images, preprocess):
-    """What `Preprocess.normalized` does, with a Paddle tensor."""
+    """The same as `Preprocess.normalized`, for a Paddle tensor."""
     mean, std = (paddle.to_tensor(values, 'float32').reshape([-1, 1, 1]) for values in (preprocess.mean, preprocess.std))
     images = (images.transpose([0, 3, 1, 2]).astype('float32') / 255 - mean) / std
     order = preprocess.order
@@ -236,7 +239,7 @@ def normalize_on_device(images, preprocess):
 
 
 def _end_with_parent(worker):
-    """Where the training process is killed, a process that loads images for it would wait for ever: let Linux kill it, too."""
+    """Let Linux kill a worker process when the training process is killed, because it would otherwise wait for ever."""
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -246,9 +249,9 @@ def _only_item(batches):
 
 
 def _has_shared_memory(size):
-    """Whether /dev/shm has room for `size` bytes; where it is smaller, Paddle's workers die of a bus error."""
+    """Whether /dev/shm has room for `size` bytes; with less, Paddle's workers die of a bus error."""
     try:
         room = os.statvfs(SHARED_MEMORY)
-    except (AttributeError, OSError):      # no such call, or no such place, outside Linux
+    except (AttributeError, OSError):      # outside Linux, the function or the directory is missing
         return False
     return room.f_bavail * room.f_frsize >= size

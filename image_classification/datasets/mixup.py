@@ -13,17 +13,17 @@ _NO_BOX = 0, 0, 0, 0                       # top, bottom, left, right
 class Mixup:
     """(images (B, C, H, W), labels (B,) int64, generator) -> (images, targets (B, num_classes) float32).
 
-    As in timm, image i meets image B - 1 - i. With everything off, the images stay and the targets are the smoothed one-hot
-    labels: (1 - smoothing) + smoothing / num_classes for the label, smoothing / num_classes for the others.
+    As in timm, image i is mixed with image B - 1 - i. If everything is off, the images stay and the targets are the smoothed
+    one-hot labels: (1 - smoothing) + smoothing / num_classes for the label, smoothing / num_classes for the others.
 
     Args:
-        mixup_alpha, cutmix_alpha: both parameters of the Beta distribution of `lam`; 0 switches it off.
+        mixup_alpha, cutmix_alpha: both parameters of the Beta distribution of `lam`, for mixup and for cutmix; 0 turns it off.
         cutmix_minmax: [least, most] share of each side that cutmix pastes, instead of `cutmix_alpha`; [] for none.
-        prob: probability that a batch (pair, image) is mixed at all.
-        switch_prob: probability of cutmix where both are on.
-        mode: what shares one draw of all this: the 'batch', each 'pair' of images that meet, or no two images ('elem').
+        prob: probability that a batch (or pair, or image) is mixed at all.
+        switch_prob: probability of cutmix if both are on.
+        mode: which images share their random numbers: the whole 'batch', each 'pair' of mixed images, or none ('elem').
     Raises:
-        UserError: a value outside its range; names the key, the value and what is wanted.
+        UserError: a value is outside its range. The message names the key, the value and what is wanted.
     """
 
     def __init__(self, mixup_alpha, cutmix_alpha, cutmix_minmax, prob, switch_prob, smoothing, num_classes, mode='batch'):
@@ -32,7 +32,7 @@ class Mixup:
                            ('MIXUP_MODE', mode)):
             check(f'TRAIN.{key}', value, BOUNDS[f'TRAIN.{key}'])
         self.mixup_alpha = mixup_alpha
-        self.cutmix_alpha = 1.0 if cutmix_minmax else cutmix_alpha   # only says "on": the sides are drawn from minmax
+        self.cutmix_alpha = 1.0 if cutmix_minmax else cutmix_alpha   # 1.0 means on: the sides are drawn from minmax
         self.cutmix_minmax = cutmix_minmax
         self.prob = prob
         self.switch_prob = switch_prob
@@ -53,7 +53,7 @@ class Mixup:
         return images, targets * lam + targets.flip(0) * (1.0 - lam)
 
     def _mix_batch(self, images, rng):
-        """The mixed images, and the share of each that is its own."""
+        """The mixed images, and the share of each that comes from its own image."""
         lam, (top, bottom, left, right) = self._draw(*images.shape[2:], rng)
         if lam < 1.0:
             return _reversed(images).scale_(1.0 - lam).add_(images * lam), lam
@@ -64,16 +64,17 @@ class Mixup:
         return images, 1.0 - (bottom - top) * (right - left) / math.prod(images.shape[2:])
 
     def _mix_images(self, images, rng):
-        """The same with a draw for each image; the shares are (B, 1)."""
+        """As `_mix_batch`, with random numbers for each image; the shares are (B, 1)."""
         return _mix_each(images, [self._draw(*images.shape[2:], rng) for _ in range(len(images))])
 
     def _mix_pairs(self, images, rng):
-        """The same with a draw for each two images that meet; in an odd batch, the one in the middle stays alone."""
+        """As `_mix_images`, but two images that are mixed with each other share their random numbers. In a batch of odd size,
+        the middle image is not mixed."""
         draws = [self._draw(*images.shape[2:], rng) for _ in range(len(images) // 2)]
         return _mix_each(images, draws + [(1.0, _NO_BOX)] * (len(images) % 2) + draws[::-1])
 
     def _draw(self, height, width, rng):
-        """By mixup the share that an image keeps and no box; by cutmix 1 and the box that it loses; 1 and no box by neither."""
+        """(share that an image keeps, box that is pasted over it): mixup (lam, no box), cutmix (1, box), else (1, no box)."""
         if rng.random() >= self.prob or not (self.mixup_alpha or self.cutmix_alpha):
             return 1.0, _NO_BOX
         cutmix = self.cutmix_alpha > 0 and (self.mixup_alpha == 0 or rng.random() < self.switch_prob)
@@ -91,13 +92,14 @@ class Mixup:
             return top, top + h, left, left + w
         share = math.sqrt(1.0 - lam)
         h, w = int(height * share), int(width * share)
-        y, x = int(rng.integers(height)), int(rng.integers(width))   # the middle, which may be at the very border
+        y, x = int(rng.integers(height)), int(rng.integers(width))   # the centre, which may be at the border
         top, left = y - h // 2, x - w // 2
         return max(0, top), min(height, top + h), max(0, left), min(width, left + w)
 
 
 def _mix_each(images, draws):
-    """The images (B, C, H, W) mixed by [(share, box)] of each, and the shares (B, 1) float32 that are their own."""
+    """Mix the images (B, C, H, W), each by its (share, box) in `draws`. Returns them, and the shares (B, 1) float32 that come
+    from their own images."""
     height, width = images.shape[2:]
     lam = np.array([share for share, _ in draws])
     boxes = np.array([box for _, box in draws])
@@ -106,12 +108,12 @@ def _mix_each(images, draws):
     pasted = (y >= top) & (y < bottom) & (x >= left) & (x < right)   # (B, 1, H, W)
     own, other = (_column(share).reshape([-1, 1, 1, 1]) for share in (lam, 1.0 - lam))
     partners = _reversed(images)
-    areas = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])   # of the clipped boxes: what is pasted in fact
+    areas = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])   # of the clipped boxes, which are really pasted
     return paddle.where(pasted, partners, images * own + partners * other), _column(lam - areas / (height * width))
 
 
 def _reversed(images):
-    """The images, the last one first. On a CPU, Paddle's `flip` takes a hundred times as long."""
+    """The images in reversed order. On a CPU, Paddle's `flip` takes a hundred times as long."""
     return images.gather(paddle.arange(len(images) - 1, -1, -1))
 
 

@@ -1,8 +1,8 @@
-"""DATA.BACKEND opencv: OpenCV decodes and resizes parts of JPEG files for training, several times as fast as Pillow resizes.
+"""DATA.BACKEND opencv: OpenCV decodes parts of JPEG files for training and resizes them, several times as fast as Pillow.
 
-Both decode by libjpeg-turbo, to the same numbers. They resize differently: the more Pillow shrinks, the more it averages;
-OpenCV always takes the nearest 2 x 2 (bilinear), 4 x 4 (bicubic) or 8 x 8 (lanczos). The decoder halves the part as often as it
-can; where it must still shrink to less than a half, OpenCV averages areas.
+Both decode with libjpeg-turbo, to the same numbers. They resize differently: Pillow averages over more pixels the more it
+shrinks, OpenCV always uses the nearest 2 x 2 (bilinear), 4 x 4 (bicubic) or 8 x 8 (lanczos). The decoder halves the part as
+often as it can. If the rest must still shrink to less than a half, OpenCV averages areas.
 """
 import io
 
@@ -13,23 +13,23 @@ from image_classification.datasets import images
 from image_classification.errors import missing_package
 
 _FILTERS = {'nearest': 'INTER_NEAREST', 'bilinear': 'INTER_LINEAR', 'bicubic': 'INTER_CUBIC', 'lanczos': 'INTER_LANCZOS4'}
-# Of a JPEG file, the segments that may stand in front of its size, and those that tell it.
-_HARMLESS = {0xdb, 0xc4, 0xdd, 0xfe, *range(0xe0, 0xf0)} - {0xe1}   # tables, comments, applications' own but EXIF
+# Markers of JPEG segments: those that may come before the image's size, and those that contain it.
+_HARMLESS = {0xdb, 0xc4, 0xdd, 0xfe, *range(0xe0, 0xf0)} - {0xe1}   # tables, comments, application segments except EXIF
 _FRAMES = {0xc0, 0xc1, 0xc2}               # baseline, extended, progressive
 
 
 def package():
-    """The module cv2, with one thread. Raises UserError where it is not installed."""
+    """The module cv2, set to one thread. Raises UserError if it is not installed."""
     try:
         import cv2
     except ImportError:
         raise missing_package('DATA.BACKEND is opencv (another is pillow), but the package cv2', 'opencv') from None
-    cv2.setNumThreads(0)                   # each process that loads images has a core to itself
+    cv2.setNumThreads(0)                   # each worker process has a core to itself
     return cv2
 
 
 def open_to_crop(file, channels, interpolation):
-    """The `OpenCVJpeg` of an ordinary JPEG file in RGB. `images.open_to_crop` opens the others, and reports unreadable ones."""
+    """An `OpenCVJpeg` for an ordinary RGB JPEG file. `images.open_to_crop` opens other files, and reports unreadable ones."""
     if channels == 3 and interpolation in _FILTERS:
         try:
             with open(file, 'rb') as stream:
@@ -43,14 +43,14 @@ def open_to_crop(file, channels, interpolation):
 
 
 class OpenCVJpeg:
-    """The bytes of a JPEG file, to take a part of; `size` is its (width, height)."""
+    """The bytes of a JPEG file from which a part can be read; `size` is its (width, height)."""
 
     def __init__(self, file, data, size, interpolation):
         self.file, self.data, self.size, self.interpolation = file, data, size, interpolation
 
     def part(self, box, size):
-        """(size, size, 3) uint8, RGB: what is in `box` (left, top, right, bottom), resized. A file that OpenCV cannot decode is
-        left to `images.open_to_crop`, which gives a PIL image or reports the damage."""
+        """The part in `box` (left, top, right, bottom), resized to (size, size, 3) uint8, RGB. If OpenCV cannot decode the
+        file, `images.open_to_crop` gives a PIL image or reports the damage."""
         try:
             part = _decoded(np.frombuffer(self.data, np.uint8), box, size, self.interpolation)
         except Exception:
@@ -59,12 +59,12 @@ class OpenCVJpeg:
 
 
 def mirrored(pixels, upside_down=False):
-    """(H, W, C) uint8, left to right or top to bottom, in a twentieth of numpy's time."""
+    """Mirror (H, W, C) uint8 left to right, or top to bottom if `upside_down`, in a twentieth of numpy's time."""
     return package().flip(pixels, 0 if upside_down else 1)
 
 
 def look_up(pixels, tables):
-    """(B, H, W, C) uint8, (C, 256, 1) float32 -> (B, C, H, W) float32: what each channel's table has for its pixels."""
+    """Look up each channel's pixels in its table: (B, H, W, C) uint8, tables (C, 256, 1) float32 -> (B, C, H, W) float32."""
     cv2 = package()
     out = np.empty((len(pixels), pixels.shape[3], *pixels.shape[1:3]), np.float32)
     for image, result in zip(pixels, out):
@@ -74,8 +74,8 @@ def look_up(pixels, tables):
 
 
 def _size(data):
-    """(width, height) of an ordinary JPEG file in RGB, given its bytes, in a twentieth of Pillow's time. None where there is
-    EXIF data or anything else out of the ordinary; IndexError where the header is cut off."""
+    """(width, height) of an ordinary RGB JPEG file, given its bytes, in a twentieth of Pillow's time. None if it has EXIF data
+    or anything else out of the ordinary. Raises IndexError if the header is cut off."""
     place = 2
     while data[place] == 0xff and data[place + 1] in _HARMLESS:
         place += 2 + int.from_bytes(data[place + 2:place + 4], 'big')
@@ -91,7 +91,7 @@ def _size_by_pillow(data):
 
 
 def _decoded(data, box, size, interpolation):
-    """(size, size, 3) uint8, the part in `box` of the JPEG file of these bytes; None where it is damaged."""
+    """The part in `box` of a JPEG file, given its bytes, as (size, size, 3) uint8; None if the file is damaged."""
     cv2 = package()
     shrink = images.reduction(box, size)
     rgb = hasattr(cv2, 'IMREAD_COLOR_RGB')                         # since OpenCV 4.11

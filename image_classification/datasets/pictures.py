@@ -1,7 +1,7 @@
-"""The pictures that a command line means: files, folders, patterns, numbered frames, addresses, lists, standard input.
+"""Finds the pictures that a command line names: files, folders, patterns, numbered frames, addresses, lists, standard input.
 
-`find_pictures` gives their names, `open_picture` one of them as an image. Names are kept in memory for files that were looked
-for; lists are read line by line, however long they are.
+`find_pictures` finds their names, `open_picture` opens one of them. The names of files found in folders or by patterns are kept
+in memory. Lists are read line by line, so they may be of any length.
 """
 import fnmatch
 import glob
@@ -28,18 +28,18 @@ _NUMBER = re.compile(r'%(0\d+)?d')         # as in the C library's printf and ff
 
 
 def find_pictures(names, are_lists=False):
-    """The pictures that names mean, as `PictureNames`, in the order of the names.
+    """The pictures that `names` stand for, as `PictureNames`, in the order of the names.
 
     Args:
-        names: files, folders (searched to any depth) and patterns, all next to each other in natural order and each once;
-            numbered frames (frame_%05d.jpg); http and https addresses; lists (see `PictureList`), which end in .txt; '-', the
-            bytes of one picture on standard input.
-        are_lists: every name is a list, '-' is one on standard input.
+        names: each is one of these. A file, a folder (searched to any depth) or a pattern: adjacent ones are searched together,
+            and give each file once, in natural order. Numbered frames (frame_%05d.jpg). An http or https address. A list (see
+            `PictureList`), which ends in .txt. '-': the bytes of one picture on standard input.
+        are_lists: every name is a list; '-' is a list on standard input.
     Raises:
-        UserError: a name that means nothing, or a list that cannot be read.
+        UserError: a name stands for no picture, or a list cannot be read.
     """
     if names.count(STANDARD_INPUT) > 1:
-        raise UserError(f'{STANDARD_INPUT} is there {names.count(STANDARD_INPUT)} times; standard input can be read once')
+        raise UserError(f'{STANDARD_INPUT} is given {names.count(STANDARD_INPUT)} times; standard input can be read only once')
     parts, notes = [], []
     for kind, group in groupby(names, lambda name: PictureList if are_lists else _kind(name)):
         if kind is find_images:
@@ -50,7 +50,7 @@ def find_pictures(names, are_lists=False):
 
 
 def _kind(name):
-    """The function that gives the pictures of a name."""
+    """The function that finds the pictures for a name."""
     if name == STANDARD_INPUT or is_address(name):
         return lambda name: [name]
     if name.lower().endswith('.txt') and not os.path.isdir(name):
@@ -61,9 +61,9 @@ def _kind(name):
 
 
 class PictureNames:
-    """Names of pictures, to be gone through as often as one likes unless they come from standard input or a pipe.
+    """An iterable of names of pictures. It can be iterated more than once unless it reads standard input or a pipe.
 
-    `total` is how many there are; None where only the end tells. `notes` are lines about what folders have beside them.
+    `total` is the number of names, or None if it is unknown before the end. `notes` are lines about skipped files.
     """
 
     def __init__(self, parts, notes=()):
@@ -76,8 +76,8 @@ class PictureNames:
 
 
 class PictureList:
-    """The lines of a text file: paths, from here or from the folder of the list, and addresses. Empty lines and those that
-    begin with # are left out. Raises UserError for a list that cannot be read."""
+    """The lines of a text file: addresses, and paths relative to the working directory or to the list's folder. Empty lines and
+    lines that begin with # are skipped. Raises UserError if the list cannot be read."""
 
     def __init__(self, name):
         self.name = name
@@ -103,7 +103,7 @@ class PictureList:
                             'else') from None
 
     def _encoding(self):
-        """Of a file, by its beginning; what comes once is UTF-8."""
+        """(encoding, error handler): of a file, by its first bytes; a stream is UTF-8."""
         if self.comes_once:
             return 'utf-8-sig', 'surrogateescape'
         with open(self.name, 'rb') as file:
@@ -111,7 +111,7 @@ class PictureList:
 
     @staticmethod
     def _place(line, folder):
-        """Where the picture of a line is: from here, or from the folder of the list."""
+        """The path of a line's picture, relative to the working directory or to the list's folder."""
         if is_address(line):
             return line
         for place in ('', folder):
@@ -122,18 +122,17 @@ class PictureList:
 
 
 def find_images(names, notes=None):
-    """The files that names, folders and patterns mean, in natural order, each once.
+    """The pictures among files, in folders and for patterns, in natural order, each once.
 
-    What folders hold says `Walk`: what is hidden or made by systems is passed over, links are followed once, and a file counts
-    once.
+    `Walk` searches the folders: it skips hidden files and those made by systems, follows links once, and counts each file once.
     Args:
-        notes: a list that gets lines about what is passed over.
+        notes: a list to which lines about skipped files are appended.
     """
     names, found = list(names), {}
     walk = Walk([name for name in names if os.path.isdir(name)])
     for name in names:
         if os.path.isfile(name):
-            files = [name]                                         # whatever its ending: it was asked for
+            files = [name]                                         # whatever its ending: the user named it
         elif os.path.isdir(name):
             files = _below(name, walk)
         else:
@@ -154,9 +153,9 @@ def _say_that_there_is_nothing(name, walk):
 
 
 def _matching(pattern, walk):
-    """The pictures that match a pattern with * and ?, and those in folders that match; real names before those by links."""
+    """The pictures that match a pattern with * and ?, and those in matching folders. Links come last."""
     asked, files = Path(pattern).parts, []
-    if '**' in asked:                      # not by glob, which goes through a link to a folder above for ever
+    if '**' in asked:                      # not with glob, which follows a link to a folder above for ever
         return _matching_at_any_depth(asked, walk)
     for match in sorted(glob.glob(pattern), key=lambda match: (os.path.islink(match), match)):
         if any(is_left_out(part) for part in Path(match).parts if part not in asked):
@@ -179,7 +178,7 @@ def _matching_at_any_depth(asked, walk):
 
 
 def _fits(parts, pattern):
-    """Whether a path fits a pattern, part by part; ** stands for any number of parts."""
+    """Whether a path matches a pattern, part by part; ** stands for any number of parts."""
     if not pattern:
         return not parts
     if pattern[0] == '**':
@@ -192,12 +191,12 @@ def _below(folder, walk):
 
 
 def _natural(name):
-    """picture 2 before picture 10"""
+    """A sort key for natural order: picture 2 comes before picture 10."""
     return [(int(part), '') if part.isdecimal() else (0, part) for part in re.split(r'(\d+)', name)]
 
 
 def find_frames(pattern):
-    """The files that frame_%05d.jpg means, in the order of their numbers; numbers may be missing."""
+    """The files that a pattern like frame_%05d.jpg stands for, in the order of their numbers. Numbers may be missing."""
     if len(_NUMBER.findall(pattern)) > 1:
         raise UserError(f'{pattern} has more than one number in it; wanted one, as in frame_%05d.jpg')
     place = _NUMBER.search(pattern)
@@ -213,11 +212,13 @@ def find_frames(pattern):
 
 
 def label_from_folders(name, given, classes):
-    """The class of a picture by the folders that it lies in: of those below the first of the folders `given` that holds it, the
-    outermost that is called like a class, else that folder itself; of another file, the folder that it is in.
+    """The class of a picture by the names of its folders.
+
+    Of the folders below the first folder in `given` that contains the picture, the outermost one that is named like a class
+    counts, else that folder itself. For a picture outside `given`, its own folder counts.
 
     Raises:
-        UserError: none of them is a class, or the picture is no file.
+        UserError: none of these folders is named like a class, or the picture is not a file.
     """
     if name == STANDARD_INPUT or is_address(name):
         raise UserError(f'{name} lies in no folder; labels from folders need files')
@@ -234,12 +235,12 @@ def label_from_folders(name, given, classes):
 
 @lru_cache(maxsize=4)
 def _known(classes):
-    """{name of a class as it is compared: its number}, of two with one name the first."""
+    """{name of a class in the form of `same`: its number}; if two have the same name, the first."""
     return {same(name): number for number, name in reversed(list(enumerate(classes)))}
 
 
 class _Bytes(io.BytesIO):
-    """The content of a file that has a name, for messages."""
+    """The content of a file, with a name for messages."""
 
     def __init__(self, data, name):
         super().__init__(data)
@@ -247,12 +248,13 @@ class _Bytes(io.BytesIO):
 
 
 def open_picture(name, channels=3, most_bytes=64_000_000, seconds=30):
-    """The PIL image of one name that `find_pictures` gave, turned upright (see `open_image`).
+    """Open one name from `find_pictures` as an upright PIL image (see `open_image`).
 
     Args:
-        most_bytes, seconds: limits on what comes from an address; the first also for standard input.
+        most_bytes: limit on the size of a download and of standard input.
+        seconds: time limit of a download.
     Raises:
-        UserError: it cannot be read, is no image, or breaks a limit.
+        UserError: it cannot be read, is not an image, or exceeds a limit.
     """
     if name == STANDARD_INPUT:
         return open_image(_Bytes(_read_standard_input(most_bytes), 'standard input'), channels)

@@ -1,16 +1,16 @@
 """AutoAugment (https://arxiv.org/abs/1805.09501), RandAugment (https://arxiv.org/abs/1909.13719) and TrivialAugment
 (https://arxiv.org/abs/2103.10158): operations on PIL images, and the policies that choose among them.
 
-Strengths, sub-policies and probabilities are timm's, those of TrivialAugment torchvision's: recipes are written in these.
+Strengths, sub-policies and probabilities are timm's, for TrivialAugment torchvision's, because recipes are written for these.
 """
 from PIL import Image, ImageEnhance, ImageOps
 
-TRIVIAL_BINS = 31                          # strengths of TrivialAugment, from none to the most
+TRIVIAL_BINS = 31                          # number of strengths in TrivialAugment, from none to the maximum
 _AFFINE_FILTERS = {'nearest': Image.Resampling.NEAREST, 'bilinear': Image.Resampling.BILINEAR}
 
 
 def _posterize(image, bits):
-    # Not by ImageOps.posterize, which from Pillow 13 on refuses to keep no bit at all.
+    # Not ImageOps.posterize, which refuses 0 bits from Pillow 13 on.
     mask = 256 - 2 ** (8 - bits)
     return image.point([i & mask for i in range(256)] * len(image.getbands()))
 
@@ -24,8 +24,8 @@ COLOUR = {                                 # name: (image, argument) -> image
     'equalize': lambda image, _: ImageOps.equalize(image),
     'invert': lambda image, _: ImageOps.invert(image),
     'posterize': _posterize,               # bits to keep
-    'solarize': ImageOps.solarize,         # pixels from here on are inverted
-    'solarize_add': _solarize_add,         # what pixels below 128 gain
+    'solarize': ImageOps.solarize,         # threshold from which pixels are inverted
+    'solarize_add': _solarize_add,         # amount added to pixels below 128
     'color': lambda image, factor: ImageEnhance.Color(image).enhance(factor),
     'contrast': lambda image, factor: ImageEnhance.Contrast(image).enhance(factor),
     'brightness': lambda image, factor: ImageEnhance.Brightness(image).enhance(factor),
@@ -49,11 +49,11 @@ GEOMETRY = {                               # name: (image, argument, filter, fil
 
 
 def apply(image, name, argument, interpolation='nearest', fill=(0,)):
-    """PIL image of mode L, RGB or RGBA after the operation `name`; mode and size stay.
+    """Apply the operation `name` to a PIL image of mode L, RGB or RGBA. Mode and size stay.
 
     Args:
-        fill: colour, 0 to 255 per channel, of what a geometric operation moves in from outside.
-        interpolation: of the geometric operations; Pillow's affine maps know nothing finer than bicubic.
+        fill: colour, 0 to 255 per channel, of pixels that a geometric operation moves in from outside.
+        interpolation: filter of the geometric operations; Pillow's affine maps have none finer than bicubic.
     """
     if name in GEOMETRY:
         resample = _AFFINE_FILTERS.get(interpolation, Image.Resampling.BICUBIC)
@@ -67,7 +67,7 @@ def apply(image, name, argument, interpolation='nearest', fill=(0,)):
 
 
 def _either_sign(most):
-    """Argument of an operation that goes both ways: up to `most`, the sign by chance."""
+    """The argument of an operation that works in both directions: up to `most`, with a random sign."""
     return lambda level, rng: -most * level if rng.random() < 0.5 else most * level
 
 
@@ -76,7 +76,7 @@ def _no_argument(level, rng):
 
 
 def _away_from_1(most):
-    """Factor that leaves the image as it is at level 0, from 1 - most to 1 + most at level 1, the sign by chance."""
+    """A factor that is 1 at level 0, which changes nothing, and 1 - most or 1 + most at level 1, at random."""
     offset = _either_sign(most)
     return lambda level, rng: 1.0 + offset(level, rng)
 
@@ -113,12 +113,12 @@ TRIVIAL = {
 
 
 def _sub_policies(text):
-    """Lines of `operation probability level, operation probability level` as lists of (operation, probability, level)."""
+    """Parse lines of `operation probability level, ...`, each to a list of (operation, probability, level)."""
     return [[(name, float(prob), int(level)) for name, prob, level in (part.split() for part in line.split(','))]
             for line in text.strip().splitlines()]
 
 
-# What AutoAugment's search found on ImageNet, table 9 of the paper.
+# The result of AutoAugment's search on ImageNet, table 9 of the paper.
 _ORIGINAL_POLICY = _sub_policies('''
     posterize 0.4 8, rotate 0.6 9
     solarize 0.6 5, autocontrast 0.6 5
@@ -145,7 +145,7 @@ _ORIGINAL_POLICY = _sub_policies('''
     invert 0.6 4, equalize 1.0 8
     color 0.6 4, contrast 1.0 8
     equalize 0.8 8, equalize 0.6 3''')
-# What EfficientNet's authors published for ImageNet under this name, in tensorflow/tpu.
+# The policy that EfficientNet's authors published for ImageNet under this name, in tensorflow/tpu.
 _V0_POLICY = _sub_policies('''
     equalize 0.8 1, shear_y 0.8 4
     color 0.4 9, equalize 0.6 3
@@ -176,7 +176,7 @@ AUTO_AUGMENT = {'original': (_ORIGINAL_POLICY, ORIGINAL), 'v0': (_V0_POLICY, PLA
 
 
 def auto_augment(image, rng, name, fill, interpolation):
-    """PIL image after one of the 25 sub-policies of `name`: two operations, each with its probability and its level."""
+    """Apply one of the 25 sub-policies of `name` to a PIL image: two operations, each with its probability and level."""
     policy, arguments = AUTO_AUGMENT[name]
     for operation, prob, level in policy[int(rng.integers(len(policy)))]:
         if rng.random() < prob:
@@ -185,11 +185,12 @@ def auto_augment(image, rng, name, fill, interpolation):
 
 
 def rand_augment(image, rng, layers, magnitude, mstd, increasing, fill, interpolation):
-    """PIL image after `layers` random operations, each of which is left out with probability one half, as in timm.
+    """Apply `layers` random operations to a PIL image. Each of them is left out with probability one half, as in timm.
 
     Args:
-        magnitude: 0 to 10, the strength; drawn anew for each operation from a normal distribution of deviation `mstd`.
-        increasing: take timm's set of operations that all get stronger with the magnitude.
+        magnitude: mean strength, 0 to 10. The strength of each operation is drawn from a normal distribution with the standard
+            deviation `mstd`.
+        increasing: use timm's set of operations that all get stronger with the magnitude.
     """
     arguments = INCREASING if increasing else PLAIN
     names = list(arguments)
@@ -202,7 +203,7 @@ def rand_augment(image, rng, layers, magnitude, mstd, increasing, fill, interpol
 
 
 def trivial_augment(image, rng, interpolation):
-    """PIL image after one operation of the wide set, at a strength drawn evenly; what is moved in is black, as published."""
+    """Apply one operation of the wide set to a PIL image, with a uniformly drawn strength. As published, the fill is black."""
     name = list(TRIVIAL)[int(rng.integers(len(TRIVIAL)))]
     argument = TRIVIAL[name](int(rng.integers(TRIVIAL_BINS)) / (TRIVIAL_BINS - 1), rng)
     fill = (0,) * len(image.getbands())

@@ -1,4 +1,4 @@
-"""The evaluation transform: the one place that evaluation, prediction and export take it from."""
+"""The evaluation transform, shared by evaluation, prediction and export."""
 import math
 from dataclasses import asdict, dataclass, fields
 
@@ -14,12 +14,12 @@ class Preprocess:
     """PIL image -> (channels, image_size, image_size) float32: resize, centre crop, scale to 0..1, normalize, order colours.
 
     Raises:
-        UserError: a value that makes no sense; names the key, the value and what is wanted.
+        UserError: a value is out of its bounds. The message names the key, the value and what is wanted.
     """
     image_size: int                        # side of the network's input, in pixels
     crop_pct: float                        # the short side is first resized to floor(image_size / crop_pct), as in timm
     interpolation: str
-    mean: tuple                            # of RGB pixels in 0..1, per channel; one number holds for all channels
+    mean: tuple                            # of RGB pixels in 0..1, per channel; a single number is used for all channels
     std: tuple
     channels: int = 3                      # 1: grey, 3: RGB, 4: RGBA
     color_order: str = 'RGB'               # 'BGR': the network takes blue first, after normalizing
@@ -42,7 +42,7 @@ class Preprocess:
 
     @classmethod
     def from_config(cls, cfg, channels=3):
-        """Of the configuration's DATA. Grey images take the average of an RGB network's means and deviations."""
+        """The Preprocess of the configuration's DATA. Grey images use the average of the RGB means and standard deviations."""
         data = cfg.DATA
         mean, std = (tuple(v) if channels > 1 else (sum(v) / len(v),) for v in (data.IMAGENET_MEAN, data.IMAGENET_STD))
         return cls(data.IMAGE_SIZE, data.CROP_PCT, data.INTERPOLATION, mean, std, channels, data.COLOR_ORDER)
@@ -52,7 +52,7 @@ class Preprocess:
         """The inverse of `to_dict`."""
         names = [field.name for field in fields(cls)]
         if isinstance(values, dict) and set(values) == set(names) - {'color_order'}:
-            values = {**values, 'color_order': 'RGB'}              # exports of before there was a choice
+            values = {**values, 'color_order': 'RGB'}              # older exports lack the key
         if not isinstance(values, dict) or set(values) != set(names):
             raise UserError(f'preprocessing is {values!r}; wanted exactly the keys {", ".join(names)}')
         return cls(**values)
@@ -66,24 +66,24 @@ class Preprocess:
         return self.to_input(self.crop(image))
 
     def crop(self, image):
-        """PIL image of any mode -> one of `channels` channels, `image_size` pixels wide and high."""
+        """PIL image of any mode -> PIL image with `channels` channels, `image_size` pixels wide and high."""
         image = images.convert(image, self.channels)
         image = transforms.resize_short(image, math.floor(self.image_size / self.crop_pct), self.interpolation)
         return transforms.center_crop(image, self.image_size, self.image_size)
 
     def to_input(self, image):
-        """PIL image of `channels` channels -> (C, H, W) float32, normalized, in the order of colours that the network takes."""
+        """PIL image with `channels` channels -> (C, H, W) float32, normalized, in the network's order of colours."""
         return self.normalized(transforms.to_pixels(image)[None])[0]
 
     def normalized(self, pixels, normalize=transforms.normalize):
-        """(B, H, W, C) uint8 -> (B, C, H, W) float32, normalized, in the order of colours that the network takes."""
+        """(B, H, W, C) uint8 -> (B, C, H, W) float32, normalized, in the network's order of colours."""
         order = self.order
         mean, std = (np.array(values)[order] for values in (self.mean, self.std))
         return normalize(pixels if order == slice(None) else pixels[..., order], mean, std)
 
     @property
     def order(self):
-        """Index of an image's channels in the order that the network takes."""
+        """The index that puts an image's channels into the network's order of colours."""
         return [2, 1, 0, 3][:self.channels] if self.color_order == 'BGR' and self.channels >= 3 else slice(None)
 
 

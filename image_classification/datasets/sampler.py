@@ -1,4 +1,4 @@
-"""Which images each batch holds, at which size: by seed, epoch and total batch, whatever the number of processes."""
+"""Chooses the images and sizes of batches by seed, epoch and total batch size, whatever the number of processes."""
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +9,8 @@ from image_classification.errors import UserError
 
 class Batch(NamedTuple):
     """One batch of one process."""
-    indices: np.ndarray                    # (B,) of the data set
-    copies: np.ndarray                     # (B,) which copy of the image, from 0 on: each is transformed in its own way
+    indices: np.ndarray                    # (B,) in the data set
+    copies: np.ndarray                     # (B,) which copy of the image, from 0 on; each copy is transformed in its own way
     size: int                              # side of the images, in pixels
 
 
@@ -32,18 +32,18 @@ class EvalSampler:
 
 
 class TrainSampler:
-    """A permutation by (seed, epoch), cut into steps of which each process takes its part; what is left over is dropped.
+    """A permutation by (seed, epoch), cut into steps. Each process takes its part of a step; leftover images are dropped.
 
-    With `copies` above 1 each image comes that often in a row (https://arxiv.org/abs/1902.05509), as DeiT does it: an epoch
-    keeps its number of steps, so it sees one of `copies` images, and the copies go to different processes.
+    With `copies` above 1, each image comes that many times in a row (https://arxiv.org/abs/1902.05509), as in DeiT. An epoch
+    keeps its number of steps, so it sees one in `copies` images, and the copies of an image go to different processes.
 
-    With several sizes each step has another one, the same in all processes. Within an epoch they come equally often, in
-    random order: each epoch has the same number of steps, and no image comes twice.
+    With several sizes, each step has one of them, the same in all processes. Within an epoch the sizes come equally often, in
+    random order. Each epoch has the same number of steps, and no image comes twice.
 
     Args:
-        count: images of the data set.
+        count: number of images in the data set.
         batches: {side of the images in pixels: images per process and step}.
-        side_of: epoch -> the side of all its images, in place of those in `batches`.
+        side_of: epoch -> side of all images in it, instead of the sides in `batches`.
     """
 
     def __init__(self, count, batches, copies, seed, rank, world_size, side_of=None):
@@ -52,8 +52,8 @@ class TrainSampler:
         self.sizes = np.array(list(batches))
         self.totals = np.array(list(batches.values())) * world_size    # images per step of all processes
         self.seed, self.rank, self.world_size = seed, rank, world_size
-        rounds = count // int(self.totals.sum())                   # each size once
-        # Which sizes the last, incomplete round has depends on the epoch: it must fit if they are the largest batches.
+        rounds = count // int(self.totals.sum())                   # a round has each size once
+        # The sizes of the last, incomplete round depend on the epoch. It must fit even with the largest batches.
         largest = np.cumsum(np.sort(self.totals)[::-1])
         self.steps = rounds * len(batches) + int((largest <= count - rounds * largest[-1]).sum())
 
@@ -80,15 +80,16 @@ class TrainSampler:
         """This process's part of a step."""
         if self.copies == 1:
             return step.reshape(self.world_size, -1)[self.rank]
-        return step.reshape(-1, self.world_size)[:, self.rank]     # neighbours are copies: to different processes
+        return step.reshape(-1, self.world_size)[:, self.rank]     # neighbours are copies and go to different processes
 
 
 def progressive_sides(train):
-    """epoch -> side in pixels: those of TRAIN.PROGRESSIVE_SIZES in equal parts of the training; None where there are none.
+    """A function epoch -> side in pixels, which gives each of TRAIN.PROGRESSIVE_SIZES an equal part of the training; None if
+    there are none.
 
-    Small images at first, as in https://arxiv.org/abs/2104.00298, save time: the last ones are those of the evaluation.
+    Small images at first save time, as in https://arxiv.org/abs/2104.00298; the last size is that of the evaluation.
     Raises:
-        UserError: TRAIN.MULTI_SCALE beside them.
+        UserError: TRAIN.MULTI_SCALE is set, too.
     """
     sides = train.PROGRESSIVE_SIZES
     check('TRAIN.PROGRESSIVE_SIZES', sides, BOUNDS['TRAIN.PROGRESSIVE_SIZES'])
@@ -98,19 +99,20 @@ def progressive_sides(train):
         raise UserError(f'TRAIN.PROGRESSIVE_SIZES is {list(sides)}; wanted [] beside TRAIN.MULTI_SCALE '
                         f'{list(train.MULTI_SCALE)}')
     epochs, parts = train.NUM_EPOCHS, len(sides)
-    if epochs < parts:                                             # some are left out, never the last one
+    if epochs < parts:                                             # some sizes are left out, never the last one
         return lambda epoch: sides[(min(epoch, epochs - 1) + 1) * parts // epochs - 1]
     return lambda epoch: sides[min(epoch, epochs - 1) * parts // epochs]
 
 
 def batches_by_size(train, batch_size, image_size):
-    """{side of training images in pixels: images per batch}, with about as many pixels in each batch, never more.
+    """{side of training images in pixels: images per batch}. Each batch has about as many pixels as one of the normal size, and
+    never more.
 
     Args:
         train: the group TRAIN of a configuration.
-        batch_size, image_size: DATA's; the batch is meant for TRAIN.IMAGE_SIZE or, where that is 0, `image_size`.
+        batch_size, image_size: those of DATA. `batch_size` is meant for TRAIN.IMAGE_SIZE or, if that is 0, for `image_size`.
     Raises:
-        UserError: a size, a range or a step that makes no sense; a batch too small for the largest size.
+        UserError: a size, a range or a step is out of its bounds, or the batch is too small for the largest size.
     """
     limits, step, base = train.MULTI_SCALE, train.MULTI_SCALE_STEP, train.IMAGE_SIZE or image_size
     if not limits:
@@ -120,6 +122,6 @@ def batches_by_size(train, batch_size, image_size):
     sizes = {side: batch_size * base ** 2 // side ** 2 for side in range(limits[0], limits[1] + 1, step)}
     if not min(sizes.values()):
         side = max(sizes)
-        raise UserError(f'DATA.BATCH_SIZE is {batch_size} at {base} pixels, in whose memory no image of {side} pixels fits '
+        raise UserError(f'DATA.BATCH_SIZE is {batch_size} at {base} pixels, which is less than one image of {side} pixels '
                         f'(TRAIN.MULTI_SCALE); set -batch_size {-(-side ** 2 // base ** 2)} or more')
     return sizes

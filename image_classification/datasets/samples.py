@@ -1,9 +1,9 @@
-"""Samples of more than 8 bits become 8 bits by one rule: what is white?
+"""Converts samples with more than 8 bits to 8 bits. The question is which value is white.
 
-Whole numbers: 2 ** bits - 1, for as many bits as the file says (a PNG's sBIT chunk, a TIFF's MaxSampleValue) and at least the
-fewest of 8, 10, 12, 14, 16, 24 and 32 that hold its largest sample. So the 12 bits of a camera in a file of 16 are not black.
-Floats: 1 where none is above 2, which leaves room for what sharpening adds; 255 where none is above 511; else as whole numbers.
-What is below 0 is black, what is above white is white. Where white is another than 65535, 1 or 255, a line says so.
+For integers, white is 2 ** bits - 1. `bits` is what the file says (a PNG's sBIT chunk, a TIFF's MaxSampleValue), but at least
+the fewest of 8, 10, 12, 14, 16, 24 and 32 that hold the largest sample. So a camera's 12 bits in a 16-bit file do not turn
+black. For floats, white is 1 if no sample is above 2, which leaves room for sharpening; 255 if none is above 511; else as for
+integers. Samples below 0 become black, samples above white become white. If white is not 65535, 1 or 255, a warning says so.
 """
 import mmap
 import struct
@@ -15,15 +15,15 @@ from PIL import Image
 BITS = 'significant bits'                  # key of a PIL image's info
 _STEPS = (8, 10, 12, 14, 16, 24, 32)
 _OTHER_BYTE = {';16B': ';16L', ';16L': ';16B', ';16N': ';16B' if sys.byteorder == 'little' else ';16L'}
-_said = mmap.mmap(-1, 64)                  # for each number of bits; shared with processes that load images
+_said = mmap.mmap(-1, 64)                  # whether white of so many bits was reported; shared with worker processes
 
 
 def to_8_bit(array, bits=0, name='an image'):
-    """Whole numbers or floats of any shape -> uint8.
+    """Integers or floats of any shape -> uint8.
 
     Args:
-        bits: how many the file says that are used; 0: it does not say.
-        name: for the line that says how it was taken.
+        bits: the number of significant bits according to the file; 0 if unknown.
+        name: the image's name in the warning.
     """
     finite = array[np.isfinite(array)] if array.dtype.kind == 'f' else array
     most = finite.max(initial=0)
@@ -41,14 +41,14 @@ def to_8_bit(array, bits=0, name='an image'):
 def _white_of(array, most, bits):
     needed = next((step for step in _STEPS if most < 1 << step), _STEPS[-1])
     if 0 < bits < 16 and needed <= 16 and array.dtype.kind != 'f':
-        low = array & ((1 << 16 - bits) - 1)                       # samples of so many bits, written to 16 as PNG asks for,
-        if not low.any() or (low == array >> bits).all():          # end in zeros or in their own first bits
+        low = array & ((1 << 16 - bits) - 1)                       # samples that are scaled to 16 bits, as PNG asks for,
+        if not low.any() or (low == array >> bits).all():          # end in zeros or in a copy of their first bits
             return 65535
     return (1 << max(needed, bits)) - 1
 
 
 def _say(name, most, white):
-    """Once for each white: a data set has thousands of such pictures."""
+    """Warn once for each value of white: a data set may have thousands of such pictures."""
     slot = int(white).bit_length()
     if not _said[slot]:
         _said[slot] = 1
@@ -57,13 +57,13 @@ def _say(name, most, white):
 
 
 def bits_said(image, stream):
-    """How many bits of its samples an opened PIL image uses by what its file says; 0 where that does not say.
+    """The number of significant bits of an opened PIL image according to its file; 0 if the file does not say.
 
     Args:
-        stream: the file, opened for reading, at its beginning; it is moved.
+        stream: the file, opened for reading, at its beginning; its position changes.
     """
     if image.format == 'PPM':
-        return 16                                                  # Pillow has scaled them by the file's maximum
+        return 16                                                  # Pillow has scaled the samples by the file's maximum
     if image.format == 'TIFF':
         most = image.tag_v2.get(281) or image.tag_v2.get(341) or 0             # MaxSampleValue, SMaxSampleValue
         most = max(most) if isinstance(most, tuple) else most
@@ -80,16 +80,16 @@ def _png_bits(stream):
         length, = struct.unpack('>I', head[:4])
         if head[4:] == b'sBIT':
             return max(stream.read(length), default=0)
-        stream.seek(length + 4, 1)                                 # and the checksum
+        stream.seek(length + 4, 1)                                 # the chunk's data and checksum
 
 
 def is_deep(image):
-    """Whether an opened PIL image has samples of more than 8 bits."""
+    """Whether an opened PIL image has samples with more than 8 bits."""
     return image.mode[0] in 'IF' or _rawmode(image).endswith((';16B', ';16L', ';16N'))
 
 
 def _rawmode(image):
-    """How the samples of an opened PIL image lie in its file, in Pillow's words."""
+    """Pillow's name for the layout of the samples in the file of an opened PIL image."""
     tile = next(iter(image.tile), None)
     args = tile[3] if tile else ''
     args = args[0] if isinstance(args, tuple) and args else args
@@ -97,10 +97,11 @@ def _rawmode(image):
 
 
 def whole_samples(image, reopened, bits, name):
-    """The 8-bit PIL image of one in colour with 16 bits, which uses few of them; None where Pillow's own is as good.
+    """Convert a 16-bit colour image that uses only few of its bits to an 8-bit PIL image. None if Pillow's own conversion is as
+    good.
 
-    Pillow keeps the upper byte of each sample. Of 12 bits in 16, that are 16 shades; the lower byte is read from `reopened`,
-    the same file opened once more, as the other one of its byte order.
+    Pillow keeps the upper byte of each sample, which leaves 16 shades of 12 significant bits. The lower byte is read from
+    `reopened`, the same file opened again, by giving it the opposite byte order.
     """
     order = _rawmode(reopened)[-4:]
     upper = np.asarray(image)
@@ -112,7 +113,7 @@ def whole_samples(image, reopened, bits, name):
     reopened.tile = [(*tile[:3], swapped if isinstance(tile[3], str) else (swapped, *tile[3][1:]))]
     try:
         lower = np.asarray(reopened).astype(np.uint16)
-    except (ValueError, OSError, SystemError):                     # Pillow cannot read that byte alone
+    except (ValueError, OSError, SystemError):                     # Pillow cannot read only that byte
         lower = np.uint16(0)
     samples = upper.astype(np.uint16) << 8 | lower
     colours = samples[..., :3] if image.mode != 'LA' else samples[..., :1]

@@ -1,8 +1,8 @@
-"""What processes that load images leave in /dev/shm where they are killed: Paddle's files `paddle_<process>_...`.
+"""Removes files that killed worker processes leave in /dev/shm: Paddle's `paddle_<process id>_...`.
 
-A file `mobile-backbones-<process>` beside them has the numbers of the processes that load for one that trains, which holds its
-lock. Where nobody holds it, that one is gone, and what it has left is removed. The number of a process alone would not tell:
-containers that share /dev/shm count theirs apart.
+A training process keeps a file `mobile-backbones-<process id>` there with the ids of its worker processes, and holds a lock on
+it. If nobody holds the lock, the training process has ended, and the files of its workers are removed. A process id alone is
+not enough, because containers that share /dev/shm have ids of their own.
 """
 import atexit
 import contextlib
@@ -18,11 +18,11 @@ except ImportError:                        # Windows
 
 SHARED_MEMORY = Path('/dev/shm')
 _PREFIX = 'mobile-backbones-'
-_own = {}                                  # {number of this process: its List}; a fork finds its parent's under another number
+_own = {}                                  # {id of this process: its List}; by the id, a fork does not use its parent's
 
 
 class List:
-    """The numbers of the processes that load images for this one, in a file whose lock it holds."""
+    """The ids of this process's worker processes, in a file that it holds a lock on."""
 
     def __init__(self):
         self.path, self.pids = SHARED_MEMORY / f'{_PREFIX}{os.getpid()}', set()
@@ -37,7 +37,7 @@ class List:
 
 
 def watch_over(pids):
-    """These processes load images for this one: should it be killed, the next one that loads images removes what they leave."""
+    """Register worker processes of this process. If it is killed, the next process with workers removes their files."""
     if fcntl is None or not SHARED_MEMORY.is_dir():
         return
     with contextlib.suppress(OSError):
@@ -51,7 +51,7 @@ def watch_over(pids):
 
 
 def have_ended(pids):
-    """These processes do so no longer: remove what they have left."""
+    """Remove the files that these worker processes have left, and forget the processes."""
     _remove_files(pids)
     if own := _own.get(os.getpid()):
         own.pids.difference_update(pids)
@@ -60,7 +60,7 @@ def have_ended(pids):
 
 
 def remove_own():
-    """Remove what this process and those that load for it have left: it is about to end."""
+    """Remove the files of this process and its workers, when this process is about to end."""
     if own := _own.pop(os.getpid(), None):
         with undisturbed(), contextlib.suppress(OSError):
             _remove_files([*own.pids, os.getpid()])
@@ -68,11 +68,11 @@ def remove_own():
 
 
 def remove_abandoned():
-    """Remove what is left of processes of this user that were killed."""
+    """Remove the files that killed processes of this user have left."""
     for path in SHARED_MEMORY.glob(f'{_PREFIX}*'):
         with contextlib.suppress(OSError), open(path, 'r+', encoding='ascii') as file:
             if path.stat().st_uid == os.getuid():
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)   # an error: it is in use
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)   # raises if the lock is held
                 _remove_files([*file.read().split(), path.name.removeprefix(_PREFIX)])
                 path.unlink()
 

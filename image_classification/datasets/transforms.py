@@ -1,4 +1,4 @@
-"""Small functions of an image: PIL images and arrays in, new ones out. What is random takes its generator.
+"""Small functions that take a PIL image or an array and return a new one. Random ones take a generator.
 
 Crop, resize and erasing follow torchvision's and timm's arithmetic, so that their recipes mean the same here.
 """
@@ -11,14 +11,14 @@ from image_classification.datasets import opencv
 
 INTERPOLATIONS = {name: Image.Resampling[name.upper()]
                   for name in ('nearest', 'bilinear', 'bicubic', 'lanczos', 'box', 'hamming')}
-_LONGEST = 16                              # sides of the short side's length that `resize_short` keeps of the long side
+_LONGEST = 16                              # `resize_short` cuts the long side to this many times the short side
 
 
 def resize_short(image, size, interpolation):
-    """PIL image, its short side made `size` pixels; the aspect ratio stays."""
+    """Resize a PIL image to a short side of `size` pixels, keeping the aspect ratio."""
     width, height = image.size
     if max(width, height) > _LONGEST * min(width, height):
-        # A strip of 1 x 10000 pixels would grow to 256 x 2560000: keep its middle, of which the crop takes a part.
+        # A strip of 1 x 10000 pixels would grow to 256 x 2560000. Keep its middle, which contains the centre crop.
         longest = _LONGEST * min(width, height)
         image = center_crop(image, min(width, longest), min(height, longest))
         width, height = image.size
@@ -30,7 +30,7 @@ def resize_short(image, size, interpolation):
 
 
 def center_crop(image, width, height):
-    """PIL image, the middle of it; an odd margin is split by Python's rounding to even, as torchvision does."""
+    """The middle of a PIL image. Half pixels of the margin are rounded to even, as in torchvision."""
     left = round((image.width - width) / 2)
     top = round((image.height - height) / 2)
     return image.crop((left, top, left + width, top + height))
@@ -39,10 +39,10 @@ def center_crop(image, width, height):
 def random_box(rng, size, scale, ratio):
     """(left, top, right, bottom) of a random part of an image of `size` (width, height) (https://arxiv.org/abs/1409.4842).
 
+    If ten draws do not fit into the image, it is the largest central part whose aspect ratio is allowed.
     Args:
-        scale: least and largest share of the image's area.
-        ratio: least and largest width / height of the part; drawn evenly on the logarithmic scale.
-    Where ten draws do not fit into the image, the largest middle part of an admitted ratio is taken.
+        scale: smallest and largest share of the image's area.
+        ratio: smallest and largest width / height of the part, drawn uniformly on a logarithmic scale.
     """
     width, height = size
     for _ in range(10):
@@ -60,7 +60,7 @@ def random_box(rng, size, scale, ratio):
 
 
 def random_flip(image, rng, p=0.5, upside_down=False):
-    """PIL image, or (H, W, C) uint8 of OpenCV, mirrored left to right, or top to bottom, with probability p."""
+    """Mirror a PIL image or (H, W, C) uint8 with probability p: left to right, or top to bottom if `upside_down`."""
     if rng.random() >= p:
         return image
     if isinstance(image, np.ndarray):
@@ -69,11 +69,11 @@ def random_flip(image, rng, p=0.5, upside_down=False):
 
 
 def random_slant(image, rng, rotate, shear):
-    """PIL image, turned about its centre, its columns leaning, by angles of at most so many degrees to either side. Corners that
-    come from outside have the mean colour of its edge."""
+    """Rotate a PIL image about its centre and shear it, by random angles up to `rotate` and `shear` degrees in either
+    direction. Corners that come from outside get the mean colour of the image's edge."""
     turn, lean = (math.radians(rng.uniform(-most, most)) for most in (rotate, shear))
     cos, sin, tan = math.cos(turn), math.sin(turn), math.tan(lean)
-    # PIL asks where each pixel comes from: (x, y) -> (a x + b y + c, d x + e y + f).
+    # Pillow wants the map from output to input pixels: (x, y) -> (a x + b y + c, d x + e y + f).
     a, b, d, e = cos, sin + tan * cos, -sin, cos - tan * sin
     x, y = (image.width - 1) / 2 + 0.5, (image.height - 1) / 2 + 0.5
     matrix = (a, b, x - a * x - b * y, d, e, y - d * x - e * y)
@@ -83,7 +83,7 @@ def random_slant(image, rng, rotate, shear):
 
 
 def color_jitter(image, rng, brightness, contrast, saturation):
-    """PIL image, each property scaled by a factor from 1 - x to 1 + x, in random order."""
+    """Scale each property of a PIL image by a random factor from 1 - x to 1 + x, where x is its argument, in random order."""
     steps = ((ImageEnhance.Brightness, brightness), (ImageEnhance.Contrast, contrast), (ImageEnhance.Color, saturation))
     for i in rng.permutation(len(steps)):
         enhance, strength = steps[i]
@@ -92,17 +92,17 @@ def color_jitter(image, rng, brightness, contrast, saturation):
 
 
 def to_pixels(image):
-    """8-bit PIL image, or what this gives -> (H, W, C) uint8."""
+    """8-bit PIL image, or an array (H, W) or (H, W, C) uint8 -> (H, W, C) uint8."""
     array = np.asarray(image)
     return array[:, :, None] if array.ndim == 2 else array
 
 
 def normalize(pixels, mean, std):
-    """(B, H, W, C) uint8 -> (B, C, H, W) float32: scaled to 0..1, less `mean`, divided by `std`; both have C numbers."""
+    """(B, H, W, C) uint8 -> (B, C, H, W) float32: scaled to 0..1, minus `mean`, divided by `std`; both have C numbers."""
     mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (mean, std))
     pixels = pixels.transpose(0, 3, 1, 2)                          # (B, C, H, W)
     out = np.empty(pixels.shape, np.float32)
-    for image, result in zip(pixels, out):                         # one at a time: it stays in the cache
+    for image, result in zip(pixels, out):                         # one image at a time fits into the cache
         result[...] = image
         result /= np.float32(255)
         result -= mean
@@ -111,18 +111,18 @@ def normalize(pixels, mean, std):
 
 
 def normalize_by_tables(pixels, mean, std):
-    """The same bits by OpenCV, in two thirds of the time: each channel has 256 values."""
-    values = np.arange(256, dtype=np.uint8)[None, :, None, None]   # (1, 256, 1, 1): images of 256 pixels
+    """The same result as `normalize`, bit by bit, in two thirds of its time: OpenCV looks up the 256 values of each channel."""
+    values = np.arange(256, dtype=np.uint8)[None, :, None, None]   # (1, 256, 1, 1): an image of 256 pixels
     return opencv.look_up(pixels, normalize(values.repeat(pixels.shape[3], 3), mean, std)[0])
 
 
 def random_holes(rng, shape, prob, mode, max_count):
-    """[(top, left, (C, h, w) float32)]: with probability `prob` 1 to `max_count` rectangles, and what is to be there instead
-    of a normalized image of `shape` (C, H, W) (https://arxiv.org/abs/1708.04896).
+    """Random erasing (https://arxiv.org/abs/1708.04896): with probability `prob`, 1 to `max_count` rectangles for a normalized
+    image of `shape` (C, H, W), as [(top, left, values (C, h, w) float32)].
 
+    Together the rectangles cover 2 % to a third of the image; their height / width is 0.3 to 3.3.
     Args:
         mode: 'const' fills with 0, the mean; 'rand' with one normal random colour; 'pixel' with normal noise.
-    Together the rectangles cover 2 % to a third of the image; their height / width is 0.3 to 3.3.
     """
     holes = []
     if rng.random() >= prob:

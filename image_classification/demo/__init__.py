@@ -1,1 +1,1 @@
-"""A page to try networks on: drop a picture, see classes, latency and heat map. Run by tools/demo.py."""
+"""A web page for trying networks: drop a picture, see its classes, the latency and a heat map. tools/demo.py runs it."""

@@ -1,4 +1,4 @@
-"""The networks that a demo page offers: what a picture is, how long that took, and what in it speaks for a class."""
+"""The networks that a demo page offers, with their predictions, latencies and heat maps."""
 import dataclasses
 import math
 import os
@@ -12,33 +12,33 @@ from image_classification.explain import explain_class, overlay
 from image_classification.models import network_by_name
 from image_classification.names.text import shown
 
-RUNS = 3                                                           # of the network, of which the median is the latency
-_PICTURE_SIDE = 384                                                # pixels, at least, of a heat map: legible on a screen
+RUNS = 3                                                           # runs of the network; the latency is their median
+_PICTURE_SIDE = 384                                                # smallest side of a heat map in pixels, for a screen
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    best: list                             # [(class name, probability)], the best first
-    network_ms: float                      # median of RUNS, one image
+    best: list                             # [(class name, probability)], best first
+    network_ms: float                      # median of RUNS, for one image
     prepare_ms: float                      # from the decoded picture to the network's input
 
 
 class Candidate:
-    """A predictor under the name that the page shows.
+    """A predictor with the name that the page shows.
 
-    `class_names` are the predictor's, told apart by their index where two are equal, as ImageNet's two cranes are.
+    `class_names` are the predictor's. Equal names, like those of ImageNet's two cranes, are distinguished by their index.
     """
 
     def __init__(self, label, predictor):
         self.label, self.predictor = label, predictor
-        names = [shown(name) for name in predictor.class_names]    # what a browser gets is Unicode
+        names = [shown(name) for name in predictor.class_names]    # a browser needs valid Unicode
         count = Counter(names)
         self.class_names = [f'{name} ({index})' if count[name] > 1 else name for index, name in enumerate(names)]
         predictor.warm_up()
 
     @property
     def explains(self):
-        """Whether there is a heat map: an export has no gradients."""
+        """Whether heat maps are possible. For an export they are not, because it has no gradients."""
         return self.predictor.network is not None
 
     def classify(self, image, k=5):
@@ -55,12 +55,12 @@ class Candidate:
                       1000 * (times[0] - started))
 
     def heat_map(self, image, class_name=None):
-        """(PIL image of what the network sees, with the heat of a class over it; the class's name).
+        """(PIL image of the part that the network sees, with the heat map of a class over it; the class's name).
 
         Args:
             class_name: by default the most probable class.
         Raises:
-            UserError: an export, or a class that it has not.
+            UserError: this is an export, or it has no such class.
         """
         if not self.explains:
             raise UserError(f'{self.label} is an export, which has no gradients; give the page its checkpoint for a heat map')
@@ -71,21 +71,21 @@ class Candidate:
         return overlay(self.view(image), evidence.heat), self.class_names[evidence.class_index]
 
     def view(self, image):
-        """The part of a PIL image that the network sees, as RGB of _PICTURE_SIDE pixels or a little more."""
+        """The part of a PIL image that the network sees, as RGB with a side of at least _PICTURE_SIDE pixels."""
         preprocess = self.predictor.preprocess
         size = preprocess.image_size * math.ceil(_PICTURE_SIDE / preprocess.image_size)
         return dataclasses.replace(preprocess, image_size=size, mean=(0,), std=(1,), channels=3).crop(image)
 
 
 def open_candidates(names, engine='auto', threads=None):
-    """{label: Candidate} of what the command line names, in its order.
+    """{label: Candidate} for the names on the command line, in their order.
 
     Args:
-        names: each a checkpoint, the directory of an export, NAME or NAME=WEIGHTS, which are fetched unless they are on this
+        names: each a checkpoint, an export directory, NAME or NAME=WEIGHTS. Weights are downloaded unless they are on this
             machine.
-        engine, threads: of exports, as Predictor.
+        engine, threads: for exports, see Predictor.
     Raises:
-        UserError: a name that is none of these, or a file that cannot be read.
+        UserError: a name is none of these, or a file cannot be read.
     """
     candidates = {}
     for name in names:

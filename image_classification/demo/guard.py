@@ -1,8 +1,8 @@
-"""What a visitor may ask of the page and what the page may tell: an ASGI application around gradio's.
+"""Restricts requests to the page and its answers: an ASGI application around gradio's.
 
-Gradio offers far more than the page needs: it fetches addresses, it copies any file that it is asked for into its folder unless
-it was launched in its own way, and its answers tell the server's paths. So only what the page's own script asks for gets
-through; uploads and pictures are answered here; requests can name no other files, and answers name no path.
+Gradio offers far more than the page needs. It downloads addresses. It copies any requested file into its folder, unless it was
+launched in its own way. Its answers reveal the server's paths. So only requests of the page's own script get through, and
+uploads and pictures are handled here. Requests cannot name other files, and answers contain no paths.
 """
 import asyncio
 import dataclasses
@@ -23,7 +23,7 @@ _READ = re.compile(r'/|/config|/theme\.css|/manifest\.json|/favicon\.ico|/(asset
                    rf'{_API}/(info|startup-events|heartbeat/\w+)|{_STREAM}')
 _SENT = ('data', 'event_data', 'fn_index', 'trigger_id', 'session_hash')
 _TEXT = ('text/html', 'application/json', 'text/event-stream', 'text/plain')
-_EVENT_MB = 1 / 16                                                 # of a request for an answer
+_EVENT_MB = 1 / 16                                                 # MiB: largest request for a prediction
 _DECODERS = 2
 _HEADERS = {
     'Content-Security-Policy': "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -36,12 +36,12 @@ _HEADERS = {
 
 
 class Guard:
-    """ASGI application: `page` behind these rules.
+    """ASGI application that applies these rules to `page`.
 
     Args:
         page: gradio's application, at the root.
-        pictures: PictureStore, in whose folder gradio keeps its files.
-        settings: of uploads.
+        pictures: PictureStore in whose folder gradio keeps its files.
+        settings: the Settings of uploads.
     """
 
     def __init__(self, page, pictures, settings):
@@ -57,20 +57,20 @@ class Guard:
         try:
             answer = await self._answer(request)
         except HTTPException as error:
-            kind = PlainTextResponse if request.url.path == f'{_API}/upload' else JSONResponse   # as the page shows it
+            kind = PlainTextResponse if request.url.path == f'{_API}/upload' else JSONResponse   # which the page can show
             content = error.detail if kind is PlainTextResponse else {'detail': error.detail}
             answer = kind(content, error.status_code, error.headers)
         if answer is None:
-            query = scope['query_string'] if scope['path'] == _STREAM else b''     # the rest have none that the page needs
+            query = scope['query_string'] if scope['path'] == _STREAM else b''     # the page needs no others
             headers = [(name, value) for name, value in scope['headers'] if name != b'accept-encoding']
-            scope = {**scope, 'headers': headers, 'query_string': query}           # the answer unpacked, to be read here
+            scope = {**scope, 'headers': headers, 'query_string': query}           # uncompressed, for `_guarded`
             answer = self._page
         elif isinstance(answer, bytes):
             receive, answer = _instead(answer, receive), self._page
         await answer(scope, receive, send)
 
     async def _answer(self, request):
-        """A response, the bytes of a body that gradio is to answer, or None where it may answer the request as it is."""
+        """A response; or the bytes of a new body for gradio to answer; or None if gradio may answer the request as it is."""
         path, method = request.url.path, request.method
         if method == 'POST' and path == f'{_API}/upload':
             return await self._upload(request)
@@ -79,14 +79,14 @@ class Guard:
         if method in ('GET', 'HEAD'):
             if path.startswith(f'{_API}/file='):
                 return self._picture(path.removeprefix(f'{_API}/file='))
-            if path == f'{_API}/upload_progress':                  # which the page shows, of uploads that take longer than this
+            if path == f'{_API}/upload_progress':                  # for the page's progress bar of slow uploads
                 return Response('data: {"msg": "done"}\n\n', media_type='text/event-stream')
             if _READ.fullmatch(path):
                 return None
         raise HTTPException(404, 'there is nothing here')
 
     async def _upload(self, request):
-        """A form with one picture -> [the path by which it is known]"""
+        """Store the picture in a form. The answer is a list with its path below ALIAS."""
         async with self._uploads.body(request) as body:
             try:
                 data, _ = await image_bytes(request, body)
@@ -102,7 +102,7 @@ class Guard:
         return FileResponse(file, media_type=TYPES[file.suffix])
 
     async def _event(self, request):
-        """A request for an answer, with files named by their real paths, and nothing in it that the page does not send."""
+        """A request for a prediction, with the real paths of its files, and without anything that the page does not send."""
         try:
             async with self._events.body(request) as body:
                 event = json.loads(body)
@@ -113,7 +113,7 @@ class Guard:
             raise HTTPException(400, 'the request is none that the page sends') from None
 
     def _known(self, value):
-        """A picture as gradio knows it; text and numbers are left as they are."""
+        """A picture in gradio's form; text and numbers are returned unchanged."""
         if value is None or isinstance(value, (str, int, float)):
             return value
         file = self._pictures.find(value['path'])
@@ -122,7 +122,7 @@ class Guard:
         return {'path': str(file), 'meta': {'_type': 'gradio.FileData'}}
 
     def _guarded(self, send):
-        """`send`, with our headers and without the folder's path."""
+        """A `send` that adds this module's headers and hides the folder's path."""
         is_text = False
 
         async def guarded(message):
@@ -132,7 +132,7 @@ class Guard:
                            if not name.lower().startswith(b'access-control-')}
                 is_text = headers.get(b'content-type', b'').decode('latin-1').split(';')[0] in _TEXT
                 if is_text:
-                    headers.pop(b'content-length', None)           # it changes with the paths
+                    headers.pop(b'content-length', None)           # hiding paths changes it
                 headers.update((name.lower().encode(), value.encode()) for name, value in _HEADERS.items())
                 message = {**message, 'headers': list(headers.items())}
             elif is_text and message['type'] == 'http.response.body':
@@ -142,7 +142,7 @@ class Guard:
 
 
 def _instead(body, receive):
-    """An ASGI `receive` that gives `body` first, and after it what comes from the client, which is that it has gone."""
+    """An ASGI `receive` that gives `body` first, then the client's further messages: that it has disconnected."""
     messages = [{'type': 'http.request', 'body': body, 'more_body': False}]
 
     async def next_message():

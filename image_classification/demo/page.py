@@ -1,4 +1,4 @@
-"""The page itself, in gradio, and the application that serves it."""
+"""The page, made with gradio, and the application that serves it."""
 import os
 
 from fastapi import FastAPI
@@ -12,24 +12,24 @@ from image_classification.errors import UserError
 TITLE = 'Mobile backbones'
 NONE = 'no second network'
 _WAITING = 20                                                      # requests in the queue; more are refused
-_SESSIONS = 200                                                    # that gradio remembers; one takes 50 KB
-_FONTS = ['system-ui', 'Arial', 'sans-serif'], ['ui-monospace', 'Consolas', 'monospace']   # of the visitor's own machine
+_SESSIONS = 200                                                    # sessions that gradio keeps; each takes 50 KB
+_FONTS = ['system-ui', 'Arial', 'sans-serif'], ['ui-monospace', 'Consolas', 'monospace']   # fonts on the visitor's own machine
 _INTRODUCTION = (f'# {TITLE}\nDrop a picture, paste one, or take one with the camera. The bars are the five most probable '
                  'classes. Choose a second network to see both side by side. Click a class to see what in the picture speaks for '
                  'it.')
 
 
 def build_app(candidates, pictures, settings):
-    """The ASGI application of the page, of which a process can have one at a time: gradio's folder is a setting of the process.
+    """The ASGI application of the page. A process can have only one at a time, because gradio's folder is set for the process.
 
     Args:
-        candidates: {label: Candidate}
-        pictures: PictureStore.
-        settings: of uploads.
+        candidates: {label: Candidate}.
+        pictures: a PictureStore.
+        settings: the Settings of uploads.
     """
     os.environ['GRADIO_TEMP_DIR'] = str(pictures.folder)
     page = _Page(candidates, pictures).blocks()
-    page.queue(max_size=_WAITING, default_concurrency_limit=1)     # one picture at a time: latencies mean something
+    page.queue(max_size=_WAITING, default_concurrency_limit=1)     # one picture at a time, so that latencies are meaningful
     look_less_often(page)
     page.state_session_capacity = _SESSIONS
     fonts, monospaced = _FONTS
@@ -80,7 +80,7 @@ class _Page:
         return column, bars, latency, heat
 
     def _answer(self, picture, first, second, with_heat):
-        """What the columns show, after anything was changed."""
+        """The content of both columns, after any change."""
         return [*self._fill(picture, first, with_heat), *self._fill(picture, second, with_heat)]
 
     def _fill(self, picture, label, with_heat):
@@ -119,12 +119,12 @@ class _Page:
         return self._candidates[label]
 
     def _open(self, picture):
-        """What the page sends of a picture -> PIL image, or None where there is none."""
-        self._pictures.sweep()                                     # heat maps are kept with the pictures
+        """The PIL image for the picture data that the page sends; None if there is no picture."""
+        self._pictures.sweep()                                     # also deletes old heat maps, which lie with the pictures
         return self._told(self._pictures.open, picture['path']) if picture else None
 
     def _told(self, function, *arguments):
-        """A result; a UserError is shown to the visitor."""
+        """Call a function and return its result. A UserError is shown to the visitor."""
         try:
             return function(*arguments)
         except UserError as error:

@@ -1,4 +1,4 @@
-"""The visitors' pictures: files in a temporary folder of their own, which no visitor can look out of."""
+"""Visitors' pictures, kept in a temporary folder. Visitors cannot reach files outside it."""
 import contextlib
 import io
 import os
@@ -14,16 +14,16 @@ from image_classification.deploy.serving.uploads import FORMATS, decode
 from image_classification.errors import UserError
 from image_classification.files import make_temporary, remove_temporary
 
-ALIAS = '/pictures'                                                # what a visitor is told instead of the folder's path
+ALIAS = '/pictures'                                                # replaces the folder's path in answers to visitors
 TYPES = {'.jpeg': 'image/jpeg', '.png': 'image/png', '.webp': 'image/webp', '.gif': 'image/gif', '.bmp': 'image/bmp'}
 
 
 class PictureStore:
-    """A new temporary folder, until the end of the `with` block.
+    """A new temporary folder, deleted at the end of the `with` block.
 
     Args:
-        max_pixels: width times height of a picture.
-        max_mb: MiB of all pictures together; for a new one the oldest are deleted.
+        max_pixels: largest width times height of a picture.
+        max_mb: largest size of all pictures together, in MiB. The oldest are deleted to make room for a new one.
         keep_minutes: older pictures are deleted when a new one comes.
     """
 
@@ -38,10 +38,10 @@ class PictureStore:
         remove_temporary(self.folder)
 
     def add(self, data):
-        """The bytes of an image file -> the path below ALIAS under which it is found.
+        """Store the bytes of an image file. Returns its path below ALIAS.
 
         Raises:
-            HTTPException: no image of the FORMATS (400), too many pixels (413).
+            HTTPException: not an image in one of FORMATS (400), or too many pixels (413).
         """
         decode(data, 3, self._max_pixels)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -53,28 +53,28 @@ class PictureStore:
         return f'{ALIAS}/{place.name}/{name}'
 
     def find(self, path):
-        """The file that a path below ALIAS means; None where there is none, or where it is not below the folder."""
+        """The file for a path below ALIAS; None if it does not exist or is outside the folder."""
         if not isinstance(path, str) or not path.startswith(f'{ALIAS}/') or '\0' in path:
             return None
         try:
             file = (self.folder / path.removeprefix(f'{ALIAS}/')).resolve()
             return file if file.is_relative_to(self.folder) and file.is_file() and file.suffix in TYPES else None
-        except OSError:                                            # a name that is too long
+        except OSError:                                            # the name is too long
             return None
 
     def open(self, path):
-        """The file of a real path as an upright PIL image. Raises UserError: it is not one of these pictures, or deleted."""
+        """The picture at a real path as an upright PIL image. Raises UserError if it is not in the folder or was deleted."""
         file = Path(path).resolve()
         if not file.is_relative_to(self.folder) or not file.is_file():
             raise UserError('this picture is not here any more; choose it again')
         return open_image(io.BytesIO(file.read_bytes()), 3, FORMATS, self._max_pixels)
 
     def hide(self, data):
-        """Bytes of an answer with ALIAS for the folder."""
+        """Replace the folder's path in the bytes of an answer by ALIAS."""
         return data.replace(os.fsencode(self.folder), ALIAS.encode())
 
     def sweep(self, wanted=0):
-        """Delete what is too old, and the oldest until there is room for `wanted` bytes."""
+        """Delete pictures that are too old, then the oldest ones until there is room for `wanted` bytes."""
         places = sorted((_written(place), place) for place in self.folder.iterdir())
         sizes = {place: _size(place) for _, place in places}
         total, oldest = sum(sizes.values()) + wanted, time.time() - self._keep_seconds
@@ -85,13 +85,13 @@ class PictureStore:
 
 
 def _written(place):
-    with contextlib.suppress(FileNotFoundError):                   # another thread sweeps, too
+    with contextlib.suppress(FileNotFoundError):                   # another thread may sweep, too
         return place.stat().st_mtime
     return 0.0
 
 
 def _size(place):
-    """Bytes of the files in a directory."""
+    """The size in bytes of the files in a directory."""
     with contextlib.suppress(OSError):
         return sum(file.stat().st_size for file in place.iterdir())
     return 0

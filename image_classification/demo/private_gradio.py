@@ -1,4 +1,4 @@
-"""Gradio, told to report nothing and to ask for no newer version: it reads these variables when it is imported."""
+"""Imports gradio with environment variables that stop it from reporting usage and looking for newer versions."""
 import os
 
 os.environ.update(GRADIO_ANALYTICS_ENABLED='False', GRADIO_SHARE='False', GRADIO_MCP_SERVER='False', GRADIO_SSR_MODE='False',
@@ -11,8 +11,8 @@ _SECONDS = 0.02
 
 
 def look_less_often(page):
-    """Let the queue of a page look for visitors 50 times a second. Gradio looks a thousand times, which takes a tenth of a core
-    even when nobody is there."""
+    """Let the queue of a page poll for visitors 50 times a second. By default gradio polls a thousand times a second, which
+    takes a tenth of a core even without visitors."""
     queue = getattr(page, '_queue', None)
     if hasattr(queue, 'sleep_when_free'):
         queue.sleep_when_free = _SECONDS

@@ -1,9 +1,11 @@
-"""From a trained network to one that runs elsewhere: static export, prediction, and what a network costs.
+"""Deployment of a trained network: static export, prediction, serving, and counts of operations.
 
-`export` writes what `static` traces, `description` says and `formats/` convert, and `verify` compares it with the network; `trial` and
-the formats are programs of their own, which `child` starts. What comes of it is an `export_directory`. `engines/` run it,
-`classifier` and `predictor` turn pictures into classes by it, `serving/` does so over HTTP. `quantize` makes 8 bits of it, of which
-`layer_losses` says what they cost. `complexity` counts.
+- `export` writes an `export_directory`. `static` traces the network, `formats/` convert it, and `description` makes its
+  inference.yaml. `verify` compares the result with the network.
+- `child` starts `trial` and the converters in processes of their own.
+- `engines/` run an export. `classifier` and `predictor` classify pictures with it, `serving/` does so over HTTP.
+- `quantize` converts an export to 8 bits; `layer_losses` says how much precision each layer loses.
+- `complexity` counts operations and parameters.
 """
 from image_classification.deploy.predictor import Predictor
 

@@ -1,4 +1,4 @@
-"""The predictor of what a command line names."""
+"""Opens the predictor that a command line names."""
 import os
 from importlib.util import find_spec
 
@@ -9,19 +9,19 @@ from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
 from image_classification.installation import tool
 
-# For the help of a command that takes a network in this way.
+# For the help texts of commands that take a network.
 NAMED = 'NAME for a network with published weights, or NAME=WEIGHTS for another tag, a file or an address'
 FORMS = f'a checkpoint (.safetensors), the directory of an export, {NAMED}'
 
 
 def open_predictor(text, weights='', engine='auto', batch_size=32, threads=None):
-    """The Predictor of a checkpoint, of an export's directory, or of NAME or NAME=WEIGHTS.
+    """The Predictor for a checkpoint, an export directory, or a network given as NAME or NAME=WEIGHTS.
 
     Args:
-        weights: of a network by its name, in place of =WEIGHTS.
-        engine, batch_size, threads: as Predictor's.
+        weights: the weights of a network given by NAME; the same as NAME=WEIGHTS.
+        engine, batch_size, threads: see Predictor.
     Raises:
-        UserError: none of these, a network that names no classes, or as Predictor and `named_network`.
+        UserError: `text` is none of these, or the network is not a classifier; also as Predictor and `named_network`.
     """
     if not find_spec('paddle'):
         if not os.path.exists(text) or weights:
@@ -42,5 +42,5 @@ def open_predictor(text, weights='', engine='auto', batch_size=32, threads=None)
 
 def _check_classes(network):
     if not network.classifier_layers:
-        raise UserError(f'{network.config.MODEL.NAME} finds things and names no classes; wanted a classifier. For faces: '
+        raise UserError(f'{network.config.MODEL.NAME} is a detector, which names no classes; wanted a classifier. For faces: '
                         f'{tool("detect-faces")}')

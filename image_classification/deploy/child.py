@@ -1,4 +1,4 @@
-"""Programs of this room that run in processes of their own, because what they call can end the process."""
+"""Runs modules of this package in a process of their own, because the libraries that they call can crash it."""
 import os
 import re
 import subprocess
@@ -8,12 +8,13 @@ from pathlib import Path
 import image_classification
 
 _SECONDS = 600
-# As -m does, but by the name that no folder in the working directory has.
+# Like `python -m`, but first imports paddle_mobile_backbones: a folder `image_classification` in the working directory would
+# hide this package.
 _START = 'import runpy, sys, paddle_mobile_backbones; runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)'
 
 
 def run_child(module, *arguments, **environment):
-    """Run `image_classification.deploy.<module>` as a program. None, or what went wrong in one line."""
+    """Run `image_classification.deploy.<module>` as a program. Returns None, or one line that says what went wrong."""
     path = [str(Path(image_classification.__file__).resolve().parent.parent), os.environ.get('PYTHONPATH', '')]
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, path)), 'GLOG_minloglevel': '2', **environment}
     command = [sys.executable, '-W', 'ignore', '-c', _START, f'image_classification.deploy.{module}', *arguments]
@@ -28,7 +29,7 @@ def run_child(module, *arguments, **environment):
 
 
 def reason(text):
-    """The line of a long message of Paddle's that says what is wrong."""
+    """The line of one of Paddle's long messages that says what is wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if re.match(r'[\w.]*(Error|Exception|NotMet|Fatal)\b.*\S', line)]
     return (telling or lines or [''])[-1][:300]

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-accumulates."""
+"""The cost of a network: parameters and multiply-accumulates."""
 from math import prod
 
 import paddle
@@ -9,7 +9,7 @@ from image_classification.fuse import as_published
 
 
 def count_parameters(model):
-    """Number of trainable parameters; the statistics of batch norms are none."""
+    """Number of trainable parameters; batch norm statistics do not count."""
     return sum(parameter.size for parameter in model.parameters() if not parameter.stop_gradient)
 
 
@@ -17,7 +17,7 @@ def count_macs(model, image_size):
     """Multiply-accumulates of the convolutions, linear layers and matrix products for one image, in evaluation.
 
     Counted on the traced program, so that functional code counts like layers. Biases, norms, activations, pooling and
-    products element by element are left out, as in papers.
+    element-wise products are left out, as in papers.
     Args:
         image_size: side of the square input, in pixels.
     Raises:
@@ -33,8 +33,8 @@ def count_macs(model, image_size):
 
 
 class _Counted(Deployed):
-    """Traced as it runs: with a batch of one and a known size, nothing of its Python needs to be translated, which would
-    take most of the time."""
+    """Traced as it runs, without translating its Python code, which would take most of the time. With a batch of one and a
+    known size no translation is needed."""
 
     @paddle.jit.not_to_static
     def forward(self, image):
@@ -49,7 +49,7 @@ def _macs_of_block(block):
             total += _FORMULAS[kind](op)
         elif any(word in kind for word in ('conv', 'attn', 'attention')):
             raise RuntimeError(f'no formula for the operator {kind}: add one to {__name__}')
-        total += sum(_macs_of_block(inner) for inner in op.blocks())  # both branches of an `if`, a loop's body once
+        total += sum(_macs_of_block(inner) for inner in op.blocks())  # counts both branches of an `if`, and a loop's body once
     return total
 
 
@@ -76,7 +76,7 @@ def _matmul(op):
 
 
 def _addmm(op):
-    return prod(_shape(op.result(0))) * _shape(op.operand_source(1))[-1]  # operands: what is added, left, right
+    return prod(_shape(op.result(0))) * _shape(op.operand_source(1))[-1]  # operands: addend, left, right
 
 
 def _einsum(op):

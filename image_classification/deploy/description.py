@@ -1,4 +1,4 @@
-"""The content of inference.yaml: what a user of an export must know."""
+"""The content of inference.yaml: what a user of an export needs to know."""
 import numpy as np
 import paddle
 import yaml
@@ -13,8 +13,10 @@ from image_classification.weights.catalogue import meant
 
 
 def examine(model, preprocess, class_names, softmax):
-    """(configuration with the number of classes that the network has now, since `reset_classifier` may have changed it;
-    `output` of inference.yaml but for the outputs' names)."""
+    """Run the network once. Returns (configuration, `output` of inference.yaml without the outputs' names).
+
+    The configuration has the network's present number of classes, since `reset_classifier` may have changed it.
+    """
     images = {'one': np.zeros([1, preprocess.channels, preprocess.image_size, preprocess.image_size], np.float32)}
     network = network_of(model)
     shapes = [array.shape for array in eager(Deployed(model), images)['one']]
@@ -33,7 +35,8 @@ def examine(model, preprocess, class_names, softmax):
 
 
 def _describe(shapes, strides):
-    """What the outputs of a network without classes are. `shapes` are those at `input.image_size`, with a free batch."""
+    """`output` of inference.yaml for a network without classes. Its shapes are those at `input.image_size`, with a dynamic
+    batch size."""
     free = {'shapes': [[-1, *shape[1:]] for shape in shapes]}
     if len(shapes) == len(strides) and all(len(shape) == 4 for shape in shapes):
         return {'kind': 'maps', 'channels': [shape[1] for shape in shapes], 'strides': list(strides), **free}
@@ -41,14 +44,14 @@ def _describe(shapes, strides):
 
 
 def output_names(output):
-    """Of the formats that let us choose: logits, probabilities, map_0, ... or tensor_0, ..."""
+    """Names of the outputs, for formats that allow a choice: logits, probabilities, map_0, ... or tensor_0, ..."""
     if 'shapes' not in output:
         return [output['kind']]
     return [f'{output["kind"].removesuffix("s")}_{i}' for i in range(len(output['shapes']))]
 
 
 def describe(cfg, preprocess, class_names, output, pixels, free, batch=None):
-    """The content of inference.yaml but for what verification finds. `batch` is that of an export that takes no other."""
+    """The content of inference.yaml without the results of verification. `batch` is the batch size, if it is fixed."""
     if batch and 'shapes' in output:
         output = {**output, 'shapes': [[batch, *shape[1:]] for shape in output['shapes']]}
     model = yaml.safe_load(cfg.MODEL.dump())
@@ -63,9 +66,9 @@ def describe(cfg, preprocess, class_names, output, pixels, free, batch=None):
                   **({'batch': batch} if batch else {})},
         'output': output,
         'preprocessing': preprocess.to_dict(),                     # with uint8 input, scaling and normalizing are in the graph
-        'calibration': {'temperature': cfg.TEMPERATURE},           # a softmax divides the logits by it; probabilities are so
+        'calibration': {'temperature': cfg.TEMPERATURE},           # divide logits by it; probabilities already include it
         'class_names': [str(name) for name in class_names or []],
         'versions': {'paddle_mobile_backbones': image_classification.__version__, 'paddle': paddle.__version__},
         'model': model,
-        'weights': weights,                                        # what the network started from: a published tag, or a file
+        'weights': weights,                                        # what training started from: a published tag, or a file
     }

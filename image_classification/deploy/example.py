@@ -1,4 +1,4 @@
-"""The program of ten lines beside an export's inference.onnx, which classifies a picture by numpy, Pillow and ONNX Runtime."""
+"""Writes example.py beside inference.onnx: ten lines that classify a picture with numpy, Pillow and ONNX Runtime."""
 from math import floor
 
 from image_classification.datasets.images import MODES
@@ -37,7 +37,7 @@ _OTHERS = '''for value, output in zip(session.get_outputs(), outputs):
 
 
 def write_example(directory):
-    """Write example.py into an ExportDirectory that has an inference.onnx, as its inference.yaml says; into others nothing."""
+    """Write example.py into an ExportDirectory, following its inference.yaml. Does nothing without an inference.onnx."""
     if not (directory / ONNX).is_file():
         return
     content = directory.read()

@@ -1,4 +1,4 @@
-"""Static export, verified: what appears in the target directory has run and agreed with the network."""
+"""Verified static export: the target directory appears only after its files have run and agreed with the network."""
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,54 +18,54 @@ from image_classification.layers import count_wanted, network_of
 from image_classification.names.text import as_json
 from image_classification.weights import write_safetensors
 
-PHONE = {'mnn': mnn, 'ncnn': ncnn, 'tflite': tflite}               # written from one ONNX file of fixed shapes
+PHONE = {'mnn': mnn, 'ncnn': ncnn, 'tflite': tflite}               # converted from one ONNX file with fixed shapes
 FORMATS = ('paddle', 'pdmodel', 'onnx', 'openvino', 'lite', 'triton', *PHONE)
 TARGETS = ('onnxruntime', 'others')
-_SAME_FILES = ('paddle', 'pdmodel', 'lite')                        # each writes inference.pdiparams, in another order
+_SAME_FILES = ('paddle', 'pdmodel', 'lite')                        # each orders inference.pdiparams in its own way
 
 
 def export_model(model, directory, class_names=None, format='paddle', softmax=False, image_size=None, pixels=False,
                  allow_unsupported=False, fixed_size=False, force=False, target=None):
-    """Write a network for other programs: one or more of the formats below, and inference.yaml.
+    """Export a network to one or more of the formats below, with inference.yaml, which describes them.
 
     | format | files | for |
     |---|---|---|
     | paddle | inference.json, inference.pdiparams | Paddle Inference |
-    | pdmodel | inference.pdmodel, inference.pdiparams | the same, in older versions |
+    | pdmodel | inference.pdmodel, inference.pdiparams | older versions of Paddle Inference |
     | onnx | inference.onnx | ONNX Runtime, TensorRT, ... |
     | openvino | inference.xml, inference.bin | OpenVINO |
-    | lite | those of pdmodel, README.txt with the command that converts them and, where a Python 3.7 has paddlelite, its result,
-      inference.nb; README.md, labels.txt | Paddle-Lite on ARM |
-    | triton | those of onnx, and triton/NAME/ | the Triton Inference Server |
+    | lite | the files of pdmodel, README.txt with the command that converts them, README.md, labels.txt; also the converted
+      inference.nb if a Python 3.7 with paddlelite is installed | Paddle-Lite on ARM |
+    | triton | the files of onnx, and triton/NAME/ | the Triton Inference Server |
     | mnn | inference.mnn, README.md, labels.txt | MNN on phones |
     | ncnn | inference.ncnn.param, inference.ncnn.bin, README.md, labels.txt | ncnn on phones |
     | tflite | inference.tflite, README.md, labels.txt | LiteRT on phones |
 
-    With an ONNX file comes example.py, which runs it by numpy, Pillow and ONNX Runtime alone.
+    An ONNX file comes with example.py, which runs it with numpy, Pillow and ONNX Runtime only.
 
-    The batch size is free; height and width are, too, where the network allows it (`input.free_size` in inference.yaml).
-    Every engine that is installed and for which there is a file must agree with the network before the directory appears.
+    The batch size is dynamic. Height and width are dynamic, too, if the network allows it (`input.free_size` in
+    inference.yaml). Every installed engine that can run one of the files must agree with the network before the directory
+    appears.
     Args:
-        model: of `create_model` (with `features_only`, too) or `load_network`; left as it is. What it gives is what the export
-            gives: logits, feature maps, or a detector's tensors.
-        directory: must not exist yet, or be empty, unless `force`.
-        class_names: one per class, or None; for logits only, like `softmax`.
-        format: a name, several with commas between them, or a list of names.
-        softmax: put one at the end, so that the export gives probabilities.
+        model: a network from `create_model` (also with `features_only`) or `load_network`. It is not changed. The export has
+            the network's own outputs: logits, feature maps, or a detector's tensors.
+        directory: must be empty or not exist yet, unless `force`.
+        class_names: one per class, or None; for networks with logits only, like `softmax`.
+        format: a name, several separated by commas, or a list of names.
+        softmax: append a softmax, so that the export gives probabilities.
         image_size: side of the square input in pixels; by default the configuration's DATA.IMAGE_SIZE.
         pixels: take uint8 (B, H, W, C), RGB; scaling, normalizing and the order of colours become part of the graph.
-        allow_unsupported: with the format lite, write a network whose operators Paddle-Lite does not document, too.
-        fixed_size: leave nothing free: one picture of image_size x image_size, as OpenCV, phones and NPUs want it. `Predictor`
-            and `open_engine` then give such an export one picture after the other. With lite, mnn,
-            ncnn or tflite it is always so.
-        force: replace an earlier export, and nothing else, at the end.
-        target: whom the ONNX file is for, which its metadata says: 'onnxruntime', the fastest form there; 'others', operators
-            that more engines have. By default 'others' with a fixed size, otherwise 'onnxruntime'.
+        allow_unsupported: with the format lite, also write a network with operators that Paddle-Lite does not document.
+        fixed_size: fix the input to one picture of image_size x image_size, as OpenCV, phones and NPUs want it. `Predictor`
+            and `open_engine` then pass pictures one at a time. Exports to lite, mnn, ncnn or tflite are always fixed.
+        force: replace an earlier export once the new one is ready. Other directories are never replaced.
+        target: which engines the ONNX file is for; its metadata records it. 'onnxruntime' is the fastest form for ONNX Runtime,
+            'others' uses operators that more engines have. By default 'others' with a fixed size, otherwise 'onnxruntime'.
     Returns:
         {batch size: largest difference, relative to that output's standard deviation}; inference.yaml has the absolute one.
     Raises:
         UserError: the directory is in use, the arguments do not fit, a package is missing, or the export differs from the
-            network; nothing is left behind then.
+            network. Nothing is written then.
     """
     formats, target = _formats(format), _target(target, fixed_size)
     for format in formats if pixels else ():
@@ -81,7 +81,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
         preprocess = replace(preprocess, image_size=count_wanted(image_size, 'image_size is', SIDE))
     with new_directory(directory, 'export', not_an_export, force) as ready, on_cpu():
         cfg, output = examine(model, preprocess, class_names, softmax)
-        one = fixed_size or not {*PHONE, 'lite'}.isdisjoint(formats)   # Paddle-Lite 2.12 is wrong at a second size
+        one = fixed_size or not {*PHONE, 'lite'}.isdisjoint(formats)   # Paddle-Lite 2.12 is wrong if the size changes
         order = _Order(model, cfg, preprocess, class_names, output, formats, softmax, pixels, allow_unsupported,
                        1 if one else None, target)
         differences = _write_verified(order, ExportDirectory(ready))
@@ -90,7 +90,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
 
 @dataclass
 class _Order:
-    """What is to be exported, and how."""
+    """What to export, and how."""
     model: object
     cfg: object
     preprocess: Preprocess
@@ -100,11 +100,11 @@ class _Order:
     softmax: bool
     pixels: bool
     allow_unsupported: bool
-    batch: int                                                     # None: free
-    target: str                                                    # of TARGETS
+    batch: int                                                     # None: dynamic
+    target: str                                                    # one of TARGETS
 
     def shape(self, free):
-        """(B, C, H, W) of the input, -1 where it is free."""
+        """(B, C, H, W) of the input, -1 for dynamic dimensions; `free` makes H and W dynamic."""
         size = -1 if free else self.preprocess.image_size
         return [self.batch or -1, self.preprocess.channels, size, size]
 
@@ -131,19 +131,19 @@ def _target(wanted, fixed_size):
     if wanted is None:
         return 'others' if fixed_size else 'onnxruntime'
     if wanted not in TARGETS:
-        raise UserError(f'the ONNX file is to be for {wanted!r}; wanted one of {", ".join(TARGETS)}')
+        raise UserError(f'the target of the ONNX file is {wanted!r}; wanted one of {", ".join(TARGETS)}')
     return wanted
 
 
 def _write_verified(order, directory):
-    """Trace with free height and width or, where the network does not bear that, with fixed ones; {batch: differences}, the
-    largest of all engines."""
+    """Export with dynamic height and width or, if that fails, with fixed ones. Returns {batch: differences}, the largest over
+    all engines."""
     size = order.preprocess.image_size
     if order.batch:
         return _write(order, directory, False, [(size, size)])
     try:
         return _write(order, directory, True, [(size, size), (size + 32, size + 64)])
-    except Failure:                                                # if size is not the reason, the next attempt says what is
+    except Failure:                                                # if the size is not the cause, the next attempt fails, too
         for path in directory.path.iterdir():
             path.unlink()
     return _write(order, directory, False, [(size, size)])
@@ -167,11 +167,11 @@ def _write(order, directory, free, sizes):
         _write_pdmodel(order, directory / PREFIX, order.shape(free))
     if 'lite' in order.formats:
         report['lite'] = _write_lite(order, directory)
-    directory.write(content)                                       # the engines read in it what they are given
+    directory.write(content)                                       # the engines read the type of their input from it
     verified = verify(order.model, directory, order.preprocess, sizes, order.softmax, order.pixels, onednn_of(order.model),
                       [order.batch] if order.batch else [1, 3])
     content['output']['names'] = verified[next(iter(verified))]['outputs']
-    content['differences'] = _largest(verified)                    # from the network, per batch size
+    content['differences'] = _largest(verified)                    # between network and export, per batch size
     content['engines'] = verified
     content.update(report)
     directory.write(content)
@@ -188,25 +188,25 @@ def _trace(order, prefix, shape, **forms):
     pixels = order.preprocess if order.pixels else None
     try:
         save_static(prefix, order.model, shape, order.softmax, pixels, **forms)
-    except OSError:                                                # no fault of the network's
+    except OSError:                                                # not the network's fault
         raise
-    except Exception as error:                                     # tracing runs the network's code: anything can come
+    except Exception as error:                                     # tracing runs the network's code, which can raise anything
         check_space(str(error), prefix.parent)
         raise Failure(f'{order.cfg.MODEL.NAME} cannot be traced: {reason(str(error))}') from error
 
 
 def _write_onnx(order, program, directory, content):
-    """Write inference.onnx and OpenVINO's files, as asked for; what inference.yaml says of them."""
+    """Write inference.onnx, OpenVINO's files, or both, as requested. Returns their entries of inference.yaml."""
     content['for'] = order.target
     onnx = directory / ONNX if {'onnx', 'triton'}.intersection(order.formats) else None
     openvino = directory / OPENVINO if 'openvino' in order.formats else None
     report = {'onnx': _convert(order, program, content, onnx, openvino)}
-    # Left alone, it computes in bfloat16 wherever the processor can: two or three digits are left.
+    # By default OpenVINO computes in bfloat16 if the processor can; only two or three digits are then right.
     return {**report, 'openvino': {'compile_with': {'INFERENCE_PRECISION_HINT': 'f32'}}} if openvino else report
 
 
 def _convert(order, program, content, onnx, openvino=None):
-    """Write a traced program as an ONNX file, for OpenVINO, or both; the converter's report."""
+    """Convert a traced program to ONNX, OpenVINO, or both. Returns the converter's report."""
     sizes = [f'{side}' if content['input']['free_size'] else None for side in ('height', 'width')]
     batch = None if order.batch else 'batch'
     arguments = {
@@ -224,7 +224,7 @@ def _convert(order, program, content, onnx, openvino=None):
 
 
 def _write_phones(order, directory, content, formats):
-    """Write the files of formats for phones, each by the converter of its engine; what inference.yaml says of them."""
+    """Write the phone formats, each with its engine's converter. Returns their entries of inference.yaml."""
     with temporary_directory() as scratch:
         program, source = Path(scratch) / PREFIX, Path(scratch) / ONNX
         _trace(order, program, order.shape(False), phone=True)
@@ -255,7 +255,7 @@ def _write_pdmodel(order, prefix, shape):
 
 
 def _write_lite(order, directory):
-    """Write what Paddle-Lite needs beside the older program; what inference.yaml says of it."""
+    """Write what Paddle-Lite needs besides inference.pdmodel. Returns its entries of inference.yaml."""
     try:
         return {**lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported), **lite.write(directory)}
     except UserError as error:
@@ -264,7 +264,7 @@ def _write_lite(order, directory):
 
 
 def _largest(verified):
-    """{batch: differences} of all engines."""
+    """{batch: the largest differences over all engines}."""
     largest = {}
     for found in verified.values():
         for batch, values in found['differences'].items():

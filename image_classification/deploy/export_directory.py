@@ -1,6 +1,6 @@
-"""An export directory: the files of one or more engines, and inference.yaml, which says what they are.
+"""An export directory: the files of one or more engines, and inference.yaml, which describes them.
 
-Every name of a file in it is written here, and inference.yaml is read and written here only.
+All file names are defined in this module, and only this module reads and writes inference.yaml.
 """
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from image_classification.errors import UserError
 from image_classification.installation import tool
 
 DESCRIPTION = 'inference.yaml'
-PREFIX = 'inference'                                               # of the files below, as Paddle asks for it
+PREFIX = 'inference'                                               # of the files below; Paddle wants it without endings
 PROGRAM, OLDER_PROGRAM, WEIGHTS = 'inference.json', 'inference.pdmodel', 'inference.pdiparams'
 ONNX = 'inference.onnx'
 OPENVINO, OPENVINO_WEIGHTS = 'inference.xml', 'inference.bin'
@@ -27,18 +27,18 @@ FILES = {                                                          # engine: alt
     'mnn': [(MNN,)],
     'ncnn': [(NCNN, NCNN_WEIGHTS)],
     'litert': [(TFLITE,)],
-    'paddlelite': [(OLDER_PROGRAM, WEIGHTS, LITE)],                # the last is for ARM; on a computer, the others are converted
+    'paddlelite': [(OLDER_PROGRAM, WEIGHTS, LITE)],                # LITE is for ARM; on x86 the other two are converted
 }
-GUIDE, REPOSITORY = 'README.txt', 'triton'                         # of the formats lite and triton
-EXAMPLE = 'example.py'                                             # beside an ONNX file
-PHONE_GUIDE, LABELS = 'README.md', 'labels.txt'                    # beside files for phones
+GUIDE, REPOSITORY = 'README.txt', 'triton'                         # with the formats lite and triton
+EXAMPLE = 'example.py'                                             # with an ONNX file
+PHONE_GUIDE, LABELS = 'README.md', 'labels.txt'                    # with files for phones
 _ENTRIES = {DESCRIPTION, EXAMPLE, GUIDE, REPOSITORY, PHONE_GUIDE, LABELS,
             *(name for alternatives in FILES.values() for names in alternatives for name in names)}
 _WITHOUT_CLASSES = {'maps': 'feature maps', 'tensors': 'tensors of a detector'}
 
 
 def not_an_export(path):
-    """Why a directory is not one that an export has written, and nobody else: words for a message, or ''."""
+    """Why a directory does not consist of an export's files only, in words for a message; '' if it does."""
     if not (path / DESCRIPTION).is_file():
         return f'has no {DESCRIPTION}: no export has written it'
     others = sorted(entry.name for entry in path.iterdir() if entry.name not in _ENTRIES)
@@ -58,11 +58,11 @@ class ExportDirectory:
         return self.path / name
 
     def engines(self):
-        """The engines whose files are there, installed or not."""
+        """The engines whose files are in the directory, whether or not they are installed."""
         return [engine for engine in FILES if self.files(engine)]
 
     def files(self, engine):
-        """The paths of an engine's files, or None where one is missing."""
+        """The paths of an engine's files, or None if one is missing."""
         for names in FILES[engine]:
             paths = [self.path / name for name in names]
             if all(path.is_file() for path in paths):
@@ -70,24 +70,24 @@ class ExportDirectory:
         return None
 
     def size(self, engine):
-        """Bytes of an engine's files."""
+        """The size of an engine's files in bytes."""
         return sum(path.stat().st_size for path in self.files(engine) or ())
 
     def onnx(self):
-        """The path of inference.onnx. Raises UserError where there is none."""
+        """The path of inference.onnx. Raises UserError if there is none."""
         if not (self / ONNX).is_file():
             raise UserError(f'{self} has no {ONNX}; wanted an export by {tool("export")} --format onnx')
         return self / ONNX
 
     def read(self):
-        """The content of inference.yaml. Raises UserError where there is none, or something else."""
+        """The content of inference.yaml. Raises UserError if the file is missing or is not a yaml mapping."""
         if not (self / DESCRIPTION).is_file():
             raise UserError(f'{self} has no {DESCRIPTION}; wanted the directory of an export, as {tool("export")} writes '
                             'it')
         return self.read_if_there()
 
     def read_if_there(self):
-        """As `read`, but {} without an inference.yaml: the engines hardly need it."""
+        """As `read`, but {} if there is no inference.yaml: the engines hardly need it."""
         path = self / DESCRIPTION
         if not path.is_file():
             return {}
@@ -100,20 +100,26 @@ class ExportDirectory:
         return content
 
     def write(self, content):
-        """Write inference.yaml: lists of numbers on one line each, names in their own script."""
+        """Write inference.yaml, with each list of numbers on one line, and names in their own script."""
         text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, default_flow_style=None, width=120)
         (self / DESCRIPTION).write_text(text, encoding='utf-8')
 
     def input(self):
-        """{'dtype', 'layout'} of what the engines take: float32 (B, C, H, W), or uint8 (B, H, W, C) where the preprocessing is
-        part of the export; also {'batch'} where that is fixed, {'side'} in pixels where the size is."""
+        """What the engines take: {'dtype', 'layout'}, and 'batch' and 'side' (in pixels) if these are fixed.
+
+        The input is float32 (B, C, H, W), or uint8 (B, H, W, C) if the preprocessing is part of the export.
+        """
         given = self.read_if_there().get('input', {})
         fixed = {'batch': given.get('batch'), 'side': None if given.get('free_size', True) else given.get('image_size')}
         return {'dtype': given.get('dtype', 'float32'), 'layout': given.get('layout', 'NCHW'),
                 **{key: value for key, value in fixed.items() if value}}
 
     def classes(self):
-        """The Classes of a classifier's export. Raises UserError for another one, or an inference.yaml that lacks something."""
+        """The Classes of a classifier's export.
+
+        Raises:
+            UserError: the export is not of a classifier, or inference.yaml is incomplete.
+        """
         content = self.read()
         try:
             name, preprocess, output = content['name'], Preprocess.from_dict(content['preprocessing']), content['output']

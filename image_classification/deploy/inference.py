@@ -1,4 +1,4 @@
-"""Paddle Inference, on the CPU: `run(create_predictor(DIRECTORY), images)` gives the outputs of an export.
+"""Paddle Inference on the CPU: `run(create_predictor(DIRECTORY), images)` returns the outputs of an export.
 
 `engines.open_engine` does the same for every engine.
 """

@@ -1,4 +1,4 @@
-"""What each layer of a quantised ONNX file loses by its own rounding."""
+"""Signal-to-noise ratios: how much precision each layer of a quantised ONNX file loses by its own rounding."""
 
 import numpy as np
 
@@ -10,8 +10,9 @@ from image_classification.files import temporary_directory
 def layer_losses(source, quantized, batch):
     """[(name of a node, dB)] of all quantised layers, the smallest signal-to-noise ratio first.
 
-    The noise is what each layer alone adds: its float output, less its output with input, weights and output rounded to 8 bits,
-    for the float network's input. That takes one run of a graph in which every layer stands twice.
+    The noise is what a layer adds by itself: the difference between its float output and its output with input, weights and
+    output rounded to 8 bits. Both see the float network's input. One run of a graph with a rounded twin of every layer gives
+    all of them.
     """
     import onnx
     import onnxruntime
@@ -28,7 +29,7 @@ def layer_losses(source, quantized, batch):
     for node in rounded.graph.node:
         if node.op_type in LAYERS and node.name in by_name and any(_is_rounded(name, makers) for name in node.input):
             output = _add_twin(graph, node, makers, roundings)
-            # The output bears the name of the activation that became part of the layer, if any.
+            # If an activation was merged into the layer, the output has the activation's name.
             exact = node.output[0] if node.output[0] in known else by_name[node.name].output[0]
             _add_energies(graph, node.name, exact, output)
             names.append(node.name)
@@ -36,10 +37,10 @@ def layer_losses(source, quantized, batch):
     for name in names:
         for kind in ('signal', 'noise'):
             graph.output.append(onnx.helper.make_tensor_value_info(f'{name}/{kind}', onnx.TensorProto.FLOAT, []))
-    with temporary_directory() as scratch:                         # a file: large models do not fit into one message
+    with temporary_directory() as scratch:                         # a file: large models do not fit into a protobuf message
         onnx.save(model, f'{scratch}/twins.onnx')
         options = session_options()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL    # or QDQ pairs become kernels
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL    # keeps Q/DQ pairs as they are
         session = open_session(f'{scratch}/twins.onnx', options)
         energies = session.run(None, {session.get_inputs()[0].name: batch})
     ratios = [10 * np.log10(max(signal, 1e-30) / max(noise, 1e-30)) for signal, noise in zip(energies[::2], energies[1::2])]
@@ -51,14 +52,14 @@ def _is_rounded(name, makers):
 
 
 def _add_twin(graph, rounded, makers, roundings):
-    """Add to a float graph the layer `rounded` with its roundings, fed by the float graph; the name of its output."""
+    """Add the layer `rounded` with its roundings to a float graph, with inputs from that graph. Returns its output's name."""
     prefix = rounded.name + '/twin'
     twin = _copy(rounded, prefix, f'{prefix}/output')
     for i, name in enumerate(rounded.input):
         if not _is_rounded(name, makers):
             continue
         restore = _copy(makers[name], f'{prefix}/{i}', f'{prefix}/{i}/restored')
-        if restore.input[0] in makers:                             # an activation; a weight is rounded in the file
+        if restore.input[0] in makers:                             # an activation; weights are already rounded in the file
             graph.node.append(_copy(makers[restore.input[0]], f'{prefix}/{i}/round', f'{prefix}/{i}/rounded'))
             restore.input[0] = f'{prefix}/{i}/rounded'
         graph.node.append(restore)
@@ -75,7 +76,7 @@ def _add_twin(graph, rounded, makers, roundings):
 
 
 def _copy(node, name, output):
-    """A copy of a node with another name, of its output, too."""
+    """A copy of a node, with new names for itself and its output."""
     copy = type(node)()
     copy.CopyFrom(node)
     copy.name, copy.output[0] = name, output
@@ -83,7 +84,7 @@ def _copy(node, name, output):
 
 
 def _add_energies(graph, name, exact, found):
-    """Add the sums of squares of a tensor and of its difference from another one as <name>/signal and <name>/noise."""
+    """Add the sum of squares of `exact` as <name>/signal, and that of its difference from `found` as <name>/noise."""
     from onnx.helper import make_node
     graph.node.extend([make_node('Sub', [exact, found], [f'{name}/difference']),
                        make_node('ReduceSumSquare', [exact], [f'{name}/signal'], keepdims=0),

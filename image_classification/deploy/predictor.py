@@ -1,4 +1,4 @@
-"""Pictures in, probabilities out, from a checkpoint or from an export."""
+"""Class probabilities of pictures, by a checkpoint or an export."""
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -19,22 +19,25 @@ _CLASSES, _WORKERS = whole(1, 1_000_000), whole(0, 1024)
 
 
 class Predictor:
-    """A network with its preprocessing and its class names (`preprocess`, `class_names`, `name`, `engine`; `network` is that of
-    a checkpoint, None of an export).
+    """A classifier with its preprocessing and class names, from a checkpoint or an export.
 
-    Several threads may use it at once: ONNX Runtime, OpenVINO and Paddle Inference compute for all of them at the same time, a
-    checkpoint for one after the other.
+    Attributes: `preprocess`, `class_names`, `name`, `engine`, and `network`, which is None for an export.
+
+    Several threads may share a predictor. ONNX Runtime, OpenVINO and Paddle Inference serve them in parallel; a checkpoint
+    serves one thread at a time.
 
     Args:
         path: a checkpoint (.safetensors), an export directory, or the inference.yaml or inference.onnx in one.
         engine: 'paddle' runs a checkpoint, on Paddle's current device; 'paddle_inference', 'onnxruntime' and 'openvino' run an
-            export, on the CPU; 'auto' takes what fits and, of an export, the fastest that is there and installed.
-        batch_size: images that pass the network at once.
-        threads: with which an export computes one batch; by default what its engine finds best.
+            export, on the CPU. 'auto' chooses by the path and, for an export, takes the fastest engine that is installed and
+            has its files there.
+        batch_size: number of images in one forward pass.
+        threads: CPU threads that an export uses for one batch; by default the engine decides.
         bf16: let OpenVINO or Paddle Inference compute in bfloat16.
-        warm_up: run the network once before the first images come.
+        warm_up: run the network once now, so that the first images are not slow.
     Raises:
-        UserError: a path that is neither, a damaged file, an engine that does not fit, an export that gives no classes.
+        UserError: the path is neither a checkpoint nor an export, a file is damaged, the engine does not fit, or the export is
+            not of a classifier.
     """
 
     def __init__(self, path, engine='auto', batch_size=32, threads=None, bf16=False, warm_up=False):
@@ -49,22 +52,22 @@ class Predictor:
 
     @classmethod
     def of_network(cls, network, class_names=(), batch_size=32):
-        """A predictor of a network of `create_model`, which it puts into evaluation mode."""
+        """A predictor for a network from `create_model`. The network is put into evaluation mode."""
         return cls(Classifier.of_network(network, class_names), batch_size=batch_size)
 
     def predict(self, images):
         """Probabilities of every class, (N, num_classes) float32.
 
         Args:
-            images: an iterable of PIL images, paths, the bytes of image files, or uint8 arrays (H, W), (H, W, 1), (H, W, 3) or
-                (H, W, 4), whose colours are in the order RGB: what cv2.imread gives is BGR, so pass `image[..., ::-1]`. One of
-                them counts as a list of one. All but arrays are turned upright as their EXIF orientation says.
+            images: an iterable of PIL images, paths, bytes of image files, or uint8 arrays (H, W), (H, W, 1), (H, W, 3) or
+                (H, W, 4). A single image counts as a list of one. Arrays are RGB: cv2.imread returns BGR, so pass
+                `image[..., ::-1]`. All but arrays are rotated according to their EXIF orientation.
         Raises:
-            UserError: an image that cannot be read, or something that is none.
+            UserError: an image cannot be read, or an element is not an image.
         """
         one = (str, bytes, bytearray, os.PathLike, Image.Image)
         if isinstance(images, one) or isinstance(images, np.ndarray) and images.ndim < 4:
-            images = [images]                                      # iterating would give letters or rows
+            images = [images]                                      # iterating over it would give letters or rows
         images = iter(images)
         parts = [np.zeros((0, len(self.class_names)), np.float32)]
         while batch := [self.prepare(image) for image in islice(images, self.batch_size)]:
@@ -72,12 +75,13 @@ class Predictor:
         return np.concatenate(parts)
 
     def predict_files(self, paths, prepare=None, workers=0):
-        """Yield (path, probabilities (num_classes,) or the UserError of a file that cannot be read), a batch in memory.
+        """Yield (path, result) for each path. The result is an array of probabilities (num_classes,), or a UserError if the
+        file cannot be read. Only about a batch is held in memory.
 
         Args:
-            paths: of files, or anything else that `prepare` takes.
-            prepare: turns one of them into what the network takes, or raises UserError; by default the method of that name.
-            workers: threads that prepare the next batch while the network computes; the paths are then asked for that early.
+            paths: an iterable of paths, or of anything else that `prepare` takes.
+            prepare: turns one of them into an input of the network, or raises UserError; by default `self.prepare`.
+            workers: threads that prepare the next batch while the network computes. `paths` is then read that far ahead.
         """
         check('the number of workers', workers, _WORKERS)
         prepared = self._prepare_all(paths, prepare or self.prepare, workers)
@@ -89,7 +93,7 @@ class Predictor:
             yield from batch
 
     def _prepare_all(self, paths, prepare, workers):
-        """Yield (path, its input or the UserError), in the order of the paths."""
+        """Yield (path, the prepared input or a UserError), in the order of the paths."""
         def attempt(path):
             try:
                 return path, prepare(path)
@@ -107,25 +111,29 @@ class Predictor:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-        finally:                                                   # also where nobody wants the rest
+        finally:                                                   # also if the caller stops iterating early
             pool.shutdown(cancel_futures=True)
 
     def top_k(self, probabilities, k):
-        """The k most probable classes of one image, the best first: [(class name, probability)]."""
+        """The k most probable classes of one image, best first: [(class name, probability)]."""
         check('k', k, _CLASSES)
         best = np.argsort(-probabilities, kind='stable')[:k]
         return [(self.class_names[index], float(probabilities[index])) for index in best]
 
     def prepare(self, image):
-        """One image of any kind -> what the network takes: (C, H, W) float32 as in evaluation or, where the scaling is part of
-        the export, (H, W, C) uint8."""
+        """Turn one image of any kind into an input of the network: (C, H, W) float32, prepared as in evaluation. For an export
+        that normalizes by itself it is (H, W, C) uint8."""
         image = as_image(image, self.preprocess.channels)
         if self._takes_pixels():
             return np.asarray(self.preprocess.crop(image)).reshape(self._one_input_shape())
         return self.preprocess(image)
 
     def probabilities(self, inputs):
-        """A batch of what `prepare` gives, (B, ...) -> (B, num_classes) float32. Raises UserError where they are NaN."""
+        """Probabilities (B, num_classes) float32 for a batch (B, ...) of inputs from `prepare`.
+
+        Raises:
+            UserError: a probability is NaN.
+        """
         output = self._engine.run(inputs)[0]
         found = _softmax(output / np.float32(self._classes.temperature)) if self._classes.gives_logits else output
         self._check_finite(found)
@@ -139,7 +147,7 @@ class Predictor:
                             'export again')
 
     def warm_up(self, batch_sizes=(1,)):
-        """Run the network at these batch sizes, so that the first images do not wait for what an engine prepares."""
+        """Run the network at these batch sizes, so that the first images do not wait for the engine's own preparation."""
         for size in batch_sizes:
             self._check_finite(self._engine.run(np.zeros((size, *self._one_input_shape()), self._engine.input['dtype']))[0])
 
@@ -148,7 +156,7 @@ class Predictor:
         return (size, size, channels) if self._takes_pixels() else (channels, size, size)
 
     def _takes_pixels(self):
-        """Whether the preprocessing of pixels is part of the export."""
+        """Whether the export takes uint8 pixels and normalizes them by itself."""
         return self._engine.input['layout'] == 'NHWC'
 
 
@@ -161,6 +169,6 @@ def _check(engine, batch_size, threads):
 
 def _softmax(logits):
     logits = logits.astype(np.float64)
-    with np.errstate(invalid='ignore'):                            # of infinite ones, `_check_finite` tells
+    with np.errstate(invalid='ignore'):                            # `_check_finite` reports infinite logits
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)

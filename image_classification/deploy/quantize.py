@@ -1,4 +1,4 @@
-"""An export in 8 bits: `quantize_export` writes nothing that it has not compared with the float export."""
+"""Quantises an export to 8 bits. `quantize_export` compares the result with the float export before it writes it."""
 import json
 import shutil
 import statistics
@@ -24,26 +24,26 @@ _CALIBRATION_BATCH = 16
 
 def quantize_export(source, target, calibration, images, labels, operators=OPERATORS, exclude=(), method='minmax',
                     min_agreement=0.95, threads=None, bf16=(), force=False):
-    """Quantise the export `source` and write it as the export `target`, if it still says what it said.
+    """Quantise the export `source` and write it as the export `target`, if its predictions still agree well enough.
 
     Args:
-        source: a directory with inference.onnx of a classifier.
-        target: must not exist yet, or be empty, unless `force`.
-        calibration: pictures (whatever Predictor takes) that the scales of the layers' inputs are found with.
-        images, labels: pictures to compare with, and the numbers of their classes.
+        source: an export directory with the inference.onnx of a classifier.
+        target: must be empty or not exist yet, unless `force`.
+        calibration: pictures (anything that Predictor takes) for finding the scales of the layers' inputs.
+        images, labels: pictures for the comparison, and the numbers of their classes.
         operators: kinds of ONNX operators to quantise.
         exclude: names of nodes that stay float32, with wildcards.
-        method: how a range is found: 'minmax' holds every value, 'percentile' and 'entropy' cut rare ones off.
-        min_agreement: the least share of `images` that must get the same first class as before.
-        threads: with which the speed is measured.
+        method: how ranges are found: 'minmax' covers every value, 'percentile' and 'entropy' cut off rare ones.
+        min_agreement: the smallest share of `images` that must keep their most probable class.
+        threads: CPU threads for measuring the speed.
         bf16: engines of the source to compare in bfloat16, too.
-        force: replace an earlier export, and nothing else, at the end.
+        force: replace an earlier export once the new one is ready. Other directories are never replaced.
     Returns:
         {'rows': one dict per engine and precision (top1, agreement, bytes, ms), 'layers': [(node, signal to noise in dB)]},
-        the layer that loses most first.
+        with the layer that loses most first.
     Raises:
-        UserError: no such export, a missing package, nothing to quantise, or a result that does not agree enough; nothing is
-            written then.
+        UserError: there is no such export, a package is missing, there is nothing to quantise, or the result does not agree
+            well enough. Nothing is written then.
     """
     check('min_agreement', min_agreement, SHARE)
     source = ExportDirectory(source)
@@ -51,13 +51,13 @@ def quantize_export(source, target, calibration, images, labels, operators=OPERA
     if Path(target).resolve() == source.path.resolve():
         raise UserError(f'{target} is the export to quantise; wanted another directory')
     before = Predictor(source.path, 'onnxruntime', threads=threads)
-    # Of one size, or the methods that count values fail.
+    # All batches have the same size, or the methods that count values fail.
     size = source.input().get('batch') or max(n for n in range(1, _CALIBRATION_BATCH + 1) if len(calibration) % n == 0)
     inputs = [np.stack([before.prepare(image) for image in calibration[start:start + size]])
               for start in range(0, len(calibration), size)]
     with new_directory(target, 'export', not_an_export, force) as ready:
         result = ExportDirectory(ready)
-        shutil.copy(source / DESCRIPTION, ready)                   # until there is more to say
+        shutil.copy(source / DESCRIPTION, ready)                   # `_describe` completes it later
         names, first = quantize_onnx(source.onnx(), result / ONNX, inputs, operators, exclude, method)
         after = Predictor(ready, 'onnxruntime', threads=threads)
         rows = compare([('float32', source, before), ('int8', result, after), *_in_bf16(source, bf16, threads)], images, labels)
@@ -65,7 +65,7 @@ def quantize_export(source, target, calibration, images, labels, operators=OPERA
         layers = layer_losses(source.onnx(), result.onnx(), inputs[0])
         if not agreement >= min_agreement:
             worst = ', '.join(f'{name} ({loss:.0f} dB)' for name, loss in layers[:3])
-            raise UserError(f'quantised, {100 * agreement:.1f} % of {len(images)} images get the class that they had; wanted at '
+            raise UserError(f'quantised, {100 * agreement:.1f} % of {len(images)} images keep their class; wanted at '
                             f'least {100 * min_agreement:.1f} %. Nothing was written. Exclude the layers that lose most: {worst}, '
                             'calibrate with more images, or try --method percentile.')
         dense = ', uint8 in dense layers' if sums_overflow() else ''
@@ -74,7 +74,7 @@ def quantize_export(source, target, calibration, images, labels, operators=OPERA
             'float_layers': len(first), 'excluded': sorted(exclude), 'method': method,
             'calibration_images': len(calibration), 'compared_images': len(images),
             'agreement': round(agreement, 4), 'top1': {row['precision']: round(row['top1'], 2) for row in rows[:2]}})
-        rows[1]['bytes'] = result.size('onnxruntime')          # with the description in it
+        rows[1]['bytes'] = result.size('onnxruntime')          # now that the file contains the description
     return {'rows': rows, 'layers': layers}
 
 
@@ -93,8 +93,9 @@ def _check(source, calibration, images, labels, method):
 
 
 def compare(predictors, images, labels, sizes=(1, 8), rounds=20):
-    """One row per (precision, directory, predictor): top1 in percent, agreement with the first one (0 to 1), bytes of its files,
-    and ms, the median milliseconds per batch size; the predictors take turns, so that what else the machine does hits all."""
+    """One row per (precision, directory, predictor): top1 in percent, agreement with the first predictor (0 to 1), bytes of its
+    files, and ms, the median milliseconds per batch size. The predictors take turns, so that other load on the machine affects
+    all of them."""
     rows, first = [], None
     for precision, directory, predictor in predictors:
         found = predictor.predict(images).argmax(1)
@@ -105,7 +106,7 @@ def compare(predictors, images, labels, sizes=(1, 8), rounds=20):
     for size in sizes:
         batch, times = np.stack([sample] * size), [[] for _ in rows]
         for turn in range((rounds + 2) * len(rows)):
-            i = (turn + turn // len(rows)) % len(rows)             # another one first each time: the scheduler has a rhythm, too
+            i = (turn + turn // len(rows)) % len(rows)             # rounds start with different ones: the scheduler is periodic
             start = time.perf_counter()
             predictors[i][2].probabilities(batch)
             if turn >= 2 * len(rows):                              # warm
@@ -116,15 +117,15 @@ def compare(predictors, images, labels, sizes=(1, 8), rounds=20):
 
 
 def _in_bf16(source, engines, threads):
-    """(precision, directory, predictor) of the source in bfloat16, by the engines that it has files for."""
+    """[(precision, directory, predictor)] of the source in bfloat16, one for each of `engines`."""
     return [('bfloat16', source, Predictor(source.path, engine, threads=threads, bf16=True)) for engine in engines]
 
 
 def _describe(directory, source, quantization):
-    """inference.yaml and the ONNX metadata of the result: what the source says, with what was done to it."""
+    """Write inference.yaml and the ONNX metadata of the result: those of the source, with a note on the quantisation."""
     import onnx
     description = source.read()
-    for key in ('differences', 'engines'):                         # they are the float export's
+    for key in ('differences', 'engines'):                         # these are for the float export
         description.pop(key, None)
     description['quantization'] = quantization
     directory.write(description)

@@ -1,4 +1,4 @@
-"""A network as a static graph. Tracing changes the layers that it meets, so it always gets a copy."""
+"""A network as a static graph. Tracing changes the layers, so a copy of the network is traced."""
 import contextlib
 import copy
 import functools
@@ -14,11 +14,10 @@ from image_classification.layers import beside, network_of
 
 
 class Deployed(nn.Layer):
-    """A copy of `network` on the CPU, in evaluation mode: (B, C, H, W) -> logits or, with `softmax`, probabilities
-    (B, num_classes), at the temperature of its configuration. With `pixels`, a `Preprocess`, it takes uint8 (B, H, W, C). To be
-    built and used within `on_cpu`.
+    """A copy of `network` on the CPU, in evaluation mode. Build and use it within `on_cpu`.
 
-    `make_copy` is a function that makes the copy.
+    It maps images (B, C, H, W) to logits or, with `softmax`, to probabilities (B, num_classes) at the temperature of the
+    configuration. With `pixels`, a `Preprocess`, it takes uint8 images (B, H, W, C). `make_copy` copies the network.
     """
 
     def __init__(self, network, softmax=False, pixels=None, make_copy=copy.deepcopy):
@@ -38,7 +37,7 @@ class Deployed(nn.Layer):
 
 
 class Pixels(nn.Layer):
-    """What a `Preprocess` does behind resizing and cropping: uint8 (B, H, W, C) -> normalized float32 (B, C, H, W)."""
+    """The part of a `Preprocess` after resizing and cropping: uint8 (B, H, W, C) -> normalized float32 (B, C, H, W)."""
 
     def __init__(self, preprocess):
         super().__init__()
@@ -59,17 +58,17 @@ class Pixels(nn.Layer):
 
 
 def save_static(path, *arguments, **options):
-    """Write what `to_static` makes of the other arguments: path.json or path.pdmodel, and path.pdiparams."""
-    with translated_once(), undisturbed():                         # Paddle's tracer calls Python, and crashes at an exception
+    """Trace with `to_static(*arguments, **options)`; write path.json or path.pdmodel, and path.pdiparams."""
+    with translated_once(), undisturbed():                         # an exception in the Python code that Paddle traces crashes it
         paddle.jit.save(to_static(*arguments, **options), str(path))
 
 
 def to_static(network, shape, softmax=False, pixels=None, **forms):
-    """A traced copy of `network`, ready for `paddle.jit.save`. -1 in `shape` (B, C, H, W) leaves that dimension free.
+    """A traced copy of `network`, ready for `paddle.jit.save`. -1 in `shape` (B, C, H, W) makes that dimension dynamic.
 
-    The copy is that of `fuse.reparameterize`, to which `forms` go. Not of `fuse`: the engines fold batch norms themselves
-    (MobileNetV3-small, EfficientViT-M0: no difference), and in Paddle Inference without oneDNN the bias of a convolution costs
-    more than the norm.
+    `fuse.reparameterize` makes the copy, with `forms` as its arguments. `fuse` is not used, for two reasons: the engines fold
+    batch norms themselves (no difference for MobileNetV3-small and EfficientViT-M0), and in Paddle Inference without oneDNN
+    the bias of a convolution costs more than the norm.
     """
     if pixels:
         shape = [shape[0], *shape[2:], shape[1]]                   # (B, H, W, C)
@@ -79,15 +78,15 @@ def to_static(network, shape, softmax=False, pixels=None, **forms):
 
 
 def onednn_of(model):
-    """What oneDNN should compute in Paddle Inference, as the network's family says in `reparameterize.py`: 'all' that it can,
-    or the 'convolutions' alone."""
+    """What oneDNN should compute in Paddle Inference: 'all' that it can, or 'convolutions' only. The network's family says so
+    in its `reparameterize.py`."""
     network = network_of(model)
     return getattr(beside(network, 'reparameterize'), 'ONEDNN', {}).get(type(network), 'all')
 
 
 @contextlib.contextmanager
 def on_cpu():
-    """Compute on the CPU for a while, whatever the device is: what a GPU calculates in TF32 is no reference."""
+    """Compute on the CPU within this context: results that a GPU computes in TF32 are no reference."""
     device = paddle.get_device()
     paddle.set_device('cpu')
     try:

@@ -1,4 +1,4 @@
-"""A trial run of an export over given inputs, as a program: an engine may crash, and `verify` must survive it.
+"""Runs an export on given inputs. This is a program of its own, so that `verify` survives the crash of an engine.
 
 python -m image_classification.deploy.trial DIRECTORY INPUTS.npz ENGINE OUTPUTS.npz [ENGINE OUTPUTS.npz ...]
 """
@@ -11,12 +11,12 @@ from image_classification.deploy.engines.choice import open_engine
 from image_classification.deploy.engines.paddle_inference import PaddleInference
 from image_classification.deploy.export_directory import ExportDirectory
 
-_ONEDNN = {'plain': False, 'onednn': True, 'convolutions': 'convolutions'}   # as `create_predictor` takes it
+_ONEDNN = {'plain': False, 'onednn': True, 'convolutions': 'convolutions'}   # the argument of `create_predictor`
 
 
 def main(directory, inputs, *pairs):
-    """For each pair of an engine and a file, run the engine on the arrays of INPUTS and write each output of each of them as
-    <name in INPUTS>/<number of the output>/<its name>.
+    """For each pair of an engine and a file, run the engine on the arrays of INPUTS and write its outputs to the file. Their
+    keys are <name in INPUTS>/<number of the output>/<name of the output>.
 
     An engine may also be 'paddle_inference/plain', 'paddle_inference/onednn' or 'paddle_inference/convolutions'.
     """
@@ -35,7 +35,7 @@ def main(directory, inputs, *pairs):
 
 
 def read_outputs(file):
-    """{name of an input: {name of an output: array}} of what `main` has written."""
+    """Read a file that `main` has written: {input name: {output name: array}}."""
     cases = {}
     with np.load(file) as arrays:
         for key in arrays.files:

@@ -1,4 +1,4 @@
-"""Does an export give what its network gives? Engines run it in a process of its own, which may crash."""
+"""Compares the outputs of an export with those of its network. Engines run in another process, because they may crash."""
 from pathlib import Path
 
 import numpy as np
@@ -13,33 +13,35 @@ from image_classification.errors import UserError
 from image_classification.files import temporary_directory
 
 TOLERANCE = 1e-4                                                   # relative to the output's standard deviation
-ROUNDINGS = 10                                                     # or so many times the network's own error of float32
+ROUNDINGS = 10                                                     # or this many times the network's own float32 error
 _ONEDNN, _CONVOLUTIONS = 'paddle_inference/onednn', 'paddle_inference/convolutions'
-_ENGINES = {                                                       # as `trial` takes them, and in words
+_ENGINES = {                                                       # name for `trial`: name in messages
     'paddle_inference/plain': 'Paddle Inference without oneDNN', _ONEDNN: 'Paddle Inference with oneDNN',
     _CONVOLUTIONS: 'Paddle Inference with oneDNN for convolutions',
     'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO', 'mnn': 'MNN', 'ncnn': 'ncnn', 'litert': 'LiteRT',
     'paddlelite': 'Paddle-Lite'}
-# Engines of phones count less exactly. This is never exceeded there, however the network itself rounds.
+# Engines for phones compute less exactly. This limit holds for them whatever the network's own rounding error is.
 _LOOSER = dict.fromkeys(('mnn', 'ncnn', 'litert', 'paddlelite'), 1e-3)
 
 
 class Failure(UserError):
-    """The network cannot be traced or converted, or its export fails or differs from it. With a fixed size that may go well."""
+    """The network cannot be traced or converted, or its export fails or differs from it. A fixed size may help."""
 
 
 def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, onednn='all', batches=(1, 3)):
     """Compare each output of an export with the network's, at all `batches` and `sizes` (H, W), in every engine that is
-    installed and whose files are there.
+    installed and has its files in the directory.
+
+    Paddle Inference runs without oneDNN, with it and, unless `onednn` is 'all', with oneDNN for convolutions only. In the last
+    case its entry has 'onednn': 'convolutions'. If results are wrong only with oneDNN (seen on 1 x 1 maps), its entry has
+    'onednn': False, and 'onednn_problem' says why. `create_predictor` follows the entry 'onednn'.
 
     Args:
         directory: the ExportDirectory.
-        onednn: what oneDNN computes best of this network, see Paddle Inference below.
+        onednn: the part of this network that oneDNN computes best: 'all' or 'convolutions'.
     Returns:
         {engine: {'outputs': names, 'differences': {batch: {'absolute': ..., 'relative': ...}}}}, the largest differences over
-        sizes and outputs. Paddle Inference runs without oneDNN, with it and, unless `onednn` is 'all', with it for convolutions
-        alone: its entry 'onednn' says so then. Where oneDNN goes wrong, which happens on maps of one pixel, that is False and
-        'onednn_problem' says why. `create_predictor` heeds both.
+        sizes and outputs.
     Raises:
         Failure: an engine fails, or a difference exceeds the tolerance.
     """
@@ -71,13 +73,13 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, one
 
 
 def keep_largest(differences, batch, difference):
-    """Put {'absolute': ..., 'relative': ...} into {batch: the largest of each}."""
+    """Update `differences`, {batch: largest 'absolute' and 'relative' difference so far}, with another difference."""
     known = differences.setdefault(batch, dict(difference))
     known.update({key: max(known[key], difference[key]) for key in difference})
 
 
 def _inputs(preprocess, sizes, batches, pixels):
-    """({case: what the export takes}, {case: what the network takes})."""
+    """({case: input of the export}, {case: the same as input of the network})."""
     rng, channels = np.random.default_rng(0), preprocess.channels
     cases = {f'{batch} {height}x{width}': (batch, height, width) for height, width in sizes for batch in batches}
     if not pixels:
@@ -90,13 +92,13 @@ def _inputs(preprocess, sizes, batches, pixels):
 
 
 def _compare(kind, expected, outputs, tolerances, where):
-    """The difference of each output; Failure where one exceeds its tolerance."""
+    """The difference of each output. Raises Failure if one exceeds its tolerance."""
     if len(outputs) != len(tolerances):
         raise Failure(f'the exported {kind} gives {len(outputs)} outputs, the network {len(tolerances)}')
     differences = []
     for (name, output), wanted, tolerance in zip(outputs.items(), expected, tolerances):
         found = _difference(wanted, output)
-        if not found['relative'] <= tolerance:                     # `not`: NaN is a difference, too
+        if not found['relative'] <= tolerance:                     # `not ... <=`, so that NaN fails, too
             raise Failure(f'the exported {kind} differs from the network by {found["relative"]:.1e} of its output\'s '
                             f'standard deviation ({name}, batch and size {where}); wanted at most {tolerance:.0e}')
         differences.append(found)
@@ -104,8 +106,8 @@ def _compare(kind, expected, outputs, tolerances, where):
 
 
 def _run_engines(kind, directory, inputs, left_out):
-    """Yield (engine, {name of an input: {name of an output: array}}) for the engines that are here, run by another process; for
-    one that fails (engine, Failure)."""
+    """Run each available engine in another process. Yields (engine, {input name: {output name: array}}), or (engine, Failure)
+    for an engine that fails."""
     present = set(directory.engines()).intersection(available())
     chosen = [engine for engine in _ENGINES if engine.split('/')[0] in present and engine not in left_out]
     while chosen:
@@ -116,13 +118,13 @@ def _run_engines(kind, directory, inputs, left_out):
             problem = run_child('trial', str(directory), given, *pairs)
             while chosen and results[0].exists():
                 yield chosen.pop(0), read_outputs(results.pop(0))
-        if chosen:                                                 # the first engine that left none is the one that failed
+        if chosen:                                                 # the first engine without results is the one that failed
             failed = chosen.pop(0)
             yield failed, Failure(f'{_ENGINES[failed]} fails on the exported {kind}: {problem}')
 
 
 def eager(network, inputs):
-    """{name: the network's outputs as a list of arrays} for {name: images (B, C, H, W)}."""
+    """Run the network on each of {name: images (B, C, H, W)}. Returns {name: list of output arrays}."""
     outputs = {}
     for name, images in inputs.items():
         try:
@@ -138,7 +140,8 @@ def eager(network, inputs):
 
 
 def _rounding_errors(model, softmax, inputs, outputs):
-    """Of each output, computed in float32, the relative error by the same network in float64: large in one hardly trained."""
+    """The relative error of each float32 output, measured against the network in float64. It is large in networks that are
+    hardly trained."""
     network = Deployed(model, softmax)
     network.to(dtype='float64')
     exact = eager(network, {name: images.astype(np.float64) for name, images in inputs.items()})

@@ -1,4 +1,4 @@
-"""Addresses: which are taken, and which is asked in their place."""
+"""Checks addresses and replaces them by those of mirrors."""
 import os
 import re
 from urllib.parse import quote, urlsplit
@@ -6,15 +6,15 @@ from urllib.parse import quote, urlsplit
 from image_classification.download.environment import PREFIX
 from image_classification.errors import UserError
 
-SAFE = "%/:?=&~+!$,;'()*[]@"                                      # what `quote` leaves alone in an address
+SAFE = "%/:?=&~+!$,;'()*[]@"                                      # characters that `quote` leaves unchanged in an address
 
 
 def split_address(url):
-    """The parts of an http or https address."""
+    """The parts of an http or https address. Raises UserError for any other address, or one with a user name."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in ('http', 'https') and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:                                             # of the port, or of a broken [IPv6] host
+    except ValueError:                                             # a bad port or a broken [IPv6] host
         good = False
     if not good:
         raise UserError(f'{url!r} is no address to fetch from; wanted http://... or https://...')
@@ -24,7 +24,7 @@ def split_address(url):
 
 
 def mirror_variable(host):
-    """The environment variable that names a mirror for this host alone."""
+    """The environment variable with the mirror for this host only."""
     return f'{PREFIX}MIRROR_{re.sub("[^A-Za-z0-9]", "_", host).upper()}'
 
 
@@ -34,12 +34,12 @@ def _is_modelscope(mirror):
 
 
 def _on_modelscope(path):
-    """The path of a file of Hugging Face on ModelScope, whose branches are called master."""
+    """A path of Hugging Face as a path of ModelScope, whose main branches are called master."""
     return path.replace('/resolve/main/', '/resolve/master/', 1)
 
 
 def _in_place(mirror, path, variable):
-    """The address of a path on the mirror that an environment variable names."""
+    """The address of a path on the mirror given by an environment variable."""
     try:
         split_address(mirror)
     except UserError as error:
@@ -48,7 +48,7 @@ def _in_place(mirror, path, variable):
 
 
 def mirrored(url):
-    """The address to ask for: `url` itself, or the mirror's in its place."""
+    """The address to request: `url` itself, or that of a mirror."""
     parts = split_address(url)
     rest = parts.path + (f'?{parts.query}' if parts.query else '')
     for variable in (mirror_variable(parts.netloc), PREFIX + 'MIRROR', 'HF_ENDPOINT'):

@@ -1,4 +1,4 @@
-"""The cache: where the file of an address lies, what lies beside it, and who may write it."""
+"""The cache: paths of files, notes beside them, and locks."""
 import hashlib
 import json
 import os
@@ -25,15 +25,16 @@ def cache_directory():
     own, base = os.environ.get(PREFIX + 'HOME'), os.environ.get('XDG_CACHE_HOME', '')
     if own:
         return Path(own).expanduser().absolute()
-    base = base if os.path.isabs(base) else '~/.cache'             # the XDG specification wants relative paths ignored
+    base = base if os.path.isabs(base) else '~/.cache'             # the XDG specification says to ignore relative paths
     return Path(base).expanduser() / 'paddle_mobile_backbones'
 
 
 def cached_path(url, name=''):
-    """Where `fetch` puts the file of an address, and looks for one put there by hand; it does not depend on the mirror.
+    """The path at which `fetch` stores the file of an address; users may put a file there by hand. It does not depend on
+    mirrors.
 
     Raises:
-        UserError: no http or https address, an address that ends without a file's name, a `name` that is no plain name.
+        UserError: `url` is not an http or https address or does not end in a file's name, or `name` is not a plain name.
     """
     parts = split_address(url)
     folder, _, last = parts.path.rpartition('/')
@@ -42,14 +43,15 @@ def cached_path(url, name=''):
     file = name or re.sub(r'[^A-Za-z0-9._+@-]', '_', unquote(last)).lstrip('.')[-120:]
     if not file:
         raise UserError(f'{url} ends without the name of a file; give the address of the file itself')
-    # The folder tells the many model.safetensors apart. A `name` says nothing of the address, so then all of it counts.
+    # The server's folder distinguishes the many model.safetensors. Several files may get the same `name`, so then the whole
+    # address does.
     key = f'{parts.netloc}{parts.path if name else folder}?{parts.query}'
     host = re.sub(r'[^A-Za-z0-9.-]', '_', parts.netloc)
     return cache_directory() / f'{host}-{hashlib.sha256(key.encode()).hexdigest()[:8]}' / file
 
 
 def read_json(path):
-    """The dict in a note; an empty one where it is missing, or broken by a crash while it was written."""
+    """The dict in a JSON file; empty if the file is missing, or damaged by a crash while it was written."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -63,13 +65,13 @@ def beside(path, ending):
 
 @contextmanager
 def lock(path, name):
-    """Hold the lock on a file, waiting for another process if need be. The system frees it if the process dies."""
+    """Hold the lock on a file, after waiting for other processes. The system releases it if this process dies."""
     with open(path, 'ab') as file:
         if not _try_lock(file):
             print(f'waiting for another process that fetches {name}', file=sys.stderr)
             while not _try_lock(file):
                 time.sleep(0.1)
-        yield                                                      # then closing the file frees the lock
+        yield                                                      # closing the file releases the lock
 
 
 def _try_lock(file):

@@ -1,4 +1,4 @@
-"""Connections: what is asked for, which redirects are followed, and what a failure means."""
+"""Connections: request headers, redirects, and the kinds of failures."""
 import http.client
 import re
 import socket
@@ -13,7 +13,7 @@ HEADERS = {'User-Agent': 'paddle-mobile-backbones', 'Accept-Encoding': 'identity
 
 
 class TransientFailure(Exception):
-    """A failure that another attempt may not meet; `wait` is the pause in seconds that the server asks for."""
+    """A failure that may not recur if tried again; `wait` is the pause in seconds that the server asks for."""
 
     def __init__(self, message, wait=0):
         super().__init__(message)
@@ -21,23 +21,23 @@ class TransientFailure(Exception):
 
 
 class PermanentFailure(Exception):
-    """A failure that every attempt would meet."""
+    """A failure that would recur in every attempt."""
 
 
 class Redirects(urllib.request.HTTPRedirectHandler):
-    """Redirects with all headers (Range among them), 308 too, to http and https only and never from https back to http."""
+    """Follows redirects, including 308, with all headers (Range among them), to http and https, never from https to http."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         if urlsplit(newurl).scheme not in {'https', req.type}:
             raise PermanentFailure(f'the server redirects to {newurl}, which is not safe to follow')
         return urllib.request.Request(newurl.replace(' ', '%20'), headers=req.headers, unverifiable=True)
 
-    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302      # Python 3.10 does not know it
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302      # Python 3.10 lacks it
 
 
 @contextmanager
 def network_failures(timeout):
-    """Turn what the network raises into TransientFailure or PermanentFailure."""
+    """Turn exceptions of the network into TransientFailure or PermanentFailure."""
     try:
         yield
     except urllib.error.HTTPError as error:
@@ -50,7 +50,7 @@ def network_failures(timeout):
             asked = error.headers.get('Retry-After', '')
             raise TransientFailure(text, int(asked) if re.fullmatch('[0-9]{1,6}', asked) else 0) from None
         raise PermanentFailure(text) from None
-    except (OSError, http.client.HTTPException, ValueError) as error:      # ValueError: a length or a redirect that is none
+    except (OSError, http.client.HTTPException, ValueError) as error:      # ValueError: an invalid length or redirect
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(reason, TimeoutError):
             raise TransientFailure(f'nothing came for {timeout:g} s') from None

@@ -1,4 +1,4 @@
-"""Digests: whether a file is the one that was published."""
+"""Digests: check that a file is the published one."""
 import hashlib
 import json
 import re
@@ -10,7 +10,7 @@ _BLOCK = 1 << 18                                                   # bytes
 
 
 def wanted_digests(sha256, md5):
-    """{kind: the digest's first digits or all}, without those that are not known."""
+    """{kind: the digest, or its first digits}, without unknown ones. Raises UserError if one is not a digest."""
     for kind, text, lengths in (('sha256', sha256, '8,64'), ('md5', md5, '32')):
         if text and not re.fullmatch(f'[0-9a-fA-F]{{{lengths}}}', text):
             raise UserError(f'{text!r} is no {kind}; wanted {lengths.replace(",", " to ")} hexadecimal digits')
@@ -28,13 +28,13 @@ def digests_of(path, kinds):
 
 
 def difference(found, wanted):
-    """'' if the digests begin as wanted, otherwise which does not."""
+    """'' if the digests begin as wanted, otherwise a phrase about the one that differs."""
     return next((f'its {kind} is {found[kind]}, wanted {text}{"..." if kind == "sha256" and len(text) < 64 else ""}'
                  for kind, text in wanted.items() if not found[kind].startswith(text)), '')
 
 
 def checked(target, wanted, url, rehash=False):
-    """`target`, after its digests have been compared; they are taken once and noted beside it, where that can be written."""
+    """Compare the digests of `target` and return it. Digests are computed once and noted beside the file, if possible."""
     if not wanted:
         return target
     noted = read_json(beside(target, '.checked'))
@@ -51,10 +51,10 @@ def checked(target, wanted, url, rehash=False):
 def note(path, digests):
     try:
         beside(path, '.checked').write_text(json.dumps({'state': _state(path), 'digests': digests}))
-    except OSError:                                                # a cache that only others may write
+    except OSError:                                                # this user may not write to the cache
         pass
 
 
 def _state(path):
-    """Size and time in nanoseconds: what changes when somebody writes the file."""
+    """The file's size and modification time in nanoseconds, which change if the file is written."""
     return [path.stat().st_size, path.stat().st_mtime_ns]

@@ -1,4 +1,4 @@
-"""What the user's environment says of downloads, apart from the cache and the mirror."""
+"""Environment variables for downloads, apart from those for the cache and mirrors."""
 import os
 
 from image_classification.errors import UserError

@@ -1,4 +1,4 @@
-"""`reachable`: which files could be had from here."""
+"""`reachable`: which files are available, without downloading them."""
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -14,14 +14,14 @@ AT_A_TIME = 8                                                      # connections
 
 
 def reachable(files, seconds=None):
-    """Of [(url, name, manual)], as `fetch` takes them, a list that says which could be had: from the cache, or since the
-    address, or the mirror's in its place, answers and sends something else than a web page.
+    """Whether each of `files`, [(url, name, manual)] as for `fetch`, is available, as a list of bool.
 
-    A host that gives no answer to one address is not asked for its others, apart from those that are asked at the same time.
+    A file is available if it is in the cache, or if its address (or the mirror's) answers with anything but a web page. A host
+    that does not answer for one address is not asked again, except for requests that are already running.
     Args:
-        seconds: without a byte after which a connection is given up; as for downloads if it is None.
+        seconds: seconds without a byte after which a connection is given up; by default as for downloads.
     Raises:
-        UserError: an address, a mirror or a number of seconds that is none.
+        UserError: an address, a mirror or `seconds` is invalid.
     """
     seconds, offline, silent = seconds_without_a_byte(seconds), is_offline(), set()
 
@@ -36,7 +36,7 @@ def reachable(files, seconds=None):
 
 
 def _answers(address, seconds, silent):
-    """Whether a server sends the beginning of a file; adds the host to `silent` where there is no server."""
+    """Whether a server sends the beginning of a file. Adds the host to `silent` if the connection fails."""
     host = urlsplit(address).netloc
     if host in silent:
         return False
@@ -46,7 +46,7 @@ def _answers(address, seconds, silent):
             try:
                 with urllib.request.build_opener(Redirects).open(request, timeout=seconds) as response:
                     return response.status in (200, 206) and response.headers.get_content_type() != 'text/html'
-            except urllib.error.HTTPError as error:                # a server that does not have it
+            except urllib.error.HTTPError as error:                # the server does not have the file
                 error.close()
                 return False
     except (TransientFailure, PermanentFailure):

@@ -1,4 +1,4 @@
-"""`read_address`: a small file from the network, in memory."""
+"""`read_address`: reads a small file from the network into memory."""
 import queue
 import threading
 import time
@@ -13,13 +13,13 @@ from image_classification.errors import UserError
 
 
 def read_address(url, most_bytes, seconds):
-    """The content at an http or https address, in memory: neither the cache nor the mirror is asked.
+    """The bytes at an http or https address. Neither the cache nor a mirror is used.
 
     Args:
-        most_bytes: a longer one is refused, before it is read where the server announces its length.
-        seconds: for all of it, from the search for the host's number to the last byte.
+        most_bytes: limit on the size. If the server announces a larger size, nothing is read.
+        seconds: limit on the total time, from the DNS lookup to the last byte.
     Raises:
-        UserError: no such address, more bytes, more time, or a connection that fails; names the address.
+        UserError: the address is invalid, a limit is exceeded, or the connection fails. The message names the address.
     """
     parts = split_address(url)
     if is_offline():
@@ -34,7 +34,7 @@ def read_address(url, most_bytes, seconds):
         except Exception as error:
             results.put(error)
 
-    # A socket's own limit is for each piece that comes: a server may send them slowly for ever.
+    # A socket's timeout applies to each piece separately, so a slow server could send for ever.
     threading.Thread(target=run, daemon=True).start()
     try:
         result = results.get(timeout=seconds)
@@ -52,7 +52,8 @@ def _late(seconds):
 
 
 def _read_all(address, most_bytes, seconds, end):
-    """The same in this thread, where one piece may last longer than `seconds`: whoever waits says first that they are over."""
+    """As `read_address`, in this thread. Its socket timeout is longer than `seconds`, so that the waiting thread reports the
+    timeout first."""
     request = urllib.request.Request(address, headers=HEADERS)
     data = bytearray()
     with network_failures(seconds), urllib.request.build_opener(Redirects).open(request, timeout=2 * seconds) as response:
@@ -63,7 +64,7 @@ def _read_all(address, most_bytes, seconds, end):
                 if announced not in (None, len(data)):
                     raise TransientFailure(f'the connection ended after {len(data)} of {announced} bytes')
                 return bytes(data)
-            if time.monotonic() > end:                             # nobody waits any more
+            if time.monotonic() > end:                             # the caller no longer waits
                 raise _late(seconds)
             data += block
     raise PermanentFailure(f'it has more than {most_bytes / 1e6:g} MB')

@@ -1,4 +1,4 @@
-"""One file on its way from a server into the cache."""
+"""Downloads one file into the cache, resuming after interruptions."""
 import json
 import os
 import re
@@ -14,11 +14,11 @@ from image_classification.download.connection import (BLOCK, HEADERS, PermanentF
 from image_classification.download.digests import difference, digests_of, note
 from image_classification.progress import progress_bar
 
-LONGEST_WAIT = 60                                                  # seconds between two attempts, whatever the server asks for
+LONGEST_WAIT = 60                                                  # seconds at most between two attempts
 
 
 class Download:
-    """One file on its way into the cache; whoever runs it holds the lock."""
+    """The download of one file into the cache. The caller of `run` must hold the file's lock."""
 
     def __init__(self, url, target, wanted, timeout):
         self.address = mirrored(url)
@@ -28,7 +28,7 @@ class Download:
         self.resumed = False                                       # whether the part was begun by an earlier attempt
 
     def run(self, attempts, delay):
-        """Attempts until the file is complete, has its digest and bears its name."""
+        """Download in as many attempts as needed, check the digest, and give the file its final name."""
         failures = farthest = 0
         while True:
             try:
@@ -47,10 +47,10 @@ class Download:
                 time.sleep(wait)
 
     def _transfer(self):
-        """One request, for what is missing of the part."""
+        """Send one request, for the missing rest of the file."""
         notes = read_json(self.notes)
         validator = notes.get('etag') or notes.get('last_modified')
-        size = self._size() if validator or self.wanted else 0     # nothing else tells that the file has changed meanwhile
+        size = self._size() if validator or self.wanted else 0     # nothing else would show that the file has changed
         self.resumed = size > 0
         if size and size == notes.get('total'):
             return
@@ -64,7 +64,7 @@ class Download:
             try:
                 response = urllib.request.build_opener(Redirects).open(request, timeout=self.timeout)
             except urllib.error.HTTPError as error:
-                if error.code == 416:                              # the part is longer than the file is now
+                if error.code == 416:                              # the part is longer than the file now is
                     self._drop()
                 raise
         with response:
@@ -72,11 +72,11 @@ class Download:
             self._receive(response, offset, total)
 
     def _reply(self, response, size, notes):
-        """(byte at which the reply begins, bytes of the whole file or None), from the reply's head."""
+        """(first byte in the reply, size of the whole file or None), from the reply's headers."""
         head = response.headers
         if head.get_content_type() == 'text/html' and self.target.suffix not in ('.html', '.htm'):
             raise PermanentFailure('the server sends a web page (text/html) instead of the file')
-        if response.status == 200:                                 # all of it, also where the server does not know Range
+        if response.status == 200:                                 # the whole file; servers without Range always send it
             self.resumed = False
             return 0, response.length
         if response.status != 206 or not size:
@@ -84,21 +84,21 @@ class Download:
         place = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', head.get('Content-Range', ''))
         new = _description(head, int(place[2]) if place and place[2] != '*' else notes.get('total'))
         if not place or int(place[1]) != size or any(notes.get(key) and new[key] and notes[key] != new[key] for key in new):
-            self._drop()                                           # a server that knows Range, but not If-Range
+            self._drop()                                           # the server supports Range, but not If-Range
             raise TransientFailure('the file on the server has changed since its beginning came')
         return size, new['total']
 
     def _receive(self, response, offset, total):
-        """Write the reply's body to the part, from byte `offset` on."""
+        """Write the reply's body to the part file, from byte `offset` on."""
         size = f' ({total / 1e6:.1f} MB{f", the first {offset / 1e6:.1f} MB are here" if offset else ""})' if total else ''
         print(f'fetching {self.address}{size}', file=sys.stderr)
         options = {'unit': 'B', 'unit_scale': True, 'unit_divisor': 1024, 'initial': offset}
         with open(self.part, 'ab' if offset else 'wb') as file, progress_bar(None, total, self.target.name, **options) as bar:
-            if not offset:                                         # only now: the old notes were those of the old bytes
+            if not offset:                                         # only now, because the old notes belong to the old bytes
                 self.notes.write_text(json.dumps(_description(response.headers, total)))
             while True:
                 with network_failures(self.timeout):
-                    block = response.read1(BLOCK)                  # what is there, so that little is lost in a crash
+                    block = response.read1(BLOCK)                  # whatever has arrived, so that little is lost in a crash
                 if not block:
                     break
                 file.write(block)
@@ -109,12 +109,12 @@ class Download:
             raise TransientFailure(f'the connection ended after {self._size()} of {"?" if total is None else total} bytes')
 
     def _finish(self):
-        """Compare the digest of the complete part, then give it its name."""
+        """Check the digest of the complete part file, then give it its final name."""
         digests = digests_of(self.part, self.wanted)
         problem = difference(digests, self.wanted)
         if problem:
             self._drop()
-            # A part begun earlier may be to blame, by another file of the same size or a crash of the machine.
+            # If the part was begun earlier, the cause may be another file of the same size, or a crash of the machine.
             raise (TransientFailure if self.resumed else PermanentFailure)(f'what came is another file, now deleted: {problem}')
         os.replace(self.part, self.target)
         if digests:
@@ -130,6 +130,6 @@ class Download:
 
 
 def _description(head, total):
-    """What a reply's head says of the file, to be compared when the download goes on later."""
-    etag = head.get('ETag', '')                                    # W/...: files that differ may share it
+    """What a reply's headers say about the file, for comparison when the download is resumed."""
+    etag = head.get('ETag', '')                                    # W/...: different files may share it
     return {'etag': '' if etag.startswith('W/') else etag, 'last_modified': head.get('Last-Modified', ''), 'total': total}

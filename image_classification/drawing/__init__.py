@@ -1,1 +1,1 @@
-"""Text, sheets and heat maps as pictures."""
+"""Draws text, contact sheets and heat maps."""

@@ -1,4 +1,4 @@
-"""A contact sheet: small pictures with what the network says of them, as PNG pages."""
+"""A contact sheet: PNG pages of thumbnails with their predictions."""
 import re
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from image_classification.errors import UserError
 from image_classification.files import write_atomically
 from image_classification.drawing.lettering import cut, font_for, unknown_letters
 
-SIDE, GAP = 176, 12                        # pixels: of the square that a picture fills, and between two of them
+SIDE, GAP = 176, 12                        # pixels: side of a picture's square, distance between squares
 COLUMNS, ROWS = 8, 8
 _PAPER, _INK, _GREY, _FRAME = 'white', 'black', '#707070', '#d0d0d0'
 _LINES = ((14, _INK), (14, _INK), (11, _GREY))                     # label, probability, name: size and colour
@@ -16,21 +16,22 @@ _TEXT = sum(size + 4 for size, _ in _LINES)                        # height of t
 
 
 class ContactSheet:
-    """Takes one picture after the other, writes a page whenever one is full, and holds no other.
+    """Collects pictures one by one and writes each page as soon as it is full. Only the current page is in memory.
+
+    Attributes: `pages`, the paths of the pages written so far; `unknown_letters`, letters of labels that no installed font has.
 
     Args:
-        path: of the first page, .png; the others are <stem>-2.png, ... beside it. `pages` are the paths of those written,
-            `unknown_letters` those of the labels that no font here knows.
-        total: how many pictures will come, for the shape of a single page; None where that is not known.
-        font: a font file for the labels; by default one that is there and knows their letters.
+        path: the first page, .png; the others are <stem>-2.png, ... beside it.
+        total: the number of pictures to come, which shapes a single page; None if unknown.
+        font: a font file for the labels; by default an installed font that has their letters.
     Raises:
-        UserError: another ending, pages that are there already, a font that cannot be read.
+        UserError: the path does not end in .png, a page exists already, or the font cannot be read.
     """
 
     def __init__(self, path, total=None, font=None):
         self._path, self._font = Path(path), font
         if self._path.suffix.lower() != '.png':
-            raise UserError(f'the contact sheet {path} does not end in .png, which it will be')
+            raise UserError(f'the contact sheet {path} does not end in .png; wanted a name that does, as it is written as PNG')
         if not self._path.parent.is_dir():
             raise UserError(f'{self._path.parent} is no folder; the contact sheet {path} cannot be written there')
         own = re.compile(rf'{re.escape(self._path.stem)}(-\d+)?{re.escape(self._path.suffix)}')
@@ -41,10 +42,10 @@ class ContactSheet:
         self._columns = min(COLUMNS, -(-total // max(1, round(total ** 0.5 * 0.8)))) if total else COLUMNS
         self.pages, self.unknown_letters, self._count = [], set(), 0
         self._page = None
-        font_for('', _LINES[0][0], font)                           # one that is none is refused now
+        font_for('', _LINES[0][0], font)                           # refuses a file that is not a font at once
 
     def add(self, picture, label, probability, name):
-        """Put a PIL image, as `thumbnail` gives it, on the page; `probability` is that of the class `label`, 0 to 1."""
+        """Put a PIL image from `thumbnail` on the page; `probability` is that of the class `label`, 0 to 1."""
         if self._page is None:
             size = self._size(self._columns, ROWS)
             self._page = Image.new('RGB', size, _PAPER)
@@ -83,7 +84,7 @@ class ContactSheet:
 
 
 def thumbnail(image, side=SIDE):
-    """A PIL image of any size -> RGB that fits into a square of `side` pixels. A small one is enlarged without smoothing."""
+    """Scale a PIL image to fit into a square of `side` pixels, RGB. Small images are enlarged without smoothing."""
     scale = side / max(image.size)
     size = [max(1, round(length * scale)) for length in image.size]
     kind = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.BICUBIC

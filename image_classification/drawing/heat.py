@@ -1,32 +1,32 @@
-"""Heat as colours over a picture, and sheets of such pictures, with Pillow alone."""
+"""Draws heat maps over pictures, and sheets of such pictures, with Pillow only."""
 import numpy as np
 from PIL import Image, ImageDraw
 
 from image_classification.drawing.lettering import cut, font_for
 
-# From nothing to the most: dark blue, blue, cyan, green, yellow, orange, red.
+# From 0 to the maximum: dark blue, blue, cyan, green, yellow, orange, red.
 HEAT = np.array([(20, 20, 100), (40, 110, 230), (40, 205, 215), (110, 225, 100), (250, 220, 60), (245, 120, 30), (165, 15, 10)])
-# From the most negative over 0 to the most positive.
+# From the most negative through 0 to the most positive.
 SIGNED = np.array([(20, 60, 160), (120, 160, 225), (245, 245, 245), (230, 130, 120), (175, 20, 30)])
-GAP, LINE, SIZE = 6, 18, 13                                        # pixels: between cells, of a line of text, of its letters
+GAP, LINE, SIZE = 6, 18, 13                                        # pixels: gap between cells, height of a line, font size
 MARK, _PAPER, _INK = (255, 0, 255), 'white', 'black'
 
 
 def coloured(values, colours=HEAT):
-    """(H, W) of 0 to 1 -> (H, W, 3) uint8; other values count as the nearest of these, NaN as 0."""
+    """Values (H, W) from 0 to 1 -> colours (H, W, 3) uint8. Values outside are clipped; NaN counts as 0."""
     values = np.clip(np.nan_to_num(np.asarray(values, np.float64)), 0, 1) * (len(colours) - 1)
     steps = np.arange(len(colours))
     return np.stack([np.rint(np.interp(values, steps, colours[:, i])) for i in range(3)], axis=-1).astype(np.uint8)
 
 
 def overlay(picture, heat, strength=0.5, box=None):
-    """A picture with heat in colours over it, RGB, of the picture's size.
+    """A picture with a heat map drawn over it: RGB, at the picture's size.
 
     Args:
         picture: PIL image, of any size and mode.
         heat: (H, W), 0 to 1.
         strength: 0 shows the picture alone, 1 the heat alone.
-        box: the part (left, top, right, bottom) that the heat is about; the rest becomes darker. By default all of it.
+        box: the part (left, top, right, bottom) that the heat map covers; the rest is darkened. By default the whole picture.
     """
     picture = picture.convert('RGB')
     left, top, right, bottom = box or (0, 0, *picture.size)
@@ -39,8 +39,8 @@ def overlay(picture, heat, strength=0.5, box=None):
 
 
 def squares(values, side, high=None):
-    """(h, w) from 0 on as coloured squares, RGB, `side` pixels on its longer side or a little less. `high` is the end of the
-    colours, by default the largest value."""
+    """Non-negative values (h, w) as coloured squares: an RGB picture whose longer side has at most about `side` pixels. `high`
+    is the value of the last colour, by default the largest value."""
     high = np.max(values) if high is None else high
     picture = Image.fromarray(coloured(values / high if high > 0 else values))
     scale = max(1, side // max(picture.size))
@@ -48,7 +48,7 @@ def squares(values, side, high=None):
 
 
 def marked(picture, row, column):
-    """A copy with a ring at a place, 0 to 1 from above and from the left."""
+    """A copy with a ring at a position; `row` and `column` are 0 to 1, from the top and from the left."""
     copy = picture.copy()
     x, y, radius = column * copy.width, row * copy.height, max(3, max(copy.size) // 24)
     ImageDraw.Draw(copy).ellipse([x - radius, y - radius, x + radius, y + radius], outline=MARK, width=max(2, radius // 3))
@@ -56,11 +56,11 @@ def marked(picture, row, column):
 
 
 def sheet(rows, title=''):
-    """One RGB picture of rows of cells.
+    """One RGB picture with rows of captioned cells.
 
     Args:
         rows: list of (label in front of the row, list of (PIL image or None for an empty cell, caption below it)).
-        title: a line above all.
+        title: a line at the top.
     """
     across = max(len(row) for _, row in rows)
     widths = [max([row[i][0].width for _, row in rows if i < len(row) and row[i][0]], default=LINE) for i in range(across)]

@@ -1,5 +1,5 @@
-"""Why a network says what it says: `grad_cam`, a heat map for any class of any classifier; `attention_maps`, what each token,
-pixel or channel takes from which others; and pictures of both."""
+"""Explanations of a network's predictions: `grad_cam` gives a heat map for any class of any classifier, `attention_maps` which
+tokens, pixels or channels each of them attends to. `overlay` draws a heat map over a picture."""
 from image_classification.explain.attention import AttentionMap, attention_maps
 from image_classification.explain.cam import ClassEvidence, explain_class, grad_cam
 from image_classification.drawing.heat import overlay

@@ -1,10 +1,12 @@
-"""The attention of a network as arrays: what each token, pixel or channel takes from which others.
+"""The attention weights of a network as arrays: which tokens, pixels or channels each of them attends to.
 
-The networks keep none of it. What goes into and comes out of the layers is caught by hooks during one forward pass, and the
-softmax is made again from that; the models' code stays as it is. How, a family says in `<family>/attention.py`, which is found
-by its name: `WEIGHTS`, {class of a layer: (one of KINDS, function)}. The function gets the layer and its calls, {name: Call},
-'' for the layer itself and otherwise for the layers below it, and returns the fields of `AttentionMap` from `weights` on, as
-many as there are: (weights, a tensor (heads, queries, keys); grid; query_pixels; key_pixels).
+The networks do not keep attention weights. Hooks record the inputs and outputs of layers during one forward pass, and the
+softmax is computed again from them, so the models' code needs no change.
+
+A family says how in `<family>/attention.py`, which is found by its name. It defines `WEIGHTS`, {class of a layer: (one of
+KINDS, function)}. The function gets the layer and its recorded calls, {name: Call}: '' is the layer itself, other names are its
+sublayers. It returns the fields of `AttentionMap` from `weights` on, as many as apply: (weights, a tensor (heads, queries,
+keys); grid; query_pixels; key_pixels).
 """
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +21,11 @@ from image_classification.layers import beside
 
 PACKAGE = Path(__file__).resolve().parents[1]
 KINDS = {                                                          # kind: (what queries are, what keys are)
-    'tokens to map': ('token', 'pixel'),                           # Mobile-Former: the tokens read the map
-    'map to tokens': ('pixel', 'token'),                           # Mobile-Former: the map reads the tokens
-    'tokens': ('token', 'token'),                                  # Mobile-Former: the tokens read each other
+    'tokens to map': ('token', 'pixel'),                           # Mobile-Former: tokens attend to the map
+    'map to tokens': ('pixel', 'token'),                           # Mobile-Former: the map attends to the tokens
+    'tokens': ('token', 'token'),                                  # Mobile-Former: tokens attend to each other
     'pixels': ('pixel', 'pixel'),                                  # UniFormer's global relations
-    'windows': ('pixel', 'pixel'),                                 # EfficientViT: the pixels of a window read each other
+    'windows': ('pixel', 'pixel'),                                 # EfficientViT: pixels of a window attend to each other
     'channels': ('channel', 'channel'),                            # EdgeNeXt
     'kernels': ('channel', 'pixel'),                               # UniFormer's local relations, the same for every image
 }
@@ -33,26 +35,27 @@ KINDS = {                                                          # kind: (what
 class AttentionMap:
     """The attention of one layer for one image.
 
-    `weights` (heads, queries, keys) are 0 to 1, and all keys of a query sum to 1. The exception is 'kernels': the weights of a
-    depthwise convolution, (1, channels, k * k), of any sign.
+    `weights` (heads, queries, keys) lie between 0 and 1, and those of a query sum to 1. The exception is 'kernels': these are
+    the weights of a depthwise convolution, (1, channels, k * k), of any sign.
 
-    `query_pixels` (queries,) and `key_pixels` (keys,) or, where each query has its own, (queries, keys), say which pixel of the
-    map one is: row * width + column. -1 is none: a class token, a pixel of padding, or the token that sums up the pixels which
-    UniFormer-Light leaves out. They are None where queries or keys are tokens or channels.
+    `query_pixels` (queries,) and `key_pixels` (keys,) give each one's pixel on the map, as row * width + column. `key_pixels`
+    is (queries, keys) if each query has its own keys. -1 means no pixel: a class token, a pixel of padding, or
+    UniFormer-Light's token that summarizes the pruned pixels. They are None if the queries or keys are tokens or channels.
     """
-    layer: str                             # its name, as in `model.named_sublayers()`
+    layer: str                             # the layer's name, as in `model.named_sublayers()`
     kind: str                              # one of KINDS
     weights: np.ndarray
-    grid: tuple = None                     # (h, w) of the map; of 'kernels' that of the kernel
+    grid: tuple = None                     # (h, w) of the map; for 'kernels', of the kernel
     query_pixels: np.ndarray = None
     key_pixels: np.ndarray = None
 
     def over_picture(self, index=None):
-        """(heads, h, w): how much query `index` takes from each pixel; by default the mean of all queries. Where the pixels
-        are the queries and tokens the keys, how much each pixel takes from token `index`.
+        """(heads, h, w): the weight that query `index` gives to each pixel; by default the mean over all queries. If the
+        queries are pixels and the keys tokens, it is the weight that each pixel gives to token `index`.
 
         Raises:
-            UserError: attention between tokens or channels, which has no place in the picture, or an index that is none.
+            UserError: this is attention between tokens or channels, which have no place in the picture, or `index` is out of
+                range.
         """
         if self.query_pixels is None and self.key_pixels is None:
             raise UserError(f'{self.layer} is attention among {self.kind}, which have no place in the picture; see its weights')
@@ -69,7 +72,8 @@ class AttentionMap:
         return pictures.reshape([-1, *self.grid]).astype(np.float32)
 
     def query_at(self, row, column):
-        """The number of the query at a place of the picture, 0 to 1 from above and from the left; None where there is none."""
+        """The index of the query at a position of the picture, or None if there is none. `row` and `column` are 0 to 1, from
+        the top and from the left."""
         h, w = self.grid
         pixel = min(int(row * h), h - 1) * w + min(int(column * w), w - 1)
         found = np.flatnonzero(self.query_pixels == pixel)
@@ -77,18 +81,18 @@ class AttentionMap:
 
 
 class Call(NamedTuple):
-    """What a layer was given, and what it gave."""
+    """One call of a layer: its inputs and its output."""
     inputs: tuple
     output: object
 
 
 def attention_maps(model, image):
-    """Every attention layer's weights for one image, list of AttentionMap in the order in which they run.
+    """The weights of every attention layer for one image: a list of AttentionMap, in the order in which the layers run.
 
     Args:
-        model, image: see `grad_cam`; a network of a family that has an `attention.py`, also without classes.
+        model, image: see `grad_cam`. The network's family must have an `attention.py`; the network needs no classes.
     Raises:
-        UserError: another network, or an image that cannot be read.
+        UserError: the network has no attention, or the image cannot be read.
     """
     check_network(model)
     known = getattr(beside(model, 'attention'), 'WEIGHTS', {})
@@ -112,7 +116,7 @@ def attention_maps(model, image):
 
 
 def _record(model, names, x):
-    """{name: Call} of a forward pass, of the layers of these names and all below them, in the order in which they end."""
+    """Run the network. Returns {name: Call} for the named layers and all their sublayers, in the order in which they finish."""
     calls = {}
     watched = {name: layer for name, layer in model.named_sublayers()
                if any(name == outer or name.startswith(f'{outer}.') for outer in names)}

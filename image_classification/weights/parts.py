@@ -1,9 +1,9 @@
-"""Which entries of a file are a network's weights, whatever a training program has put around them.
+"""Finds a network's weights among the entries of a training checkpoint.
 
-Programs keep a state dict in dicts and lists of their own, and wrappers put words before its keys: {'state_dict': {'model.KEY':
-...}} of Lightning, 'module.KEY' of parallel training, '_orig_mod.KEY' of compiled networks, 'Student.KEY' of distillation. The
-words do not matter here: all of a file is one list of dotted names, and the prefix behind which most names and shapes are the
-network's is taken. Plain Python, without Paddle.
+Training programs nest a state dict in dicts and lists of their own, and wrappers add prefixes to its keys: {'state_dict':
+{'model.KEY': ...}} in Lightning, 'module.KEY' in parallel training, '_orig_mod.KEY' for compiled networks, 'Student.KEY' in
+distillation. The words do not matter here. A file becomes one list of dotted names, and the prefix is taken after which most
+names and shapes are the network's. Plain Python, without Paddle.
 """
 import re
 from collections import deque
@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-# Where equally many entries fit, the first of these: the moving average is what a training program evaluates.
+# If equally many entries fit, the first of these is taken: training programs evaluate the moving average.
 WRAPPERS = ('model_ema', 'state_dict_ema', 'ema', 'model', 'state_dict')
-# Words that wrappers of PyTorch put into keys, at any place: parallel, compiled, sharded, with gradient checkpoints.
+# Words that PyTorch's wrappers (parallel, compiled, sharded, gradient checkpointing) insert into keys at any place.
 TECHNICAL = frozenset(('module', '_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_forward_module'))
-_DEEPEST = 8                                                       # dicts and lists in each other
-_ENOUGH = 0.5                                                      # of a network's entries, which tell its part from another
+_DEEPEST = 8                                                       # most levels of nested dicts and lists
+_ENOUGH = 0.5                                                      # share of a network's entries that identifies its part
 _A_FEW = 0.1
 _AVERAGE = re.compile(r'(?i)(^|[._])(ema|swa|avg|averaged?)([._]|$)')
 _SECOND = re.compile(r'(?i)(^|[._])(teacher|target|momentum_encoder|encoder_k)([._]|$)')
-# What optimizers keep of each parameter: its names and shapes are the parameter's.
+# What optimizers keep for each parameter, with the parameter's name and shape.
 _OF_OPTIMIZERS = re.compile(r'(?i)(^|\.)(optim(izer)?s?(_\w+)?|exp_avg\w*|moment\d?|momentum(_buffer)?|velocity|square_avg|'
                             r'grads?|gradients?|process|(lr_)?schedulers?(_\w+)?|scaler)(\.|$)')
-# What training programs keep beside a network's entries, by the first word.
+# What training programs keep beside a network's entries, by the first word of the key.
 _BESIDE = re.compile(r'(?i)((\w+_)?(loss|losses|criterion|metrics?|acc|accuracy)(_\w+)?|loss\w*|decoder\w*|mask_token|'
                      r'queue(_ptr)?|n_averaged|data_preprocessor|ema_\w*|projector|predictor)$')
 
@@ -32,9 +32,13 @@ _BESIDE = re.compile(r'(?i)((\w+_)?(loss|losses|criterion|metrics?|acc|accuracy)
 class Part:
     """The entries of a network in a file.
 
-    `state`: {key: array}, without the prefix. `prefix`: 'state_dict.model.', or ''. `style`: of the keys. `others`: prefixes
-    behind which as many entries fit, with other numbers. `passed_over`: names of entries beside them. `borrowed`: names of
-    entries that were missing behind the prefix and stood behind a part of it.
+    Attributes:
+        state: {key: array}, without the prefix.
+        prefix: e.g. 'state_dict.model.', or ''.
+        style: key style.
+        others: prefixes with as many fitting entries, but other values.
+        passed_over: names of entries beside the network's that were not used.
+        borrowed: names of entries that were missing after the prefix and were found after a part of it.
     """
     state: dict
     prefix: str = ''
@@ -44,7 +48,7 @@ class Part:
     borrowed: list = field(default_factory=list)
 
     def note(self):
-        """What was taken, where that is not the whole file; ''."""
+        """The part that was taken, in words; '' if that is the whole file."""
         words = [f'taken from {self.prefix}*'] if self.prefix else []
         if self.borrowed:
             words.append(f'{_listed(self.borrowed)} from in front of that')
@@ -52,7 +56,7 @@ class Part:
             words.append(f'passed over {_listed(self.passed_over)}')
         if self.others:
             others = _listed([f'{prefix}*' for prefix in self.others])
-            words.append(f'{others} would fit as well, for which there is load_weights(model, file, part=...)')
+            words.append(f'{others} would fit as well: load_weights(model, file, part=...) chooses it')
         return '; '.join(words)
 
 
@@ -62,17 +66,17 @@ def _listed(names):
 
 
 def entries(content, as_array):
-    """[(dotted name of the dict or list that holds it, with a dot at the end, or ''; key, array)] of all arrays in nested ones.
+    """All arrays in nested dicts and lists: [(dotted name of the containing dict or list, ending in a dot, or ''; key; array)].
 
     Args:
-        as_array: the array in a value, None where it is none.
+        as_array: function that gives the array in a value, or None if the value is not an array.
     """
     found, seen, waiting = [], set(), deque([('', content, 0)])
     while waiting:
         place, node, depth = waiting.popleft()
         if id(node) in seen or depth > _DEEPEST:
             continue
-        seen.add(id(node))                                         # a pickle can hold one dict in many places
+        seen.add(id(node))                                         # a pickle may refer to one dict in many places
         if not isinstance(node, dict) and all(map(_is_pair, node)):
             node = dict(node)                                      # the items of a state dict
         for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
@@ -89,8 +93,8 @@ def _is_pair(item):
 
 
 def find_part(found, known):
-    """The Part of `entries` that a network's are. `known` is {style: {key: shape}} of the network; where nothing fits, the part
-    has the first style."""
+    """The Part of a file's `entries` that belongs to a network. `known` is the network's {style: {key: shape}}. If nothing
+    fits, the part has the first style."""
     technical = TECHNICAL - {word for keys in known.values() for key in keys for word in key.split('.')}
     hits, order = _hits(found, known, technical), list(known)
     size = {style: max(len(keys), 1) for style, keys in known.items()}
@@ -100,7 +104,7 @@ def find_part(found, known):
     ranked = sorted(hits, key=lambda place: (-enough[place], -names[place], -shapes[place], rank(place[0]),
                                              order.index(place[1])))
     if not ranked or names[ranked[0]] < _A_FEW * size[ranked[0][1]]:
-        place = choose_place(found)                                # for a message that compares it with the network
+        place = choose_place(found)                                # for a message that compares this part with the network
         return Part(strip({key: array for where, key, array in found if where == place}, technical), place, order[0])
     best = prefix, style = ranked[0]
     rivals = [place for place in ranked[1:] if place[1] == style and enough[place]]
@@ -115,25 +119,25 @@ def find_part(found, known):
 
 
 def rank(prefix):
-    """What comes first where as much fits: the moving average, a network, a teacher; in these the order of WRAPPERS, and the
-    outer before the inner."""
+    """A sort key for prefixes with equally many fitting entries: moving averages first, then networks, then teachers. Within
+    these, the order of WRAPPERS counts, then outer prefixes come before inner ones."""
     words = prefix.split('.')
     usual = min((WRAPPERS.index(word) for word in words if word in WRAPPERS), default=len(WRAPPERS))
     return (0 if _AVERAGE.search(prefix) else 2 if _SECOND.search(prefix) else 1, usual, len(words))
 
 
 def behind(found, words):
-    """Those of `entries` whose prefix has these words, e.g. 'model_ema' or 'state_dict.model'."""
+    """Those of a file's `entries` whose dotted name contains `words`, e.g. 'model_ema' or 'state_dict.model'."""
     return [entry for entry in found if f'.{words}.' in f'.{entry[0]}{entry[1]}']
 
 
 def _hits(found, known, technical):
-    """{(prefix, style): {key: (number in `found`, whether the shape fits, too)}} of all that has a key of the network."""
+    """{(prefix, style): {key: (index in `found`, whether the shape fits, too)}} for all entries with a key of the network."""
     hits = {}
     for number, (place, key, array) in enumerate(found):
         words = f'{place}{key}'.split('.')
         for start in range(len(words)):
-            if words[start] in technical:                          # it belongs to the prefix
+            if words[start] in technical:                          # the word belongs to the prefix
                 continue
             tail = '.'.join(word for word in words[start:] if word not in technical)
             styles = [style for style, keys in known.items() if tail in keys]
@@ -148,8 +152,8 @@ def _hits(found, known, technical):
 
 
 def _cut(found, hits, prefix, keys, technical, rivals):
-    """The Part behind `prefix`: strictly all of the dicts in which something is the network's, but for bookkeeping and for what
-    stands behind longer prefixes, `rivals`, where the network is, too."""
+    """The Part after `prefix`: everything in the dicts that hold entries of the network. Excluded are bookkeeping entries, and
+    entries after longer prefixes, `rivals`, which hold the network, too."""
     taken = {number for number, _ in hits.values()}
     places = {found[number][0] for number in taken}
     part = Part({key: found[number][2] for key, (number, _) in hits.items()}, prefix)
@@ -172,7 +176,7 @@ def _is_counter(array):
 
 
 def _borrow(part, hits, found, keys):
-    """Add what is missing behind the prefix and stands in front of it, as in {'backbone.KEY', 'head.weight'}."""
+    """Add entries that are missing after the prefix but exist after a shorter one, as in {'backbone.KEY', 'head.weight'}."""
     missing = [key for key in keys if key not in part.state]
     words = part.prefix.split('.')[:-1]
     for count in range(len(words) - 1, -1, -1):
@@ -187,18 +191,18 @@ def _borrow(part, hits, found, keys):
 
 
 def _equal(found, some, others):
-    """Whether two places hold the same numbers."""
+    """Whether two parts hold the same values."""
     return some.keys() == others.keys() and all(
         np.array_equal(found[some[key][0]][2], found[others[key][0]][2]) for key in some)
 
 
 def parts(found):
-    """The names of the dicts that hold arrays, but for those of optimizers."""
+    """The names of the dicts that hold arrays, except those of optimizers."""
     return list(dict.fromkeys(place for place, _, _ in found if not _OF_OPTIMIZERS.search(place)))
 
 
 def choose_place(found):
-    """The name of the dict that is a state dict by its own name, else the outermost, else the largest."""
+    """The name of the dict that is called like a state dict; else that of the outermost dict, else that of the largest."""
     places = parts(found)
     usual = [place for place in places if place.rstrip('.').rpartition('.')[2] in WRAPPERS]
     if usual:
@@ -209,7 +213,7 @@ def choose_place(found):
 
 
 def strip(state, technical=TECHNICAL):
-    """The state without the words of wrappers that all its keys begin with, as often as they do."""
+    """Remove words of wrappers from the beginning of the keys, as long as all keys begin with the same one."""
     first = {str(key).partition('.')[0] for key in state}
     while len(first) == 1 and first <= set(technical) and all('.' in str(key) for key in state):
         state = {str(key).partition('.')[2]: array for key, array in state.items()}

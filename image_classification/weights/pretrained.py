@@ -1,4 +1,4 @@
-"""How a network gets published weights, of the catalogue or of a file."""
+"""Loads published weights into a network, from the catalogue or from a file."""
 import warnings
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from image_classification.weights.loading import differences, load_state, read_f
 
 
 def locate(cfg, pretrained):
-    """(path of the weights on this machine, fetched if they are not here yet; where they come from; their entry or {})."""
+    """(local path of the weights, downloaded if needed; where they come from, in words; their catalogue entry or {})."""
     entry = find_entry(cfg.PUBLISHED.WEIGHTS, pretrained, cfg.MODEL.NAME)
     if entry is not None:
         place = next(place for place in _PLACES if place in entry)
@@ -25,7 +25,7 @@ def locate(cfg, pretrained):
 
 
 def obtainable(entries):
-    """Those of [(model, entry)] whose weights are installed, in the cache, or at an address that answers."""
+    """Those of `entries`, [(model, entry)], whose weights are installed, in the cache, or at an address that answers."""
     online = [(name, entry) for name, entry in entries if 'URL' in entry]
     answers = reachable([(entry['URL'], _file_name(name, entry), entry.get('MANUAL', False)) for name, entry in online])
     there = {(name, entry['TAG']) for (name, entry), answer in zip(online, answers) if answer}
@@ -35,7 +35,7 @@ def obtainable(entries):
 
 
 def _file_name(model, entry):
-    """What to call the file in the cache, '' for its own name: a page's address does not end in one."""
+    """The file's name in the cache, or '' for the name in its address. The address of a MANUAL page has no such name."""
     return f'{model}-{entry["TAG"]}.pth' if entry.get('MANUAL', False) else ''
 
 
@@ -72,18 +72,18 @@ _PLACES = {'FILE': _in_library, 'PACKAGE': _in_package, 'URL': _at_address}
 
 
 def load_pretrained(model, pretrained, suited=False):
-    """Give a network published weights, or those of a file in any known format and key style; all of them or nothing.
+    """Load published weights, or a file in any known format and key style, into a network. Loading is all or nothing.
 
-    The classifier keeps its fresh weights where the number of classes differs or the file has none, and the first convolution
-    is adapted where the number of input channels differs.
+    If the number of classes differs or the file has no classifier, the network's classifier keeps its fresh weights. If the
+    number of input channels differs, the first convolution is adapted.
     Args:
-        pretrained: a tag of PUBLISHED.WEIGHTS, 'default' for the first that can be had, an address, or a path.
-        suited: as of `read_for`.
+        pretrained: a tag of PUBLISHED.WEIGHTS, 'default' for the first one available, an address, or a path.
+        suited: see `read_for`.
     Returns:
-        (where the weights come from and, in brackets, which part of the file they are where it holds more, of which a warning
-        tells, too; names of the classifier's entries that were kept, as `Kept`).
+        (source of the weights; names of the classifier's entries that kept their values, as `Kept`). If only a part of the
+        file was used, the source names that part in brackets, and there is a warning, too.
     Raises:
-        UserError: no such weights, a download that fails, a file that is damaged or does not fit.
+        UserError: there are no such weights, a download fails, or the file is damaged or does not fit.
     """
     path, source, entry = locate(model.config, pretrained)
     state, note = read_for(model, path, entry.get('WRAPPER', ''), entry.get('STYLE', ''), suited=suited)
@@ -93,12 +93,17 @@ def load_pretrained(model, pretrained, suited=False):
         warnings.warn(f'{path}: {note}', stacklevel=2)
     differ = list(differences({'MODEL': architecture_of(path, model.config.MODEL.NAME)}, model.config))
     if differ:
-        warnings.warn(f'{source} is of a network with {"; ".join(differ)}, as this one\'s configuration has it', stacklevel=2)
+        warnings.warn(f'{source} was trained with {"; ".join(differ)}, as this network has', stacklevel=2)
     return source, kept
 
 
 def load_whole(model, pretrained, advice, suited=False):
-    """The same, with the classifier, which must fit: otherwise a UserError that ends in `advice`. Gives the source."""
+    """As `load_pretrained`, but the classifier must fit, too. Returns the source.
+
+    Raises:
+        UserError: as `load_pretrained`, or the classifier does not fit; if the number of classes differs, the message ends in
+            `advice`.
+    """
     source, kept = load_pretrained(model, pretrained, suited)
     if kept:
         raise UserError(f'{source} {kept.why}; {advice}' if 'classes' in kept.why else

@@ -66,5 +66,5 @@ def test_labels_of_data_get_the_numbers_of_the_network():
     assert match_classes(data, ['bird', 'cat', 'dog'], 'w') == []
     with pytest.raises(UserError, match='w knows other classes than the data set has: only in the data set: bird'):
         match_classes(data, ['cat', 'dog'], 'w')
-    assert 'of the network are not known' in match_classes(data, [], 'w')[0] and data.labels.tolist() == [2, 1, 1]
+    assert 'the class names of the network are not known' in match_classes(data, [], 'w')[0] and data.labels.tolist() == [2, 1, 1]
     assert match_classes(SimpleNamespace(classes=IDS), [], 'published weights') == []

@@ -101,8 +101,8 @@ def test_a_picture_of_both_lists_is_evaluated_and_not_learned(imagenet, tmp_path
     imagenet('train/a b/../a b/0.png 3\n', is_train=False)
     data = imagenet('train/a b/0.png 3\ntrain/c/0.png 9\ntrain/a b/1.png 0\n')
     assert data.labels.tolist() == [9, 0]
-    assert data.notes[0] == 'warning: 1 picture to learn is evaluated, too, and left out: train/a b/0.png is in val_list.txt'
-    with pytest.raises(UserError, match='train_list.txt has no picture that is not in val_list.txt, too, e.g. train/a b/0.png'):
+    assert data.notes[0] == 'warning: 1 training picture is also evaluated and so left out: train/a b/0.png is in val_list.txt'
+    with pytest.raises(UserError, match='train_list.txt has only pictures that are also in val_list.txt, e.g. train/a b/0.png'):
         imagenet('train/a b/0.png 3\n')
 
 

@@ -60,7 +60,7 @@ def test_a_link_to_a_folder_that_is_looked_at_anyway_is_not_followed(make, place
     link(root / 'train' / place, target)
     found = to_learn(root)
     assert by_class(found) == {'cat': ['1.jpg', '2.jpg'], 'dog': ['1.jpg']}
-    said = f'warning: 1 link to a folder is not followed, as that is looked at anyway: train/{place} leads to'
+    said = f'warning: 1 link to a folder is not followed, because that folder is searched anyway: train/{place} leads to'
     assert place == 'loop' or said in found.notes[-1]
 
 
@@ -85,14 +85,14 @@ def test_a_picture_with_two_names_counts_once_and_is_not_learned_where_it_is_eva
     learned = to_learn(root)
     assert by_class(learned) == {'cat': ['2.jpg', '3.jpg'], 'dog': ['1.jpg']}
     assert by_class(to_evaluate(root)) == {'cat': ['9.jpg', 'again.jpg'], 'dog': ['9.jpg']}
-    assert ('warning: 1 picture to learn is evaluated, too, and left out: train/cat/1.jpg is the same file as '
+    assert ('warning: 1 training picture is also evaluated and so left out: train/cat/1.jpg is the same file as '
             'val/cat/again.jpg') in learned.notes
     assert any('has a second name and counts once: train/cat/twice.jpg' in note for note in learned.notes)
 
 
 @pytest.mark.parametrize('place, target, words', [
-    ('val', 'train', 'train/cat has no picture that is not in .*val/cat, too, and counted there: .* is the same file as'),
-    ('train/kitty', 'cat', 'train/kitty has no pictures but by a link to .*train/cat, which is looked at already')])
+    ('val', 'train', 'train/cat has only pictures that are also in .*val/cat and count there: .* is the same file as'),
+    ('train/kitty', 'cat', 'train/kitty has no pictures except through a link to .*train/cat, which is searched already')])
 def test_a_class_that_is_emptied_by_this_is_named_with_the_other_place(make, place, target, words):
     root = make('train/cat/1.jpg', 'train/dog/1.jpg', *(['val/cat/9.jpg'] if place != 'val' else []))
     link(root / place, target)

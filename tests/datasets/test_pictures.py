@@ -119,7 +119,7 @@ def test_each_line_of_standard_input_is_given_when_it_comes(monkeypatch, within)
 
 
 def test_standard_input_can_be_read_once():
-    with pytest.raises(UserError, match='there 2 times'):
+    with pytest.raises(UserError, match='given 2 times'):
         find_pictures(['-', '-'])
 
 

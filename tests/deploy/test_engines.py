@@ -48,9 +48,9 @@ def test_the_fastest_engine_that_is_here_is_taken(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('files, engine, words', [
-    ([], None, 'no whole export; wanted one of: inference.json .* by tools/export.py'),
+    ([], None, 'no complete export; wanted one of: inference.json .* by tools/export.py'),
     (['inference.onnx'], 'tensorrt', "engine is 'tensorrt'; wanted one of paddle_inference, onnxruntime, openvino"),
-    (['inference.onnx'], 'openvino', 'for onnxruntime; for openvino it wants inference.xml . inference.bin.* --format openvino'),
+    (['inference.onnx'], 'openvino', 'for onnxruntime; openvino needs inference.xml . inference.bin.* --format openvino'),
     (['inference.onnx'], 'onnxruntime', r"not installed. Install it, in the clone .*: pip install -e '.\[onnx\]'"),
     (['inference.xml', 'inference.bin'], None, r'is for openvino, and openvino is not installed.*\[openvino\]'),
 ])
@@ -136,5 +136,5 @@ def test_a_paddle_without_the_passes_of_convolutions_gives_onednn_all_operators(
 
 
 def test_paddle_inference_says_which_files_it_lacks(tmp_path):
-    with pytest.raises(UserError, match='no whole export for Paddle Inference; export the model again'):
+    with pytest.raises(UserError, match='no complete export for Paddle Inference; export the model again'):
         inference.create_predictor(tmp_path)

@@ -197,7 +197,7 @@ def test_an_engine_that_does_not_fit_is_refused(small_checkpoint, small_exports)
             Predictor(directory, threads=threads)
         with pytest.raises(UserError, match=f'number of threads is {threads}; wanted'):
             engines.open_engine(directory, threads=threads)
-    with pytest.raises(UserError, match='is a checkpoint, which a setting of threads or bf16 does not run'):
+    with pytest.raises(UserError, match='is a checkpoint, which takes no threads or bf16'):
         Predictor(checkpoint, threads=2)
 
 
@@ -219,7 +219,7 @@ def test_what_is_neither_checkpoint_nor_export_is_refused(tmp_path, name, conten
 
 def test_half_an_export_is_refused(small_exports, tmp_path):
     (tmp_path / 'inference.yaml').write_bytes((small_exports['paddle'] / 'inference.yaml').read_bytes())
-    with pytest.raises(UserError, match='is no whole export; wanted one of: inference.json . inference.pdiparams'):
+    with pytest.raises(UserError, match='is no complete export; wanted one of: inference.json . inference.pdiparams'):
         Predictor(tmp_path)
     (tmp_path / 'inference.pdiparams').write_bytes(b'')
     (tmp_path / 'inference.json').write_bytes(b'{}')

@@ -115,7 +115,7 @@ def test_a_network_that_quantisation_ruins_is_an_error_and_nothing_is_written(so
         onnx.save(model, str(target))
         return found
     monkeypatch.setattr(quantize, 'quantize_onnx', ruin)
-    with pytest.raises(UserError, match=r'quantised, \d+.0 % of 10 images get the class that they had; wanted at least 95.0 %. '
+    with pytest.raises(UserError, match=r'quantised, \d+.0 % of 10 images keep their class; wanted at least 95.0 %. '
                                         r'Nothing was written. Exclude the layers that lose most: '):
         quantize_export(source, tmp_path / 'int8', *data)
     assert list(tmp_path.iterdir()) == []

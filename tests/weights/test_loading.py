@@ -192,7 +192,7 @@ def test_wrappers_are_taken_off(content, taken):
 
 def test_of_several_parts_without_a_usual_name_one_must_be_named(torch_file):
     path = torch_file({'first': {'w': TWO['a.weight']}, 'second': {'w': TWO['a.bias']}})
-    assert 'several parts, none of which is called as state dicts are; found first, second. ' in message(read_weights, path)
+    assert 'several parts, none with a usual name of a state dict; found first, second. ' in message(read_weights, path)
     np.testing.assert_array_equal(read_weights(path, 'second')['w'], [3, 4, 5])
 
 

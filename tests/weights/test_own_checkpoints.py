@@ -52,7 +52,7 @@ def test_a_training_by_its_name_has_it_too(checkpoint):
 
 def test_what_the_user_wants_otherwise_is_built_with_a_warning(checkpoint):
     cfg = ic.get_config(NAME, {**SMALLER, STRIDE: 2})
-    with pytest.warns(UserWarning, match=f'is of a network with {STRIDE} 1, not 2'):
+    with pytest.warns(UserWarning, match=f'was trained with {STRIDE} 1, not 2'):
         assert ic.create_model(cfg, pretrained=checkpoint).config.MODEL.MF.LITE_BNECK.STRIDE == 2
 
 

@@ -1,4 +1,4 @@
-"""Which engine runs an export: the one that is asked for, or the fastest that is there."""
+"""Chooses the engine that runs an export: the requested one, or the fastest available."""
 from image_classification.config import check
 from image_classification.config.options import THREADS
 from image_classification.deploy.engines.litert import LiteRt
@@ -17,7 +17,7 @@ ENGINES = tuple(_CLASSES)
 # The order in which open_engine prefers them.
 FASTEST_FIRST = ('onnxruntime', 'openvino', 'mnn', 'paddle_inference', 'litert', 'ncnn', 'paddlelite')
 
-_FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx'}   # that are called otherwise than the engine
+_FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx'}   # the others have their engine's name
 
 
 def available():
@@ -26,23 +26,23 @@ def available():
 
 
 def engines_of(directory):
-    """The engines whose files are in an export directory, installed or not."""
+    """The engines whose files are in an export directory, whether or not they are installed."""
     return ExportDirectory(directory).engines()
 
 
 def open_engine(directory, engine=None, threads=None, bf16=False):
-    """An export, ready to run.
+    """Open an export with an engine.
 
     Args:
-        engine: one of ENGINES; by default the fastest one that is installed and whose files are there.
-        threads: how many one call computes with; by default what the engine finds best.
-        bf16: compute in bfloat16 (OpenVINO and Paddle Inference), where the processor has it; 3 digits are left.
+        engine: one of ENGINES; by default the fastest one that is installed and has its files in the directory.
+        threads: CPU threads for one call; by default the engine decides.
+        bf16: compute in bfloat16 (OpenVINO and Paddle Inference only) if the processor supports it; about 3 digits are right.
     Returns:
-        an object with `name`, `outputs` (names), `input` ('dtype' and 'layout': what `run` wants) and `run(images)`, which
-        takes float32 (B, C, H, W), or uint8 (B, H, W, C) where the preprocessing is part of the export, and gives a list of
-        arrays. Several threads may call `run` at once.
+        an Engine, with `name`, `outputs` (names), `input` ('dtype' and 'layout' of images) and `run(images)`. `run` takes
+        float32 (B, C, H, W), or uint8 (B, H, W, C) if the preprocessing is part of the export, and returns a list of arrays.
+        Several threads may call `run` at once.
     Raises:
-        UserError: no such engine, not installed, no such files, or files that the engine cannot read.
+        UserError: the engine is unknown, is not installed, has no files in the directory, or cannot read them.
     """
     check('the number of threads', 1 if threads is None else threads, THREADS)
     directory = ExportDirectory(directory)
@@ -60,7 +60,7 @@ def _choose(directory):
     present, installed = directory.engines(), available()
     if not present:
         wanted = '; '.join(' + '.join(names) for alternatives in FILES.values() for names in alternatives)
-        raise UserError(f'{directory} is no whole export; wanted one of: {wanted}. Export the model again by '
+        raise UserError(f'{directory} is no complete export; wanted one of: {wanted}. Export the model again by '
                         f'{tool("export")}.')
     for engine in FASTEST_FIRST:
         if engine in present and engine in installed:
@@ -74,7 +74,7 @@ def _check(directory, engine):
     if engine not in directory.engines():
         present = ', '.join(directory.engines()) or 'no engine'
         wanted = ' or '.join(' + '.join(names) for names in FILES[engine])
-        raise UserError(f'{directory} has files for {present}; for {engine} it wants {wanted}. Export the model for it: '
+        raise UserError(f'{directory} has files for {present}; {engine} needs {wanted}. Export the model for it: '
                         f'{tool("export")} MODEL --format {_FORMATS.get(engine, engine)}.')
     if engine not in available():
         raise _CLASSES[engine].missing()

@@ -1,4 +1,4 @@
-"""A network as it was built, behind the interface of the engines."""
+"""Runs a Paddle network through the interface of the engines."""
 import threading
 
 import paddle
@@ -8,10 +8,10 @@ from image_classification.errors import UserError
 
 
 class Eager(Engine):
-    """A classifier, on Paddle's current device; it computes for one thread after the other.
+    """A classifier on Paddle's current device. It serves one thread at a time.
 
     Args:
-        network: of `create_model`, in evaluation mode.
+        network: from `create_model`, in evaluation mode.
     """
     name, module = 'paddle', 'paddle'
     outputs = ['logits']
@@ -19,7 +19,7 @@ class Eager(Engine):
     def __init__(self, network):
         super().__init__(network.config.MODEL.NAME)
         self.network = network
-        self._lock = threading.Lock()                              # Paddle's layers say nothing of threads
+        self._lock = threading.Lock()                              # Paddle does not document layers as thread-safe
 
     def _run(self, images):
         with self._lock:
@@ -28,7 +28,7 @@ class Eager(Engine):
 
 @paddle.no_grad()
 def outputs_of(network, images):
-    """All outputs of a network for an array, as arrays. Raises UserError where it gives no tensors."""
+    """All outputs of a network for an array of images, as arrays. Raises UserError if an output is not a tensor."""
     output = network(paddle.to_tensor(images))
     output = [output] if isinstance(output, paddle.Tensor) else output
     if not isinstance(output, (list, tuple)) or not all(isinstance(item, paddle.Tensor) for item in output):

@@ -1,4 +1,4 @@
-"""What the engines have in common."""
+"""The base class of the engines."""
 from abc import ABC, abstractmethod
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -9,25 +9,25 @@ from image_classification.errors import UserError, missing_package
 
 
 class Engine(ABC):
-    """Runs a network: `outputs` are the names of its outputs, `input` the 'dtype' and 'layout' of the images that `run` takes.
+    """Runs a network. `outputs` are the names of its outputs, `input` the 'dtype' and 'layout' of the images that `run` takes.
 
-    Each kind says its `name`, as users write it, the `module` that it needs, and the `extra` of setup.py that installs that.
+    Each subclass has a `name`, as users write it, the `module` that it imports, and the `extra` of setup.py that installs it.
 
     Args:
-        where: what is run, for messages.
-        dtype, layout: float32 and NCHW, or uint8 and NHWC where the preprocessing is part of the export.
-        batch, side: the only ones that it computes, if they are fixed; larger batches go through it in parts.
+        where: what to call the network in messages.
+        dtype, layout: float32 and NCHW, or uint8 and NHWC if the preprocessing is part of the export.
+        batch, side: the batch size and the image side, if they are fixed. Other batches are split into batches of that size.
     """
     name = module = extra = None
     outputs = ()
-    network = None                                                 # the layers, where there are any
+    network = None                                                 # the Paddle network, if there is one
 
     def __init__(self, where, dtype='float32', layout='NCHW', batch=None, side=None):
         self._where, self.input = where, {'dtype': dtype, 'layout': layout}
         self._batch, self._side = batch, side
 
     def run(self, images):
-        """(B, C, H, W) float32 or (B, H, W, C) uint8, see `input` -> all outputs as arrays, in the network's order."""
+        """All outputs as arrays, in the network's order, for images (B, C, H, W) float32 or (B, H, W, C) uint8: see `input`."""
         images = np.asarray(images)
         if images.ndim != 4 or images.dtype != self.input['dtype']:
             raise UserError(f'images {images.shape} of {images.dtype} do not fit {self._where}; wanted '
@@ -41,7 +41,7 @@ class Engine(ABC):
         return self._run_in_parts(images)
 
     def _run_in_parts(self, images):
-        """As `run`, of a batch that is fixed; the last part is filled up with zeros."""
+        """As `run`, if the batch size is fixed: in parts of that size. The last part is padded with zeros."""
         parts = []
         for start in range(0, max(len(images), 1), self._batch):
             part = images[start:start + self._batch]
@@ -51,26 +51,26 @@ class Engine(ABC):
 
     @classmethod
     def installed(cls):
-        """Whether it is here."""
+        """Whether the engine's package is installed."""
         return bool(find_spec(cls.module))
 
     @classmethod
     def missing(cls):
-        """The UserError where it is not; raise it."""
+        """The UserError to raise if the engine is not installed."""
         return missing_package(cls.name, cls.extra)
 
     @classmethod
     def version(cls):
-        """Of the package that is installed."""
+        """The version of the installed package."""
         module = import_module(cls.module)
         return getattr(module, '__version__', None) or metadata.version(cls.module)
 
     @abstractmethod
     def _run(self, images):
-        """What `run` gives, of images that are as the network wants them."""
+        """As `run`, for images that are known to have the right type, layout and size."""
 
 
 def by_number(name):
-    """The place of an output where an engine has lost the order: map_10 stands behind map_9."""
+    """A sort key for names of outputs, for engines that do not keep their order: map_10 comes after map_9."""
     _, _, number = name.rpartition('_')
     return int(number) if number.isdigit() else -1, name

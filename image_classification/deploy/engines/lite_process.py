@@ -1,9 +1,10 @@
-"""Converts a program for Paddle-Lite and runs it there, in Python 3.7: nothing of this library is imported.
+"""Converts a program for Paddle-Lite, or runs it there. Runs in Python 3.7, so it imports nothing from this library.
 
 python3.7 lite_process.py convert PDMODEL PDIPARAMS TARGETS OUT      writes OUT.nb for TARGETS, arm or x86
 python3.7 lite_process.py run FILE.nb                                answers on standard output until standard input ends
 
-At first it answers the number of outputs. A question is an array, the answer are all outputs, each as in a file of numpy.
+`run` first writes the number of outputs. It then reads one array after another, and writes all outputs for each. Arrays are in
+the format of numpy's files.
 """
 import io
 import os
@@ -28,7 +29,7 @@ def convert(program, weights, targets, out):
 
 def run(file):
     answers = os.fdopen(os.dup(1), 'wb')
-    os.dup2(2, 1)                                                  # Paddle-Lite writes of itself there
+    os.dup2(2, 1)                                                  # Paddle-Lite logs to standard output
     from paddlelite.lite import MobileConfig, create_paddle_predictor
     config = MobileConfig()
     config.set_model_from_file(file)
@@ -45,7 +46,7 @@ def run(file):
 
 
 def write(stream, arrays):
-    """Each array with the length of what follows in front of it."""
+    """Write each array, preceded by its length in bytes."""
     for array in arrays:
         content = io.BytesIO()
         np.save(content, array, allow_pickle=False)
@@ -54,7 +55,7 @@ def write(stream, arrays):
 
 
 def read(stream):
-    """An array that `write` has written; None at the end."""
+    """Read an array that `write` has written; None at the end."""
     head = stream.read(8)
     if len(head) < 8:
         return None

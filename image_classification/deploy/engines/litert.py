@@ -1,4 +1,4 @@
-"""LiteRT, which was TensorFlow Lite, on the CPU."""
+"""LiteRT (formerly TensorFlow Lite) on the CPU."""
 import os
 import threading
 
@@ -9,9 +9,9 @@ from image_classification.errors import UserError
 
 
 class LiteRt(Engine):
-    """An interpreter of LiteRT with XNNPACK; it computes for one thread after the other.
+    """A LiteRT interpreter with XNNPACK. It serves one thread at a time.
 
-    The file takes channels last, `run` what `input` says.
+    The file itself takes NHWC; `run` transposes NCHW images.
     """
 
     name, module, extra = 'litert', 'ai_edge_litert', 'litert'
@@ -28,7 +28,7 @@ class LiteRt(Engine):
         [signature] = self._interpreter.get_signature_list().values()
         runner = self._interpreter.get_signature_runner()
         details = runner.get_output_details()
-        self.outputs = sorted(signature['outputs'], key=by_number)        # a dictionary, which has the order of the letters
+        self.outputs = sorted(signature['outputs'], key=by_number)        # the dictionary is in alphabetical order
         self._given, self._numbers = given['index'], [details[name]['index'] for name in self.outputs]
 
     def _run(self, images):

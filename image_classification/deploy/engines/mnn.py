@@ -1,4 +1,4 @@
-"""MNN, on the CPU."""
+"""MNN on the CPU."""
 import contextlib
 import os
 import sys
@@ -11,7 +11,7 @@ from image_classification.errors import UserError
 
 
 class Mnn(Engine):
-    """A session of MNN, in float32; it computes for one thread after the other."""
+    """An MNN session in float32. It serves one thread at a time."""
 
     name, module, extra = 'mnn', 'MNN', 'mnn'
 
@@ -19,7 +19,7 @@ class Mnn(Engine):
         super().__init__(directory, **directory.input())
         if bf16:
             raise UserError('mnn computes in float32 here; wanted openvino or paddle_inference for bfloat16')
-        with _silence():                                           # it prints what the processor has
+        with _silence():                                           # MNN prints the processor's features
             import MNN
             self._net = MNN.Interpreter(str(directory.files(self.name)[0]))
             settings = {'backend': 'CPU', 'precision': 'high', 'numThread': threads or os.cpu_count() or 1}
@@ -27,7 +27,7 @@ class Mnn(Engine):
         self._mnn, self._lock = MNN, threading.Lock()
         self._input = self._net.getSessionInput(self._session)
         found = self._net.getSessionOutputAll(self._session)
-        self.outputs = sorted(found, key=by_number)               # a dictionary, which has the order of the letters
+        self.outputs = sorted(found, key=by_number)               # the dictionary is in alphabetical order
 
     def _run(self, images):
         with self._lock:
@@ -47,7 +47,7 @@ class Mnn(Engine):
 
 @contextlib.contextmanager
 def _silence():
-    """What C++ prints on standard output goes nowhere for a while: commands print JSON there."""
+    """Discard what C++ code prints on standard output within this context: commands print JSON there."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,4 +1,4 @@
-"""ncnn, on the CPU."""
+"""ncnn on the CPU."""
 import numpy as np
 
 from image_classification.deploy.engines.interface import Engine
@@ -6,7 +6,7 @@ from image_classification.errors import UserError
 
 
 class Ncnn(Engine):
-    """A network of ncnn, in float32; each call has an extractor of its own."""
+    """An ncnn network in float32. Each call creates its own extractor."""
 
     name = module = extra = 'ncnn'
 
@@ -24,19 +24,19 @@ class Ncnn(Engine):
         if self._net.load_param(str(param)) or self._net.load_model(str(weights)):
             raise UserError(f'ncnn cannot read {param} and {weights.name}; export the model again')
         [self._input] = self._net.input_names()
-        # The others, whose names are numbers, are those that nothing reads.
+        # The other outputs, whose names are numbers, are tensors that no layer reads.
         given = [name for name in self._net.output_names() if name.startswith('out')]
         self._outputs = sorted(given, key=lambda name: int(name.removeprefix('out')))
-        described = directory.read_if_there().get('output', {}).get('names')   # not before the export is verified
+        described = directory.read_if_there().get('output', {}).get('names')   # missing until the export is verified
         self.outputs = described or self._outputs
 
     def _run(self, images):
         extractor = self._net.create_extractor()
-        extractor.input(self._input, self._ncnn.Mat(images[0]).clone())        # without clone, it may not own its memory
+        extractor.input(self._input, self._ncnn.Mat(images[0]).clone())        # without clone, the Mat may not own its memory
         found = []
         for name in self._outputs:
             failed, output = extractor.extract(name)
             if failed:
                 raise UserError(f'ncnn cannot compute {name} of {self._where}; export the model again')
-            found.append(np.array(output, np.float32)[None])       # ncnn knows no batch
+            found.append(np.array(output, np.float32)[None])       # ncnn has no batch dimension
         return found

@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the CPU."""
+"""ONNX Runtime on the CPU."""
 from importlib.util import find_spec
 
 from image_classification.deploy.engines.interface import Engine
@@ -6,10 +6,10 @@ from image_classification.errors import UserError
 
 
 class OnnxRuntime(Engine):
-    """A session of ONNX Runtime, which locks nothing and may be shared."""
+    """An ONNX Runtime session, which threads may share without a lock."""
 
     name, module = 'onnxruntime', 'onnxruntime'
-    extra = 'onnx' if find_spec('paddle') else 'onnxruntime'       # the latter brings what runs a file, not what writes one
+    extra = 'onnx' if find_spec('paddle') else 'onnxruntime'       # the latter installs what runs a file, not what writes one
 
     def __init__(self, directory, threads=None, bf16=False):
         super().__init__(directory, **directory.input())
@@ -28,7 +28,7 @@ class OnnxRuntime(Engine):
 
 
 def session_options():
-    """Options of a session that reports errors only."""
+    """Options for a session that logs errors only."""
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -36,8 +36,11 @@ def session_options():
 
 
 def open_session(model, options):
-    """A session on the CPU for a file, or for the bytes of one. Layers that a quantised file has in float stay so: ONNX Runtime
-    would round their weights, too, with one scale for all channels."""
+    """A CPU session for an ONNX file or its bytes.
+
+    Float layers of a quantised file stay float. By default ONNX Runtime rounds their weights, too, with one scale for all
+    channels.
+    """
     import onnxruntime
     model = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'],

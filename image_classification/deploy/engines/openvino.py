@@ -1,4 +1,4 @@
-"""OpenVINO, on the CPU."""
+"""OpenVINO on the CPU."""
 import sys
 import threading
 from importlib import import_module
@@ -7,14 +7,14 @@ from image_classification.deploy.engines.interface import Engine
 
 
 class OpenVino(Engine):
-    """A compiled model; each thread makes an inference request of its own."""
+    """A compiled model. Each thread has its own inference request."""
 
     name = module = extra = 'openvino'
 
     def __init__(self, directory, threads=None, bf16=False):
         super().__init__(directory, **directory.input())
         openvino = import_openvino()
-        # Left alone, it computes in bfloat16 wherever the processor can.
+        # By default OpenVINO computes in bfloat16 if the processor can.
         settings = {'INFERENCE_PRECISION_HINT': 'bf16' if bf16 else 'f32', 'PERFORMANCE_HINT': 'LATENCY'}
         if threads:
             settings['INFERENCE_NUM_THREADS'] = threads
@@ -32,8 +32,8 @@ class OpenVino(Engine):
 
 
 def import_openvino():
-    """The module openvino. The import of it is reported to a host on the internet, unless the package that does so is missing:
-    so it seems for that moment."""
+    """The module openvino. Importing it reports to a host on the internet if the package openvino_telemetry is installed, so
+    this package is hidden during the import."""
     telemetry = 'openvino_telemetry'
     before = sys.modules.get(telemetry)
     sys.modules[telemetry] = None

@@ -1,4 +1,4 @@
-"""Paddle Inference, on the CPU."""
+"""Paddle Inference on the CPU."""
 import os
 import threading
 
@@ -8,7 +8,7 @@ from image_classification.deploy.engines.interface import Engine
 from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.errors import UserError
 
-# Of Paddle 3.3's own list, without those that hand single operators other than convolutions to oneDNN.
+# Paddle 3.3's own list, without the passes that give operators other than convolutions to oneDNN.
 _ONLY_CONVOLUTIONS = [
     'depthwise_conv_onednn_pass', 'conv2d_bn_onednn_fuse_pass', 'conv2d_bias_bn_onednn_fuse_pass', 'conv2d_bias_fuse_pass',
     'conv_elementwise_add_onednn_fuse_pass', 'conv_activation_onednn_fuse_pass', 'matmul_add_act_fuse_pass',
@@ -17,7 +17,7 @@ _ONLY_CONVOLUTIONS = [
 
 
 class PaddleInference(Engine):
-    """Each thread computes with a clone of its own, which shares the weights."""
+    """A Paddle Inference predictor. Each thread has its own clone; the clones share the weights."""
 
     name, module, extra = 'paddle_inference', 'paddle', 'cpu'
 
@@ -39,18 +39,18 @@ def create_predictor(directory, onednn=None, threads=None, bf16=False):
     """The Paddle Inference predictor of an export directory; its only input is `image`.
 
     Args:
-        onednn: what oneDNN computes: True, all operators that it has; 'convolutions', only those, which is faster in networks
-            with many small operators beside them, as Mobile-Former; False, none. By default as inference.yaml says.
-        threads: by default as many as the machine has cores.
+        onednn: True: oneDNN computes every operator that it supports. False: none. 'convolutions': convolutions only, which is
+            faster for networks with many other small operators, such as Mobile-Former. By default as inference.yaml says.
+        threads: number of CPU threads; by default the number of cores.
         bf16: let oneDNN compute in bfloat16.
     Raises:
         UserError: the directory has no files for Paddle Inference.
     """
-    from paddle import inference                                   # not for those who run ONNX files without Paddle
+    from paddle import inference                                   # here, because ONNX files run without Paddle
     directory = ExportDirectory(directory)
     files = directory.files(PaddleInference.name)
     if files is None:
-        raise UserError(f'{directory} has no whole export for Paddle Inference; export the model again')
+        raise UserError(f'{directory} has no complete export for Paddle Inference; export the model again')
     if onednn is None:
         onednn = directory.read_if_there().get('engines', {}).get('paddle_inference', {}).get('onednn', True)
     if onednn == 'convolutions' and not bf16:
@@ -58,7 +58,7 @@ def create_predictor(directory, onednn=None, threads=None, bf16=False):
         try:
             config.enable_custom_passes(_ONLY_CONVOLUTIONS, True)
             return inference.create_predictor(config)
-        except (AttributeError, TypeError, ValueError, RuntimeError):   # a version of Paddle that has other passes
+        except (AttributeError, TypeError, ValueError, RuntimeError):   # this version of Paddle has other passes
             pass
     config = _config(files, onednn, threads)
     if onednn and bf16:
@@ -80,7 +80,8 @@ def _config(files, onednn, threads):
 
 
 def run(predictor, images):
-    """(B, C, H, W) float32 -> list of all outputs, in the network's order; a classifier's only one is (B, num_classes)."""
+    """Run a predictor on images (B, C, H, W) float32. Returns all outputs in the network's order; a classifier has only one,
+    (B, num_classes)."""
     predictor.get_input_handle('image').copy_from_cpu(np.ascontiguousarray(images))
     predictor.run()
     return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]

@@ -1,4 +1,4 @@
-"""Paddle-Lite on this computer's processor, by its package for Python 3.7: the newest that there is."""
+"""Paddle-Lite on the CPU, through its Python package paddlelite, whose newest version is for Python 3.7."""
 import contextlib
 import os
 import shutil
@@ -11,14 +11,14 @@ from image_classification.deploy.engines.interface import Engine
 from image_classification.errors import UserError
 from image_classification.files import temporary_directory
 
-VARIABLE = 'PADDLE_LITE_PYTHON'                                    # names a Python 3.7 that has the package paddlelite
+VARIABLE = 'PADDLE_LITE_PYTHON'                                    # the path of a Python 3.7 with the package paddlelite
 
 _HOW = ('Make one: python3.7 -m venv lite && lite/bin/pip install paddlelite numpy; '
         'export PADDLE_LITE_PYTHON=$PWD/lite/bin/python')
 
 
 class PaddleLite(Engine):
-    """The program of an export, converted for x86 and run by Paddle-Lite in a Python 3.7; one call after the other."""
+    """Converts the program of an export for x86, and runs it with Paddle-Lite in Python 3.7. It serves one thread at a time."""
 
     name, module, extra = 'paddlelite', 'paddlelite', None
 
@@ -31,20 +31,20 @@ class PaddleLite(Engine):
         with temporary_directory() as scratch:
             convert(program, weights, Path(scratch) / 'x86', 'x86')
             wanted = dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS'), str(threads)) if threads else {}
-            self._log = open(Path(scratch) / 'log', 'w+b')         # a pipe that nobody reads would fill
+            self._log = open(Path(scratch) / 'log', 'w+b')         # not a pipe, which would fill up unread
             self._process = subprocess.Popen(_command('run', Path(scratch) / 'x86.nb'), env={**os.environ, **wanted},
                                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log)
-            self.outputs = [f'output_{i}' for i in range(int(self._answer()))]     # Paddle-Lite gives them no lasting names
+            self.outputs = [f'output_{i}' for i in range(int(self._answer()))]     # Paddle-Lite's own names are not stable
 
     @classmethod
     def installed(cls):
-        with contextlib.suppress(UserError):                       # who asks for this engine, hears of it
+        with contextlib.suppress(UserError):                       # opening this engine reports it
             return python_of_paddle_lite() is not None
         return False
 
     @classmethod
     def missing(cls):
-        return UserError(f'paddlelite is not installed: {VARIABLE}, pyenv and the path lead to no Python 3.7 with it; wanted one. '
+        return UserError(f'paddlelite is not installed: neither {VARIABLE} nor pyenv nor PATH has a Python 3.7 with it. '
                          f'{_HOW}')
 
     @classmethod
@@ -61,7 +61,7 @@ class PaddleLite(Engine):
 
     def _run(self, images):
         with self._lock:
-            with contextlib.suppress(OSError):                     # it has ended, and says why
+            with contextlib.suppress(OSError):                     # the process has ended; `_answer` reports why
                 lite_process.write(self._process.stdin, [images])
             return [self._answer() for _ in self.outputs]
 
@@ -69,18 +69,18 @@ class PaddleLite(Engine):
         process = getattr(self, '_process', None)
         if process:
             with contextlib.suppress(OSError):
-                process.stdin.close()                              # at which it ends
+                process.stdin.close()                              # ends the process
             process.stdout.close()
             process.wait()
             self._log.close()
 
 
 def python_of_paddle_lite():
-    """The path of a Python 3.7 that has paddlelite: the one that PADDLE_LITE_PYTHON names, or one of pyenv's, or on the path.
-    None where there is none.
+    """The path of a Python 3.7 that has paddlelite: the one named by PADDLE_LITE_PYTHON, one of pyenv's, or the one on PATH.
+    None if there is none.
 
     Raises:
-        UserError: the one that the variable names has none.
+        UserError: PADDLE_LITE_PYTHON is set, but to no Python 3.7 with paddlelite.
     """
     named = os.environ.get(VARIABLE)
     if named:
@@ -93,7 +93,7 @@ def python_of_paddle_lite():
 
 
 def _has_package(python):
-    """Seen from outside: to start it would take its time."""
+    """Whether a Python has paddlelite. Looks at its files, because starting it takes long."""
     return Path(python).is_file() and (_packages(python) / 'paddlelite').is_dir()
 
 
@@ -102,7 +102,7 @@ def _packages(python):
 
 
 def convert(program, weights, out, targets):
-    """Write OUT.nb by the opt of Paddle-Lite. Raises UserError with its reason where it refuses."""
+    """Write OUT.nb with Paddle-Lite's opt. Raises UserError with opt's reason if it refuses."""
     done = subprocess.run(_command('convert', program, weights, targets, out), capture_output=True, text=True, errors='replace',
                           stdin=subprocess.DEVNULL)
     if done.returncode:

@@ -1,1 +1,1 @@
-"""What an export writes for other programs, a file per format."""
+"""Writers of the export formats, a file per format."""

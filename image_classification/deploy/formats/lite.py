@@ -1,5 +1,5 @@
-"""Paddle-Lite: the older program format, mended for it, a check of its operators, and the file for a phone, by Paddle-Lite's
-own opt where a Python 3.7 has it; otherwise the command that makes it."""
+"""Writes an export for Paddle-Lite: mends the older program format for it and checks the operators. If a Python 3.7 has
+Paddle-Lite, its opt makes the file for phones; otherwise the export has the command that makes it."""
 from pathlib import Path
 
 from image_classification.cpu.paddle_internals import mended_for_paddle_lite, operators_of_older_program
@@ -61,16 +61,16 @@ val scores = net.getOutput(0).floatData
 
 
 def documented():
-    """{operator: 'base' or 'extra'} of those that Paddle-Lite documents for ARM CPUs."""
+    """{operator: 'base' or 'extra'} for the operators that Paddle-Lite documents for ARM CPUs."""
     lines = [line.split(': ') for line in LIST.read_text().splitlines() if not line.startswith('#')]
     return {name: kind for kind, names in lines for name in names.split()}
 
 
 def write_guide(directory, name, allow_unsupported=False):
-    """Write GUIDE into an export directory; what inference.yaml says of Paddle-Lite.
+    """Write GUIDE into an export directory. Returns the entries of inference.yaml about Paddle-Lite.
 
     Raises:
-        UserError: the program has operators that Paddle-Lite does not document for ARM, unless that is allowed.
+        UserError: the program has operators that Paddle-Lite does not document for ARM, unless `allow_unsupported`.
     """
     known, found = documented(), operators_of_older_program((directory / OLDER_PROGRAM).read_bytes())
     unsupported = [operator for operator in found if operator not in known or operator in _WITHOUT_KERNEL]
@@ -89,10 +89,11 @@ def write_guide(directory, name, allow_unsupported=False):
 
 
 def write(directory):
-    """Mend the program of an ExportDirectory and, where a Python 3.7 has Paddle-Lite, convert it; what inference.yaml says.
+    """Mend the program of an ExportDirectory and, if a Python 3.7 has Paddle-Lite, convert it. Returns the entry of
+    inference.yaml.
 
     Raises:
-        UserError: the opt of Paddle-Lite refuses it.
+        UserError: the opt of Paddle-Lite refuses the program.
     """
     program = directory / OLDER_PROGRAM
     program.write_bytes(mended_for_paddle_lite(program.read_bytes()))
@@ -103,7 +104,7 @@ def write(directory):
 
 
 def guide(content):
-    """The lines that load and run it, in Markdown."""
+    """The code that loads and runs the file, in Markdown."""
     preprocess, as_pixels = Preprocess.from_dict(content['preprocessing']), content['input']['layout'] == 'NHWC'
     means, normals = factors(preprocess)
     size, channels = preprocess.image_size, preprocess.channels

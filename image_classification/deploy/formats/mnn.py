@@ -1,7 +1,7 @@
-"""MNN: an ONNX file of fixed shapes as inference.mnn, by MNN's own converter. A program of its own, because that can end the
-process: python -m image_classification.deploy.formats.mnn ONNX MNN
+"""Converts an ONNX file with fixed shapes to inference.mnn, with MNN's own converter. A program of its own, because the
+converter can end the process: python -m image_classification.deploy.formats.mnn ONNX MNN
 
-The converter is called as the function that it is. The program mnnconvert around it calls pip for a package that reports each
+The converter is called as a function. The program mnnconvert, which wraps it, installs a package with pip that reports each
 conversion to a host on the internet.
 """
 import os
@@ -15,7 +15,7 @@ from image_classification.deploy.formats.phone import factors, numbers
 from image_classification.files import temporary_directory
 
 HEADING, NEEDS, MODULE = 'MNN', ('paddle2onnx', 'onnx', 'onnxruntime', 'MNN'), 'formats.mnn'
-NO_PIXELS = 'which computes something else of uint8 than of the same numbers in float32'
+NO_PIXELS = 'which gives other results for uint8 than for the same numbers in float32'
 _CPP = '''C++ (Android: through JNI; iOS: the same lines in an Objective-C++ file, which Swift calls):
 
 ```cpp
@@ -71,8 +71,8 @@ def main(source, target):
 
 
 def exact_gelu(model):
-    """Each GELU with 1 - erf(-x / sqrt(2)) in place of 1 + erf(x / sqrt(2)): that MNN takes for another function, which is off by
-    up to 5e-4 (MobileFormer-26M, untrained, by 1.6e-4 of its deviation; so by 3e-6)."""
+    """Replace 1 + erf(x / sqrt(2)) in each GELU by 1 - erf(-x / sqrt(2)). MNN replaces the former by another function, which is
+    off by up to 5e-4. (The error of an untrained MobileFormer-26M was 1.6e-4 of the standard deviation, and is 3e-6.)"""
     import onnx
     weights = {value.name: onnx.numpy_helper.to_array(value) for value in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}
@@ -96,7 +96,7 @@ def exact_gelu(model):
 
 
 def convert(source, target, *options):
-    """MNN's converter. It leaves a file in the working directory while it computes."""
+    """Run MNN's converter, in a temporary directory: it leaves a file in the working directory."""
     source, target, before = Path(source).resolve(), Path(target).resolve(), os.getcwd()
     with temporary_directory() as scratch:
         os.chdir(scratch)
@@ -110,12 +110,12 @@ def convert(source, target, *options):
 
 
 def files(directory):
-    """What `main` is given, beside the ONNX file."""
+    """The files that `main` writes."""
     return [directory / MNN]
 
 
 def guide(content):
-    """The lines that load and run it, in Markdown."""
+    """The code that loads and runs the file, in Markdown."""
     preprocess = Preprocess.from_dict(content['preprocessing'])
     means, normals = factors(preprocess)
     values = {'file': MNN, 'size': preprocess.image_size, 'channels': preprocess.channels, 'mean': numbers(means),

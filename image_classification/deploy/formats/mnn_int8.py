@@ -1,4 +1,4 @@
-"""An export for MNN whose weights are int8, by MNN's own converter. Maps stay float32.
+"""Quantises the weights of an export for MNN to int8, with MNN's own converter. Feature maps stay float32.
 
 A program of its own, see `mnn`: python -m image_classification.deploy.formats.mnn_int8 SOURCE TARGET
 """
@@ -20,20 +20,20 @@ BITS = 8
 
 
 def quantize_mnn_export(source, target, images, labels, min_agreement=0.95, threads=None, force=False):
-    """Write the export `source` with weights of 8 bits as the export `target`, if it still says what it said.
+    """Write the export `source` with 8-bit weights as the export `target`, if its predictions still agree well enough.
 
     Args:
-        source: a directory with inference.mnn of a classifier.
-        target: must not exist yet, or be empty, unless `force`.
-        images, labels: pictures to compare with, and the numbers of their classes.
-        min_agreement: the least share of `images` that must get the same first class as before.
-        threads: of MNN.
-        force: replace an earlier export, and nothing else, at the end.
+        source: an export directory with the inference.mnn of a classifier.
+        target: must be empty or not exist yet, unless `force`.
+        images, labels: pictures for the comparison, and the numbers of their classes.
+        min_agreement: the smallest share of `images` that must keep their most probable class.
+        threads: CPU threads of MNN.
+        force: replace an earlier export once the new one is ready. Other directories are never replaced.
     Returns:
         [{'precision', 'top1' in percent, 'agreement' (0 to 1), 'bytes'}] before and after.
     Raises:
-        UserError: no such export, quantised already, no pictures, or a result that does not agree enough; nothing is written
-            then.
+        UserError: there is no such export, it is quantised already, there are no pictures, or the result does not agree well
+            enough. Nothing is written then.
     """
     check('min_agreement', min_agreement, SHARE)
     source, labels = ExportDirectory(source), np.asarray(labels)
@@ -58,9 +58,9 @@ def quantize_mnn_export(source, target, images, labels, min_agreement=0.95, thre
             rows.append({'precision': precision, 'top1': 100 * float((found == labels).mean()),
                          'agreement': float((found == first).mean()), 'bytes': directory.size('mnn')})
         if not rows[1]['agreement'] >= min_agreement:
-            raise UserError(f'quantised, {100 * rows[1]["agreement"]:.1f} % of {len(images)} images get the class that they '
-                            f'had; wanted at least {100 * min_agreement:.1f} %. Nothing was written.')
-        for key in ('differences', 'engines'):                     # they are the float export's
+            raise UserError(f'quantised, {100 * rows[1]["agreement"]:.1f} % of {len(images)} images keep their class; '
+                            f'wanted at least {100 * min_agreement:.1f} %. Nothing was written.')
+        for key in ('differences', 'engines'):                     # these are for the float export
             content.pop(key, None)
         content['quantization'] = {'weights': f'int{BITS}', 'activations': 'float32', 'compared_images': len(images),
                                    'agreement': round(rows[1]['agreement'], 4)}
@@ -69,7 +69,7 @@ def quantize_mnn_export(source, target, images, labels, min_agreement=0.95, thre
 
 
 def main(source, target):
-    """Write an MNN file with weights of 8 bits."""
+    """Write an MNN file with 8-bit weights."""
     convert(source, target, '-f', 'MNN', '--weightQuantBits', str(BITS))
 
 

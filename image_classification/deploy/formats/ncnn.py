@@ -1,7 +1,7 @@
-"""ncnn: an ONNX file of fixed shapes as inference.ncnn.param and .bin, by pnnx, ncnn's own converter. A program of its own:
-python -m image_classification.deploy.formats.ncnn ONNX PARAM BIN
+"""Converts an ONNX file with fixed shapes to inference.ncnn.param and .bin, with pnnx, ncnn's own converter. A program of its
+own: python -m image_classification.deploy.formats.ncnn ONNX PARAM BIN
 
-pnnx is called as the program that it is. Its package in Python wants PyTorch, the program does not.
+pnnx is run as a program. Its Python package needs PyTorch, the program does not.
 """
 import shutil
 import subprocess
@@ -50,7 +50,7 @@ def main(source, param, weights):
         done = subprocess.run([str(program), model.name, 'fp16=0'], cwd=scratch, capture_output=True, text=True,
                               errors='replace')
         lines = (done.stdout + done.stderr).splitlines()
-        left_out = [line for line in lines if line.startswith('ignore ')]      # and it goes on without that layer
+        left_out = [line for line in lines if line.startswith('ignore ')]      # pnnx goes on without such a layer
         made = [Path(scratch) / f'model.ncnn.{ending}' for ending in ('param', 'bin')]
         if left_out or done.returncode or not all(path.is_file() for path in made):
             raise SystemExit('ValueError: pnnx cannot convert it: '
@@ -60,12 +60,12 @@ def main(source, param, weights):
 
 
 def files(directory):
-    """What `main` is given, beside the ONNX file."""
+    """The files that `main` writes."""
     return [directory / NCNN, directory / NCNN_WEIGHTS]
 
 
 def guide(content):
-    """The lines that load and run it, in Markdown."""
+    """The code that loads and runs the files, in Markdown."""
     preprocess, output = Preprocess.from_dict(content['preprocessing']), content['output']
     means, normals = factors(preprocess)
     wanted = {1: 'GRAY', 3: preprocess.color_order, 4: 'RGBA'}[preprocess.channels]

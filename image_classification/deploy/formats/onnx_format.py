@@ -1,8 +1,8 @@
-"""ONNX and OpenVINO files from a traced program. A program of its own, because the converter can abort the interpreter:
+"""Converts a traced program to ONNX and OpenVINO files. A program of its own, because the converter can abort the interpreter:
 python -m image_classification.deploy.formats.onnx_format ARGUMENTS
 
-Nothing is ever installed or downloaded: paddle2onnx alone would fold constants by polygraphy, which calls pip for what it
-misses; here ONNX Runtime does it.
+Nothing is ever installed or downloaded. By itself, paddle2onnx folds constants with polygraphy, which installs missing packages
+with pip; here ONNX Runtime folds them.
 """
 import json
 import re
@@ -19,17 +19,17 @@ from image_classification.deploy.formats import sizes
 from image_classification.errors import UserError, missing_package
 from image_classification.files import temporary_directory
 
-OPSET = 17                                                         # the first with layer norm as one operator
+OPSET = 17                                                         # the first opset with layer norm as one operator
 NEEDS = {'onnx': ('paddle2onnx', 'onnx', 'onnxruntime'), 'openvino': ('paddle2onnx', 'onnx', 'onnxruntime', 'openvino')}
 
 
 def missing(format):
-    """The packages that writing `format` needs and that are not installed."""
+    """The packages that `format` needs and that are not installed."""
     return [package for package in NEEDS.get(format, ()) if not find_spec(package)]
 
 
 def check_installed(format):
-    """Raise UserError where a package that writes `format` is missing."""
+    """Raise UserError if a package that `format` needs is missing."""
     packages = missing(format)
     if packages:
         problem = f'--format {format} needs {", ".join(packages)}, which'
@@ -40,9 +40,16 @@ def check_installed(format):
 
 
 def main(arguments):
-    """`arguments` is JSON: program (prefix of .json and .pdiparams), onnx and openvino (files to write, or null), outputs
-    (their names), dims (names of the input's dimensions, null for fixed ones), plain (whether to write what `plain_operators`
-    makes), metadata ({key: text}), opset, report (a file).
+    """Convert a program. `arguments` is a JSON object with these keys:
+
+        program: path of .json and .pdiparams without the ending
+        onnx, openvino: files to write, or null
+        outputs: names of the outputs
+        dims: names of the input's dimensions, null for fixed ones
+        plain: whether to use `plain_operators`
+        metadata: {key: text}
+        opset: version of the ONNX operators
+        report: file for the report
     """
     given = json.loads(arguments)
     model, before = convert(given['program'], given['opset'])
@@ -58,7 +65,7 @@ def main(arguments):
     if given['onnx']:
         _save(model, given['onnx'])
     report = {'opset': given['opset'], 'nodes': {'converted': before, 'folded': len(model.graph.node)}}
-    if given['openvino']:                                          # which changes the model
+    if given['openvino']:                                          # last, because it changes the model
         with temporary_directory() as scratch:
             _save(spread_norms(model), Path(scratch) / 'model.onnx')
             _write_openvino(Path(scratch) / 'model.onnx', given['openvino'], given['metadata'])
@@ -66,10 +73,10 @@ def main(arguments):
 
 
 def convert(program, opset):
-    """(ONNX model of a Paddle program, its number of nodes)."""
+    """Convert a Paddle program with paddle2onnx. Returns (ONNX model, its number of nodes)."""
     import onnx
     import paddle2onnx
-    # 'None': no optimizer, see above.
+    # 'None' is no optimizer: see the top of this module.
     written = paddle2onnx.export(f'{program}.json', f'{program}.pdiparams', opset_version=opset, optimize_tool='None')
     model = onnx.load_from_string(written)
     [found] = [entry.version for entry in model.opset_import if entry.domain == '']
@@ -79,8 +86,8 @@ def convert(program, opset):
 
 
 def mend_pads(model, program):
-    """Each Pad with the value that it has in the Paddle program: paddle2onnx 2.1 takes it for a number of another size and
-    writes what was in memory, which only shows where there is something to pad."""
+    """Give each Pad the value that it has in the Paddle program. paddle2onnx 2.1 reads it as a number of another size, and so
+    writes whatever was in memory; that only matters if something is padded."""
     import onnx
     found = re.findall(r'"D":\s*([^{}]*)\},\s*"N":\s*"pad_value"', Path(f'{program}.json').read_text())
     values = [float(value) for value in found]
@@ -94,8 +101,8 @@ def mend_pads(model, program):
 
 
 def scalar_ranges(model):
-    """Each Range of numbers, as ONNX has it, where the converter gives it lists of one number: ONNX Runtime refuses these once
-    the shapes are fixed."""
+    """Give each Range scalars as inputs, as ONNX wants them. The converter gives it lists of one number, which ONNX Runtime
+    refuses if the shapes are fixed."""
     import onnx
     from onnx.helper import make_node
     nodes = []
@@ -113,14 +120,14 @@ def scalar_ranges(model):
 
 
 def spread_softmax(model):
-    """Each softmax over another dimension than the last as its five steps: ONNX Runtime transposes for it and goes row by short
-    row (3 tokens for each of 3,136 pixels: 1.07 ms, so 0.15)."""
+    """Replace each softmax over a dimension other than the last by its five steps. ONNX Runtime transposes for such a softmax
+    and computes one short row at a time (3 tokens for each of 3,136 pixels take 1.07 ms, in steps 0.15 ms)."""
     import onnx
     graph = onnx.shape_inference.infer_shapes(model).graph
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.value_info, *graph.input, *graph.output)}
     nodes = []
     for number, node in enumerate(model.graph.node):
-        rank = ranks.get(node.input[0], 0) if node.op_type == 'Softmax' else 0   # 0: another operator, or not known
+        rank = ranks.get(node.input[0], 0) if node.op_type == 'Softmax' else 0   # 0: another operator, or unknown rank
         axis = next((entry.i for entry in node.attribute if entry.name == 'axis'), -1)
         if rank and axis % rank < rank - 1:
             nodes += _softmax_steps(node, axis % rank, f'spread_{number}_')
@@ -144,8 +151,8 @@ def _softmax_steps(node, axis, prefix):
 
 
 def spread_norms(model):
-    """Each batch norm whose factors are computed, which is a dynamic ReLU's and has mean 0 and deviation 1, as a product and a
-    sum: OpenVINO takes the norm apart in more steps (MobileFormer-26M at batch 8: 24.3 ms, so 21.1)."""
+    """Replace each batch norm with computed factors by a product and a sum. Such norms come from dynamic ReLU, and have mean 0
+    and deviation 1. OpenVINO splits the norm into more steps (MobileFormer-26M at batch 8: 24.3 ms; with this 21.1 ms)."""
     import onnx
     from onnx.helper import make_node
     weights, nodes, axes = {value.name for value in model.graph.initializer}, [], 'spread_norm_axes'
@@ -165,9 +172,11 @@ def spread_norms(model):
 
 
 def plain_operators(model):
-    """A graph without what OpenCV's DNN module of 4.10 does not know, norms with computed factors and several
-    new dimensions at once, and what it computes otherwise, without a word: averages that count a border and, in 5.0, borders
-    whose width follows from the size."""
+    """Replace operators that OpenCV's DNN module cannot run or computes wrongly.
+
+    OpenCV 4.10 refuses norms with computed factors and several new dimensions at once. It silently computes wrong averages that
+    count a border and, in 5.0, borders whose width follows from the size.
+    """
     import onnx
     from onnx.helper import make_node
     model = spread_norms(model)
@@ -184,7 +193,7 @@ def plain_operators(model):
         elif node.op_type == 'AveragePool' and values.get('count_include_pad') and any(values.get('pads', ())):
             begin, end = np.split(np.array(values.pop('pads'), np.int64), 2)
             weights[f'plain_{number}_pads'] = np.concatenate([[0, 0], begin, [0, 0], end])
-            weights['plain_zero'] = np.array(0, np.float32)        # pnnx knows no Pad that leaves out value and mode
+            weights['plain_zero'] = np.array(0, np.float32)        # pnnx needs a Pad's value and mode
             nodes.append(make_node('Pad', [node.input[0], f'plain_{number}_pads', 'plain_zero'], [f'plain_{number}_padded'],
                                    mode='constant'))
             kept = {key: value for key, value in values.items() if key in ('kernel_shape', 'strides', 'ceil_mode')}
@@ -197,7 +206,7 @@ def plain_operators(model):
             shape, ones, summed = shapes[node.input[0]], f'plain_{number}_ones', f'plain_{number}_summed'
             rank, given = len(shape), node.input[0]
             axis = int(constants[node.input[1]].reshape(())) % rank
-            if axis == rank - 2:                                   # ncnn takes a matrix of one row for a vector
+            if axis == rank - 2:                                   # ncnn mistakes a matrix with one row for a vector
                 given = f'plain_{number}_turned'
                 nodes.append(make_node('Transpose', [node.input[0]], [given], perm=[*range(rank - 2), rank - 1, rank - 2]))
             weights[ones] = np.ones([shape[axis], 1], np.float32)
@@ -212,7 +221,7 @@ def plain_operators(model):
 
 
 def _sums_rows_or_columns(node, shapes, constants):
-    """Whether it adds up one of the last two dimensions, all of them known: pnnx takes a ReduceSum for that of all numbers."""
+    """Whether a ReduceSum sums over one of the last two dimensions, and all sizes are known. pnnx would sum over everything."""
     shape, axes = shapes.get(node.input[0]), constants.get(node.input[1]) if len(node.input) > 1 else None
     known = shape and all(shape) and all(shapes.get(node.output[0], [0]))
     return bool(known and len(shape) > 1 and axes is not None and axes.size == 1 and int(axes.reshape(())) % len(shape) >= len(shape) - 2)
@@ -223,7 +232,7 @@ def _are_known(shapes, node):
 
 
 def _borders(sides, made, values):
-    """`pads` of ONNX that turn maps with these sides into what is made of them, for SAME_UPPER or SAME_LOWER."""
+    """ONNX's `pads` for SAME_UPPER or SAME_LOWER, from the sides of the input (`sides`) and of the output (`made`)."""
     ones = [1] * len(sides)
     rows = zip(sides, made, values['kernel_shape'], values.get('strides', ones), values.get('dilations', ones))
     total = [max((after - 1) * stride + (kernel - 1) * dilation + 1 - before, 0)
@@ -233,8 +242,8 @@ def _borders(sides, made, values):
 
 
 def fold(model):
-    """Constants computed, batch norms folded, what is not needed left out: ONNX Runtime's basic level, whose result is standard
-    ONNX on any machine. The higher levels write operators of its own for this processor."""
+    """Compute constants, fold batch norms and remove unneeded nodes, with ONNX Runtime's basic level. Its result is standard
+    ONNX on any machine; the higher levels write ONNX Runtime's own operators for this processor."""
     import onnx
     import onnxruntime
     with temporary_directory() as scratch:
@@ -244,13 +253,13 @@ def fold(model):
         open_session(model.SerializeToString(), options)
         folded = onnx.load(options.optimized_model_filepath)
     for entry in [entry for entry in folded.opset_import if entry.domain]:
-        folded.opset_import.remove(entry)                          # it lists all that it knows; `check` finds what is used
+        folded.opset_import.remove(entry)                          # ONNX Runtime lists all its domains; `check` finds used ones
     return folded
 
 
 def copied_dimensions(model):
-    """Each Reshape whose new sizes are constants and sizes of what it reshapes, at the same place, with a constant that says
-    so: a step in place of four or more, and small networks are mostly steps. `model` has been folded."""
+    """Give a Reshape a constant shape if its new sizes are constants, or copies of the input's sizes at the same place. That is
+    one step instead of four or more, and small networks consist mostly of steps. `model` must be folded."""
     import onnx
     constants = {value.name: onnx.numpy_helper.to_array(value) for value in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}
@@ -260,7 +269,7 @@ def copied_dimensions(model):
         if plain and getattr(makers.get(node.input[1]), 'op_type', '') == 'Concat':
             parts = [_chosen(name, node.input[0], makers, constants) for name in makers[node.input[1]].input]
             chosen = sum(parts, []) if None not in parts else [None]
-            # 0: as it is, at this place; a 0 that was one already would have been an error.
+            # 0 copies the input's size at this place. A size that was 0 before would have been an error.
             if all(isinstance(size, int) and size != 0 or size == (place,) for place, size in enumerate(chosen)):
                 node.input[1] = f'sizes_{len(added)}'
                 added[node.input[1]] = np.array([0 if isinstance(size, tuple) else size for size in chosen], np.int64)
@@ -269,7 +278,7 @@ def copied_dimensions(model):
 
 
 def _chosen(name, data, makers, constants):
-    """The numbers in a list of sizes: int for a constant, (place,) for the size of `data` at a place; None if it is neither."""
+    """The items of a list of sizes: int for a constant, (place,) for the size of `data` at a place. None if one is neither."""
     if name in constants:
         return [int(size) for size in constants[name].reshape(-1)]
     node = makers.get(name)
@@ -289,7 +298,7 @@ def _chosen(name, data, makers, constants):
 
 
 def without_unused(model):
-    """Without nodes and weights that nothing reads."""
+    """Remove nodes and weights that nothing reads."""
     used, nodes = {value.name for value in model.graph.output}, []
     for node in reversed(model.graph.node):
         if used.intersection(node.output):
@@ -305,9 +314,9 @@ def without_unused(model):
 
 
 def label(model, outputs, dims, metadata):
-    """Give the outputs and free dimensions names that say what they are, and add the metadata."""
+    """Give the outputs and dynamic dimensions meaningful names, and add the metadata."""
     graph = model.graph
-    del graph.value_info[:]                                        # shapes in terms of the old dimensions
+    del graph.value_info[:]                                        # these shapes use the old dimension names
     renamed = dict(zip((output.name for output in graph.output), outputs))
     for node in graph.node:
         for names in (node.input, node.output):
@@ -328,7 +337,7 @@ def label(model, outputs, dims, metadata):
 
 
 def check(model):
-    """The ONNX checker, with shapes; and nothing but standard operators."""
+    """Run the ONNX checker, with shape inference, and refuse non-standard operators."""
     import onnx
     foreign = {f'{node.domain}.{node.op_type}' for node in model.graph.node if node.domain}
     if foreign:
@@ -341,12 +350,12 @@ def _save(model, path):
 
 
 def _write_openvino(onnx_path, path, metadata):
-    """inference.xml and inference.bin, in float32."""
+    """Write inference.xml and inference.bin, in float32."""
     openvino = import_openvino()
     model = openvino.Core().read_model(str(onnx_path))
     for key, text in metadata.items():
         model.set_rt_info(text, ['paddle_mobile_backbones', key])
-    model.set_rt_info('f32', ['paddle_mobile_backbones', 'INFERENCE_PRECISION_HINT'])      # what to compile it with
+    model.set_rt_info('f32', ['paddle_mobile_backbones', 'INFERENCE_PRECISION_HINT'])      # precision for compiling
     openvino.save_model(model, path, compress_to_fp16=False)
 
 

@@ -1,11 +1,13 @@
-"""Static quantisation of an ONNX file to 8 bits, by ONNX Runtime.
+"""Static quantisation of an ONNX file to 8 bits, with ONNX Runtime.
 
-Weights become int8 with a scale per output channel, the inputs of layers uint8 with a scale that pictures calibrate. What is
-between the layers (attention, softmax, normalization, hard swish) stays float32: a softmax of 8 bits ruins a network. So do the
-first layers, up to half of the picture's sides: they have hardly any weights, and all others take over their rounding.
+Weights become int8 with a scale per output channel. The inputs of layers become uint8, with scales calibrated on pictures. The
+operators between the layers (attention, softmax, normalization, hard swish) stay float32, because an 8-bit softmax ruins a
+network. So do the first layers, whose maps have at least half of the picture's sides: they have hardly any weights, and their
+rounding would affect all other layers.
 
-x86 processors without VNNI add two products of uint8 and int8 in 16 bits, which overflow: EfficientNet-Lite0 lost a quarter of
-its answers. There, dense layers have the same weights as uint8 around 128, which ONNX Runtime adds exactly, and a third slower.
+x86 processors without VNNI add two products of uint8 and int8 in 16 bits, which can overflow: a quarter of EfficientNet-Lite0's
+answers changed. On these, dense layers have the same weights as uint8 with zero point 128. ONNX Runtime adds those exactly, but
+a third slower.
 """
 import contextlib
 import fnmatch
@@ -19,18 +21,18 @@ from image_classification.cpu.settings import cpu_features
 from image_classification.errors import UserError
 
 LAYERS = ('Conv', 'Gemm', 'MatMul')
-OPERATORS = (*LAYERS, 'Relu', 'Clip')                              # the last two become part of the layer before them
+OPERATORS = (*LAYERS, 'Relu', 'Clip')                              # the last two are fused with the layer before them
 METHODS = {'minmax': 'MinMax', 'percentile': 'Percentile', 'entropy': 'Entropy'}
 
 
 def quantize_onnx(source, target, inputs, operators, exclude, method):
-    """Write the quantised form of one ONNX file as another one; the names of the nodes that are quantised, and of the first ones,
-    which stay as they are.
+    """Write the quantised form of an ONNX file. Returns (names of the quantised nodes, names of the first layers, which stay
+    float).
 
     Args:
-        inputs: a list of batches as the network takes them.
+        inputs: a list of input batches for calibration.
     Raises:
-        UserError: no node is of these operators and not excluded, or an exclusion that matches none.
+        UserError: no node with these operators remains after the exclusions, or an exclusion matches none.
     """
     import onnx
     from onnxruntime import quantization
@@ -57,7 +59,7 @@ def quantize_onnx(source, target, inputs, operators, exclude, method):
     try:
         with _quiet(), open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere):
             quantization.quantize_static(model, str(target), reader, **arguments)
-    except Exception as error:                                     # of the calibration's session, or of a graph it cannot take
+    except Exception as error:                                     # from calibration, or from a graph that cannot be quantised
         raise UserError(f'ONNX Runtime cannot quantise {source}: {" ".join(str(error).split())[:300]}') from error
     return kept, first
 
@@ -68,8 +70,10 @@ def sums_overflow():
 
 
 def _unsigned(graph, names):
-    """{weights of dense layers among the nodes `names`: for each output channel, what makes of int8 the same numbers as uint8}.
-    Depthwise convolutions, whose sums are short, stay as they are: with them EfficientNet-Lite0 takes 67 ms in place of 12."""
+    """{weight name: overrides per output channel} that store the int8 weights of dense layers among `names` as uint8.
+
+    Depthwise convolutions are left out, because their sums are short; with them, EfficientNet-Lite0 takes 67 ms instead of 12.
+    """
     from onnx import numpy_helper
     from onnxruntime.quantization import QuantType
     weights, found = {item.name: item for item in graph.initializer}, {}
@@ -88,8 +92,8 @@ def _unsigned(graph, names):
 
 
 def _matrices_to_convolutions(model):
-    """Turn W @ x with a matrix of weights (N, K) and x (B, K, L) into the convolution of width 1 that it is: ONNX Runtime has no
-    scale per output channel for weights on the left."""
+    """Turn W @ x, with a weight matrix (N, K) and x (B, K, L), into the equivalent convolution of width 1. ONNX Runtime has no
+    scales per output channel for weights on the left."""
     import onnx
     graph = onnx.shape_inference.infer_shapes(model).graph
     ranks = {item.name: len(item.type.tensor_type.shape.dim) for item in graph.value_info if item.type.tensor_type.HasField('shape')}
@@ -110,31 +114,32 @@ def _matrices_to_convolutions(model):
 
 
 def _products(graph):
-    """Names of the MatMuls without a matrix of weights. Those of attention have a softmax between them, which ONNX Runtime then
-    computes in 8 bits, too: MobileFormer would lose a third of its answers."""
+    """Names of the MatMuls without a weight matrix. If those of attention were quantised, ONNX Runtime would also compute the
+    softmax between them in 8 bits, which spoilt a third of MobileFormer's answers."""
     matrices = {item.name for item in graph.initializer if len(item.dims) == 2}
     return [node.name for node in graph.node if node.op_type == 'MatMul' and node.input[1] not in matrices]
 
 
 def _first_layers(graph, names):
-    """Those of the nodes `names` whose maps have at least half of the picture's sides; [] where all have, or none is smaller.
+    """Those of the nodes `names` whose maps have at least half of the picture's sides; [] if no node has smaller maps.
 
-    EfficientNet-Lite0 with a regression on 500 pictures of CIFAR-10 got 67.95 % of 4,000 others right, in 8 bits 67.05 %; with its
-    first convolution in float 67.38 %, with all four of half the sides 67.83 %, and took less time.
+    EfficientNet-Lite0 with a regression on 500 pictures of CIFAR-10 got 67.95 % of 4,000 others right, and 67.05 % in 8 bits.
+    It got 67.38 % with its first convolution in float, and 67.83 %, in less time, with all four layers of at least half the
+    sides.
     """
     strides, first, smaller = {}, [], False
     for node in graph.node:                                        # in the order of computation
         own = next((max(attribute.ints) for attribute in node.attribute if attribute.name == 'strides'), 1)
         stride = own * max((strides.get(name, 1) for name in node.input), default=1)
         strides.update(dict.fromkeys(node.output, stride))
-        if node.name in names and node.op_type not in ('Gemm', 'MatMul'):   # which have tokens or vectors, no maps
+        if node.name in names and node.op_type not in ('Gemm', 'MatMul'):   # these have tokens or vectors, not maps
             first += [node.name] if stride <= 2 else []
             smaller |= stride > 2
     return first if smaller else []
 
 
 class _Reader:
-    """Batches in the form that ONNX Runtime asks for them."""
+    """Gives batches in the form that ONNX Runtime's calibration wants."""
 
     def __init__(self, name, inputs):
         self._feeds = iter([{name: batch} for batch in inputs])
@@ -145,7 +150,7 @@ class _Reader:
 
 @contextlib.contextmanager
 def _quiet():
-    """Without the advice to pre-process the graph, which the export has done."""
+    """Suppress ONNX Runtime's advice to pre-process the graph, which the export has already done."""
     logging.disable(logging.WARNING)
     try:
         yield

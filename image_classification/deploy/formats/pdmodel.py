@@ -1,5 +1,6 @@
-"""Write the older .pdmodel format, which Paddle-Lite and OpenVINO read. A program of its own, because Paddle chooses between
-its two kinds of programs once per process: FLAGS_enable_pir_api=0 python -m image_classification.deploy.formats.pdmodel ARGUMENTS
+"""Writes the older .pdmodel format, which Paddle-Lite and OpenVINO read. A program of its own, because Paddle chooses between
+its two kinds of programs once per process:
+FLAGS_enable_pir_api=0 python -m image_classification.deploy.formats.pdmodel ARGUMENTS
 """
 import json
 import sys
@@ -19,9 +20,14 @@ from image_classification.weights import load_state, read_safetensors
 
 
 def main(arguments):
-    """`arguments` is JSON: weights (a file that holds the configuration, too), prefix, shape, softmax, strides (of the feature
-    maps to give, or null for what the network gives), pixels (the preprocessing to make part of it, or null) and phone (whether
-    to take the forms for engines of phones)."""
+    """Write a program. `arguments` is a JSON object with these keys:
+
+        weights: a weights file that contains the configuration, too
+        prefix, shape, softmax: as for `to_static`; prefix is the path without ending
+        strides: strides of the feature maps to output, or null for the network's own outputs
+        pixels: the preprocessing to include, or null
+        phone: whether to use the forms for engines on phones
+    """
     given = json.loads(arguments)
     paddle.set_device('cpu')
     state, metadata = read_safetensors(given['weights'])
@@ -38,10 +44,10 @@ def main(arguments):
 
 
 def mend_operators():
-    """Give back to functions of Paddle 3.3 the ability to write older programs.
+    """Let functions of Paddle 3.3 write older programs again.
 
-    Those that 3.3 moved to C++ (paddle.matmul, maximum, sigmoid, ..., F.gelu) raise "must be Value, but got Variable" there.
-    Here are those of them that networks use; what is missing still raises, and nothing is written.
+    Functions that 3.3 moved to C++ (paddle.matmul, maximum, sigmoid, ..., F.gelu) raise "must be Value, but got Variable"
+    there. The ones that networks use are replaced here. Others still raise, and then nothing is written.
     """
     unary = ('exp', 'log', 'sqrt', 'rsqrt', 'sigmoid', 'tanh', 'sin', 'cos', 'abs', 'floor', 'ceil')
     functions = {name: _unary(name) for name in unary}
@@ -49,7 +55,7 @@ def mend_operators():
                      multiply=_binary('elementwise_mul'), bmm=_bmm, matmul=_matmul, sum=_sum,
                      einsum=_einsum_by(paddle.einsum), unbind=_unbind)
     for function in (*functions.values(), _gelu):
-        function.__module__ = 'paddle.tensor'                      # or the tracer takes it for the user's code and deadlocks
+        function.__module__ = 'paddle.tensor'                      # otherwise the tracer treats it as user code and deadlocks
     for name, function in functions.items():
         setattr(paddle, name, function)
         setattr(paddle.tensor, name, function)
@@ -83,7 +89,8 @@ def _gelu(x, approximate=False, name=None):
 
 
 def _einsum_by(einsum):
-    """Rows times rows, as in 'bhml,bhcl->bhmc', by a matrix product: Paddle-Lite has no einsum. Others stay."""
+    """Compute an einsum of rows times rows, as in 'bhml,bhcl->bhmc', by a matrix product, because Paddle-Lite has no einsum.
+    Other equations stay."""
     def product(equation, *operands):
         terms, result = equation.replace(' ', '').split('->')
         left, *right = terms.split(',')
@@ -99,7 +106,7 @@ def _unbind(x, axis=0):
 
 
 def _pad_by(pad_by_numbers):
-    """`F.pad` that takes widths which depend on the size of the images, too."""
+    """`F.pad`, extended to widths that depend on the size of the images."""
     def pad(x, pad, *args, **kwargs):
         if any(isinstance(width, Variable) for width in pad):
             widths = [width if isinstance(width, Variable) else paddle.full([1], width, 'int32') for width in pad]

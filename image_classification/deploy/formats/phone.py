@@ -1,7 +1,7 @@
-"""What the formats for phones share: the directory that goes into an app, and how it says what the network takes and gives.
+"""Shared parts of the formats for phones: the files that go into an app beside an engine's own file.
 
-Beside an engine's own file stand labels.txt, a class per line, and README.md: how a picture becomes the input, what the output
-means, and for each engine the lines that load its file.
+These are labels.txt, with a class per line, and README.md, which says how a picture becomes the input, what the output means,
+and for each engine how to load its file.
 """
 from importlib.metadata import PackageNotFoundError, distributions, version
 from importlib.util import find_spec
@@ -33,35 +33,35 @@ Made by Mobile Backbones for PaddlePaddle {version}. `inference.yaml` says the s
 
 {compared}
 '''
-_TRAINED = 'of random pictures, before the file was written'
+_TRAINED = 'on random pictures, before the file was written'
 
 
 def check_installed(format, packages):
-    """Raise UserError where one of the packages that write a format is missing."""
+    """Raise UserError if one of the packages that write a format is missing."""
     missing = [package for package in packages if not find_spec(package)]
     if missing:
         raise missing_package(f'--format {format} needs {", ".join(missing)}, which', format)
 
 
 def versions(packages):
-    """'MNN 3.6.1', ..."""
+    """The packages with their versions, as text: 'MNN 3.6.1, ...'."""
     found = []
     for package in packages:
         try:
             found.append(f'{package} {version(package)}')
-        except PackageNotFoundError:                               # a build for CPUs, or of one's own
+        except PackageNotFoundError:                               # a package named <name>-cpu, or a build without metadata
             found += [f'{package} {one.version}' for one in distributions(name=f'{package}-cpu')][:1] or [package]
     return ', '.join(found)
 
 
 def factors(preprocess):
-    """(mean, normal) per channel in the network's order of colours, of pixels in 0..255: it takes (pixel - mean) * normal."""
+    """(means, normals) per channel, in the network's order of colours: the input is (pixel - mean) * normal, pixels 0..255."""
     order = range(preprocess.channels) if preprocess.order == slice(None) else preprocess.order
     return [255 * preprocess.mean[i] for i in order], [1 / (255 * preprocess.std[i]) for i in order]
 
 
 def numbers(values):
-    """For a line of C++."""
+    """The values as float literals of C++, separated by commas."""
     texts = [f'{value:.9g}' for value in values]
     return ', '.join(f'{text}f' if '.' in text or 'e' in text else f'{text}.0f' for text in texts)
 
@@ -70,8 +70,8 @@ def write_phone_files(directory, content, guides):
     """Write labels.txt and README.md into an ExportDirectory.
 
     Args:
-        content: of inference.yaml, with what verification has found.
-        guides: {heading: text in Markdown} of the engines.
+        content: the content of inference.yaml, with the results of verification.
+        guides: {heading: text in Markdown} for each engine.
     """
     names = content['class_names']
     if names:
@@ -131,10 +131,10 @@ def _compared(content):
     for engine, found in content['engines'].items():
         largest = max(difference['relative'] for difference in found['differences'].values())
         rows.append(f'- {engine}: the largest difference is {largest:.1e} of the standard deviation of the output')
-    return '\n'.join([f'Run here on a computer, {_TRAINED}:', '', *rows])
+    return '\n'.join([f'Run on a computer, {_TRAINED}:', '', *rows])
 
 
 def refuse_pixels(format, why):
-    """The UserError for --preprocess with a format whose engine takes floats alone; raise it."""
+    """The UserError to raise for --preprocess with a format whose engine takes only floats."""
     return UserError(f'--preprocess with --format {format}, {why}; wanted --format {format} alone: the README.md of the export '
                      'has the lines that turn pixels into its input')

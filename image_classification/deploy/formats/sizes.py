@@ -1,7 +1,7 @@
-"""Which maps of an ONNX graph have the same height and width, where both are free: names for them, written into the graph.
+"""Infers which maps of an ONNX graph have the same height and width if these are dynamic, and names them in the graph.
 
-ONNX's own inference of shapes gives up where height and width are names. ONNX Runtime makes a residual sum part of the
-convolution in front of it only if it knows that the two maps are as large as each other.
+ONNX's own shape inference gives up if height and width are names. ONNX Runtime fuses a residual sum with the convolution before
+it only if it knows that the two maps have the same size.
 """
 _KEEP = {'Relu', 'Clip', 'Sigmoid', 'HardSigmoid', 'HardSwish', 'Tanh', 'Erf', 'Gelu', 'Softmax', 'Identity', 'Sqrt', 'Exp',
          'BatchNormalization', 'LayerNormalization'}
@@ -9,8 +9,8 @@ _BROADCAST = {'Add', 'Sub', 'Mul', 'Div', 'Pow', 'Max', 'Min'}
 
 
 def write(model):
-    """Add the shapes of all maps whose sizes follow from the input's. A dimension is a number, or a name that stands for the
-    same number wherever it is; what does not follow is left out."""
+    """Add the shapes of all maps whose sizes follow from the input's; others are left out. A dimension is a number, or a name
+    that stands for the same number everywhere."""
     from onnx.helper import make_tensor_value_info
     graph = model.graph
     given = graph.input[0].type.tensor_type
@@ -22,7 +22,7 @@ def write(model):
 
 
 def shapes(graph, first):
-    """{name: shape} of float tensors. `first` is the input's."""
+    """{name: shape} of float tensors. `first` is the input's shape."""
     from onnx.helper import get_attribute_value
     weights = {value.name: list(value.dims) for value in graph.initializer}
     known, measured = {graph.input[0].name: first}, {}
@@ -43,7 +43,7 @@ def shapes(graph, first):
 
 
 def _shape(kind, inputs, values):
-    """Of an operator's first output; None where it does not follow."""
+    """The shape of an operator's first output; None if it does not follow."""
     if kind in _BROADCAST:
         return _broadcast(inputs)
     if not inputs or inputs[0] is None:
@@ -68,7 +68,7 @@ def _shape(kind, inputs, values):
 
 
 def _broadcast(inputs):
-    """Of shapes that fit each other beyond doubt."""
+    """The shape after broadcasting; None unless the shapes certainly fit."""
     if None in inputs:
         return None
     rank = max(map(len, inputs))
@@ -78,7 +78,7 @@ def _broadcast(inputs):
 
 
 def _slid(sides, kernel, values):
-    """Height and width behind a window that slides over them."""
+    """Height and width after a sliding window."""
     strides, steps = values.get('strides', [1, 1]), values.get('dilations', [1, 1])
     pads, found = values.get('pads', [0] * 4), []
     if values.get('auto_pad', b'NOTSET') != b'NOTSET' or values.get('ceil_mode'):
@@ -87,6 +87,6 @@ def _slid(sides, kernel, values):
         lost = steps[axis] * (kernel[axis] - 1) - pads[axis] - pads[axis + 2]
         if isinstance(side, int):
             found.append((side - lost - 1) // strides[axis] + 1)
-        else:                                                      # a name that tells how it came about
+        else:                                                      # a name that says how the size is computed
             found.append(side if lost == 0 and strides[axis] == 1 else f'({side}-{lost + 1})//{strides[axis]}+1')
     return found

@@ -1,8 +1,8 @@
-"""LiteRT, which was TensorFlow Lite: an ONNX file of fixed shapes as inference.tflite, by TensorFlow's own converter. A program
-of its own, because that can end the process, and TensorFlow and Paddle do not bear each other in one:
-python -m image_classification.deploy.formats.tflite ONNX TFLITE
+"""Converts an ONNX file with fixed shapes to inference.tflite for LiteRT (formerly TensorFlow Lite), with TensorFlow's
+converter. A program of its own, because the converter can end the process, and TensorFlow and Paddle do not work in the same
+one: python -m image_classification.deploy.formats.tflite ONNX TFLITE
 
-The input has the channels last, as LiteRT's own tools for pictures give them.
+The input has the channels last, like the output of LiteRT's own image tools.
 """
 import os
 import sys
@@ -61,12 +61,12 @@ const float* scores = net->typed_output_tensor<float>(0);
 
 
 def files(directory):
-    """What `write` is given, beside the ONNX file."""
+    """The files that `write` writes."""
     return [directory / TFLITE]
 
 
 def guide(content):
-    """The lines that load and run it, in Markdown."""
+    """The code that loads and runs the file, in Markdown."""
     preprocess, as_pixels = Preprocess.from_dict(content['preprocessing']), content['input']['layout'] == 'NHWC'
     means, normals = factors(preprocess)
     shifts = {1: '16', 3: '16, 8, 0' if as_pixels or preprocess.color_order == 'RGB' else '0, 8, 16', 4: '16, 8, 0, 24'}
@@ -83,7 +83,7 @@ def write(source, target):
 
 
 def converter_of(source):
-    """TensorFlow's converter with an ONNX file of fixed shapes, ready to be set and called."""
+    """TensorFlow's converter for an ONNX file with fixed shapes, ready to be configured and called."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
     import onnx

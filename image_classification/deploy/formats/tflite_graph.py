@@ -1,7 +1,7 @@
-"""The operators of an ONNX graph of fixed shapes in TensorFlow, for `tflite`.
+"""Computes the operators of an ONNX graph with fixed shapes in TensorFlow, for `tflite`.
 
-LiteRT computes with channels last, ONNX with channels second. A value of three dimensions or more is kept in either order, and
-turned only where an operator asks for the other one: between two convolutions nothing is.
+LiteRT computes with channels last, ONNX with channels second. A value with three or more dimensions is kept in either order,
+and transposed only if an operator needs the other one. Between two convolutions nothing is transposed.
 """
 from collections import namedtuple
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from onnx import numpy_helper
 from onnx.helper import get_attribute_value
 
-# tensor: of TensorFlow, or an array of numbers that are known. last: whether its dimension 1 stands at the end.
+# tensor: a TensorFlow tensor, or an array if the value is constant. last: whether dimension 1 is at the end.
 Value = namedtuple('Value', 'tensor last')
 _UNARY = {'Relu': tf.nn.relu, 'Sigmoid': tf.sigmoid, 'Tanh': tf.tanh, 'Sqrt': tf.sqrt, 'Exp': tf.exp, 'Abs': tf.abs,
           'Neg': tf.negative, 'Sin': tf.sin, 'Cos': tf.cos, 'Identity': tf.identity, 'Floor': tf.floor,
@@ -47,11 +47,11 @@ class Graph:
         self.values = {}
 
     def run(self, image, last):
-        """The outputs of the graph, in its own order of dimensions, for its only input."""
+        """The outputs of the graph, with dimensions in ONNX's order, for its only input."""
         self.values = {name: Value(array, False) for name, array in self.constants.items()}
         self.values[self.graph.input[0].name] = Value(image, last)
         for node in self.graph.node:
-            if node.output[0] in self.values:                      # a part of an earlier one
+            if node.output[0] in self.values:                      # computed as part of an earlier node
                 continue
             given = {entry.name: get_attribute_value(entry) for entry in node.attribute}
             if not hasattr(self, f'_{node.op_type}') and node.op_type not in _UNARY and node.op_type not in _BINARY \
@@ -73,11 +73,11 @@ class Graph:
         return getattr(self, f'_{node.op_type}')(node, given)
 
     def known(self, name):
-        """The numbers of a value that is known, e.g. axes; None where there is none."""
+        """The array of a constant value, e.g. axes; None if the value is not constant or is missing."""
         return self.values[name].tensor if name and isinstance(self.values[name].tensor, np.ndarray) else None
 
     def plain(self, name):
-        """A value in ONNX's order."""
+        """A value with its dimensions in ONNX's order."""
         tensor, last = self.values[name]
         return tf.transpose(tensor, from_last(len(tensor.shape))) if last else tensor
 
@@ -91,13 +91,13 @@ class Graph:
         return tf.transpose(tensor, to_last(len(tensor.shape)))
 
     def shape(self, name):
-        """Of a value, in ONNX's order."""
+        """The shape of a value, in ONNX's order."""
         tensor, last = self.values[name]
         sides = [int(side) for side in tensor.shape]
         return [sides[place] for place in from_last(len(sides))] if last else sides
 
     def _axis(self, name, axis):
-        """Where a dimension of a value is."""
+        """The index at which one of ONNX's dimensions is stored."""
         tensor, last = self.values[name]
         axis = axis % len(tensor.shape)
         return to_last(len(tensor.shape)).index(axis) if last else axis
@@ -112,7 +112,7 @@ class Graph:
         tensors = []
         for name, rank in zip(node.input, ranks):
             tensor, last = self.values[name]
-            if not last and rank and rank < largest:               # dimensions are added in front, where ONNX has them
+            if not last and rank and rank < largest:               # broadcasting adds dimensions in front, in ONNX's order
                 tensor = _reshape(tensor, [1] * (largest - rank) + list(tensor.shape))
                 rank = largest
             if not last and rank:
@@ -147,7 +147,7 @@ class Graph:
         return Value(tf.clip_by_value(tensor * alpha + beta, 0.0, 1.0), last)
 
     def _Erf(self, node, given):
-        """Only as part of a GELU, which is one operator: x / sqrt(2), erf, + 1, and the products with x and 0.5."""
+        """Erf as part of a GELU, which becomes one operator: x / sqrt(2), erf, + 1, and the products with x and 0.5."""
         scaled = self.makers.get(node.input[0])
         source, factor = self._operand(scaled, ('Div', 'Mul'))
         plus, one = self._reader(node.output[0], 'Add')
@@ -157,18 +157,18 @@ class Graph:
             raise SystemExit('ValueError: Erf, which LiteRT has only as part of a GELU')
         tensor, last = self.values[source]
         made = Value(tf.nn.gelu(tensor, approximate=False), last)
-        self.values.update(dict.fromkeys([plus.output[0], *parts], made))     # but for the last, nothing reads them
+        self.values.update(dict.fromkeys([plus.output[0], *parts], made))     # only the last one is read
         return made
 
     def _products_of(self, source, name):
-        """The outputs of the products that make of a value its product with `source` and 0.5; None where they do not."""
+        """The outputs of the nodes that multiply a value by `source` and 0.5, in any order; None if there are no such nodes."""
         found, wanted = [], {source, 0.5}
         while wanted:
             product = self._only_reader(name, 'Mul')
             if product is None:
                 return None
             [other] = [given for given in product.input if given != name]
-            half = self._operand(self.makers.get(other), ('Mul',))             # x * 0.5 came first
+            half = self._operand(self.makers.get(other), ('Mul',))             # x * 0.5 was computed first
             number = self.constants.get(other)
             factors = {number.item() if number is not None and number.size == 1 else other}
             if factors <= wanted or set(half) <= wanted:
@@ -180,7 +180,7 @@ class Graph:
         return found
 
     def _operand(self, node, kinds):
-        """(what a node computes with, the number that it computes with)."""
+        """(name of a node's variable input, its constant scalar input); (None, None) for other nodes."""
         if node is None or node.op_type not in kinds:
             return None, None
         for name, other in (node.input, [*node.input][::-1]):
@@ -190,12 +190,12 @@ class Graph:
         return None, None
 
     def _reader(self, name, kind):
-        """(the only node that reads a value, the number that it computes with)."""
+        """(the only node that reads a value, that node's constant scalar input)."""
         reader = self._only_reader(name, kind)
         return (reader, self._operand(reader, (kind,))[1]) if reader else (None, None)
 
     def _only_reader(self, name, kind):
-        """The node that reads a value, if it is the only one and of this kind; None otherwise."""
+        """The node that reads a value, if it is the only one and has the type `kind`; None otherwise."""
         readers = self.readers.get(name, [])
         return readers[0] if len(readers) == 1 and readers[0].op_type == kind else None
 
@@ -223,7 +223,7 @@ class Graph:
         return Value(y + self.constants[node.input[2]] if len(node.input) > 2 else y, True)
 
     def _borders(self, x, given, reach, strides):
-        """[(before, behind)] for height and width, with what a rounding up adds."""
+        """[(padding before, padding after)] for height and width, including what `ceil_mode` adds."""
         pads, found = given.get('pads', [0] * 4), []
         for axis in (0, 1):
             side, before, behind = int(x.shape[1 + axis]), pads[axis], pads[axis + 2]
@@ -234,14 +234,14 @@ class Graph:
                     before, behind = behind, before
             if given.get('ceil_mode'):
                 steps = -(-(side + before + behind - reach[axis]) // strides[axis])
-                if steps * strides[axis] >= side + before:         # a window must start in the map or in front of it
+                if steps * strides[axis] >= side + before:         # a window must start in the map or in the padding before it
                     steps -= 1
                 behind = max(steps * strides[axis] + reach[axis] - side - before, behind)
             found.append((before, behind))
         return found
 
     def _padded(self, x, given, reach, strides, value):
-        """The map with the borders that TensorFlow would not add by itself, and its name for those that it adds."""
+        """(map, TensorFlow's padding mode). The map is padded here unless TensorFlow's own mode gives the same padding."""
         borders, same = self._borders(x, given, reach, strides), []
         for axis in (0, 1):
             side = int(x.shape[1 + axis])
@@ -281,7 +281,7 @@ class Graph:
         inside[borders[0][0] - counted[0]:borders[0][0] + int(x.shape[1]) + counted[2],
                borders[1][0] - counted[1]:borders[1][0] + int(x.shape[2]) + counted[3]] = 1
         windows = np.lib.stride_tricks.sliding_window_view(inside, kernel)[::strides[0], ::strides[1]]
-        share = windows.mean((2, 3), dtype=np.float64)             # how much of each window counts
+        share = windows.mean((2, 3), dtype=np.float64)             # the share of each window that counts
         x, padding = self._padded(x, given, kernel, strides, 0.0)
         if padding == 'SAME' and not given.get('count_include_pad'):
             return Value(tf.nn.avg_pool2d(x, kernel, strides, 'SAME'), True)
@@ -347,7 +347,7 @@ class Graph:
         return Value(tf.matmul(self.plain(first), self.plain(second)), False)
 
     def _Einsum(self, node, given):
-        """Rows times rows, as in 'bhml,bhcl->bhmc'."""
+        """A product of rows with rows, as in 'bhml,bhcl->bhmc'."""
         terms, result = given['equation'].decode().replace(' ', '').split('->')
         first, second = terms.split(',')
         if first[:-2] != second[:-2] or first[-1] != second[-1] or result != first[:-1] + second[-2]:
@@ -371,7 +371,7 @@ class Graph:
         return self._shuffled(node, before, after) or self._reshaped(name, before, after)
 
     def _shuffled(self, node, before, after):
-        """The end of a channel shuffle that begins at this Reshape, which keeps the channels last; None for another one."""
+        """If a channel shuffle begins at this Reshape: its result, with channels still last. None for any other Reshape."""
         tensor, last = self.values[node.input[0]]
         if not last or len(before) != 4 or len(after) != 5 or after[0] != before[0] or after[3:] != before[2:]:
             return None
@@ -384,14 +384,14 @@ class Graph:
             return None
         parted = tf.transpose(tf.reshape(tensor, [before[0], *before[2:], *after[1:3]]), [0, 1, 2, 4, 3])
         made = Value(tf.reshape(parted, [before[0], *before[2:], before[1]]), True)
-        self.values[turn.output[0]] = self.values[end.output[0]] = made    # what is between, nothing else reads
+        self.values[turn.output[0]] = self.values[end.output[0]] = made    # nothing else reads the values between
         return made
 
     def _reshaped(self, name, before, after):
         tensor, last = self.values[name]
-        if last and len(after) > 1 and before[:2] == after[:2]:    # the channels stay what they are
+        if last and len(after) > 1 and before[:2] == after[:2]:    # the channels do not change
             return Value(_reshape(tensor, [after[0], *after[2:], after[1]]), len(after) > 2)
-        if last and np.prod(before[2:]) == 1:                      # nothing to turn
+        if last and np.prod(before[2:]) == 1:                      # nothing to transpose
             return Value(_reshape(tensor, after), False)
         return Value(_reshape(self.plain(name), after), False)
 
@@ -417,7 +417,7 @@ class Graph:
         tensor, last = self.values[node.input[0]]
         rank = len(tensor.shape)
         order = list(given.get('perm', range(rank)[::-1]))
-        stored = [to_last(rank).index(axis) for axis in order] if last else order   # from what is there, to ONNX's new order
+        stored = [to_last(rank).index(axis) for axis in order] if last else order   # from the stored order to ONNX's new order
         if stored == list(range(rank)):
             return Value(tensor, False)
         if rank > 2 and stored == from_last(rank):

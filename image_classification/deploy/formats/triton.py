@@ -1,5 +1,5 @@
-"""An ONNX export as a model repository of the Triton Inference Server, by its documentation of model repositories and
-model_config.proto. Triton itself was not run."""
+"""Writes an ONNX export as a model repository for the Triton Inference Server. It follows Triton's documentation of model
+repositories and model_config.proto; Triton itself was not run."""
 import re
 import shutil
 
@@ -8,7 +8,7 @@ from image_classification.files import new_directory
 from image_classification.names.text import shown
 
 MAX_BATCH = 32
-_QUEUE_DELAY = 2000                                                # microseconds that a request waits for others
+_QUEUE_DELAY = 2000                                                # microseconds for which a request waits for others
 _TYPES = {'float32': 'TYPE_FP32', 'uint8': 'TYPE_UINT8'}
 _CONFIG = '''name: "{name}"
 platform: "onnxruntime_onnx"
@@ -30,12 +30,12 @@ def write_repository(export, repository, max_batch=MAX_BATCH):
 
     Args:
         export: a directory with inference.onnx, in float32 or quantised.
-        repository: must not exist yet, or be empty.
-        max_batch: the most images of a batch that Triton collects; none where the export's batch is fixed.
+        repository: must be empty or not exist yet.
+        max_batch: the largest batch that Triton collects; it collects none if the export's batch size is fixed.
     Returns:
-        the model's name there: the network's, but for characters that a path or a request could mistake.
+        the model's name in Triton: the network's name, with unsafe characters for a path or a request replaced.
     Raises:
-        UserError: no such export; the repository exists or cannot be written.
+        UserError: there is no such export, or the repository exists or cannot be written.
     """
     import onnx
     source, description = ExportDirectory(export).onnx(), ExportDirectory(export).read()
@@ -57,7 +57,7 @@ def write_repository(export, repository, max_batch=MAX_BATCH):
 
 
 def _tensor(value, first, labels=None):
-    """The entry of an input or output, with its dimensions from the `first` on: Triton adds that of the batch. -1 is free."""
+    """The entry of an input or output, with its dimensions from number `first` on; Triton adds the batch. -1 is dynamic."""
     import onnx
     kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
     dims = [entry.dim_value or -1 for entry in value.type.tensor_type.shape.dim][first:]

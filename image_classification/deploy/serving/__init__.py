@@ -1,6 +1,7 @@
-"""A predictor behind HTTP: `server.serve(predictor, settings, host, port)`. Wants the extra `serve` (starlette, uvicorn).
+"""Serves a predictor over HTTP: `server.Server(predictor, settings, host, port).run()`. Needs the extra `serve` (starlette,
+uvicorn).
 
-`batcher` runs what arrives at the same time as one batch, `uploads` lets in what is safe to decode, `app` answers, `metrics`
-counts, `server` keeps connections in bounds and stops gracefully. One process, stateless: any number of them may stand behind
-any balancer.
+`batcher` computes requests that arrive together as one batch. `uploads` accepts only images that are safe to decode. `app`
+answers requests, `metrics` counts them, and `server` limits connections and stops gracefully. The server is one stateless
+process, so any number of them can run behind a load balancer.
 """

@@ -20,13 +20,13 @@ _LOG = logging.getLogger('uvicorn.error')
 
 
 class Service:
-    """A predictor and what stands before it. Lives from `start` to `stop`, which the application calls."""
+    """A predictor with its decoders, batcher and upload limits. The application calls `start` and `stop`."""
 
     def __init__(self, predictor, settings):
         self.predictor, self.settings = predictor, settings
         self.metrics, self.uploads = Metrics(), Uploads(settings)
         self.ready = False
-        self._admitted = 0                                         # images between the end of their upload and their answer
+        self._admitted = 0                                         # images that are uploaded and not yet answered
         self.metrics.gauge('queue_images', 'Images that wait for their answer', lambda: self._admitted)
         self.metrics.gauge('upload_bytes', 'Bytes of uploads in memory', lambda: self.uploads.held)
 
@@ -39,13 +39,13 @@ class Service:
         self.ready = True
 
     def stop(self):
-        """Finish what was begun."""
+        """Finish the requests that are being answered."""
         self.ready = False
         self._decoders.shutdown()
         self._batcher.close()
 
     async def predict(self, request):
-        """POST /predict?top_k=5: an image as the body, or as the file of a form -> the best classes."""
+        """POST /predict?top_k=5: the best classes of an image, which is the body or the file of a form."""
         async with self.uploads.body(request) as body:
             data, fields = await image_bytes(request, body)
             top_k = _top_k(request.query_params.get('top_k', fields.get('top_k', '5')))
@@ -83,7 +83,7 @@ class Service:
         return JSONResponse(content, 200 if self.ready else 503)
 
     async def show_metrics(self, request):
-        """GET /metrics"""
+        """GET /metrics."""
         return Response(self.metrics.text(), headers={'Content-Type': CONTENT_TYPE_LATEST})
 
 
@@ -94,14 +94,14 @@ def _top_k(text):
 
 
 async def _refuse(request, error):
-    """An HTTPException as JSON."""
+    """Answer an HTTPException in JSON."""
     unknown = error.status_code in (404, 405)
     text = 'wanted POST /predict, GET /health or GET /metrics' if unknown else error.detail
     return JSONResponse({'error': text}, error.status_code, error.headers)
 
 
 async def _fail(request, error):
-    """A fault of ours: it is for the log; the client learns nothing of it."""
+    """The answer to an internal error. Details go to the log only, not to the client."""
     return JSONResponse({'error': 'internal error'}, 500)
 
 

@@ -1,4 +1,4 @@
-"""Dynamic batches: what arrives at nearly the same time is computed together."""
+"""Dynamic batching: requests that arrive at nearly the same time are computed together."""
 import collections
 import threading
 import time
@@ -8,26 +8,26 @@ import numpy as np
 
 
 class Batcher:
-    """Runs arrays of one shape in batches, in a thread of its own; `submit` may be called by any thread.
+    """Runs arrays of one shape in batches, in a thread of its own. Any thread may call `submit`.
 
     Args:
-        run: takes (B, ...) and gives an array or a list with one row per item.
-        max_batch: the most items that `run` gets at once.
+        run: function of a batch (B, ...) that returns an array or a list with one row per item.
+        max_batch: the largest batch.
         max_wait: seconds for which the first item of a batch waits for more.
-        observe: is told the size of each batch.
+        observe: function that is called with the size of each batch.
     """
 
     def __init__(self, run, max_batch, max_wait, observe=lambda size: None):
         self._run, self._observe = run, observe
         self._max_batch, self._max_wait = max_batch, max_wait
-        self._waiting = collections.deque()                        # (array, its future, when it came)
+        self._waiting = collections.deque()                        # (array, its future, time of arrival)
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name='batches', daemon=True)
         self._thread.start()
 
     def submit(self, array):
-        """A `concurrent.futures.Future` of the array's row. A future that is cancelled in time is not computed.
+        """A `concurrent.futures.Future` for the array's row of the result. A future that is cancelled in time is not computed.
 
         Raises:
             RuntimeError: the batcher is closed.
@@ -41,11 +41,11 @@ class Batcher:
         return future
 
     def __len__(self):
-        """Items that wait."""
+        """The number of waiting items."""
         return len(self._waiting)
 
     def close(self):
-        """Refuse new items, compute those that wait, and return when that is done."""
+        """Refuse new items, compute the waiting ones, then return."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -60,7 +60,7 @@ class Batcher:
             self._observe(len(arrays))
             try:
                 rows = self._run(np.stack(arrays))
-            except Exception as error:                             # it is the callers' to handle
+            except Exception as error:                             # the callers handle it
                 for future in futures:
                     future.set_exception(error)
             else:
@@ -68,7 +68,7 @@ class Batcher:
                     future.set_result(row)
 
     def _collect(self):
-        """The next batch; an empty one once the batcher is closed and nothing waits any more."""
+        """The next batch; empty if the batcher is closed and nothing is waiting."""
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()

@@ -1,4 +1,4 @@
-"""What a server counts, for Prometheus."""
+"""The server's metrics, for Prometheus."""
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -9,7 +9,7 @@ _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
 class Metrics:
-    """In a registry of their own, so that one process may hold several servers (the tests do)."""
+    """The metrics of one server, in a registry of their own, so that a process may hold several servers (as the tests do)."""
 
     def __init__(self):
         self.registry = CollectorRegistry()
@@ -22,16 +22,16 @@ class Metrics:
                                  registry=self.registry)
 
     def gauge(self, name, text, function):
-        """Show the number that `function` gives at the moment of asking."""
+        """Add a metric whose value is the result of `function` at the time of each query."""
         Gauge(name, text, registry=self.registry).set_function(function)
 
     def text(self):
-        """All of them, in Prometheus's text format."""
+        """All metrics, in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
 class CountAnswers:
-    """ASGI middleware: counts the answers of `app` by path (unknown ones as one) and status, and times /predict."""
+    """ASGI middleware: counts the answers of `app` by path and status, and times /predict. Unknown paths count as one."""
 
     def __init__(self, app, metrics, paths):
         self.app, self.metrics, self.paths = app, metrics, paths

@@ -1,4 +1,4 @@
-"""The server: sockets, connections and signals. Everything a client of HTTP can do wrong ends in a closed connection."""
+"""The server: sockets, connections and signals. Any misuse of HTTP by a client ends in a closed connection."""
 import functools
 import json
 import signal
@@ -14,12 +14,12 @@ from image_classification.deploy.serving.app import build_app
 from image_classification.errors import UserError
 
 _HEADER_BYTES = 16 << 10
-_IDLE_SECONDS = 5                                                  # between two requests of a connection
+_IDLE_SECONDS = 5                                                  # at most, between two requests on a connection
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's, but: it gives a client `seconds` to send the headers of a request, closes connections above `most` at once,
-    and says in JSON that a request is not HTTP."""
+    """uvicorn's protocol with limits: a client has `seconds` to send the headers of a request, and connections above `most` are
+    closed at once. A request that is not HTTP gets an answer in JSON."""
 
     def __init__(self, seconds, most, **kwargs):
         super().__init__(**kwargs)
@@ -28,8 +28,8 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport):
         super().connection_made(transport)
-        # An answer is two small pieces: the second would wait 40 ms for the client's receipt of the first. asyncio sees to that
-        # for sockets of its own only.
+        # An answer is sent in two small pieces. Without this option, the second would wait 40 ms until the client acknowledges
+        # the first. asyncio sets the option only for sockets that it has opened itself.
         transport.get_extra_info('socket').setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > self._most:
             transport.abort()
@@ -46,7 +46,7 @@ class BoundedProtocol(H11Protocol):
         self._expect_headers()
 
     def _expect_headers(self):
-        """Start the timer where no request is being answered, stop it where one is."""
+        """Stop the timer if a request is being answered, otherwise start it."""
         if self.cycle is not None and not self.cycle.response_complete:
             if self._patience is not None:
                 self._patience.cancel()
@@ -63,15 +63,15 @@ class BoundedProtocol(H11Protocol):
 
 
 class AppServer:
-    """Serves an ASGI application on a socket of its own. `run` serves until SIGTERM, Ctrl-C or `stop`, then finishes what was
-    begun.
+    """Serves an ASGI application on a socket of its own. `run` serves until SIGTERM, Ctrl-C or `stop`, then finishes the
+    requests that are being answered.
 
     Args:
         app: the application.
-        settings: Settings, of which `timeout` and `max_connections` count here.
-        host, port: where to listen; port 0 takes a free one. `address` says which.
-        patience: seconds that answers may take to end after `stop`; by default as long as one may have to arrive, to wait and
-            to be computed.
+        settings: Settings, of which `timeout` and `max_connections` are used here.
+        host, port: where to listen. Port 0 takes a free port; `address` has its number.
+        patience: seconds that answers may take after `stop`; by default as long as a request may take to arrive, to wait and to
+            be computed.
     Raises:
         UserError: it cannot listen there, or `host` is empty, which would mean every address of this machine.
     """
@@ -82,7 +82,7 @@ class AppServer:
         try:
             family = socket.AF_INET6 if ':' in host else socket.AF_INET
             self._socket = socket.create_server((host, port), family=family)
-        except (OSError, OverflowError, UnicodeError) as error:    # the last: a name that no host may have
+        except (OSError, OverflowError, UnicodeError) as error:    # UnicodeError: not a valid host name
             reason = getattr(error, 'strerror', None) or error
             raise UserError(f'cannot listen on {host} port {port}: {reason}. Choose another --host or --port') from None
         shown = f'[{host}]' if ':' in host else host
@@ -96,17 +96,17 @@ class AppServer:
             timeout_graceful_shutdown=int(2 * settings.timeout) + 1 if patience is None else patience))
 
     def run(self):
-        """Serve. To be called once."""
+        """Serve until stopped. May be called only once."""
         if threading.current_thread() is threading.main_thread():
-            # uvicorn raises a signal again after the graceful stop, which then is no failure.
+            # After a graceful stop uvicorn raises the signal again, which must not count as a failure.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: None)
             if signal.getsignal(getattr(signal, 'SIGHUP', signal.SIGTERM)) is not signal.SIG_IGN:
-                signal.signal(getattr(signal, 'SIGHUP', signal.SIGTERM), lambda *_: self.stop())   # uvicorn does not know it
+                signal.signal(getattr(signal, 'SIGHUP', signal.SIGTERM), lambda *_: self.stop())   # uvicorn does not handle it
         self._server.run(sockets=[self._socket])
 
     def stop(self):
-        """From another thread: as SIGTERM."""
+        """Stop as on SIGTERM; for other threads."""
         self._server.should_exit = True
 
 

@@ -1,4 +1,4 @@
-"""What a client sends, as an image: never more of it, nor for longer, nor of another kind than the settings allow."""
+"""Reads an image from a client's request, within the limits that the settings set on size, time and format."""
 import asyncio
 import contextlib
 import io
@@ -16,9 +16,9 @@ from image_classification.errors import UserError
 
 # Formats with small decoders. Pillow reads 40 more, some of them (EPS) by starting another program.
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP')
-_CLOSE = {'Connection': 'close'}                                   # of an answer that is given before the whole body was read
+_CLOSE = {'Connection': 'close'}                                   # for answers given before the whole body was read
 _BUSY = {'Retry-After': '1'}                                       # seconds
-_DISCARD_SECONDS, _DISCARD_BYTES = 2, 64 << 20                     # of a body that is too large
+_DISCARD_SECONDS, _DISCARD_BYTES = 2, 64 << 20                     # how much of a body that is too large is read and dropped
 
 
 def _setting(default, bounds):
@@ -27,14 +27,14 @@ def _setting(default, bounds):
 
 @dataclass(frozen=True)
 class Settings:
-    """Of a server. Raises UserError for a number that is out of its bounds."""
-    max_batch: int = _setting(16, whole(1, 1024))                  # images that pass the network at once
-    max_wait_ms: float = _setting(2.0, within(0, 60_000))          # for which the first image of a batch waits for more
+    """The settings of a server. Raises UserError if a number is out of its bounds."""
+    max_batch: int = _setting(16, whole(1, 1024))                  # images in one forward pass
+    max_wait_ms: float = _setting(2.0, within(0, 60_000))          # how long the first image of a batch waits for more
     max_queue: int = _setting(256, whole(1, 1_000_000))            # images that wait for their answer; more get a 503
-    max_upload_mb: float = _setting(10.0, MEBIBYTES)               # of one request
-    max_upload_memory_mb: float = _setting(256.0, MEBIBYTES)       # of all requests that are being received or decoded
+    max_upload_mb: float = _setting(10.0, MEBIBYTES)               # body of one request
+    max_upload_memory_mb: float = _setting(256.0, MEBIBYTES)       # bodies of all requests being received or decoded
     max_pixels: int = _setting(40_000_000, PIXELS)                 # width times height
-    timeout: float = _setting(10.0, SECONDS)                       # for the headers, for the body, and from then to the answer
+    timeout: float = _setting(10.0, SECONDS)                       # each: for the headers, the body, and then the answer
     max_connections: int = _setting(1000, whole(1, 1_000_000))
     decode_threads: int = _setting(2, whole(1, 1024))
 
@@ -44,7 +44,7 @@ class Settings:
 
 
 class Uploads:
-    """Bodies of requests; `held` is how many bytes of them are in memory."""
+    """Reads the bodies of requests; `held` is the number of their bytes in memory."""
 
     def __init__(self, settings):
         self.held = 0
@@ -57,7 +57,8 @@ class Uploads:
         """The body of a request as a bytearray, which counts as held until the end of the block.
 
         Raises:
-            HTTPException: it is too large (413), too slow (408) or encoded (415), or too many others are being received (503).
+            HTTPException: the body is too large (413), too slow (408), incomplete (400) or encoded (415), or too many others
+                are being received (503).
         """
         if request.headers.get('content-encoding', 'identity') != 'identity':
             raise HTTPException(415, 'the body has a Content-Encoding; wanted the image file as it is', _CLOSE)
@@ -76,7 +77,7 @@ class Uploads:
     async def _read(self, request, data):
         stream = request.stream()
         announced = request.headers.get('content-length', '0')
-        if int(announced) <= self._most:                           # h11 lets only digits through
+        if int(announced) <= self._most:                           # h11 accepts only digits
             async for chunk in stream:
                 if len(data) + len(chunk) > self._most:
                     break
@@ -93,7 +94,7 @@ class Uploads:
 
 
 async def _discard(stream):
-    """A client that is cut off in the middle of sending does not read why: take a little more from it."""
+    """Read a little more and drop it: a client that is cut off while it sends does not read the answer."""
     size = 0
     async for chunk in stream:
         size += len(chunk)
@@ -102,10 +103,10 @@ async def _discard(stream):
 
 
 async def image_bytes(request, body):
-    """(bytes of the one image in the body, fields of its form): the body itself, or the file of a multipart form.
+    """(bytes of the image, fields of the form). The image is the body itself, or the only file of a multipart form.
 
     Raises:
-        HTTPException: a damaged form, or one without exactly one file (400).
+        HTTPException: the form is damaged, or does not have exactly one file (400).
     """
     if request.headers.get('content-type', '').split(';')[0].strip().lower() != 'multipart/form-data':
         return bytes(body), {}
@@ -121,7 +122,7 @@ async def image_bytes(request, body):
 
 
 def decode(data, channels, max_pixels):
-    """Bytes of an image file -> PIL image. Raises HTTPException: too many pixels (413), no image that is admitted (400)."""
+    """Bytes of an image file -> PIL image. Raises HTTPException: too many pixels (413), or not an accepted image (400)."""
     try:
         return open_image(io.BytesIO(data), channels, FORMATS, max_pixels)
     except TooManyPixels as error:

@@ -1,1 +1,1 @@
-"""Files of weights that others write, read as data: none can run code."""
+"""Readers of weights files written by other programs. They treat a file as data, so it cannot run code."""

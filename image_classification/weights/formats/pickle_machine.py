@@ -1,11 +1,11 @@
-"""A pickle is a program for a small machine with a stack. This machine never imports, calls or changes what a file names.
+"""Runs pickles safely. A pickle is a program for a stack machine; this machine never imports, calls or changes what a file
+names.
 
-A name is looked up in a table, and what stands there makes the value; `safe_pickle.py` and `torch_file.py` have such tables.
+A name is looked up in a table, and the table's function makes the value. `safe_pickle.py` and `torch_file.py` have such tables.
 
-What a file can make of its own size is bounded, too. Python's unpickler reserves memory for whatever length a file declares,
-and a few bytes can copy a long list, or hash a deep tuple, again and again. Here lengths are compared with what is left of the
-file; copies and operations are counted; keys are short. Memory stays below three times the file's size, or 50 MB if it is
-small.
+Memory and time are bounded, too. Python's unpickler reserves memory for whatever length a file declares, and a few bytes can
+copy a long list, or hash a deep tuple, again and again. Here a length must not exceed the rest of the file, copies and
+operations are counted, and keys are short. Memory stays below three times the file's size, or 50 MB for a small file.
 """
 import codecs
 import pickle
@@ -14,10 +14,10 @@ import struct
 
 from image_classification.errors import UserError
 
-_OPERATIONS = 200_000                      # of any file; one takes 250 bytes at most, and a tensor's description 50 operations
-_BYTES_PER_OPERATION = 512                 # one more for each so many of the file's bytes
-_MAX_DEPTH = 100                           # of containers in containers
-_MAX_KEY = 16                              # items of a tuple that is a key
+_OPERATIONS = 200_000                      # for any file; one takes at most 250 bytes, and a tensor's description takes 50
+_BYTES_PER_OPERATION = 512                 # one more operation for each so many bytes of the file
+_MAX_DEPTH = 100                           # of nested containers
+_MAX_KEY = 16                              # items of a tuple that is used as a key
 _MAX_NUMBER = 64                           # bytes
 _LONG_TEXT = 2 ** 16                       # bytes
 _CHUNK = 2 ** 20
@@ -26,7 +26,7 @@ _BEYOND_LATIN1 = re.compile(rb'[\xc4-\xff]')                        # in UTF-8
 
 
 class Name:
-    """What a file names: `make(unpickler, *arguments)` is run where the file asks for a call."""
+    """A function that a file names. If the file calls it, `make(unpickler, *arguments)` runs instead."""
     __slots__ = 'text', 'make'
 
     def __init__(self, text, make):
@@ -34,14 +34,14 @@ class Name:
 
 
 class Opaque:
-    """Stands for an object that is of no use here, such as a training program's options; its content is dropped."""
+    """Stands for an object that is not needed, such as a training program's options. Its content is dropped."""
     __slots__ = ()
 
 
 class Pending:
-    """A call whose result a state completes: `complete(state)`. `key`: where the unpickler's memory has it.
+    """The result of a call that still needs a state: `complete(state)` gives the value.
 
-    `value` is what it is without a state; None if it is nothing then.
+    `value` is the value without a state, or None if there is none. `key` is its key in the unpickler's memo.
     """
     __slots__ = 'complete', 'value', 'key'
 
@@ -50,14 +50,14 @@ class Pending:
 
 
 class Unpickler:
-    """Reads one pickle from a binary file, from where the file stands.
+    """Reads one pickle from a binary file, from its present position.
 
     Args:
-        file: opened for reading; can seek.
-        names: {(module, name): a `Name`'s `make`, or a value}: all that is admitted.
-        encoding: how text of Python 2 is read: 'ASCII', 'latin1', or 'bytes' to leave it as bytes.
-        persistent: takes a persistent id, gives the object; without it there are none.
-        size: of the pickle at most, in bytes; by default the rest of the file.
+        file: a seekable file, opened for reading.
+        names: {(module, name): a `Name`'s `make`, or a value}. Other names are refused.
+        encoding: encoding of text from Python 2: 'ASCII', 'latin1', or 'bytes' to leave it as bytes.
+        persistent: function from a persistent id to its object; without it, persistent ids are refused.
+        size: the pickle's maximum size in bytes; by default the rest of the file.
     """
 
     def __init__(self, file, names, encoding='ASCII', persistent=None, size=None):
@@ -71,7 +71,7 @@ class Unpickler:
         self.stack, self.marks, self.memo = [], [], {}
 
     def load(self):
-        """The object. Raises UserError for what is not admitted, and nearly any other exception for a damaged file."""
+        """The object. Raises UserError for anything that is not accepted, and nearly any other exception for a damaged file."""
         while (code := self.read(1)) != b'.':
             self.spend()
             if code not in _CODES:
@@ -82,14 +82,14 @@ class Unpickler:
         return value
 
     def spend(self, operations=1, copied=0):
-        """Count what the file makes the machine do."""
+        """Count operations and copied bytes. Raises UserError if the file exceeds its limits."""
         self.operations -= operations
         self.copies -= copied
         if self.operations < 0 or self.copies < 0:
             raise UserError('it unfolds into far more than its own size')
 
     def read(self, count):
-        if not 0 <= count <= self.left:                             # before memory is reserved for it
+        if not 0 <= count <= self.left:                             # checked before memory is reserved
             raise EOFError(f'{count} bytes are wanted where {self.left} are left')
         data = self.file.read(count)
         self.left -= count
@@ -135,7 +135,7 @@ class Unpickler:
 
     # One method for each kind of operation.
     def text(self, size):
-        """UTF-8. One rare letter makes Python store four bytes for each letter of the text: such texts are counted."""
+        """UTF-8. A single rare letter makes Python store four bytes for every letter of a text, so such texts are counted."""
         if size > _LONG_TEXT:
             return self.long_text(size)
         data = self.read(size)
@@ -144,7 +144,8 @@ class Unpickler:
         self.push(str(data, 'utf-8', 'surrogatepass'))
 
     def long_text(self, size):
-        """Bytes, as protocol 2 writes them; in pieces, because Python's decoder reserves three times the memory."""
+        """Long text, which protocol 2 uses for bytes. It is decoded in pieces, because Python's decoder reserves three times
+        the memory."""
         if size > self.left:
             raise EOFError(f'a text of {size} bytes is wanted where {self.left} are left')
         decoder, found = codecs.getincrementaldecoder('utf-8')(), bytearray()
@@ -175,7 +176,7 @@ class Unpickler:
         self.push({b'00': False, b'01': True}[line] if line in (b'00', b'01') else self.short(line.rstrip(b'L'), int))
 
     def short(self, data, convert):
-        """Long integers take long to hash, to print and to read."""
+        """Convert a number, which must be short: long integers take long to hash, to print and to read."""
         if len(data) > _MAX_NUMBER:
             raise UserError(f'it holds a number of {len(data)} bytes')
         return convert(data)
@@ -215,7 +216,7 @@ class Unpickler:
         self.append([item])
 
     def name(self, module, name):
-        """A text of two parts is compared as it is: there is no way behind a dot."""
+        """Look up a name. A name with dots is compared as a whole, so it cannot reach attributes."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise UserError('it asks for a name that is no text')
         if (module, name) not in self.names:
@@ -233,7 +234,7 @@ class Unpickler:
         self.push(self.name(module, name))
 
     def call(self, name, arguments):
-        """What the table's function makes of the arguments; the file itself has no functions."""
+        """Call the table's function with the arguments. The file itself has no functions."""
         if not isinstance(name, Name) or not isinstance(arguments, (tuple, list)):
             raise UserError(f'it calls a {type(name).__name__}')
         return name.make(self, *arguments)
@@ -256,7 +257,7 @@ class Unpickler:
         self.push(self.call(name, self.pop_to_mark()))
 
     def build(self):
-        """The state of an array or of a dtype. Those of dicts (attributes, as of a state dict) and of opaque objects drop."""
+        """Apply the state of an array or a dtype. Other states, attributes of dicts and of opaque objects, are dropped."""
         state, target = self.pop(), self.stack[-1]
         if isinstance(target, Pending):
             self.stack[-1] = target.complete(state)
@@ -294,7 +295,7 @@ def _number(layout):
 
 
 def _counted(layout, use):
-    """A length, then so many bytes."""
+    """A length, followed by that many bytes."""
     return lambda machine: use(machine, machine.read(machine.number(layout)))
 
 
@@ -319,7 +320,8 @@ def _refuse_extension(machine):
 
 
 def check_key(value):
-    """A key of a dict or item of a set. A deep tuple, shared within itself, would take forever to hash."""
+    """Return a value that is allowed as a key of a dict or an item of a set. A deep tuple that shares its parts would take for
+    ever to hash."""
     items = value if isinstance(value, tuple) and len(value) <= _MAX_KEY else (value,)
     if not all(isinstance(item, (str, bytes, int, float, complex, type(None))) for item in items):
         raise UserError(f'a {type(value).__name__} as a key')
@@ -327,9 +329,9 @@ def check_key(value):
 
 
 def _check_depth(value, depth, heights):
-    """Height of a container, 0 of anything else. `heights`: of the containers that have been seen, by identity.
+    """The height of a container, 0 for anything else. `heights` has the heights of containers seen before, by identity.
 
-    Raises UserError for nesting that a recursive function could not follow: deep, or without end.
+    Raises UserError if the nesting is too deep for a recursive function, or endless.
     """
     if depth > _MAX_DEPTH:
         raise UserError(f'containers nested more than {_MAX_DEPTH} deep, or in themselves')

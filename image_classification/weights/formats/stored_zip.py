@@ -1,7 +1,7 @@
-"""Zip archives whose entries are stored, not compressed, as `torch.save` writes them; checked before anything is reserved.
+"""Reads zip archives with uncompressed entries, as `torch.save` writes them. They are checked before memory is reserved.
 
-The standard library's reader serves archives of any kind, and trusts what they declare: here an entry has as many bytes as it
-declares, within the file, beyond the other entries, and with the declared checksum. Layout: PKWARE's APPNOTE.TXT, 4.3.
+The standard library's reader takes archives of any kind and trusts what they declare. This one verifies that an entry has the
+declared size and checksum, lies within the file, and does not overlap other entries. Layout: PKWARE's APPNOTE.TXT, 4.3.
 """
 import os
 import struct
@@ -11,11 +11,11 @@ from collections import namedtuple
 from image_classification.errors import UserError
 
 _CHUNK = 2 ** 20
-_DIRECTORY = 2 ** 21                       # bytes that the directory of any archive may have; of large ones a twentieth
+_DIRECTORY = 2 ** 21                       # most bytes of an archive's directory; in large archives, a twentieth of the file
 _LOCAL, _CENTRAL, _END, _LOCATOR, _END64 = b'PK\3\4', b'PK\1\2', b'PK\5\6', b'PK\6\7', b'PK\6\6'
-_NONE32 = 2 ** 32 - 1                      # the value is among the extra fields, in 64 bits
+_NONE32 = 2 ** 32 - 1                      # the real value is in an extra field, in 64 bits
 
-# start: of the data, from the beginning of the file; problem: why it is not read, or ''
+# start: offset of the data in the file; problem: why the entry cannot be read, or ''
 Entry = namedtuple('Entry', 'start size checksum problem')
 
 
@@ -23,9 +23,9 @@ class StoredZip:
     """The entries of an archive, {name: Entry}, and their bytes.
 
     Args:
-        file: opened for reading in binary; can seek.
+        file: a seekable binary file, opened for reading.
     Raises:
-        UserError: entries are twice there, or overlap; and when it is to be read, an entry is compressed or encrypted.
+        UserError: two entries have the same name or overlap. Reading an entry raises it if that is compressed or encrypted.
         ValueError, struct.error: the archive is damaged.
     """
 
@@ -60,7 +60,7 @@ class StoredZip:
         return data
 
     def _directory(self):
-        """(The directory's bytes, where they start). It is followed by its own size and place, at the end of the file."""
+        """(the directory's bytes, their offset in the file). The end of the file gives the directory's size and offset."""
         tail = self._at(self.length - 22, 22)
         if tail[:4] != _END or tail[20:] != b'\0\0':
             raise ValueError('the end of the archive is missing')
@@ -75,7 +75,8 @@ class StoredZip:
         return memoryview(self._at(start, size)), start
 
     def _located(self, name, position):
-        """The entry, its data found behind the local header, whose name and extra fields may be of any length."""
+        """The entry with the offset of its data, which follows the local header. The header's name and extra fields may have
+        any length."""
         header = self._at(position, 30)
         name_size, extra_size = struct.unpack('<HH', header[26:])
         if header[:4] != _LOCAL or self._at(position + 30, name_size) != name.encode('utf-8', 'surrogateescape'):
@@ -83,19 +84,19 @@ class StoredZip:
         return self.entries[name]._replace(start=position + 30 + name_size + extra_size)
 
     def read_into(self, name, buffer):
-        """Fill `buffer`, bytes of the entry's size. Raises ValueError if the checksum differs."""
+        """Fill `buffer`, which has the entry's size. Raises ValueError if the checksum differs."""
         view = memoryview(buffer)
         self._verify(name, lambda begin, end: view[begin:end])
 
     def open(self, name):
-        """Check an entry; the file then stands where its data starts. Returns their size."""
+        """Check an entry and seek to the start of its data. Returns the size of the data."""
         chunk = memoryview(bytearray(_CHUNK))
         self._verify(name, lambda begin, end: chunk[:end - begin])
         self.file.seek(self.entries[name].start)
         return self.entries[name].size
 
     def _verify(self, name, place):
-        """Read an entry in pieces; `place(begin, end)` is the memory for one."""
+        """Read an entry in pieces and check its checksum. `place(begin, end)` gives the memory for a piece."""
         entry = self.entries[name]
         if entry.problem:
             raise UserError(f'its entry {name[:60]!r} is {entry.problem}, which torch.save never does')
@@ -118,7 +119,7 @@ class StoredZip:
 
 
 def _central_header(directory):
-    """(Name, place of the local header, entry, the directory behind it)."""
+    """(name, offset of the local header, entry, rest of the directory)."""
     if bytes(directory[:4]) != _CENTRAL:
         raise ValueError('a damaged directory')
     flags, method = struct.unpack('<HH', directory[8:12])
@@ -135,7 +136,7 @@ def _central_header(directory):
 
 
 def _wide(values, extra):
-    """The values with those of 64 bits, which stand in this order in the extra field 1."""
+    """Replace values that do not fit into 32 bits by the 64-bit values in extra field 1, which has them in this order."""
     while len(extra) >= 4:
         kind, size = struct.unpack('<HH', extra[:4])
         field, extra = extra[4:4 + size], extra[4 + size:]

@@ -1,9 +1,11 @@
-"""Files of `torch.save`, read without PyTorch: both formats, the zip archive (since 1.6) and the older row of pickles.
+"""Reads files of `torch.save` without PyTorch, in both formats: the zip archive (since 1.6) and the older sequence of pickles.
 
-In both, a pickle describes the tensors as views of numbered storages, and the storages' bytes stand apart, in entries of the
-archive or behind the pickle. Facts: PyTorch's torch/serialization.py and torch/_utils.py. The pickle is read by
-`pickle_machine.py`, which admits only `NAMES`; what else a file asks for is refused before it runs. A storage's size is
-compared with the file's before memory is reserved, and a tensor is a view of it: memory stays below three times the file's.
+In both, a pickle describes the tensors as views of numbered storages. The storages' bytes are separate, in entries of the
+archive or after the pickle. Source: PyTorch's torch/serialization.py and torch/_utils.py.
+
+`pickle_machine.py` reads the pickle. It accepts only `NAMES` and refuses everything else before it runs. A storage's size is
+compared with the file's before memory is reserved, and tensors are views of storages, so less than three times the file's size
+is needed.
 """
 import math
 import os
@@ -18,12 +20,12 @@ from image_classification.weights.formats.pickle_machine import Unpickler
 from image_classification.weights.formats.stored_zip import StoredZip
 
 ZIP_START = b'PK\3\4'
-LEGACY_START = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'          # a pickle of the number by which PyTorch knows it
+LEGACY_START = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'          # a pickle of PyTorch's magic number
 _LEGACY_VERSION = 1001
 _TAR_MARK, _TAR_PLACE = b'ustar', 257
 _CHUNK = 2 ** 18
 
-# Types of storages by the names that stand in files. numpy has no bfloat16: it is widened to float32, which is exact.
+# Types of storages by their names in files. numpy has no bfloat16, so it is widened to float32, which is exact.
 _STORAGES = {
     'FloatStorage': np.float32, 'DoubleStorage': np.float64, 'HalfStorage': np.float16, 'BFloat16Storage': None,
     'LongStorage': np.int64, 'IntStorage': np.int32, 'ShortStorage': np.int16, 'CharStorage': np.int8,
@@ -36,17 +38,18 @@ _DTYPES = ('float16', 'float32', 'float64', 'bfloat16', 'uint8', 'int8', 'int16'
 
 
 def is_torch(start):
-    """Whether a file that begins with these 512 bytes is for `read_torch`."""
+    """Whether `read_torch` is for a file that begins with these 512 bytes."""
     return start.startswith((ZIP_START, LEGACY_START)) or start[_TAR_PLACE:].startswith(_TAR_MARK)
 
 
 def read_torch(path):
-    """What `torch.save` wrote, of plain containers, numbers, texts and numpy arrays.
+    """The object in a file of `torch.save`, made of plain containers, numbers, texts and numpy arrays.
 
     bfloat16 tensors are widened to float32. Tensors that share a storage share memory here, too, and keep their strides.
-    Training options (`argparse.Namespace`, yacs) become `pickle_machine.Opaque`, devices and dtypes texts.
+    Training options (`argparse.Namespace`, yacs) become `pickle_machine.Opaque`, devices and dtypes become texts.
     Raises:
-        UserError: the file cannot be read, is damaged, is no such file, or asks for anything else (named; nothing of it ran).
+        UserError: the file cannot be read, is damaged, is no such file, or contains anything else, which the message names and
+            which is not run.
     """
     try:
         file = open(path, 'rb')
@@ -65,9 +68,9 @@ def read_torch(path):
 
 
 class Storage:
-    """`count` numbers of a type, reserved before they are read.
+    """Memory for `count` numbers of a type, reserved before they are read.
 
-    `array`: what tensors are views of. `raw`: its bytes that the file's go to: of bfloat16 the second half.
+    Tensors are views of `array`. `raw` are the bytes of it into which the file is read: for bfloat16, the second half.
     """
 
     def __init__(self, kind, count):
@@ -78,32 +81,33 @@ class Storage:
         self.filled = False
 
     def finish(self, big_endian):
-        """To this machine's byte order, and to numbers that numpy knows."""
+        """Convert to this machine's byte order, and to a type that numpy has."""
         self.filled = True
         if self.kind == 'BFloat16Storage':
             _widen(self.array, self.raw.view('>u2' if big_endian else '<u2'))
         elif self.kind == 'BoolStorage':
-            np.minimum(self.raw, 1, out=self.raw)                  # a damaged file can hold others than 0 and 1
+            np.minimum(self.raw, 1, out=self.raw)                  # a damaged file can have values other than 0 and 1
         elif big_endian:
             self.array.byteswap(inplace=True)
 
 
 def _widen(array, halves):
-    """float32 (N,) from the bits of bfloat16, which lie in the array's own second half: part by part, from the front, what is
-    written never reaches what is still to be read."""
+    """Widen bfloat16 to float32 (N,), in place. The bits of bfloat16 lie in the second half of the array. Going from the front,
+    writing never overtakes reading."""
     words = array.view(np.uint32)
     for begin in range(0, len(words), _CHUNK):
         words[begin:begin + _CHUNK] = halves[begin:begin + _CHUNK].astype(np.uint32) << 16
 
 
 class _Storages:
-    """The storages that a pickle refers to, by their keys. `reserve(key, size in bytes)` raises if the file lacks so many."""
+    """The storages that a pickle refers to, by key. `reserve(key, size in bytes)` raises if the file has fewer bytes."""
 
     def __init__(self, reserve):
         self.found, self.reserve = {}, reserve
 
     def load(self, reference):
-        """('storage', type, key, device, count), in the older format also None or (key, offset, count) of a part."""
+        """Resolve a reference ('storage', type, key, device, count). In the older format, a sixth item is None or (key, offset,
+        count) of a part."""
         if not isinstance(reference, tuple) or len(reference) not in (5, 6) or reference[0] != 'storage':
             raise UserError('it refers to something else than a storage')
         kind, key, _, count = reference[1:5]
@@ -123,14 +127,14 @@ class _Storages:
 
 
 class _Part:
-    """Of a storage; `array` is what a tensor's offset and strides count in."""
+    """A part of a storage. A tensor's offset and strides refer to `array`."""
 
     def __init__(self, array, storage):
         self.array, self.storage = array, storage
 
 
 class _Type(str):
-    """The name of a type of storage, which no text of a file can be."""
+    """The name of a storage type. A class of its own, so that no text in a file can pass for one."""
 
 
 def _read_zip(file):
@@ -156,8 +160,8 @@ def _read_zip(file):
 
 
 def _read_legacy(file):
-    """The magic number, the version, facts on the machine, the object, the keys of the storages: a pickle each; the storages,
-    each its count in 64 bits and its bytes."""
+    """Read the older format. It has a pickle each for the magic number, the version, facts about the machine, the object, and
+    the keys of the storages. The storages follow, each with its count in 64 bits and its bytes."""
     end = file.seek(0, os.SEEK_END)
     file.seek(len(LEGACY_START))
     reserved = 0
@@ -191,9 +195,9 @@ def _unpickle(file, storages, size=None):
 
 
 def _view(array, offset, size, stride):
-    """The tensor of this shape in a storage (N,): a view, which can be no larger than the storage.
+    """A tensor of this shape as a view of a storage (N,). It must not have more numbers than the storage.
 
-    `expand` makes tensors of a terabyte on a storage of one number; nobody's weights are such.
+    With `expand`, a storage of one number can make a tensor of a terabyte; real weights are never like that.
     """
     size, stride = tuple(size), tuple(stride)
     safe_pickle.check_shape((offset,))
@@ -213,28 +217,28 @@ def _view(array, offset, size, stride):
 
 
 def _tensor(machine, part, offset, size, stride, *ignored):
-    """`_rebuild_tensor(storage, offset, size, stride)`; version 2 adds requires_grad, hooks and metadata."""
+    """Stands for `_rebuild_tensor(storage, offset, size, stride)`; version 2 adds requires_grad, hooks and metadata."""
     if not isinstance(part, _Part):
         raise UserError(f'a tensor made of a {type(part).__name__}')
     return _view(part.array, offset, size, stride)
 
 
 def _untyped_tensor(machine, part, offset, size, stride, requires_grad, hooks, dtype, *ignored):
-    """Version 3, for types that have no storage of their own."""
+    """Stands for version 3 of `_rebuild_tensor`, for types that have no storage type of their own."""
     if not isinstance(part, _Part) or part.storage.kind != 'UntypedStorage' or dtype not in _UNTYPED:
         raise UserError(f'a tensor of the type {dtype if isinstance(dtype, str) else type(dtype).__name__}')
     return _view(part.array.view(_UNTYPED[dtype]), offset, size, stride)
 
 
 def _parameter(machine, tensor, *ignored):
-    """`_rebuild_parameter(tensor, requires_grad, hooks)`, and with a state of Python attributes."""
+    """Stands for `_rebuild_parameter(tensor, requires_grad, hooks)`, also with a state of Python attributes."""
     if not isinstance(tensor, np.ndarray):
         raise UserError(f'a parameter made of a {type(tensor).__name__}')
     return tensor
 
 
 def _with_type(machine, function, kind, arguments, state):
-    """`_rebuild_from_type_v2`: a tensor that has Python attributes."""
+    """Stands for `_rebuild_from_type_v2`, a tensor with Python attributes."""
     return machine.call(function, arguments)
 
 
@@ -249,7 +253,7 @@ def _device(machine, kind, index=None):
     return kind if index is None else f'{kind}:{index}'
 
 
-# Beside what every pickle may ask for: what makes the value of a call's arguments, or the value itself.
+# Names accepted in addition to those of every pickle: a function that makes the value from a call's arguments, or the value.
 NAMES = {
     **safe_pickle.NAMES,
     ('torch._utils', '_rebuild_tensor'): _tensor,
