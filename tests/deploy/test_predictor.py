@@ -47,7 +47,7 @@ def test_every_engine_gives_the_same_as_the_checkpoint_to_several_threads_at_onc
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: one.predict(files), range(4)):
             assert found.shape == (12, 5) and found.dtype == np.float32
-            np.testing.assert_allclose(found, expected, atol=1e-5)
+            np.testing.assert_allclose(found, expected, atol=2e-5)     # 1.2e-5 in OpenVINO on a processor with AVX-512
             np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
 
 

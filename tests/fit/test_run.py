@@ -118,7 +118,7 @@ def _weights(path):
 def test_without_weights_it_learns_from_nothing_and_says_why(folder, tmp_path, trains_here):
     said = []
     found = run.fit(folder({'red': 20, 'green': 20}), tmp_path / 'out', minutes=1, network=UNPUBLISHED, size=32, say=said.append)
-    assert any(line.startswith(f'start       {UNPUBLISHED} from nothing: nobody publishes weights') for line in said)
+    assert any(line.startswith(f'start       {UNPUBLISHED} from nothing: nobody publishes ImageNet weights') for line in said)
     assert found['images'] == 8 and not any(line.startswith('head') for line in said)
 
 

@@ -156,7 +156,7 @@ def test_a_network_by_its_name_says_imagenets_names(call, pictures, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (['shufflenet_v2_x0_5', '--weights', 'none'], "has no weights 'none'"), (['mobileformer_26m'], 'nobody publishes weights'),
+    (['shufflenet_v2_x0_5', '--weights', 'none'], "has no weights 'none'"), (['mobileformer_26m'], 'nobody publishes ImageNet weights'),
     (['shufflenet_v2_x0_5', '--engine', 'openvino'], 'export it first'), (['blazeface_front'], 'names no classes')])
 def test_a_network_by_its_name_needs_weights_and_classes(call, pictures, arguments, words):
     code, out, err = call(*arguments, pictures)

@@ -230,7 +230,7 @@ def test_a_checkpoint_brings_its_preprocessing_and_its_classes(network, trained)
 
 
 def test_a_network_that_prepares_pictures_otherwise_is_warned_of(blank, trained):
-    with pytest.warns(UserWarning, match=r'has: DATA.IMAGENET_MEAN \[0.5\], not \[0.485, .*DATA.IMAGE_SIZE 64, not 224'):
+    with pytest.warns(UserWarning, match=r'with DATA.IMAGENET_MEAN \[0.5\], not \[0.485, .*DATA.IMAGE_SIZE 64, not 224'):
         ic.load_weights(blank, trained)
     with warnings.catch_warnings():
         warnings.simplefilter('error')

@@ -126,5 +126,5 @@ def test_an_entry_has_an_address_or_a_package_and_not_both(published):
         entry = {**content['PUBLISHED']['WEIGHTS'][1], **change}
         entry = {key: value for key, value in entry.items() if value}
         path.write_text(yaml.safe_dump({**content, 'PUBLISHED': {'WEIGHTS': [entry]}}))
-        with pytest.raises(ic.UserError, match='URL or PACKAGE'):
+        with pytest.raises(ic.UserError, match='URL, PACKAGE or FILE'):
             ic.create_model(path, pretrained='pip')

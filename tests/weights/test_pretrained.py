@@ -106,7 +106,7 @@ def test_every_entry_of_every_model_is_complete():
 
 
 @pytest.mark.parametrize('name, pretrained, message', [
-    ('mobileformer_26m', True, 'nobody publishes weights for mobileformer_26m'),
+    ('mobileformer_26m', True, 'nobody publishes ImageNet weights for mobileformer_26m'),
     ('mobilenet_v3_small_x1_0', 'imagenet1k_v9', "has no weights 'imagenet1k_v9'; wanted imagenet1k_v1,"),
     ('mobilenet_v3_small_x1_0', 'missing.pth', 'missing.pth')])
 def test_what_does_not_exist_is_named(name, pretrained, message):
