@@ -8,7 +8,7 @@ from image_classification.cpu.convolution import Conv2D
 class BasicConv2d(nn.Sequential):
     """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, out_channels, H', W').
 
-    Unpadded, unless `same`: then (B, out_channels, H, W), by half the kernel on each side. `init` draws the weights.
+    No padding by default; `same` pads by half the kernel on each side: (B, out_channels, H, W). `init` initialises the weights.
     """
 
     def __init__(self, in_channels, out_channels, kernel, stride=1, same=False, init=None):
