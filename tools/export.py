@@ -23,7 +23,7 @@ def parse(argv):
                                                  'NAME=WEIGHTS with a tag, default (its first tag), an address or a file')
     parser.add_argument('--model', dest='name', help='the NAME of a network, as an option')
     parser.add_argument('--weights', help='weights for a network given by name, instead of =WEIGHTS')
-    parser.add_argument('--num-classes', type=int, bounds=BOUNDS['MODEL.NUM_CLASSES'], help='for a network given by name')
+    parser.add_argument('--num-classes', type=int, bounds=BOUNDS['MODEL.NUM_CLASSES'], help='for a network by its name')
     parser.add_argument('--output', help='directory to write; default: export beside the checkpoint, or export/<name>; '
                                          'with --features, _features is added')
     parser.add_argument('--format', default='paddle', metavar='FORMAT[,FORMAT]',
