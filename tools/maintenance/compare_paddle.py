@@ -113,7 +113,7 @@ def _pretend_packages(root):
 
 
 def pictures(side):
-    """Two pictures of large patches and some noise. With noise alone, the logits of deep networks differ by little but rounding."""
+    """Two pictures of large patches with some noise. With noise alone, logits of deep networks differ by little but rounding."""
     return F.interpolate(paddle.randn([2, 3, 12, 12]), [side, side], mode='bilinear') + 0.1 * paddle.randn([2, 3, side, side])
 
 
