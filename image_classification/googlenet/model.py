@@ -62,7 +62,7 @@ class InceptionAux(nn.Layer):
 
 
 class GoogLeNet(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 15 on.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W of at least 15.
 
     In training, with `aux_logits`: (logits, logits behind inception4a, logits behind inception4d). The paper adds the losses
     of the auxiliary ones with weight 0.3.
@@ -136,7 +136,7 @@ class GoogLeNet(Network):
         return logits
 
     def replace_classifier(self, num_classes):
-        """New final and auxiliary classifiers."""
+        """Put in fresh final and auxiliary classifiers."""
         self.fc = linear(1024, num_classes)
         if self.aux_logits:
             self.aux1.fc2 = linear(1024, num_classes)

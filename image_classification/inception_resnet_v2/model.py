@@ -102,7 +102,7 @@ def block8(scale, drop_path, relu=True):
 
 
 class InceptionResNetV2(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W of at least 75.
 
     Args:
         depths, scales: number of residual blocks at strides 8, 16 and 32, and the factors of their branches. At stride 32 one

@@ -83,7 +83,7 @@ def reduction_b():
 
 
 class InceptionV2(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W of at least 75.
 
     Args:
         depths: number of blocks as in figures 5, 6 and 7; of the last at least one.

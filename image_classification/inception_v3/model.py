@@ -155,7 +155,7 @@ class InceptionAux(nn.Layer):
 
 
 class InceptionV3(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W of at least 75.
 
     In training, with `aux_logits`: (logits, logits behind Mixed_6e). torchvision adds the latter's loss with weight 0.4.
     Args:
@@ -223,7 +223,7 @@ class InceptionV3(Network):
         return logits
 
     def replace_classifier(self, num_classes):
-        """New final and auxiliary classifiers."""
+        """Put in fresh final and auxiliary classifiers."""
         self.fc = linear(2048, num_classes)
         if self.aux_logits:
             self.AuxLogits.fc = linear(768, num_classes, std=0.001)

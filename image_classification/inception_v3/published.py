@@ -9,7 +9,7 @@ from image_classification.weights.key_styles import Style
 
 BLOCKS = ('5b', '5c', '5d', '6a', '6b', '6c', '6d', '6e', '7a', '7b', '7c')
 SUITED = (('EPSILON', 1e-5),)
-KEPT = 0.8                                                         # of the features, by the dropout
+KEPT = 0.8                                                         # the dropout's factor of the features
 
 
 def _of_paddle(conv, norm):

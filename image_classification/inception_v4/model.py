@@ -108,7 +108,7 @@ class InceptionC(nn.Layer):
 
 
 class InceptionV4(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W of at least 75.
 
     Args:
         depths: number of A, B and C blocks.

@@ -118,7 +118,7 @@ class ShuffleNetV1(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, net = cfg.MODEL, cfg.MODEL.SHUFFLENET
     _check(net)
     return ShuffleNetV1(

@@ -129,7 +129,7 @@ class ShuffleNetV2(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, net = cfg.MODEL, cfg.MODEL.SHUFFLENET
     for key in ('REPEATS', 'CHANNELS'):
         if len(net[key]) != 3:

@@ -1,4 +1,4 @@
-"""What ShuffleNet V2 says to engines, see `image_classification/fuse.py`."""
+"""Faster equivalents of ShuffleNet V2's layers for inference engines, see `image_classification/fuse.py`."""
 import paddle
 
 from image_classification.layers import Stage, channel_shuffle

@@ -100,7 +100,7 @@ class SwiftFormerEncoder(nn.Layer):
         self.drop_path = DropPath(drop_path)
 
     def scaled(self, y, number):
-        """Times layer scale 1 or 2."""
+        """Multiply by layer scale 1 or 2."""
         return (self.layer_scale_1 if number == 1 else self.layer_scale_2) * y
 
     def forward(self, x):
@@ -114,7 +114,7 @@ class SwiftFormerEncoder(nn.Layer):
 class SwiftFormer(DistilledNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
-    In training, with `distilled`: (logits, logits of the classifier that learns from a teacher); in evaluation their mean.
+    With `distilled`, training gives (logits, logits of the classifier that learns from a teacher), evaluation their mean.
     Args:
         dims, depths: one number per stage.
         dropout: in front of the classifiers. drop_path: of the last block; it rises linearly from 0 at the first.

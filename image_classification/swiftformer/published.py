@@ -10,5 +10,5 @@ _RULES = ((r'^patch_embed\.', 'stem.'), *((rf'^network\.{2 * i}\.', f'stages.{i}
 
 
 def styles(model):
-    optional = () if model.distilled else ('dist_head.',)          # without which evaluation would be another one
+    optional = () if model.distilled else ('dist_head.',)          # a distilled network needs both heads
     return {'official': Style(optional=optional), 'timm': Style(rules=_RULES, optional=optional)}

@@ -1,4 +1,4 @@
-"""What SwiftFormer says to engines, see `image_classification/fuse.py`."""
+"""Faster equivalents of SwiftFormer's layers for inference engines, see `image_classification/fuse.py`."""
 from image_classification.layers.distilled import average_heads, fold_scale
 from image_classification.swiftformer.model import ConvEncoder, SwiftFormer, SwiftFormerEncoder
 

@@ -76,7 +76,7 @@ class Block(nn.Layer):
 
 
 class Xception(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W from 7 up.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W of at least 7.
 
     Args:
         middle_blocks: blocks of the middle flow; eight in the paper.
