@@ -37,7 +37,7 @@ def conv2d(in_channels, out_channels, kernel=1, stride=1, groups=1):
 
 
 def layer_scale(layer, channels):
-    """A new parameter of a layer: a factor per channel."""
+    """A new parameter of `layer`, one factor per channel."""
     return layer.create_parameter([channels, 1, 1], default_initializer=nn.initializer.Constant(LAYER_SCALE))
 
 

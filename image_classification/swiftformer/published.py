@@ -1,6 +1,6 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors number stages and what is between them through; timm puts each downsampling into the stage behind it.
+The authors number stages and the layers between them consecutively. timm makes each downsampling part of the stage behind it.
 """
 from image_classification.weights.key_styles import Style
 

@@ -4,14 +4,14 @@ from image_classification.swiftformer.model import ConvEncoder, SwiftFormer, Swi
 
 
 class ScaledConvEncoder(ConvEncoder):
-    """Its last convolution holds the layer scale."""
+    """The layer scale is folded into the last convolution."""
 
     def scaled(self, y):
         return y
 
 
 class ScaledEncoder(SwiftFormerEncoder):
-    """The last layers of attention and MLP hold the layer scales."""
+    """The layer scales are folded into the last layers of attention and MLP."""
 
     def scaled(self, y, number):
         return y
