@@ -152,7 +152,7 @@ def test_contenders_that_fail_give_a_reason_while_the_others_go_on(paddlevit):
 @pytest.mark.parametrize('arguments, message', [
     (['nothing*'], 'no model fits nothing*'),
     ([MODEL, '--amp', '--device', 'cpu'], '--amp needs a GPU'),
-    ([MODEL, '--peers', 'PaddleViT'], '--peers PaddleViT wants --paddlevit'),
+    ([MODEL, '--peers', 'PaddleViT'], '--peers PaddleViT also needs --paddlevit'),
     ([MODEL, '--peers', '--paddleclas', '.'], 'has no ppcls/arch/backbone'),
     ([MODEL, '--json', __file__], 'is not overwritten')])
 def test_what_cannot_be_run_is_said_at_once(run_tool, arguments, message):

@@ -1,4 +1,4 @@
-"""What block diagrams are made of. A node has a wire that enters at its top and one that leaves at its bottom, on its axis.
+"""The parts of block diagrams. A node has a wire that enters at its top and one that leaves at its bottom, on its axis.
 
 `left` and `right` are its reach on either side of the axis, `height` is from wire to wire; `draw(canvas, x, y)` puts the upper
 end at (x, y). All in pixels.
