@@ -91,7 +91,7 @@ def training_command(args, cfg, pattern):
         words += ['-cfg', cfg.MODEL.NAME, '-num_classes', str(cfg.MODEL.NUM_CLASSES)]
         options += ['MODEL.IC.DEPTHS', str(cfg.MODEL.IC.DEPTHS)]
     if args.inherit or cfg.PRETRAINED:
-        words += ['-pretrained', args.inherit or '']               # not what the supernet started from
+        words += ['-pretrained', args.inherit or '']               # not the supernet's initial weights
     if cfg.RESUME:
         words += ['-resume', '']
     return shlex.join([*words, '-opts', *options])

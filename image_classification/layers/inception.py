@@ -19,7 +19,7 @@ class BasicConv2d(nn.Sequential):
 
 
 class Branches(nn.Sequential):
-    """Layers side by side on the same map, in the order of their names: (B, C, H, W) -> (B, sum of their C', H', W')."""
+    """Parallel layers, concatenated in the order of the arguments: (B, C, H, W) -> (B, sum of their C', H', W')."""
 
     def __init__(self, **branches):
         super().__init__(*branches.items())

@@ -21,8 +21,8 @@ from image_classification.layers import Network, Stage, by_level, pytorch_unifor
 from image_classification.layers.conv_norm import NormLinear, Residual, constant, each_output, finer_levels, patch_embedding
 from image_classification.layers.position_bias import PositionBias, attend, bias_tables
 
-RATIO, DOWN_RATIO = 2, 4                                           # channels of a value, in those of a key; where the map is halved
-MLP_RATIO = 2                                                      # hidden channels of an MLP, in those of its input
+RATIO, DOWN_RATIO = 2, 4                                           # channels of a value / of a key; DOWN: if the map is halved
+MLP_RATIO = 2                                                      # hidden channels / channels of an MLP
 
 
 class LinearNorm(nn.Sequential):

@@ -77,7 +77,7 @@ class EvoSABlock(SABlock):
         attention = attention.unsqueeze(-1)                        # (B, kept + 1, 1), the last one for the summary
         kept_scores = scores[:, :kept]
         kept_scores = kept_scores + self.trade_off * (attention[:, :-1] - kept_scores)
-        alone = 1 // rest.shape[1]                                 # 1 where the summary is the only pruned token, else 0
+        alone = 1 // rest.shape[1]                                 # 1 if only one token is pruned, else 0
         rest_scores = rest_scores + self.trade_off * alone * (attention[:, -1:] - rest_scores)
         back = paddle.argsort(order, 1)
         tokens = reorder(paddle.concat([some[:, 1:-1], rest + scaled(added, self.gamma_3)], 1), back)

@@ -36,7 +36,7 @@ class EvoSABlockByProducts(EvoSABlock):
         attention = attention.unsqueeze(-1)                        # (B, kept + 1, 1), the last one for the summary
         kept_scores = choice @ scores
         kept_scores = kept_scores + self.trade_off * (attention[:, :-1] - kept_scores)
-        alone = 1 // (tokens.shape[1] - kept)                      # 1 where the summary is the only pruned token, else 0
+        alone = 1 // (tokens.shape[1] - kept)                      # 1 if only one token is pruned, else 0
         scores = scores + self.trade_off * alone * (attention[:, -1:] - scores)
         tokens = back @ some[:, 1:-1] + rest * (tokens + scaled(added, self.gamma_3))
         return some[:, :1], tokens, (back @ kept_scores + rest * scores).squeeze(-1)

@@ -237,12 +237,12 @@ def shufflenet_v2():
 
 
 def tower(*sizes):
-    """A 1x1 convolution and others behind it."""
+    """A 1x1 convolution followed by others."""
     return Chain(pw('1x1'), *(conv(size) for size in sizes))
 
 
 def spread(*sizes):
-    """The same with 1x3 beside 3x1 at the end."""
+    """The same, ending in 1x3 and 3x1 in parallel."""
     return Chain(pw('1x1'), *(conv(size) for size in sizes), Branches(conv('1x3'), conv('3x1'), join='concat'))
 
 

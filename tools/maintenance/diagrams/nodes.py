@@ -87,7 +87,7 @@ class Join:
 
 
 class Branches:
-    """Nodes side by side on the same input, whose outputs are joined."""
+    """Parallel nodes with the same input, whose outputs are joined."""
 
     def __init__(self, *nodes, join='concatenate'):
         self.nodes, self.join = nodes, Join(join)

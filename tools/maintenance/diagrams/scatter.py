@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 960, 570
 LEFT, RIGHT, TOP, BOTTOM = 64, 36, 58, 512                        # of the axes, from the left, right (both), top and top
 MACS, TOP1 = (16, 18000), (49, 86)                                 # ranges: millions, percent
 ORANGE, BLUE, PALE = '#bc4c00', '#0969da', '#d0d7de'
-# Families of which a network is on the front: (label, colour, where the label begins: millions, percent). The others are pale.
+# Families with a network on the Pareto front: (label, colour, start of the label: millions, percent). The others are pale.
 SERIES = {
     'mobileformer_official': ('Mobile-Former', ORANGE, (50, 73.8)), 'lcnet': ('PP-LCNet', BLUE, (19, 51)),
     'mobilenet_v3': ('MobileNetV3', BLUE, (24, 56.5)), 'ghostnet': ('GhostNet', BLUE, (50, 64.6)),
