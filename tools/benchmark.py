@@ -1,6 +1,6 @@
-"""Time networks, beside the same ones elsewhere if asked for: python tools/benchmark.py 'mobilenet_v*' --peers
+"""Time networks, optionally beside the same ones in other libraries: python tools/benchmark.py 'mobilenet_v*' --peers
 
-Every contender computes in a process of its own, in turn with the others. A table goes to standard output.
+Each contender runs in its own process, and they take turns. A table is written to standard output.
 """
 from command_setup import ENVIRONMENT                              # first: before Paddle is imported
 
@@ -28,43 +28,44 @@ WHAT = ('forward', 'step', 'input')
 def parse(argv):
     parser = Parser(description='Milliseconds of forward passes and training steps, side by side.')
     parser.add_argument('patterns', nargs='*', help="names of models, e.g. 'mobilenet_v*'")
-    parser.add_argument('--what', nargs='+', choices=WHAT, help='by default forward, or all that --tables have; input is the '
+    parser.add_argument('--what', nargs='+', choices=WHAT, help='default: forward, or all that --tables contain; input is the '
                                                                 'input pipeline: images/s from JPEG files to batches')
     parser.add_argument('--engines', nargs='+', choices=(*EAGER, *ENGINES), default=['eager', 'static', *available()],
-                        metavar='ENGINE', help=f'of {", ".join((*EAGER, *ENGINES))}; by default all that are installed but '
-                                               'fused (batch norms folded); a step is for eager and static')
+                        metavar='ENGINE', help=f'some of {", ".join((*EAGER, *ENGINES))}; default: all installed ones except '
+                                               'fused (batch norms folded). A step is timed in eager and static only')
     parser.add_argument('--batch-size', type=int, bounds=BATCH, nargs='+', default=[1, 8])
-    parser.add_argument('--input-options', type=shlex.split, default=[], help="of tools/benchmark_input.py, e.g. '--workers 4'")
+    parser.add_argument('--input-options', type=shlex.split, default=[],
+                        help="options of tools/benchmark_input.py, e.g. '--workers 4'")
     parser.add_argument('--image-size', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'],
-                        help='by default the size that each network is for')
+                        help='default: the size that each network is made for')
     parser.add_argument('--threads', type=int, bounds=THREADS, default=1)
     parser.add_argument('--repeat', type=int, bounds=TURNS, default=7, help='turns of each contender')
-    parser.add_argument('--device', choices=('cpu', 'gpu'), help='by default a GPU where there is one')
-    parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
-    parser.add_argument('--optimizer', choices=('sgd', 'adamw'), default='sgd', help='of the training step')
+    parser.add_argument('--device', choices=('cpu', 'gpu'), help='default: gpu if there is one')
+    parser.add_argument('--amp', action='store_true', help='mixed precision; needs a GPU')
+    parser.add_argument('--optimizer', choices=('sgd', 'adamw'), default='sgd', help='optimizer of the training step')
     parser.add_argument('--memory', action='store_true', help='print the peak memory of every process, too')
-    parser.add_argument('--exports', type=Path, help='keep the exports below this directory, and take those that are there')
+    parser.add_argument('--exports', type=Path, help='keep the exports in this directory, and reuse those already there')
     parser.add_argument('--json', type=Path, help='write all figures, versions and the machine to this file')
     parser.add_argument('--tables', type=Path, nargs='+', metavar='JSON',
-                        help='print what these files of --json say, as one; time nothing')
-    parser.add_argument('--markdown', type=Path, help='write what is printed to this file, too')
-    parser.add_argument('--force', action='store_true', help='replace files of --json and --markdown of an earlier run')
-    peers = parser.add_argument_group('the same networks elsewhere')
+                        help='print the results in these files of --json as one report; time nothing')
+    parser.add_argument('--markdown', type=Path, help='also write the printed report to this file')
+    parser.add_argument('--force', action='store_true', help='replace files that --json and --markdown wrote in an earlier run')
+    peers = parser.add_argument_group('the same networks in other libraries')
     peers.add_argument('--peers', nargs='*', choices=(*TORCH, *PADDLE), metavar='LIBRARY',
-                       help=f'of {", ".join((*TORCH, *PADDLE))}; without a name, all that are there. '
-                            'Where ONNX Runtime is timed, the own exports of timm and torchvision are, too')
-    peers.add_argument('--peer-python', default=sys.executable, help='the Python that has torch, timm and torchvision; '
-                       'for their exports, onnx and onnxscript, too')
-    peers.add_argument('--paddleclas', type=Path, help='a clone of PaddleClas; by default the installed paddleclas')
+                       help=f'some of {", ".join((*TORCH, *PADDLE))}; without a name, all that are available. With the engine '
+                            'onnxruntime, the exports of timm and torchvision are timed, too')
+    peers.add_argument('--peer-python', default=sys.executable, help='a Python with torch, timm and torchvision; '
+                       'their exports also need onnx and onnxscript')
+    peers.add_argument('--paddleclas', type=Path, help='a clone of PaddleClas; default: the installed paddleclas')
     peers.add_argument('--paddlevit', type=Path, help="image_classification/MobileFormer in a clone of PaddleViT")
     peers.add_argument('--mobileformer', type=Path, help="a clone of AAboys/MobileFormer, for 'authors'; it needs timm")
-    peers.add_argument('--same-settings', action='store_true', help='run the peers of Paddle with our process settings, too')
-    peers.add_argument('--compile', action='store_true', help='run the peers of PyTorch through torch.compile, too')
+    peers.add_argument('--same-settings', action='store_true', help='run Paddle peers also with our process settings')
+    peers.add_argument('--compile', action='store_true', help='run PyTorch peers also through torch.compile')
     return parser.parse_args(argv)
 
 
 def check(args):
-    """Names of the models; the device is settled. Raises UserError."""
+    """The names of the models. Sets `args.device`; raises UserError for options that do not fit."""
     import paddle
     names = sorted({name for pattern in args.patterns for name in ic.list_models(pattern)})
     if not names and args.what != ['input']:
@@ -74,10 +75,10 @@ def check(args):
     if args.device == 'gpu' and not has_gpu:
         raise UserError('--device gpu, but Paddle finds no GPU; install the GPU build (README), or leave it out')
     if args.amp and args.device == 'cpu':
-        raise UserError('--amp wants a GPU: on a CPU, Paddle ignores it')
+        raise UserError('--amp needs a GPU: on a CPU, Paddle ignores it')
     for path in filter(None, (args.json, args.markdown)):
         if path.exists() and not args.force:
-            raise UserError(f'{path} exists, and nothing is overwritten; choose another file, or replace it by --force')
+            raise UserError(f'{path} exists and is not overwritten; choose another file, or replace it with --force')
         if path.exists() and not was_written(path):
             raise UserError(f'{path} exists and was not written by this command, so it is not replaced; choose another file')
     check_directories(args)
@@ -85,7 +86,7 @@ def check(args):
 
 
 def was_written(path):
-    """Whether a file is of --json or --markdown."""
+    """Whether --json or --markdown wrote this file."""
     try:
         text = path.read_text(encoding='utf-8')
         return {'machine', 'settings', 'results'} <= {*json.loads(text)} if text.startswith('{') else '; paddle ' in text
@@ -94,7 +95,7 @@ def was_written(path):
 
 
 def measure(name, args, exports):
-    """Yield a result for each thing that the network does and each batch size."""
+    """Yield one result for each kind of run (forward, step) and each batch size."""
     config = ic.get_config(name)
     size, channels = args.image_size or config.DATA.IMAGE_SIZE, config.MODEL.IN_CHANNELS
     engines = [engine for engine in args.engines if engine in ENGINES] if 'forward' in args.what else []
@@ -112,7 +113,7 @@ def measure(name, args, exports):
 
 
 def export_peers(name, args, exports, size, channels):
-    """What PyTorch's own exporter makes of the networks that are asked for beside ours: {library: (directory, error)}."""
+    """Export the requested peers of a network with PyTorch's own exporter: {library: (directory, error)}."""
     wanted = [library for library in PEERS.get(name, {}) if library in EXPORTED and args.peers is not None
               and (not args.peers or library in args.peers)]
     return {library: export_peer({'who': library, 'name': PEERS[name][library], 'size': size, 'channels': channels}, exports,
@@ -126,7 +127,7 @@ def measure_all(names, args):
 
 
 def report(results, pipeline, facts, settings):
-    """All that is printed, as one text."""
+    """The whole printed report, as one text."""
     labels, versions = table.columns(results), {'paddle': facts['paddle']}
     for result in results:
         for contender in result['contenders']:
@@ -149,16 +150,16 @@ def report(results, pipeline, facts, settings):
 
 
 def read_all(paths, what):
-    """What `report` takes, of several runs with the same settings: the results of `what`."""
+    """The arguments of `report`, from the files of several runs with the same settings; only results for `what`."""
     runs = []
     for path in paths:
         try:
             runs.append(json.loads(path.read_text(encoding='utf-8')))
-            runs[-1]['results'], runs[-1]['settings']              # a file of --json has them
+            runs[-1]['results'], runs[-1]['settings']              # every file of --json has these
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f'{path} is no file of --json ({type(error).__name__}: {error})') from None
+            raise UserError(f'{path} was not written by --json ({type(error).__name__}: {error})') from None
     if any(run['settings'][key] != runs[0]['settings'][key] for run in runs for key in ('threads', 'device')):
-        raise UserError('the files of --tables are of different numbers of threads or devices; print them one by one')
+        raise UserError('the files of --tables were measured with different threads or devices; print them one by one')
     results = [result for run in runs for result in run['results'] if result['what'] in what]
     results.sort(key=lambda result: (result['model'], result['what'], result['batch']))
     return results, runs[-1]['input'], runs[0]['machine'], runs[0]['settings']
@@ -180,7 +181,7 @@ def main(argv=None):
     facts, results, pipeline = machine(args.device), [], {}
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
 
-    def save():                                                    # after each result: a run may take hours, and be stopped
+    def save():                                                    # after each result: a run may take hours and be interrupted
         text = report(results, pipeline, facts, settings)
         if args.markdown:
             write(args.markdown, text)

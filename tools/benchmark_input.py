@@ -1,4 +1,4 @@
-"""Time the input pipeline, from JPEG files to training batches, beside torchvision's and timm's:
+"""Time the input pipeline, from JPEG files to training batches, and compare it with those of torchvision and timm:
 
     python tools/benchmark_input.py --peers
 """
@@ -28,7 +28,7 @@ POLICIES = {'plain': 'random resized crop, mirror, normalize', 'rand': 'the same
 
 
 def parse(argv):
-    parser = Parser(description='Training batches per second from JPEG files, medians of alternating runs.')
+    parser = Parser(description='Images per second from JPEG files to training batches, medians of alternating runs.')
     parser.add_argument('--images', type=int, bounds=IMAGES, default=3072)
     parser.add_argument('--width', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'], default=500)
     parser.add_argument('--height', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'], default=375)
@@ -38,9 +38,9 @@ def parse(argv):
     parser.add_argument('--repeat', type=int, bounds=TURNS, default=5)
     parser.add_argument('--backends', nargs='+', default=['pillow', 'opencv'], help='values of DATA.BACKEND')
     parser.add_argument('--policies', nargs='+', default=list(POLICIES), choices=list(POLICIES))
-    parser.add_argument('--peers', nargs='*', choices=list(PEERS.values()), help='beside these, or all of them')
-    parser.add_argument('--peer-python', default=sys.executable, help='the Python that has timm and torchvision')
-    parser.add_argument('--json', type=Path, help='write the images/s of every round to this file, too')
+    parser.add_argument('--peers', nargs='*', choices=list(PEERS.values()), help='compare with these; without a name, with all')
+    parser.add_argument('--peer-python', default=sys.executable, help='a Python with timm and torchvision')
+    parser.add_argument('--json', type=Path, help='also write the images/s of every round to this file')
     args = parser.parse_args(argv)
     args.peers = list(PEERS.values()) if args.peers == [] else args.peers or []
     if args.images < 2 * args.batch_size:
@@ -49,7 +49,7 @@ def parse(argv):
 
 
 def photo(rng, width, height):
-    """A PIL image like a photograph to a JPEG decoder: smooth at several scales, with edges and some noise."""
+    """A PIL image that resembles a photograph to a JPEG decoder: smooth at several scales, with edges and some noise."""
     pixels = np.full((height, width, 3), 128, np.float32)
     for columns in (4, 12, 40, 120):
         coarse = rng.normal(0, 30, (max(1, columns * height // width), columns, 3)).clip(-90, 90) + 128
@@ -75,7 +75,7 @@ def write_photos(root, args):
 
 
 class Ours:
-    """The loader of this library; `run()` gives images per second of an epoch."""
+    """The loader of this library. `run()` returns the images per second of an epoch."""
 
     def __init__(self, root, backend, policy, args):
         import image_classification as ic
@@ -89,7 +89,7 @@ class Ours:
     def run(self):
         self.epoch += 1
         workers, count, images = self.loader.num_workers, len(self.loader), 0
-        skipped = min(2 * workers or 1, count - 1)                 # which wait already, or start processes
+        skipped = min(2 * workers or 1, count - 1)                 # these are prefetched, or include starting processes
         for number, (pictures, _) in enumerate(self.loader.epoch(self.epoch), 1):
             if number > skipped:
                 images += len(pictures)
@@ -99,7 +99,7 @@ class Ours:
 
 
 class Peer:
-    """The same in a process of its own, which waits while another runs: tools/benchmarking/torch_input_peer.py."""
+    """Like `Ours`, in a separate process that waits while another one runs: tools/benchmarking/torch_input_peer.py."""
 
     def __init__(self, root, kind, policy, args):
         program = ROOT / 'tools' / 'benchmarking' / 'torch_input_peer.py'
@@ -117,7 +117,7 @@ class Peer:
 
 
 def measure(root, policy, args):
-    """{who: [images/s of each round]} and the versions of the peers."""
+    """Returns {who: [images/s of each round]}, and the versions of the peers."""
     names = {kind: name for name, kind in PEERS.items()}
     peers = {names[kind]: Peer(root, kind, policy, args) for kind in args.peers}
     runners = {**{f'ours, {backend}': Ours(root, backend, policy, args) for backend in args.backends}, **peers}
@@ -132,7 +132,7 @@ def measure(root, policy, args):
 
 
 def rows(policy, speeds):
-    """Lines of the table: medians, least to largest in brackets, and how many times as fast as the fastest peer."""
+    """Lines of the table: median, range in brackets, and speed relative to the fastest peer."""
     medians = {who: statistics.median(values) for who, values in speeds.items()}
     theirs = max([value for who, value in medians.items() if not who.startswith('ours')], default=0)
     lines = ''

@@ -1,4 +1,4 @@
-"""Load a server with requests: python tools/benchmark_serve.py output/<run>/export, or the http:// address of one that runs"""
+"""Load-test a server: python tools/benchmark_serve.py output/<run>/export, or the http:// address of a running server"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
 import collections
@@ -29,18 +29,18 @@ HEAD = ('| clients | requests/s | p50 ms | p90 ms | p99 ms | answered | refused 
 
 def parse(argv):
     parser = Parser(description='Requests per second and latency of a server, over loopback or not. Flags '
-                                                 'that are not listed here go to tools/serve.py.')
-    parser.add_argument('model', help='what tools/serve.py takes; or the address of a running server, http://HOST:PORT')
-    parser.add_argument('images', nargs='*', help='files to send in turn; by default 8 JPEGs of 500 x 375 pixels are made')
+                                                 'that are not listed here are passed to tools/serve.py.')
+    parser.add_argument('model', help='a model as for tools/serve.py, or the address of a running server, http://HOST:PORT')
+    parser.add_argument('images', nargs='*', help='files to send in turn; default: 8 generated JPEGs of 500 x 375 pixels')
     parser.add_argument('--clients', type=int, nargs='+', default=[1, 8, 64], bounds=within(1, 10_000),
-                        help='at once, each with one connection')
-    parser.add_argument('--seconds', type=float, default=10, bounds=SECONDS, help='per number of clients')
-    parser.add_argument('--json', type=Path, help='write the figures here, too')
+                        help='numbers of simultaneous clients, each with one connection')
+    parser.add_argument('--seconds', type=float, default=10, bounds=SECONDS, help='duration for each number of clients')
+    parser.add_argument('--json', type=Path, help='also write the figures to this file')
     return parser.parse_known_args(argv)
 
 
 def make_images():
-    """Smooth random pictures, which compress as photographs do."""
+    """Smooth random pictures that compress like photographs."""
     images, rng = [], np.random.default_rng(0)
     for _ in range(8):
         file = io.BytesIO()
@@ -51,7 +51,7 @@ def make_images():
 
 
 class Load:
-    """Clients that send one request after the other; `run` gives a row of figures."""
+    """Clients that send one request after another. `run` returns a row of figures."""
 
     def __init__(self, address, images):
         parts = urlsplit(address)
@@ -95,7 +95,7 @@ class Load:
                 **{name: answers[name] for name in ('answered', 'refused', 'errors')}, 'memory_mib': self.memory()}
 
     def memory(self):
-        """Resident memory of the server in MiB, by its own /metrics; None where it does not say."""
+        """Resident memory of the server in MiB, read from its /metrics; None if it is not among them."""
         connection = http.client.HTTPConnection(*self.address, timeout=60)
         try:
             connection.request('GET', '/metrics')
@@ -134,13 +134,13 @@ def main(argv=None):
     if not args.model.startswith('http://'):
         process, title, address = start_server(args.model, flags)
     elif flags:
-        raise UserError(f'{flags[0]} is unknown, or a setting of a server that runs already; wanted what --help lists')
+        raise UserError(f'{flags[0]} is unknown, or cannot be set for a running server; --help lists the flags')
     try:
         try:
             load = Load(address, images)
             before = load.memory()
             load.run(1, 1)                                         # warm
-        except (OSError, ValueError, http.client.HTTPException) as error:    # the latter two: of no address at all
+        except (OSError, ValueError, http.client.HTTPException) as error:    # the latter two for malformed addresses
             raise UserError(f'{shortened(address)} does not answer: {error}; wanted the address of tools/serve.py') from None
         print(f'{title}; memory before {"unknown" if before is None else f"{before:.0f} MiB"}\n{HEAD}', flush=True)
         rows = []

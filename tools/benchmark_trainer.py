@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: python tools/benchmark_trainer.py -cfg configs/mnist5k/mobileformer_26m.yaml"""
+"""Show where the time of a training step goes: python tools/benchmark_trainer.py -cfg configs/mnist5k/mobileformer_26m.yaml"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
 import contextlib
@@ -19,14 +19,14 @@ NETWORK = 'forward, loss, backward'
 
 
 class Clock:
-    """{part: [seconds, seconds of computing]} of each step. Parts are timed where they are called; what a part contains of
-    another is that one's."""
+    """Holds {part: [seconds, CPU seconds]} for each step. Time that a part spends in another part counts for the inner one
+    only."""
 
     def __init__(self):
         self.steps, self.inner = [], []
 
     def timed(self, part, function):
-        """`function`, timed as a part of the step at hand."""
+        """Wrap `function` so that its time counts as this part of the current step."""
         def call(*args, **kwargs):
             with self.part(part):
                 return function(*args, **kwargs)
@@ -48,14 +48,14 @@ class Clock:
 
 
 def now():
-    """[time, time that this process has computed]; the second one tells, beside other work, what the parts cost."""
+    """[wall-clock time, CPU time of this process]. CPU time shows what the parts cost even if the machine does other work."""
     if gpu_count():
         paddle.device.synchronize()
     return np.array([time.perf_counter(), time.process_time()])
 
 
 def attach(clock, training):
-    """Time the parts of a Trainer, each where the loop calls it."""
+    """Time the parts of a Trainer by wrapping the methods that its loop calls."""
     optimization = training.optimization
     for part, owner, name in (
             ('waiting for data', training.meter, 'next'), ('mixing and targets', training.data, 'mixup'),
@@ -78,7 +78,7 @@ def attach(clock, training):
 
 
 def measure(cfg):
-    """The steps of a Clock, after those to warm up, of a training without evaluation."""
+    """Train without evaluation, and return the timed steps after the warm-up."""
     if not gpu_count():
         paddle.set_device('cpu')
     paddle.seed(cfg.SEED)
@@ -90,11 +90,11 @@ def measure(cfg):
         training.end_epoch(training.progress.epoch)
     training.log.close()
     training.lock.release()
-    return clock.steps[WARM_UP:-1]                                 # the end of the last one is not known
+    return clock.steps[WARM_UP:-1]                                 # the end of the last step is not recorded
 
 
 def table(steps):
-    """Lines: medians over the steps of the milliseconds of each part, and of its shares of the time and of the computing."""
+    """Lines of a table: for each part, the medians of its milliseconds and of its shares of wall-clock and CPU time."""
     parts = dict.fromkeys(part for step in steps for part in step)
     rows = {part: [step.get(part, np.zeros(2)) for step in steps] for part in parts}
     whole = np.array(rows.pop('whole'))                            # (steps, 2)

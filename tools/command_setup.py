@@ -3,19 +3,19 @@ import os
 import signal
 import sys
 
-ENVIRONMENT = dict(os.environ)                                     # the user's, before anything is set
+ENVIRONMENT = dict(os.environ)                                     # the user's environment, before anything is set
 _COMMAND = os.path.abspath(getattr(sys.modules['__main__'], '__file__', None) or '')
-IS_COMMAND = os.path.dirname(_COMMAND) == os.path.dirname(os.path.abspath(__file__))    # not a test, say, that imports one
+IS_COMMAND = os.path.dirname(_COMMAND) == os.path.dirname(os.path.abspath(__file__))    # False if a test imports a command
 
 if IS_COMMAND and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)                   # no traceback while the next lines are imported
 try:
-    import paddle_mobile_backbones  # noqa: F401  (first: it takes care that `image_classification` is this library's)
+    import paddle_mobile_backbones  # noqa: F401  (first: it makes sure that `image_classification` is this library's)
     from image_classification import errors
 except ImportError as error:
     if error.name == 'paddle_mobile_backbones':
         about = error.msg if not isinstance(error, ModuleNotFoundError) else \
-            'the library is not installed, or an older one is; in its clone: pip install -e .'
+            'the library is not installed, or an older version is; run in its clone: pip install -e .'
         sys.exit(f'error: {about}')
     raise
 if IS_COMMAND:

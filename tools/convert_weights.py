@@ -1,4 +1,4 @@
-"""Published weights in this library's names: python tools/convert_weights.py IN.pth OUT.safetensors --model NAME"""
+"""Convert published weights to this library's names: python tools/convert_weights.py IN.pth OUT.safetensors --model NAME"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
 import datetime
@@ -28,15 +28,15 @@ ENDINGS = ('.safetensors', '.pdparams')
 def parse(argv):
     parser = Parser(description='Write weights of any known publisher as .safetensors or .pdparams, with a '
                                                  'note of where they come from.')
-    parser.add_argument('source', metavar='IN', help='NAME=WEIGHTS: the network, and a file, an address or a tag of its '
-                                                     'weights (default: the first)')
+    parser.add_argument('source', metavar='IN', help='NAME=WEIGHTS: the network, then a file, an address or a tag of its '
+                                                     'weights (default: its first tag)')
     parser.add_argument('output', metavar='OUT', type=Path, help='file to write, .safetensors or .pdparams')
-    parser.add_argument('--model', help='in place of NAME=, the name or yaml of the network')
+    parser.add_argument('--model', help='name or yaml of the network, instead of NAME=')
     parser.add_argument('--num-classes', type=int, bounds=BOUNDS['MODEL.NUM_CLASSES'],
-                        help='number of classes of the weights, where it is not 1000')
-    parser.add_argument('--style', default='', help="whose key names to write, e.g. timm; by default this library's")
+                        help='number of classes of the weights, if not 1000')
+    parser.add_argument('--style', default='', help="publisher whose key names to write, e.g. timm; default: this library's")
     parser.add_argument('--verify', action='store_true', help='print parameters, a digest, and statistics of the logits')
-    parser.add_argument('--force', action='store_true', help='replace a file that this command has written')
+    parser.add_argument('--force', action='store_true', help='replace a file that this command wrote earlier')
     return parser.parse_args(argv)
 
 
@@ -61,17 +61,17 @@ def write(path, state, notes):
 
 
 def was_converted(path):
-    """Whether this command has written a file."""
+    """Whether this command wrote the file."""
     try:
         if path.suffix == '.safetensors':
             return read_safetensors(path)[1].get('format') == FORMAT
-        return FORMAT.encode() in path.read_bytes()                # of a pickle, which is not run for it
+        return FORMAT.encode() in path.read_bytes()                # a pickle; searched without unpickling
     except (UserError, OSError):
         return False
 
 
 def describe(model, state):
-    """Lines that tell two conversions apart, or show that they are the same."""
+    """Lines by which two conversions can be compared."""
     size, channels = model.config.DATA.IMAGE_SIZE, model.config.MODEL.IN_CHANNELS
     image = np.random.Generator(np.random.PCG64(0)).standard_normal((1, channels, size, size)).astype(np.float32)
     with paddle.no_grad():

@@ -1,4 +1,4 @@
-"""A page to try networks on: python tools/demo.py output/<run>/best.safetensors mobilenet_v2_x1_0=weights.pth"""
+"""Serve a web page to try networks on: python tools/demo.py output/<run>/best.safetensors mobilenet_v2_x1_0=weights.pth"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
 from image_classification.config.options import HOST, MEBIBYTES, MINUTES, PIXELS, PORT, SECONDS, THREADS, Parser
@@ -6,28 +6,29 @@ from image_classification.deploy.by_name import FORMS
 from image_classification.deploy.predictor import ENGINES
 from image_classification.errors import exit_with_message, missing_package
 
-PATIENCE = 2                                                       # seconds for answers to end: open pages never hang up
+PATIENCE = 2                                                       # seconds to let answers finish: open pages never disconnect
 MAX_CONNECTIONS = 200
 
 
 def parse(argv):
-    parser = Parser(description='A page in the browser: drop a picture, see classes, latency and heat map, '
-                                                 'compare two networks.')
+    parser = Parser(description='Serve a web page: drop a picture, see classes, latency and heat map, '
+                                                 'and compare two networks.')
     parser.add_argument('networks', nargs='+', metavar='NETWORK',
-                        help=f'{FORMS}; weights are fetched unless they are on this machine')
+                        help=f'{FORMS}; weights are downloaded unless they are on this machine')
     parser.add_argument('--host', default='127.0.0.1', bounds=HOST,
-                        help='address to listen on; 0.0.0.0 is every one of this machine; default: 127.0.0.1, which only this '
-                             'machine reaches')
-    parser.add_argument('--port', type=int, default=7860, bounds=PORT, help='0 takes a free one; default: 7860')
-    parser.add_argument('--engine', choices=ENGINES, default='auto', help='of exports; default: auto, the fastest there is')
-    parser.add_argument('--threads', type=int, bounds=THREADS, help='with which an export computes')
-    parser.add_argument('--max-upload-mb', type=float, default=10.0, bounds=MEBIBYTES, help='MiB of one picture; default: 10')
+                        help='address to listen on; 0.0.0.0 means all addresses of this machine; default: 127.0.0.1, which '
+                             'only this machine can reach')
+    parser.add_argument('--port', type=int, default=7860, bounds=PORT, help='0 picks a free port; default: 7860')
+    parser.add_argument('--engine', choices=ENGINES, default='auto', help='engine of exports; default: auto, the fastest one')
+    parser.add_argument('--threads', type=int, bounds=THREADS, help='threads that an export uses')
+    parser.add_argument('--max-upload-mb', type=float, default=10.0, bounds=MEBIBYTES,
+                        help='largest picture in MiB; default: 10')
     parser.add_argument('--max-pixels', type=int, default=40_000_000, bounds=PIXELS,
-                        help='width times height of one; default: 40000000')
+                        help='largest picture in pixels, width times height; default: 40000000')
     parser.add_argument('--max-store-mb', type=float, default=512.0, bounds=MEBIBYTES,
-                        help='MiB of all pictures that are kept; the oldest are deleted; default: 512')
+                        help='MiB of all stored pictures; the oldest are deleted first; default: 512')
     parser.add_argument('--keep-minutes', type=float, default=30.0, bounds=MINUTES,
-                        help='for which a picture is kept; default: 30')
+                        help='minutes for which a picture is stored; default: 30')
     parser.add_argument('--timeout', type=float, default=30.0, bounds=SECONDS,
                         help='seconds that an upload may take; default: 30')
     return parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Find faces: python tools/detect_faces.py photo.jpg folder/ --weights blazeface.pth --output found"""
+"""Find faces in pictures: python tools/detect_faces.py photo.jpg folder/ --weights blazeface.pth --output found"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
 import csv
@@ -31,13 +31,13 @@ BOX, POINT = (0, 200, 0), (255, 60, 60)                            # colours
 def parse(argv):
     parser = Parser(description='Find faces, print where they are, and draw them into copies of the pictures.')
     parser.add_argument('images', nargs='+', help='files, folders (searched to any depth) and quoted patterns')
-    parser.add_argument('--weights', help="a file of the network's weights, or 'default', which fetches the published ones")
+    parser.add_argument('--weights', help="weights file of the network, or 'default' to download the published weights")
     parser.add_argument('--model', choices=list(PUBLISHED), default='blazeface_front',
                         help='blazeface_front for faces near the camera (the default), blazeface_back for smaller ones')
-    parser.add_argument('--output', default='faces', help='directory of the drawn copies; default: faces')
+    parser.add_argument('--output', default='faces', help='directory for the drawn copies; default: faces')
     parser.add_argument('--format', choices=list(FORMATS), default='table', help='default: table')
     parser.add_argument('--min-score', type=float, bounds=SHARE,
-                        help='0 to 1, below which a box is no face; default: what the network needs')
+                        help="lowest score of a face, 0 to 1; default: the network's own threshold")
     return parser.parse_args(argv)
 
 
@@ -49,7 +49,7 @@ def detector_of(args):
 
 
 def names_of_copies(files, directory):
-    """{file: DIR/<its name>_faces.png}, with a number where that is taken by another copy or is one of the files."""
+    """{file: DIR/<its name>_faces.png}. A number is added if another copy or one of the files has this name."""
     inputs = {os.path.realpath(file) for file in files}
     copies, taken = {}, set()
     for file in files:
@@ -61,12 +61,12 @@ def names_of_copies(files, directory):
                 break
             number += 1
         copies[file] = path
-        taken.add(name.lower())                                    # some file systems do not tell cases apart
+        taken.add(name.lower())                                    # some file systems ignore case
     return copies
 
 
 def draw(image, faces):
-    """A copy of a PIL image with the boxes, key points and scores of (faces, 17), in pixels."""
+    """A copy of a PIL image with boxes, key points and scores drawn in. `faces`: (faces, 17), in pixels."""
     copy = image.copy()
     pen = ImageDraw.Draw(copy)
     line = max(1, round(max(copy.size) / 300))

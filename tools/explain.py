@@ -1,4 +1,4 @@
-"""Why a network says what it says, as pictures: python tools/explain.py output/<run>/best.safetensors photo.jpg --attention"""
+"""Draw why a network chooses a class: python tools/explain.py output/<run>/best.safetensors photo.jpg --attention"""
 import command_setup  # noqa: F401  (first: before Paddle is imported)
 
 import difflib
@@ -29,9 +29,9 @@ from image_classification.progress import progress_bar
 from image_classification.weights.catalogue import is_address
 
 PROGRESS_FROM = 20                                                 # pictures
-FEW = 3                                                            # pixels on a side of a map that show little
-LONGEST_STEM = 150                                                 # bytes of a picture's name in that of a sheet
-_DIGITS = 10                                                       # of a number, at most
+FEW = 3                                                            # a map with fewer pixels on a side shows little
+LONGEST_STEM = 150                                                 # bytes of a picture's name that a sheet's name repeats
+_DIGITS = 10                                                       # numbers have fewer
 EXPORT_ENDINGS = ('.onnx', '.pdmodel', '.pdiparams', '.json', '.xml', '.nb')
 
 
@@ -42,12 +42,12 @@ def parse(argv):
                         help=f'files, folders, quoted patterns, addresses, ...: see {tool("predict")} -h')
     parser.add_argument('--class', dest='classes', action='append', default=[], metavar='CLASS',
                         help='name or number of a class; may be given several times; default: the most probable one')
-    parser.add_argument('--layer', help='the layer whose map Grad-CAM takes, e.g. blocks.5; default: the last map')
-    parser.add_argument('--attention', action='store_true', help='draw attention, too, of a network that has it')
-    parser.add_argument('--pixel', metavar='X,Y', help='the pixel of the picture whose attention is drawn where pixels read '
-                                                       'each other; default: the hottest one of Grad-CAM')
-    parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of docs/networks.md')
-    parser.add_argument('--output', default='explained', help='folder of the pictures; default: explained')
+    parser.add_argument('--layer', help='the layer whose map Grad-CAM uses, e.g. blocks.5; default: the last map')
+    parser.add_argument('--attention', action='store_true', help='also draw attention, if the network has any')
+    parser.add_argument('--pixel', metavar='X,Y', help='for attention among pixels, the pixel of the picture to draw it for; '
+                                                       'default: the hottest one of Grad-CAM')
+    parser.add_argument('--weights', help='tag or file for a network given by name; default: its first tag in docs/networks.md')
+    parser.add_argument('--output', default='explained', help='folder for the pictures; default: explained')
     return parser.parse_args(argv)
 
 
@@ -63,7 +63,7 @@ def open_model(name, weights):
 
 
 def find_class(text, names):
-    """The number of the class of this name or, where no class has it, of this number."""
+    """The number of the class with this name. If there is none, `text` may be the number itself."""
     known = {same(name): index for index, name in reversed(list(enumerate(names)))}
     if same(text) in known:
         return known[same(text)]
@@ -83,9 +83,9 @@ def find_pixel(text):
 
 
 def place_of(pixel, box, heat):
-    """(row, column), 0 to 1, of a pixel (x, y) in the part `box` that the network sees; by default the hottest one's."""
+    """(row, column), 0 to 1, of a pixel (x, y) within `box`, the part that the network sees; by default the hottest pixel."""
     if pixel is None:
-        row, column = np.argwhere(heat == heat.max()).mean(0)      # even heat has its middle
+        row, column = np.argwhere(heat == heat.max()).mean(0)      # the centre if heat is uniform
         return (row + 0.5) / heat.shape[0], (column + 0.5) / heat.shape[1]
     left, top, right, bottom = box
     x, y = pixel
@@ -95,7 +95,7 @@ def place_of(pixel, box, heat):
 
 
 def explain(model, names, picture, args, indices, pixel):
-    """(the evidence of each class, {name of a sheet: RGB picture}) of a PIL image."""
+    """(evidence for each class, {name of a sheet: RGB picture}) for a PIL image."""
     preprocess = preprocess_of(model)
     box = seen_box(preprocess, picture.size)
     evidences = [explain_class(model, picture, index, args.layer) for index in indices or [None]]
@@ -108,7 +108,7 @@ def explain(model, names, picture, args, indices, pixel):
 
 
 def advise(model, picture, evidence):
-    """Name a layer with a finer map where that of the evidence has few pixels."""
+    """Suggest a layer with a finer map if the map of the evidence has few pixels."""
     h, w = evidence.activation.shape[1:]
     finer = finer_layer(model, picture) if min(h, w) < FEW else None
     if finer:
@@ -117,7 +117,7 @@ def advise(model, picture, evidence):
 
 
 def save(sheets, name, folder):
-    """Write <stem>-<sheet>.png of each, with a number where that is there already; the paths."""
+    """Write each sheet to <stem>-<sheet>.png, with a number if that file exists. Returns the paths."""
     stem = 'standard-input' if name == STANDARD_INPUT else Path(name.split('?')[0] if is_address(name) else name).stem
     stem, paths = os.fsencode(stem)[:LONGEST_STEM].decode('utf-8', 'replace'), []
     for kind, sheet in sheets.items():

@@ -17,33 +17,33 @@ from image_classification.models import build_model, network_by_name
 
 
 def parse(argv):
-    parser = Parser(description='Write a network for Paddle Inference, ONNX Runtime, OpenVINO or phones, with '
-                                                 'inference.yaml, and verify that it agrees with the network in each of them.')
-    parser.add_argument('model', nargs='?', help='a checkpoint, e.g. output/<run>/best.safetensors, the NAME of a network, or '
-                                                 'NAME=WEIGHTS: a tag, default (its first tag), an address or a file')
-    parser.add_argument('--model', dest='name', help='a NAME, too')
-    parser.add_argument('--weights', help='of a network by its name, in place of =WEIGHTS')
-    parser.add_argument('--num-classes', type=int, bounds=BOUNDS['MODEL.NUM_CLASSES'], help='of a network by its name')
-    parser.add_argument('--output', help='directory to write; by default export beside the checkpoint, or export/<name>; '
+    parser = Parser(description='Export a network for Paddle Inference, ONNX Runtime, OpenVINO or phones, with '
+                                                 'inference.yaml, and check that the results in each of them agree.')
+    parser.add_argument('model', nargs='?', help='a checkpoint, e.g. output/<run>/best.safetensors; the NAME of a network; or '
+                                                 'NAME=WEIGHTS with a tag, default (its first tag), an address or a file')
+    parser.add_argument('--model', dest='name', help='the NAME of a network, as an option')
+    parser.add_argument('--weights', help='weights for a network given by name, instead of =WEIGHTS')
+    parser.add_argument('--num-classes', type=int, bounds=BOUNDS['MODEL.NUM_CLASSES'], help='for a network by its name')
+    parser.add_argument('--output', help='directory to write; default: export beside the checkpoint, or export/<name>; '
                                          'with --features, _features is added')
     parser.add_argument('--format', default='paddle', metavar='FORMAT[,FORMAT]',
                         help=f'{", ".join(FORMATS)}, or several of them; pdmodel is the older form of paddle; default: paddle')
     parser.add_argument('--features', nargs='?', const='all', metavar='INDICES',
-                        help='give feature maps instead of logits: of all levels, or e.g. 1,2,3 (0 is the finest)')
-    parser.add_argument('--softmax', action='store_true', help='give probabilities instead of logits')
+                        help='output feature maps instead of logits: of all levels, or e.g. 1,2,3 (0 is the finest)')
+    parser.add_argument('--softmax', action='store_true', help='output probabilities instead of logits')
     parser.add_argument('--preprocess', action='store_true',
-                        help='take uint8 pixels (B, H, W, 3), RGB, and scale and normalize them in the graph')
+                        help='take RGB pixels as uint8 (B, H, W, 3); the graph scales and normalizes them')
     parser.add_argument('--image-size', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'],
-                        help='side of the square input in pixels; by default that of the training')
+                        help='side of the square input in pixels; default: that of the training')
     parser.add_argument('--fixed-size', action='store_true',
-                        help='leave nothing free: one picture of just that size at a time, as OpenCV, phones and NPUs want it')
+                        help='fix the image size and the batch size, 1, as OpenCV, phones and NPUs need it')
     parser.add_argument('--size', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'], metavar='PIXELS',
-                        help='--image-size and --fixed-size at once: fixed shapes, folded, in every format')
+                        help='short for --image-size PIXELS --fixed-size: fixed shapes, folded, in every format')
     parser.add_argument('--for', dest='target', choices=TARGETS,
-                        help='whom the ONNX file is for: its fastest form in ONNX Runtime, or operators that others have, too; by '
-                             'default onnxruntime, with a fixed size others')
+                        help='engine of the ONNX file: the form that is fastest in ONNX Runtime, or operators that others also '
+                             'have; default: onnxruntime, or others with a fixed size')
     parser.add_argument('--allow-unsupported', action='store_true',
-                        help='with the format lite, write operators that Paddle-Lite does not document, too')
+                        help='with format lite, also write operators that Paddle-Lite does not document')
     parser.add_argument('--force', action='store_true', help='replace an earlier export in that directory')
     args = parser.parse_args(argv)
     if args.size is not None:
@@ -57,7 +57,7 @@ def parse(argv):
 
 
 def load(args):
-    """(network, class names, default directory) that the arguments mean."""
+    """(network, class names, default directory) for the arguments."""
     levels = None if args.features in (None, 'all') else [level(word) for word in args.features.split(',')]
     model, class_names, directory = load_network_of(args)
     if args.features is None:
@@ -74,13 +74,13 @@ def level(word):
 
 
 def load_network_of(args):
-    """(network, class names, default directory), whatever --features says."""
+    """Like `load`, but without regard to --features."""
     if bool(args.model) == bool(args.name):
         raise UserError('wanted either a checkpoint or the name of a network')
     named = (args.name, args.weights) if args.name else network_by_name(args.model, args.weights)
     if not named:
         if args.num_classes is not None:
-            raise UserError('--num-classes is for a network by its name; a checkpoint has its own, so leave it out')
+            raise UserError('--num-classes is for a network given by name; a checkpoint has its own number, so leave it out')
         return *load_network(args.model), Path(args.model).parent / 'export'
     name, weights = named
     if weights:
@@ -106,21 +106,21 @@ def main(argv=None):
 
 
 def report(description, directory):
-    """Print what inference.yaml says of the export."""
+    """Print a summary of the export from inference.yaml."""
     if 'onnx' in description:
         nodes = description['onnx']['nodes']
         print(f'ONNX opset {description["onnx"]["opset"]}: {nodes["converted"]} nodes, {nodes["folded"]} when folded; for '
               f'{"ONNX Runtime" if description["for"] == "onnxruntime" else "ONNX Runtime and others"}')
     if 'openvino' in description:
         settings = ', '.join(f'{key} {value}' for key, value in description['openvino']['compile_with'].items())
-        print(f'in a program of your own, compile it for OpenVINO with {settings}: else it may compute in bfloat16')
+        print(f'in your own program, compile it for OpenVINO with {settings}; otherwise it may compute in bfloat16')
     if 'lite' in description:
         found = description['lite']
         print(f'for Paddle-Lite: cd {shlex.quote(str(directory))} && {found["command"]}')
         if found['converted']:
             print('inference.nb: converted by the opt of Paddle-Lite')
         else:
-            print(f'not converted, nor run in Paddle-Lite: no Python 3.7 with paddlelite; {VARIABLE} names one')
+            print(f'not converted or run in Paddle-Lite: no Python 3.7 with paddlelite; set {VARIABLE} to one')
         for what in ('extra_operators', 'unsupported_operators'):
             print(f'{what.replace("_", " ")}: {", ".join(found[what]) or "none"}')
     for batch, difference in description['differences'].items():

@@ -11,13 +11,13 @@ HEAD = '| model | parameters | MACs | input | published top-1 | source | weights
 
 
 def row(name):
-    """One line of the table: what is published is from the model's yaml, the rest is counted."""
+    """One line of the table. Published values come from the model's yaml; the others are counted."""
     model = create_model(name)
     return line(model, f'{count_macs(model, model.config.DATA.IMAGE_SIZE) / 1e6:.1f} M')
 
 
 def line(model, macs):
-    """The same for a network whose multiply-adds are known; its parameters need no values."""
+    """Like `row`, with given multiply-adds. The parameters of the network need no values."""
     size, published = model.config.DATA.IMAGE_SIZE, model.config.PUBLISHED
     top1 = f'{published.TOP1:g} %' if published.TOP1 else '-'
     tags = ', '.join(entry['TAG'] for entry in published.WEIGHTS)

@@ -28,10 +28,10 @@ WORKERS = 2                                                        # threads tha
 PICTURES = '''
 pictures:
   photo.jpg             a file of any format that Pillow reads, turned as its EXIF orientation says
-  folder/  'a/**/*.png' every picture below a folder, or that fits a pattern
+  folder/  'a/**/*.png' every picture in a folder and its subfolders, or that matches a pattern
   frame_%05d.jpg        numbered frames of a camera, in the order of their numbers
-  https://host/a.jpg    an address, also http; within --max-download-mb and --timeout. Addresses of the local network are read
-                        like any others: take no list of addresses from people whom you do not trust
+  https://host/a.jpg    an address, also http; within --max-download-mb and --timeout. Addresses of the local network are read,
+                        too: do not use lists of addresses from people whom you do not trust
   frames.txt            a list with a path or an address on each line; with --list, a file of any name, or - for standard input
   -                     the bytes of one picture on standard input
 '''
@@ -42,30 +42,31 @@ def parse(argv):
                                      formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('model', help=FORMS)
     parser.add_argument('images', nargs='+', metavar='picture', help='see below')
-    parser.add_argument('--list', action='store_true', help='the pictures given are lists of pictures')
-    parser.add_argument('--weights', help='of a network by its name: a tag or a file; default: the first tag of docs/networks.md')
+    parser.add_argument('--list', action='store_true', help='the given files are lists of pictures')
+    parser.add_argument('--weights', help='tag or file for a network given by name; default: its first tag in docs/networks.md')
     parser.add_argument('--top-k', type=int, default=5, bounds=CLASSES, help='classes per image; default: 5')
     parser.add_argument('--format', choices=['table', 'json', 'csv'], default='table', help='default: table')
     parser.add_argument('--output', help='file to write instead of the screen')
-    parser.add_argument('--contact-sheet', metavar='SHEET.png', help='a picture of all pictures, each with class and '
+    parser.add_argument('--contact-sheet', metavar='SHEET.png', help='draw all pictures on one sheet, with class and '
                                                                      'probability; further pages are SHEET-2.png, ...')
     parser.add_argument('--labels-from-folders', action='store_true',
-                        help='pictures lie in folders that are called like their classes: say how many are right; the contact '
-                             'sheet shows the others')
-    parser.add_argument('--only-wrong', action='store_true', help='with --labels-from-folders: list these alone')
-    parser.add_argument('--font', help='font file for the contact sheet, where it does not find one for your class names')
+                        help='folders are named after the classes of their pictures: report how many predictions are right; '
+                             'the contact sheet shows the wrong ones')
+    parser.add_argument('--only-wrong', action='store_true', help='with --labels-from-folders: list wrong predictions only')
+    parser.add_argument('--font', help='font file for the contact sheet, if it finds none for your class names')
     parser.add_argument('--batch-size', type=int, default=32, bounds=BATCH,
-                        help='images that pass the network at once; 1 answers each line of standard input at once; default: 32')
+                        help='images in a batch; with 1, each line of standard input is answered immediately; default: 32')
     parser.add_argument('--engine', choices=ENGINES, default='auto',
                         help='paddle for a checkpoint; for an export, the engine whose files it has; default: auto, '
                              'the fastest that fits')
-    parser.add_argument('--max-download-mb', type=float, default=64, bounds=MEGABYTES, help='of one address; default: 64')
+    parser.add_argument('--max-download-mb', type=float, default=64, bounds=MEGABYTES,
+                        help='most MB from one address; default: 64')
     parser.add_argument('--timeout', type=float, default=30, bounds=SECONDS, help='seconds for one address; default: 30')
     return parser.parse_args(argv)
 
 
 class Table:
-    """Columns for a terminal, as wide as the longest class and the longest file. Files may be unknown: then they widen."""
+    """Columns for a terminal, as wide as the longest class and file name. If files are not known in advance, columns widen."""
 
     def __init__(self, files, classes, labelled=False):
         self._widths = [max([_width('file'), *map(_width, files)]), 4, max([_width('class'), *map(_width, classes)]), 11]
@@ -93,7 +94,7 @@ def _width(text):
 
 
 class Csv:
-    """Values with commas between them; names with commas or quotes are quoted."""
+    """Comma-separated values. Names with commas or quotes are quoted."""
 
     def __init__(self, labelled=False):
         self._labelled = labelled
@@ -112,7 +113,7 @@ class Csv:
 
 
 class Json:
-    """A list with an object for each file, on a line of its own."""
+    """A list with one object per file, each on its own line."""
 
     def __init__(self):
         self._before = ''
@@ -132,27 +133,27 @@ class Json:
 
 
 class Picture:
-    """What one name gives on its way: a thumbnail where there is a contact sheet."""
+    """The name of a picture and, for a contact sheet, its thumbnail."""
 
     def __init__(self, name):
         self.name, self.thumbnail = name, None
 
 
 def classify(predictor, pictures, args):
-    """Yield (Picture, probabilities or UserError); in memory are two batches, however many there are."""
+    """Yield (Picture, probabilities or UserError). Only two batches are in memory at a time."""
     def prepare(picture):
         image = open_picture(picture.name, predictor.preprocess.channels, int(args.max_download_mb * 1e6), args.timeout)
         if args.contact_sheet:
             picture.thumbnail = thumbnail(image)
         return predictor.prepare(image)
 
-    workers = WORKERS if args.batch_size > 1 else 0                # they would ask for the next line of standard input, too
+    workers = WORKERS if args.batch_size > 1 else 0                # threads would wait for the next line of standard input
     return predictor.predict_files(map(Picture, pictures), prepare, workers)
 
 
 @dataclass
 class Counts:
-    """Of pictures that were asked for, of those that could not be read, and of those whose label was found."""
+    """Numbers of pictures: requested, unreadable, and classified correctly."""
     pictures: int = 0
     unreadable: int = 0
     right: int = 0
@@ -163,7 +164,7 @@ class Counts:
 
 
 def report(results, predictor, args, form, sheet, stream):
-    """Write each result as it comes -> Counts."""
+    """Write each result as it arrives. Returns Counts."""
     counts = Counts()
     room = tqdm.external_write_mode if stream is sys.stdout.buffer and sys.stdout.isatty() else contextlib.nullcontext
     stream.write(encoded(form.head()))
@@ -180,7 +181,7 @@ def report(results, predictor, args, form, sheet, stream):
         is_right = label == found
         counts.right += is_right
         if not (args.only_wrong and is_right):
-            with room():                                           # a bar on the same terminal makes place for the lines
+            with room():                                           # a progress bar on this terminal makes room for the lines
                 stream.write(encoded(form.item(picture.name, best, label)))
                 stream.flush()
         if sheet and not is_right:
@@ -193,13 +194,13 @@ def report(results, predictor, args, form, sheet, stream):
 
 
 def encoded(text):
-    """Names of files may be of any encoding."""
+    """`text` as bytes. File names may have any encoding."""
     return text.encode('utf-8', 'surrogateescape')
 
 
 def run(predictor, pictures, args):
-    """Classify, write, and say how fast and how often right -> Counts."""
-    total = None if args.labels_from_folders else pictures.total   # nobody knows how many are wrong
+    """Classify, write the results, and print speed and accuracy. Returns Counts."""
+    total = None if args.labels_from_folders else pictures.total   # the number of wrong ones is unknown
     sheet = ContactSheet(args.contact_sheet, total, args.font) if args.contact_sheet else None
     files, labelled = [] if pictures.total is None else pictures, args.labels_from_folders
     form = {'table': lambda: Table(files, predictor.class_names, labelled), 'json': Json,
@@ -230,7 +231,7 @@ def say_of_sheet(sheet):
     if sheet.pages:
         print(f'contact sheet: {sheet.pages[0]}{f" to {sheet.pages[-1].name}" if sheet.pages[1:] else ""}', file=sys.stderr)
     if sheet.unknown_letters:
-        print(f'no font was found that knows {"".join(sorted(sheet.unknown_letters))[:20]}; give one by --font, e.g. '
+        print(f'no font was found for the characters {"".join(sorted(sheet.unknown_letters))[:20]}; give one with --font, e.g. '
               'NotoSansCJK-Regular.ttc', file=sys.stderr)
 
 
@@ -240,7 +241,7 @@ def check(args):
     if args.only_wrong and not args.labels_from_folders:
         raise UserError('--only-wrong needs --labels-from-folders, which say what is right')
     if args.font and not args.contact_sheet:
-        raise UserError('--font is for the labels of a --contact-sheet, which is not there')
+        raise UserError('--font is for the labels of a contact sheet; give --contact-sheet, too')
 
 
 @exit_with_message
@@ -252,7 +253,7 @@ def main(argv=None):
     for note in pictures.notes:
         print(note, file=sys.stderr)
     if args.labels_from_folders and pictures.total is not None:
-        for name in pictures:                                      # a folder that is no class is said before the work
+        for name in pictures:                                      # report a folder that is no class before classifying
             label_from_folders(name, args.images, predictor.class_names)
     counts = run(predictor, pictures, args)
     if not counts.pictures:

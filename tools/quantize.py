@@ -35,33 +35,34 @@ HEAD_MNN = '| engine | precision | top-1 | agreement | MiB |\n|---|---|---|---|-
 
 
 def parse(argv):
-    parser = Parser(description='Static 8-bit quantisation by ONNX Runtime, or weights of 8 bits by MNN, compared with the '
-                                                 'float network on labelled images before anything is written.')
+    parser = Parser(description='Quantise to 8 bits, statically with ONNX Runtime or only the weights with MNN. The result is '
+                                                 'compared with the float network on labelled images before it is written.')
     parser.add_argument('model', help='an export with inference.onnx or, for MNN, inference.mnn, a checkpoint (.safetensors), '
                                       f'{NAMED}')
-    parser.add_argument('--weights', help='of a network by its name, in place of =WEIGHTS')
-    parser.add_argument('--dataset', choices=DATASETS, default='folder', help='labelled images: its evaluation part is '
-                                                                              'compared with; default: folder')
+    parser.add_argument('--weights', help='weights for a network given by name, instead of =WEIGHTS')
+    parser.add_argument('--dataset', choices=DATASETS, default='folder', help='labelled images; its evaluation part is for the '
+                                                                              'comparison; default: folder')
     parser.add_argument('--data-path', default='', help='where the data set is')
-    parser.add_argument('--calibrate', metavar='FOLDER', help='pictures to calibrate with; by default of the training part')
+    parser.add_argument('--calibrate', metavar='FOLDER', help='pictures for calibration; default: those of the training part')
     parser.add_argument('--calibration-images', type=int, default=256, bounds=IMAGES, help='default: 256')
     parser.add_argument('--images', type=int, default=0, bounds=ALL_OR_SOME,
-                        help='to compare with, drawn evenly; default: all')
-    parser.add_argument('--output', help='directory to write; by default the export\'s name with _int8')
-    parser.add_argument('--operators', default=','.join(OPERATORS), help=f'to quantise; default: {",".join(OPERATORS)}')
+                        help='number of images for the comparison, evenly spaced; default: all')
+    parser.add_argument('--output', help='directory to write; default: the export\'s name with _int8')
+    parser.add_argument('--operators', default=','.join(OPERATORS),
+                        help=f'operators to quantise; default: {",".join(OPERATORS)}')
     parser.add_argument('--exclude', nargs='*', default=[], metavar='NODE', help='nodes to leave in float32, with wildcards')
-    parser.add_argument('--method', choices=METHODS, default='minmax', help='how ranges are found; default: minmax')
+    parser.add_argument('--method', choices=METHODS, default='minmax', help='how to find the ranges of values; default: minmax')
     parser.add_argument('--min-agreement', type=float, default=0.95, bounds=SHARE,
-                        help='the least share of images that must keep their class; default: 0.95')
+                        help='smallest share of images that must keep their class; default: 0.95')
     parser.add_argument('--bf16', nargs='*', choices=['openvino', 'paddle_inference'], default=[],
-                        help='measure the export in bfloat16 by these engines, too')
-    parser.add_argument('--threads', type=int, bounds=THREADS, help='to measure the speed with')
+                        help='also measure the export in bfloat16 with these engines')
+    parser.add_argument('--threads', type=int, bounds=THREADS, help='threads for measuring the speed')
     parser.add_argument('--force', action='store_true', help='replace an earlier export in that directory')
     return parser.parse_args(argv)
 
 
 def load_data(args, class_names, channels):
-    """(pictures to calibrate with, pictures to compare with, their labels), read when they are asked for."""
+    """(pictures for calibration, pictures for comparison, labels of the latter). Pictures are read when accessed."""
     config = get_config(None, {'DATA.DATASET': args.dataset, 'DATA.DATA_PATH': args.data_path,
                                'MODEL.NUM_CLASSES': len(class_names)})
     test, learned = _parts(config, args, class_names, channels)
@@ -75,7 +76,7 @@ def load_data(args, class_names, channels):
 
 
 def _parts(config, args, class_names, channels):
-    """(data set to compare with, function that gives the one to calibrate with), whose classes are matched by name."""
+    """(data set for comparison, function that returns the one for calibration). Classes are matched by name."""
     if args.dataset == 'folder' and are_known(class_names) and class_names != names_to_show([], len(class_names)):
         test, notes = in_own_words(labelled_folder, config, channels, class_names, whole=False)
         learned = functools.partial(in_own_words, learned_folder, config, channels, class_names)
@@ -89,7 +90,7 @@ def _parts(config, args, class_names, channels):
 
 
 def in_own_words(read, *args, **kwargs):
-    """What `read` gives, a data set. Its errors name flags of the training, where the number of classes can be chosen."""
+    """The data set that `read` returns. Its errors are reworded, because they name flags of the trainer."""
     try:
         return read(*args, **kwargs)
     except UserError as error:
@@ -99,7 +100,7 @@ def in_own_words(read, *args, **kwargs):
 
 
 class EvenlyDrawn:
-    """`count` pictures of a data set (0: all), drawn evenly, as a sequence."""
+    """A sequence of `count` evenly spaced pictures of a data set (0: all)."""
 
     def __init__(self, dataset, count):
         self._dataset, self._indices = dataset, _evenly(len(dataset), count)
@@ -145,7 +146,7 @@ def main(argv=None):
         if named or model.suffix == '.safetensors':
             network, class_names = named_network(*named) if named else load_network(model)
             known = Predictor.of_network(network, class_names)
-            data = load_data(args, known.class_names, known.preprocess.channels)     # before the export, which takes its time
+            data = load_data(args, known.class_names, known.preprocess.channels)     # before the slow export
             model = Path(scratch) / 'export'
             export_model(network, model, class_names, 'onnx')
         else:
@@ -154,7 +155,7 @@ def main(argv=None):
         result = quantize_export(model, target, *data, args.operators.split(','), args.exclude, args.method, args.min_agreement,
                                  args.threads, args.bf16, args.force)
     print(report(result))
-    print(f'written: {target}; serve or predict as any export: {shlex.join([*words_of("predict"), str(target)])} '
+    print(f'written: {target}; use it like any export: {shlex.join([*words_of("predict"), str(target)])} '
           'IMAGE')
 
 

@@ -21,13 +21,13 @@ SIZES = {'MODEL.NUM_CLASSES': 'fc.weight', 'MODEL.IN_CHANNELS': 'conv1.weight'} 
 def parse(argv):
     parser = Parser(description='Choose the dilations of each 3x3 convolution of an IC-ResNet by efficient '
                                                  'dilation optimization (EDO), from the weights of a supernet.')
-    parser.add_argument('checkpoint', help='of an IC-ResNet trained with -opts MODEL.IC.SUPERNET_DILATION 4; or NAME=FILE, '
-                                           'e.g. ic_resnet50=weights.safetensors, for its weights alone')
-    parser.add_argument('--model', help='in place of NAME=')
+    parser.add_argument('checkpoint', help='an IC-ResNet trained with -opts MODEL.IC.SUPERNET_DILATION 4; or NAME=FILE for '
+                                           'weights only, e.g. ic_resnet50=weights.safetensors')
+    parser.add_argument('--model', help='name of the network, instead of NAME=')
     parser.add_argument('--output', help='.json file for the pattern; default: pattern.json beside the checkpoint')
     parser.add_argument('--max-dilation', type=int, default=0, bounds=within(0, 64),
                         help='largest dilation to choose; default: that of the supernet')
-    parser.add_argument('--inherit', metavar='FILE', help='.safetensors file for the weights that the found network inherits')
+    parser.add_argument('--inherit', metavar='FILE', help='.safetensors file to write the weights of the found network to')
     return parser.parse_args(argv)
 
 
@@ -48,7 +48,7 @@ def load(args):
 
 
 def check_names(checkpoint, output, inherit):
-    """Raise UserError for names that the trainer could not read again, or that cannot be written."""
+    """Raise UserError for output names that the trainer could not read, or that cannot be written."""
     for flag, path, ending in (('--output', output, '.json'), ('--inherit', inherit, '.safetensors')):
         if path and path.suffix != ending:
             raise UserError(f'{flag} is {path}; wanted a name that ends in {ending}')
@@ -68,7 +68,7 @@ def found_config(cfg, pattern):
 
 
 def table(found):
-    """A line per convolution; the last two columns are shares of the sum of all absolute weights."""
+    """A table with one line per convolution. Its last two columns are shares of the sum of all absolute weights."""
     rows = [('convolution', 'channels', 'branches', 'dilated', 'kept', 'kept undilated')]
     for conv in found:
         channels = len(conv.order)
@@ -81,7 +81,7 @@ def table(found):
 
 
 def training_command(args, cfg, pattern):
-    """The command that trains the found network: as the supernet was trained, where its run's configuration is at hand."""
+    """The command that trains the found network, with the configuration of the supernet's run if that is available."""
     config = Path(args.checkpoint).with_name('config.yaml')
     words = words_of('train')
     options = ['MODEL.IC.SUPERNET_DILATION', '0', 'MODEL.IC.PATTERN', str(pattern)]
@@ -91,7 +91,7 @@ def training_command(args, cfg, pattern):
         words += ['-cfg', cfg.MODEL.NAME, '-num_classes', str(cfg.MODEL.NUM_CLASSES)]
         options += ['MODEL.IC.DEPTHS', str(cfg.MODEL.IC.DEPTHS)]
     if args.inherit or cfg.PRETRAINED:
-        words += ['-pretrained', args.inherit or '']               # not what the supernet started from
+        words += ['-pretrained', args.inherit or '']               # not the supernet's initial weights
     if cfg.RESUME:
         words += ['-resume', '']
     return shlex.join([*words, '-opts', *options])

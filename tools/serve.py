@@ -9,14 +9,14 @@ from image_classification.deploy.predictor import ENGINES
 from image_classification.errors import exit_with_message, missing_package
 
 HELP = {
-    'max_batch': 'images that pass the network at once',
-    'max_wait_ms': 'milliseconds for which the first image of a batch waits for more',
-    'max_queue': 'images that wait for their answer; more are refused with status 503',
+    'max_batch': 'most images in one batch',
+    'max_wait_ms': 'milliseconds that the first image of a batch waits for others',
+    'max_queue': 'most images waiting for their answer; further ones are refused with status 503',
     'max_upload_mb': 'MiB of one request; larger ones are refused with status 413',
     'max_upload_memory_mb': 'MiB of all requests that are being received or decoded',
     'max_pixels': 'width times height of an image; larger ones are refused with status 413',
-    'timeout': 'seconds for the headers of a request, for its body, and from then to the answer',
-    'max_connections': 'open at once; more are closed',
+    'timeout': 'seconds for the headers of a request, then for its body, then until the answer',
+    'max_connections': 'most open connections; further ones are closed',
     'decode_threads': 'threads that decode and scale images',
 }
 
@@ -24,13 +24,13 @@ HELP = {
 def parse(settings, argv):
     parser = Parser(description='Classify images over HTTP: POST /predict, GET /health, GET /metrics.')
     parser.add_argument('model', help=FORMS)
-    parser.add_argument('--weights', help='of a network by its name, in place of =WEIGHTS')
+    parser.add_argument('--weights', help='weights for a network given by name, instead of =WEIGHTS')
     parser.add_argument('--host', default='127.0.0.1', bounds=HOST,
-                        help='address to listen on; 0.0.0.0 is every one of this machine; default: 127.0.0.1, which only this '
-                             'machine reaches')
-    parser.add_argument('--port', type=int, default=8000, bounds=PORT, help='0 takes a free one; default: 8000')
-    parser.add_argument('--engine', choices=ENGINES, default='auto', help='default: auto, the fastest that is there')
-    parser.add_argument('--threads', type=int, bounds=THREADS, help='with which an engine computes one batch')
+                        help='address to listen on; 0.0.0.0 means all addresses of this machine; default: 127.0.0.1, which '
+                             'only this machine can reach')
+    parser.add_argument('--port', type=int, default=8000, bounds=PORT, help='0 picks a free port; default: 8000')
+    parser.add_argument('--engine', choices=ENGINES, default='auto', help='default: auto, the fastest one available')
+    parser.add_argument('--threads', type=int, bounds=THREADS, help='threads that an engine uses for one batch')
     for field in fields(settings):
         parser.add_argument(f'--{field.name.replace("_", "-")}', type=field.type, default=field.default,
                             bounds=field.metadata['bounds'], help=f'{HELP[field.name]}; default: {field.default}')
@@ -47,7 +47,7 @@ def main(argv=None):
     args = parse(Settings, argv)
     settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
     predictor = open_predictor(args.model, args.weights, args.engine, threads=args.threads)
-    predictor.warm_up()                                            # which finds weights that are spoilt
+    predictor.warm_up()                                            # also finds damaged weights
     server = Server(predictor, settings, args.host, args.port)
     print(f'{predictor.name} ({predictor.engine}) at {server.address}; Ctrl-C or SIGTERM stops', flush=True)
     server.run()

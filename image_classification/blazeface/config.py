@@ -5,4 +5,4 @@ from image_classification.config.bounds import one_of
 
 DEFAULTS = CN()
 DEFAULTS.BLAZEFACE = CN()
-DEFAULTS.BLAZEFACE.NETWORK = 'paper', one_of('paper', 'front', 'back')  # the article's; MediaPipe's, with a detector's heads
+DEFAULTS.BLAZEFACE.NETWORK = 'paper', one_of('paper', 'front', 'back')  # paper: the article's; others: MediaPipe's

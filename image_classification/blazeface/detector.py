@@ -1,8 +1,8 @@
-"""Faces from the outputs of BlazeFace's front or back network, https://arxiv.org/abs/1907.05047.
+"""Finds faces in the outputs of BlazeFace's front or back network, https://arxiv.org/abs/1907.05047.
 
-The steps are those of hollance/BlazeFace-PyTorch, whose weights load here: anchors, decoding, threshold, blending. Boxes that
-overlap are not suppressed but averaged, weighted by their scores, so that faces in a video tremble less. The blended face's
-score is the mean of theirs, as there; MediaPipe itself keeps the best one's.
+The steps are those of hollance/BlazeFace-PyTorch, whose weights load here: anchors, decoding, threshold, blending. Overlapping
+boxes are not suppressed but averaged, weighted by their scores, which reduces jitter in videos. The score of a blended face is
+the mean of their scores, as in that code; MediaPipe itself keeps the best score.
 
 A face is a row of 17 numbers, `COLUMNS`. "Right" and "left" are the person's own: the right eye is on the picture's left.
 """
@@ -22,14 +22,14 @@ KEY_POINTS = ('right_eye', 'left_eye', 'nose', 'mouth', 'right_ear', 'left_ear')
 COLUMNS = ('ymin', 'xmin', 'ymax', 'xmax', *(f'{name}_{axis}' for name in KEY_POINTS for axis in 'xy'), 'score')
 GRIDS = (16, 8)                                                    # pixels on a side of the finer and of the coarser map
 MIN_SCORE_FRONT, MIN_SCORE_BACK = 0.75, 0.65
-MIN_OVERLAP = 0.3                                                  # intersection over union above which boxes are one face
-LARGEST_LOGIT = 100.0                                              # beyond it, logits are clipped
+MIN_OVERLAP = 0.3                                                  # boxes with a larger intersection over union are one face
+LARGEST_LOGIT = 100.0                                              # larger logits are clipped
 
 
 def anchors():
-    """(896, 4): centre x, y and size of every anchor, as shares of the image's side; the same for both networks.
+    """(896, 4): centre (x, y) and size of every anchor, as shares of the image's side. Both networks have the same anchors.
 
-    Those of single-shot detectors with one size for all: one per box of every pixel of the maps, row by row, at its centre.
+    As in single-shot detectors, but all of one size. Each pixel of the maps, row by row, has one anchor per box at its centre.
     """
     parts = []
     for grid, boxes in zip(GRIDS, BOXES):
@@ -40,7 +40,7 @@ def anchors():
 
 
 def decode(regressors, classifiers, side):
-    """(B, 896, 16) and (B, 896, 1) of the network, in pixels and logits -> (B, 896, 17), in shares of the side and scores."""
+    """Network outputs (B, 896, 16) in pixels and (B, 896, 1) in logits -> (B, 896, 17), in shares of the side, and scores."""
     places = anchors()
     points = regressors.reshape(len(regressors), -1, COORDINATES // 2, 2) / side * places[:, None, 2:]   # x, y
     centres, sizes = points[:, :, 0] + places[:, :2], points[:, :, 1]
@@ -51,7 +51,7 @@ def decode(regressors, classifiers, side):
 
 
 def overlaps(boxes):
-    """Intersection over union of each two of (N, 4) boxes ymin, xmin, ymax, xmax: (N, N), 0 for boxes without an area."""
+    """Intersection over union of all pairs of boxes (N, 4), ymin, xmin, ymax, xmax: (N, N), 0 for boxes without an area."""
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     common = np.clip(high - low, 0.0, None).prod(axis=2)
@@ -61,13 +61,13 @@ def overlaps(boxes):
 
 
 def blend(candidates, min_overlap=MIN_OVERLAP):
-    """(N, 17) boxes, of which several may be the same face -> (faces, 17), by the score of the best box of each.
+    """Blend boxes (N, 17), several of which may be the same face -> (faces, 17), sorted by the score of each one's best box.
 
-    The best box takes all that overlap it by more than `min_overlap` into an average; then the best of the others does.
+    The best box is averaged with all boxes that overlap it by more than `min_overlap`. This repeats with the remaining boxes.
     """
     candidates = candidates[np.argsort(-candidates[:, -1], kind='stable')]
     same = overlaps(candidates[:, :4]) > min_overlap
-    np.fill_diagonal(same, True)                                   # also of a box without an area
+    np.fill_diagonal(same, True)                                   # also for a box without an area
     free, faces = np.ones(len(candidates), bool), []
     for i in range(len(candidates)):
         if free[i]:
@@ -80,7 +80,8 @@ def blend(candidates, min_overlap=MIN_OVERLAP):
 
 
 def letterbox(image, side):
-    """uint8 RGB (H, W, 3) -> (side, side, 3), scaled to fit and centred between black bars; and how `to_pixels` undoes it."""
+    """Scale an image to fit and centre it between black bars: uint8 RGB (H, W, 3) -> (side, side, 3). Also returns the
+    placement, with which `to_pixels` reverses this."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     inner = [max(1, round(length * scale)) for length in (width, height)]
@@ -92,7 +93,7 @@ def letterbox(image, side):
 
 
 def to_pixels(faces, placement):
-    """Faces in shares of a letterbox -> in pixels of the picture: 0, 0 is its upper left corner; the score stays."""
+    """Convert faces from shares of a letterbox to pixels of the picture; 0, 0 is its upper left corner. Scores stay."""
     factor, shift = placement                                      # x, y
     pixels = faces.copy()
     pixels[:, :4] = faces[:, :4] * np.tile(factor[::-1], 2) - np.tile(shift[::-1], 2)
@@ -104,12 +105,12 @@ class BlazeFaceDetector:
     """Finds faces: `detect(image)` in a picture of any size, `detect_batch(images)` in squares of the network's size.
 
     Args:
-        model: `create_model('blazeface_front')`, for faces near the camera, or 'blazeface_back', for smaller ones; with
-            weights. It is put into evaluation mode.
-        min_score: 0 to 1, below which a box is no face; by default the network's own, 0.75 (front) or 0.65 (back).
-        min_overlap: intersection over union above which two boxes are the same face.
+        model: `create_model('blazeface_front')` for faces near the camera, or 'blazeface_back' for smaller ones, with weights.
+            It is put into evaluation mode.
+        min_score: lowest score of a face, 0 to 1; by default the network's own, 0.75 (front) or 0.65 (back).
+        min_overlap: two boxes with a larger intersection over union are the same face, 0 to 1.
     Raises:
-        UserError: another network, or a threshold that is none.
+        UserError: the model is another network, or a threshold is not from 0 to 1.
     """
 
     def __init__(self, model, min_score=None, min_overlap=MIN_OVERLAP):
@@ -132,7 +133,7 @@ class BlazeFaceDetector:
 
     @classmethod
     def from_weights(cls, name, weights, **options):
-        """The detector on a network by its name, with weights as `create_model` takes them: True, a tag, an address or a file."""
+        """A detector from the name of a network and weights as for `create_model`: True, a tag, an address or a file."""
         cfg = get_config(name)
         if cfg.MODEL.TYPE.lower() != 'blazeface':
             raise UserError(f'{name} does not detect faces; wanted the network blazeface_front or blazeface_back')
@@ -142,11 +143,11 @@ class BlazeFaceDetector:
         return cls(model, **options)
 
     def detect(self, image):
-        """Faces in one picture: uint8 RGB (H, W, 3) -> (faces, 17) float64, in pixels of the picture, as `blend` orders them.
+        """Find faces in one picture: uint8 RGB (H, W, 3) -> (faces, 17) float64, in pixels of the picture, best first.
 
         The picture is scaled to fit the network's square. Boxes can reach beyond the picture's border.
         Raises:
-            UserError: something else than such an array.
+            UserError: `image` is not such an array.
         """
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
@@ -155,7 +156,7 @@ class BlazeFaceDetector:
         return to_pixels(self.detect_batch(square[None])[0], placement)
 
     def detect_batch(self, images):
-        """Faces in squares: uint8 RGB (B, side, side, 3) -> B arrays (faces, 17) float64, in shares of the side, 0 to 1."""
+        """Find faces in squares: uint8 RGB (B, side, side, 3) -> B arrays (faces, 17) float64, in shares 0..1 of the side."""
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (self.side, self.side, 3):
             raise UserError(f'an array {images.shape} of {images.dtype} is no batch for this network; wanted uint8 RGB '

@@ -1,19 +1,20 @@
 """BlazeFace, https://arxiv.org/abs/1907.05047. Sub-layers bear the names of hollance/BlazeFace-PyTorch's checkpoints.
 
-`BlazeFaceExtractor` is the article's network, without heads; `BlazeFace` the two that MediaPipe published, front and back, with
-a detector's heads. `detector.py` turns what these give into faces. Where the sources differ:
+`BlazeFaceExtractor` is the article's network, without heads. `BlazeFace` has the heads of a detector; it is either of the two
+networks that MediaPipe published, front and back. `detector.py` converts its outputs to faces. Where the sources differ:
 
-- *The article* has kernels of 5 x 5 and, from the third halving of the map on, double blocks: two depthwise-separable
-  convolutions, narrow in between. *MediaPipe* has kernels of 3 x 3 and single blocks throughout.
-- *Shortcuts* have no weights: where a block halves the map they take the maximum of 2 x 2 pixels, and channels that the block
-  adds are zero. The tutorial has a convolution there, with batch norm and ReLU; here it is as in the article and at MediaPipe.
-- *The tutorial's copy of the article's network* makes the second 5 x 5 convolution of a double block a dense one, and begins with
-  3 x 3. Here all 5 x 5 convolutions but the first are depthwise, as in the article's table.
-- *Batch norm* is not in the article's table. The extractor has one behind each convolution, as the tutorial has; activations
-  stand where the article draws them: within a double block, and behind the sum. MediaPipe's have been folded into biases.
-- *Padding.* TensorFlow's "same" at stride 2: one pixel less above and left than below and right, for the extractor, too.
-- *Sizes.* The published code needs sides that each halving divides. Here a last odd row or column is left out, by the
-  shortcut and by the convolution alike, so that every size from the last stride on gives maps.
+- *The article* has 5 x 5 kernels and, from the third halving of the map on, double blocks: two depthwise-separable convolutions
+  with few channels between them. *MediaPipe* has 3 x 3 kernels and single blocks throughout.
+- *Shortcuts* have no weights. If a block halves the map, its shortcut is a 2 x 2 max pool; if a block adds channels, they are
+  zero in the shortcut. This follows the article and MediaPipe. The original tutorial code has a convolution there, with batch
+  norm and ReLU.
+- *In the tutorial*, the second 5 x 5 convolution of a double block is dense, and the first convolution is 3 x 3. Here all 5 x 5
+  convolutions but the first are depthwise, as in the article's table.
+- *Batch norm* is not in the article's table. The extractor has one behind each convolution, as in the tutorial. Activations are
+  where the article draws them: within a double block, and behind the sum. MediaPipe's batch norms are folded into biases.
+- *Padding* is TensorFlow's "same" at stride 2: one pixel less above and left than below and right, also in the extractor.
+- *Sizes.* The published code needs sides that are even at each halving. Here both shortcut and convolution drop a last odd row
+  or column, so every size from the last stride on works.
 - *Stochastic depth* (`DROPPATH`) is in none of the sources. Every residual block has the given rate.
 """
 from functools import partial
@@ -27,7 +28,7 @@ from image_classification.errors import UserError
 from image_classification.layers import Conv2D, DropPath, Network, Stage, check_size, levels_of, pytorch_uniform
 
 STEM = 24                                                          # channels of the first convolution, which halves the map
-# (channels, stride, and of a double block the channels in between), up to the finer map and from there to the coarser one.
+# Blocks up to the finer map, then those up to the coarser map: (channels, stride), in double blocks also the channels between.
 PAPER = ([(24, 1), (24, 1), (48, 2), (48, 1), (48, 1), (96, 2, 24), (96, 1, 24), (96, 1, 24)],
          [(96, 2, 24), (96, 1, 24), (96, 1, 24)])
 FRONT = ([(24, 1), (28, 1), (32, 2), (36, 1), (42, 1), (48, 2), (56, 1), (64, 1), (72, 1), (80, 1), (88, 1)],
@@ -38,7 +39,7 @@ COORDINATES = 16                                                   # of a box: c
 
 
 def convolution(in_channels, out_channels, kernel=1, stride=1, groups=1, bias=True):
-    """(B, C, H, W) -> (B, out_channels, H // stride, W // stride), padded as TensorFlow does."""
+    """A convolution padded as in TensorFlow: (B, C, H, W) -> (B, out_channels, H // stride, W // stride)."""
     before = (kernel - stride) // 2
     after = kernel - stride - before
     uniform = pytorch_uniform(in_channels // groups * kernel ** 2)
@@ -60,9 +61,9 @@ def separable(layer, in_channels, out_channels, kernel, stride=1):
 
 
 class BlazeBlock(nn.Layer):
-    """Separable convolutions beside a shortcut without weights: (B, C, H, W) -> (B, out_channels, H // stride, W // stride).
+    """Separable convolutions with a shortcut without weights: (B, C, H, W) -> (B, out_channels, H // stride, W // stride).
 
-    With `hidden`, a double block: a second separable convolution follows the first, and `hidden` channels are in between.
+    With `hidden`, this is a double block: two separable convolutions with `hidden` channels between them.
     """
 
     def __init__(self, layer, kernel, drop_path, in_channels, out_channels, stride=1, hidden=0):
@@ -76,13 +77,13 @@ class BlazeBlock(nn.Layer):
     def forward(self, x):
         shortcut = F.max_pool2d(x, 2, 2) if self.stride == 2 else x
         if self.added:
-            # Not F.pad: with oneDNN, Paddle Inference 3.3 pads channels wrongly, or crashes.
+            # Not F.pad: with oneDNN, Paddle Inference 3.3 pads channels wrongly or crashes.
             shortcut = paddle.concat([shortcut, paddle.zeros_like(shortcut[:, :self.added])], axis=1)
         return self.act(self.drop_path(self.convs(x)) + shortcut)
 
 
 class FinalBlazeBlock(nn.Layer):
-    """The back network's way to its coarser map, without a shortcut: (B, C, H, W) -> (B, C, H // 2, W // 2)."""
+    """The block in front of the back network's coarser map, without a shortcut: (B, C, H, W) -> (B, C, H // 2, W // 2)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -94,7 +95,7 @@ class FinalBlazeBlock(nn.Layer):
 
 
 def blocks(make, in_channels, rows):
-    """[make(in_channels, *row) for each row], each with the channels that the one before gives."""
+    """[make(in_channels, *row) for each row]. The output channels of each are the input channels of the next."""
     found = []
     for row in rows:
         found.append(make(in_channels, *row))
@@ -103,13 +104,13 @@ def blocks(make, in_channels, rows):
 
 
 class TwoMaps(Network):
-    """What the extractor and both detector networks share. A network has `parts()`: the layers that give the finer map, and
-    those that make the coarser one of it."""
+    """Base class of the extractor and both detector networks. `parts()` returns the layers that compute the finer map, and
+    those that compute the coarser map from it."""
 
     key_style = 'official'
 
     def announce(self, finer, coarser):
-        """Channels and strides of the maps behind these rows of blocks."""
+        """Set channels and strides of the maps after these rows of blocks."""
         stride = 2 * prod(row[1] for row in finer)
         self.feature_channels = [finer[-1][0], coarser[-1][0]]
         self.feature_strides = [stride, stride * prod(row[1] for row in coarser)]
@@ -132,12 +133,12 @@ class TwoMaps(Network):
         return [*maps, second(maps[-1])]
 
     def forward_features(self, x):
-        """The coarser map (B, 96, H // s, W // s), s the last stride."""
+        """The coarser map (B, 96, H // s, W // s), where s is the last stride."""
         return self.forward_intermediates(x)[-1]
 
     def forward_head(self, features):
-        raise UserError('BlazeFace makes no logits of a map; BlazeFaceDetector finds faces, with blazeface_front or '
-                        'blazeface_back')
+        raise UserError('BlazeFace computes no logits from a map; use BlazeFaceDetector with blazeface_front or '
+                        'blazeface_back to find faces')
 
     def replace_classifier(self, num_classes):
         raise UserError(f'BlazeFace has no classifier for {num_classes} classes; take its maps (features_only=True), or '
@@ -145,7 +146,7 @@ class TwoMaps(Network):
 
 
 class BlazeFaceExtractor(TwoMaps):
-    """(B, in_channels, H, W), normalized -> [(B, 96, H // 8, W // 8), (B, 96, H // 16, W // 16)]; H and W from 16 up.
+    """(B, in_channels, H, W), normalized -> [(B, 96, H // 8, W // 8), (B, 96, H // 16, W // 16)]; H and W of at least 16.
 
     `drop_path`: probability that a sample skips a residual branch in training.
     """
@@ -168,15 +169,15 @@ class BlazeFaceExtractor(TwoMaps):
 
 
 class BlazeFace(TwoMaps):
-    """(B, in_channels, H, W), -1..1 -> regressors (B, N, 16) and classifiers (B, N, 1), in training and evaluation alike.
+    """(B, in_channels, H, W), -1..1 -> regressors (B, N, 16) and classifiers (B, N, 1), also in training.
 
-    Row n is about anchor n (`detector.anchors`): centre (x, y), size (width, height) and six key points (x, y), in pixels from
-    the anchor, and the logit of a face. N is 896 at the size of the published weights: 128 x 128 or, with `back`, 256 x 256.
-    Other sizes, from the last stride up, give maps and rows in proportion.
+    Row n belongs to anchor n (`detector.anchors`): centre (x, y), size (width, height) and six key points (x, y), in pixels
+    from the anchor, and the logit of a face. N is 896 at the size of the published weights: 128 x 128 or, with `back`, 256 x
+    256. At other sizes, from the last stride up, maps and rows are in proportion.
     """
 
     class_names, exclusive_classes = ('face',), False
-    derived_entries = ('anchors',)                                 # published beside the weights, and determined by the size
+    derived_entries = ('anchors',)                                 # in published files, but computed here
 
     def __init__(self, back=False, in_channels=3, drop_path=0.0):
         super().__init__()
@@ -202,11 +203,11 @@ class BlazeFace(TwoMaps):
         return (self.backbone, self.final) if self.back else (self.backbone1, self.backbone2)
 
     def explained_layer(self):
-        """Faces are found on both maps: the finer one feeds both."""
+        """The layers of the finer map: faces are found on both maps, and it feeds both."""
         return self.parts()[0]
 
     def class_logits(self, output):
-        """Of all anchors, that of the best face: (B, 1)."""
+        """The logit of the best face among all anchors: (B, 1)."""
         return output[1].max(axis=1)
 
     def forward(self, x):

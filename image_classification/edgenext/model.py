@@ -1,15 +1,15 @@
 """EdgeNeXt, https://arxiv.org/abs/2206.10589. Sub-layers bear the names of the mmaaz60/EdgeNeXt checkpoints.
 
-Maps are (B, C, H, W) throughout: attention runs over channels, so that queries, keys and values are slices of a map, and the
-linear layers, whose shapes the published weights have, act on its channels. What the original leaves open, decided here:
+Maps are (B, C, H, W) throughout. Attention runs over channels, so queries, keys and values are slices of a map. The linear
+layers keep the shapes of the published weights and act on the channels of a map. Differences from the original code:
 
-- *Its layer scale is not handed to the SDTA encoder*, which always starts from 1e-6. Here both encoders get `layer_scale`, and
-  0 means none in both; the published variants have 1e-6.
-- *Its classifier dropout is demanded, other misspelt keywords are swallowed.* Here `dropout` has a default of 0.
-- *The temperature of the attention is meant to take no weight decay*, but is named where no optimizer looks. Here it is exempt.
-- *The position encoding is computed in float32*, also in a float64 network. Kept; float64 would change no output visibly.
-- *The BN-HS variants are not only other norms and activations.* Their first norm in the SDTA encoder stands in front of the
-  position encoding and of the residual branch, and their last norm in front of the pooling. Kept: it is their architecture.
+- *It does not pass its layer scale to the SDTA encoder*, which always starts from 1e-6. Here both encoders get `layer_scale`,
+  and 0 means none in both. The published variants use 1e-6.
+- *It requires a classifier dropout and silently ignores misspelt keywords.* Here `dropout` defaults to 0.
+- *It lists the attention temperature as free of weight decay* in a place that no optimizer reads. Here it is exempt.
+- *It computes the position encoding in float32*, also in a float64 network. Kept; float64 would not visibly change any output.
+- *Its BN-HS variants differ in more than norms and activations.* In the SDTA encoder, the first norm comes before the position
+  encoding and the residual branch, and the last norm of the network comes before the pooling. Kept: this is their architecture.
 """
 import math
 
@@ -22,7 +22,7 @@ from image_classification.layers import GELU, Conv2D, DropPath, LayerNorm2D, Net
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=True):
-    """Padded by half the kernel where it has a centre, else, in stem and downsampling, not at all."""
+    """A convolution. Odd kernels are padded by half their size; the even ones of stem and downsampling are not padded."""
     return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2 if kernel % 2 else 0, groups=groups,
                   weight_attr=nn.initializer.TruncatedNormal(std=0.02),
                   bias_attr=nn.initializer.Constant(0.0) if bias else False)
@@ -33,12 +33,12 @@ def norm2d(channels, bn_hs):
 
 
 def scaled(x, gamma):
-    """Channel c of a map times gamma[c], or the map itself without a layer scale."""
+    """The map with channel c multiplied by gamma[c], or the map itself if there is no layer scale."""
     return x if gamma is None else x * gamma.reshape([-1, 1, 1])
 
 
 def unit(x):
-    """Vectors along the last axis, divided by their length; F.normalize cannot be traced into a .pdmodel."""
+    """Vectors along the last axis, scaled to unit length. F.normalize cannot be traced into a .pdmodel."""
     return x / (x * x).sum(-1, keepdim=True).clip(1e-24).sqrt()
 
 
@@ -56,7 +56,7 @@ class Pointwise(nn.Linear):
 
 
 class PositionalEncodingFourier(nn.Layer):
-    """Where a pixel is, for maps of any size: sines and cosines of its row and column, projected: (B, C, H, W) -> (C, H, W)."""
+    """Position encoding for maps of any size, projected sines and cosines of row and column: (B, C, H, W) -> (C, H, W)."""
 
     def __init__(self, dim, waves=16, slowest=10000.0):
         super().__init__()
@@ -64,7 +64,7 @@ class PositionalEncodingFourier(nn.Layer):
         self.token_projection = conv2d(4 * waves, dim, 1)
 
     def _code(self, length):
-        """Sine and cosine of each frequency in turn, at positions that end at 2 pi: (2 * waves, length)."""
+        """Sines and cosines, alternating, of each frequency at `length` positions up to 2 pi: (2 * waves, length)."""
         position = paddle.arange(1, length + 1, dtype='float32')
         position = position / (position[-1] + 1e-6) * (2 * math.pi)
         angles = paddle.to_tensor(self.frequencies, dtype='float32').unsqueeze(1) * position   # (waves, length)
@@ -81,7 +81,7 @@ class PositionalEncodingFourier(nn.Layer):
 class XCA(nn.Layer):
     """Cross-covariance attention, https://arxiv.org/abs/2106.09681: (B, C, H, W) -> (B, C, H, W).
 
-    Each channel attends to the channels of its head, by the cosine of the two over all pixels: linear in their number.
+    Each channel attends to the channels of its head by their cosine similarity over all pixels. Cost is linear in the pixels.
     """
 
     def __init__(self, dim, heads):
@@ -96,13 +96,13 @@ class XCA(nn.Layer):
         qkv = self.qkv(x.flatten(2))                               # (B, 3 * C, H*W)
         query, key, value = qkv.reshape([0, 3, self.heads, x.shape[1] // self.heads, -1]).unbind(1)  # (B, heads, c, H*W)
         query, key = unit(query), unit(key)
-        # Not matmul(query, key, transpose_y=True): with a map of one pixel, oneDNN takes it for untransposed and reads garbage.
+        # Not matmul(query, key, transpose_y=True): on a map of one pixel, oneDNN ignores the transposition and reads garbage.
         attn = F.softmax(paddle.einsum('bhcn,bhdn->bhcd', query, key) * self.temperature)
         return self.proj((attn @ value).flatten(1, 2)).reshape([0, 0, H, W])
 
 
 class Encoder(nn.Layer):
-    """What both encoders end with: norm, inverted bottleneck, layer scale."""
+    """The common end of both encoders: norm, inverted bottleneck, layer scale."""
 
     def add_bottleneck(self, dim, expansion, bn_hs, layer_scale, drop_path):
         self.gamma = self.layer_scale(dim, layer_scale)
@@ -116,12 +116,12 @@ class Encoder(nn.Layer):
         return self.create_parameter([dim], default_initializer=nn.initializer.Constant(value)) if value else None
 
     def bottleneck(self, x):
-        """A normalized map -> what is added to the encoder's input."""
+        """From a normalized map, the update that is added to the encoder's input."""
         return self.drop_path(scaled(self.pwconv2(self.act(self.pwconv1(x))), self.gamma))
 
 
 class ConvEncoder(Encoder):
-    """Depthwise convolution and inverted bottleneck, the local encoder: (B, C, H, W) -> (B, C, H, W)."""
+    """The local encoder, a depthwise convolution and an inverted bottleneck: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, dim, kernel, expansion, bn_hs, layer_scale, drop_path):
         super().__init__()
@@ -135,8 +135,8 @@ class ConvEncoder(Encoder):
 class SDTAEncoder(Encoder):
     """Split depthwise convolutions, transposed attention, inverted bottleneck: (B, C, H, W) -> (B, C, H, W).
 
-    The channels are split into `scales` pieces, the last of which may be narrower. Each convolution takes a piece and the
-    result of the one before, so that the receptive field grows from piece to piece; the last piece goes by untouched.
+    The channels are split into `scales` pieces; the last may be narrower. Each convolution takes the sum of a piece and the
+    previous convolution's output, so the receptive field grows from piece to piece. The last piece is not convolved.
     """
 
     def __init__(self, dim, scales, heads, position, expansion, bn_hs, layer_scale, drop_path):
@@ -160,7 +160,7 @@ class SDTAEncoder(Encoder):
 
     def attend(self, x):
         if self.bn_hs:
-            x = self.norm_xca(x)                                   # also of what the attention is added to
+            x = self.norm_xca(x)                                   # also the input of the residual sum
         if self.pos_embd is not None:
             x = x + self.pos_embd(x)
         attended = self.xca(x if self.bn_hs else self.norm_xca(x))
@@ -171,18 +171,18 @@ class SDTAEncoder(Encoder):
 
 
 class EdgeNeXt(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W from 32 up.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W of at least 32.
 
-    Stem and downsampling leave out the rows and columns at the end that fill no kernel.
+    Stem and downsampling ignore the last rows and columns if they do not fill a kernel.
 
     Args:
-        dims, depths, kernels: per stage, the channels, the encoders, and the kernel of the convolution encoders.
-        sdta: per stage, (how many of its encoders, the last ones, are SDTA encoders; scales; heads; position encoding or not).
-        expansion: hidden channels / channels in every encoder.
-        bn_hs: batch norm and hard-swish in place of layer norm and GELU, with the differences named above.
-        layer_scale: initial factor of each residual branch, 0 for none. head_scale: of the classifier's initial weights.
-        position: position encoding also behind the first stage.
-        dropout: in front of the classifier. drop_path: of the last encoder, growing linearly from 0 at the first.
+        dims, depths, kernels: per stage, the channels, the number of encoders, and the kernel of the convolution encoders.
+        sdta: per stage, (number of SDTA encoders, the last ones of the stage; scales; heads; whether to encode positions).
+        expansion: hidden channels / channels of every encoder.
+        bn_hs: batch norm and hard-swish instead of layer norm and GELU, with the differences named above.
+        layer_scale: initial factor of each residual branch, 0 for none. head_scale: factor of the classifier's initial weights.
+        position: whether to encode positions behind the first stage, too.
+        dropout: probability in front of the classifier. drop_path: rate in the last encoder; it rises linearly from 0.
     """
 
     def __init__(self, num_classes, in_channels, dims, depths, kernels, sdta, expansion=4, bn_hs=False, layer_scale=1e-6,
@@ -213,7 +213,7 @@ class EdgeNeXt(Network):
     classifier_layers = ('head',)  # what a new number of classes replaces
 
     def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms, biases and layer scales."""
+        """Names of parameters without weight decay, in addition to norms, biases and layer scales."""
         return {name for name, _ in self.named_parameters() if name.endswith('.temperature')}
 
     def forward_intermediates(self, x):
@@ -228,7 +228,7 @@ class EdgeNeXt(Network):
         return maps
 
     def forward_features(self, x):
-        """Last map, (B, C, H/32, W/32), not yet normalized."""
+        """Last map (B, C, H/32, W/32), in front of the last norm."""
         return self.forward_intermediates(x)[-1]
 
     def forward_head(self, features):
@@ -244,7 +244,7 @@ class EdgeNeXt(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, edgenext, sdta = cfg.MODEL, cfg.MODEL.EDGENEXT, cfg.MODEL.EDGENEXT.SDTA
     _check(edgenext)
     return EdgeNeXt(
@@ -255,7 +255,7 @@ def build_model(cfg):
 
 
 def _check(edgenext):
-    """Raise UserError unless each stage's encoders can be built from the lists of MODEL.EDGENEXT."""
+    """Raise UserError unless the encoders of all stages can be built from the lists of MODEL.EDGENEXT."""
     sdta = edgenext.SDTA
     lengths = {key: len(edgenext[key]) for key in ('DIMS', 'DEPTHS', 'KERNEL_SIZES')}
     lengths.update({f'SDTA.{key}': len(column) for key, column in sdta.items()})

@@ -1,6 +1,6 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-timm puts each downsampling into the stage behind it, and the last norm into the head. It has no BN-HS variants.
+timm makes each downsampling part of the stage behind it, and the last norm part of the head. It has no BN-HS variants.
 """
 from image_classification.weights.key_styles import Style
 

@@ -1,4 +1,4 @@
-"""What EdgeNeXt says to engines, see `image_classification/fuse.py`."""
+"""Faster equivalents of EdgeNeXt's layers for inference engines, see `image_classification/fuse.py`."""
 import paddle
 import paddle.nn.functional as F
 
@@ -8,7 +8,7 @@ ONEDNN = {EdgeNeXt: 'convolutions'}
 
 
 def fold_scale(encoder):
-    """The layer scale becomes part of the linear layer in front of it."""
+    """Fold each layer scale into the linear layer in front of it."""
     layers = [(encoder.pwconv2, 'gamma')]
     if isinstance(encoder, SDTAEncoder):
         layers.append((encoder.xca.proj, 'gamma_xca'))
@@ -21,7 +21,7 @@ def fold_scale(encoder):
 
 
 class RowsAndColumns(PositionalEncodingFourier):
-    """A row's part and a column's part are projected each by itself, and then they meet: no map is as deep as the waves."""
+    """Projects the codes of rows and of columns separately and adds the results. This avoids a map with 4 * waves channels."""
 
     def forward(self, x):
         height, width = x.shape[2:]
@@ -36,15 +36,15 @@ def part_rows_and_columns(encoding):
 
 
 def _bottleneck(encoder, x):
-    """Norm and bottleneck where the channels are the last dimension: products with constant matrices on their right are those
-    that ONNX Runtime arranges once, when it loads them."""
+    """Norm and bottleneck with the channels as last dimension. The constant matrices are then on the right of each product,
+    where ONNX Runtime packs them once, at loading."""
     x = F.layer_norm(x, x.shape[-1:], encoder.norm.weight, encoder.norm.bias, encoder.norm._epsilon)
     x = encoder.act(F.linear(x, encoder.pwconv1.weight, encoder.pwconv1.bias))
     return F.linear(x, encoder.pwconv2.weight, encoder.pwconv2.bias)
 
 
 class ConvEncoderByPixels(ConvEncoder):
-    """The bottleneck goes pixel by pixel."""
+    """The bottleneck runs with the channels last."""
 
     def forward(self, x):
         y = _bottleneck(self, self.dwconv(x).transpose([0, 2, 3, 1]))    # (B, H, W, C)
@@ -52,7 +52,7 @@ class ConvEncoderByPixels(ConvEncoder):
 
 
 class SDTAEncoderByPixels(SDTAEncoder):
-    """All but the convolutions goes pixel by pixel, and cosines are products divided by lengths at the end."""
+    """Everything except the convolutions runs with the channels last. Cosines are products that are divided by the lengths."""
 
     def attention(self, x):
         """(B, N, C) -> (B, N, C)."""
@@ -77,7 +77,7 @@ class SDTAEncoderByPixels(SDTAEncoder):
 
 
 def by_pixels(encoder):
-    """With layer norms, which look at a pixel's channels anyway; batch norms vanish into the convolutions in front."""
+    """Only for variants with layer norm, which reads a pixel's channels anyway. Batch norms are folded into convolutions."""
     if isinstance(encoder, SDTAEncoder) and not encoder.bn_hs:
         encoder.__class__ = SDTAEncoderByPixels
     elif isinstance(encoder, ConvEncoder) and hasattr(encoder.norm, '_normalized_shape'):
@@ -85,7 +85,7 @@ def by_pixels(encoder):
 
 
 class XCAByProducts(XCA):
-    """Products of two matrices, sums of squares and their roots, and nothing else."""
+    """Attention that needs only matrix products, sums of squares and square roots."""
 
     def forward(self, x):
         H, W = x.shape[2:]

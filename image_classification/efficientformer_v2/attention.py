@@ -1,4 +1,4 @@
-"""How the attention of EfficientFormerV2 is read, see `image_classification/explain/attention.py`."""
+"""Reads the attention weights of EfficientFormerV2, see `image_classification/explain/attention.py`."""
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -7,7 +7,8 @@ from image_classification.efficientformer_v2.model import Attention4DDownsample
 
 
 def of_every_second_pixel(layer, calls):
-    """Weights (heads, H'*W', H*W). Those of talking heads are mixed behind the softmax, and sum to nothing particular."""
+    """Weights (heads, H'*W', H*W). Talking heads are left out: they mix the weights after the softmax, so these no longer sum
+    to 1."""
     grid = tuple(calls[''].inputs[0].shape[2:])
     query, key = (calls[name].output.flatten(2).reshape([0, layer.heads, -1, pixels])
                   for name, pixels in (('q', -(-grid[0] // 2) * -(-grid[1] // 2)), ('k', grid[0] * grid[1])))

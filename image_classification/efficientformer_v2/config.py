@@ -7,7 +7,7 @@ DEFAULTS = CN()
 DEFAULTS.EFFICIENTFORMER = CN()
 DEFAULTS.EFFICIENTFORMER.DIMS = [32, 48, 96, 176], Each(CHANNELS, count=4)  # channels of the four stages
 DEFAULTS.EFFICIENTFORMER.DEPTHS = [2, 2, 6, 4], Each(BLOCKS, count=4)       # blocks per stage
-DEFAULTS.EFFICIENTFORMER.ATTENTIONS = 2, within(0, 1000)    # last blocks of the third and of the fourth stage that have attention
-DEFAULTS.EFFICIENTFORMER.RATIOS = [4, 4, 4, 4, 4, 3, 3, 3, 4, 4, 4, 3, 3, 4], Each(MULTIPLIER)  # of each block's MLP, all stages'
-DEFAULTS.EFFICIENTFORMER.SIDE = 14, KERNEL                  # of the third stage's map that the attention biases are for: IMAGE_SIZE / 16
+DEFAULTS.EFFICIENTFORMER.ATTENTIONS = 2, within(0, 1000)    # how many last blocks of the third and fourth stage have attention
+DEFAULTS.EFFICIENTFORMER.RATIOS = [4, 4, 4, 4, 4, 3, 3, 3, 4, 4, 4, 3, 3, 4], Each(MULTIPLIER)  # of the MLPs of all blocks
+DEFAULTS.EFFICIENTFORMER.SIDE = 14, KERNEL                  # side of the third map, for the attention biases: IMAGE_SIZE / 16
 DEFAULTS.DISTILLED = True                                   # a second classifier, which learns from a teacher

@@ -1,19 +1,19 @@
 """EfficientFormerV2, https://arxiv.org/abs/2212.08059. Sub-layers bear the names of the authors' checkpoints
 (snap-research/EfficientFormer).
 
-Mobile convolutions and, at the end of the last two stages, attention with talking heads, found together by a search for size and
-speed. Where the sources differ, and what is decided here:
+Mobile convolutions and, at the end of the last two stages, attention with talking heads, found by a joint search for size and
+speed. Where the sources differ, this network is built as follows:
 
-- *Attention biases belong to maps of 14 x 14 and 7 x 7 pixels, those of 224 x 224 images*, and the originals take no other. Here
-  every size is accepted: a pair of pixels further apart than the table knows counts as the furthest that it knows. `SIDE` makes a
-  network with biases for another map; timm's argument is `img_size`, sixteen times as much.
-- *Stride attention* (third stage) computes on a map of half the size and enlarges the result by interpolation, here to exactly the
-  size of its input, which may be odd.
-- *`eval()` caches the attention biases, so that weights loaded afterwards have no effect.* Here nothing is cached.
-- *Two classifiers* (`DISTILLED`): training gives the logits of both, evaluation their mean. The authors' second one learns a
-  teacher's answers; the trainer here takes it as an auxiliary head.
+- *Attention biases belong to maps of 14 x 14 and 7 x 7 pixels, those of 224 x 224 images*, and the originals accept no other.
+  Here every size works: distances beyond the table count as its largest distance. `SIDE` makes a network with biases for
+  another map; timm's argument is `img_size`, sixteen times as much.
+- *Stride attention* (third stage) runs on a map of half the size and enlarges the result by interpolation. Here it is enlarged
+  to exactly the size of its input, which may be odd.
+- *The originals' `eval()` caches the attention biases, so weights loaded afterwards have no effect.* Here nothing is cached.
+- *Two classifiers* (`DISTILLED`): training gives the logits of both, evaluation their mean. The authors' second classifier
+  learns a teacher's answers. The trainer here treats it as an auxiliary head.
 - *The last batch norm* belongs to `forward_features`, as in timm, but to no feature map.
-- *Dropout* (`DROPOUT`) acts in front of the classifiers, as in timm; the authors' is in the MLPs, and 0.
+- *Dropout* (`DROPOUT`) acts in front of the classifiers, as in timm. The authors have it in the MLPs, with a rate of 0.
 """
 import paddle
 import paddle.nn.functional as F
@@ -25,9 +25,9 @@ from image_classification.layers import GELU, Conv2D, DropPath, Stage, batch_nor
 from image_classification.layers.distilled import DistilledNetwork, Embedding, Stem
 from image_classification.layers.position_bias import PositionBias, bias_tables
 
-HEADS, KEY_DIM, RATIO = 8, 32, 4                                   # of attention; channels of a value, in those of a key
+HEADS, KEY_DIM, RATIO = 8, 32, 4                                   # of attention; RATIO: channels of a value / of a key
 DOWN_KEY_DIM = 16                                                  # of the attention between the last two stages
-LAYER_SCALE = 1e-5                                                 # at first
+LAYER_SCALE = 1e-5                                                 # initial value
 
 
 def conv2d(in_channels, out_channels, kernel=1, stride=1, groups=1):
@@ -37,7 +37,7 @@ def conv2d(in_channels, out_channels, kernel=1, stride=1, groups=1):
 
 
 def layer_scale(layer, channels):
-    """A new parameter of a layer: a factor per channel."""
+    """A new parameter of `layer`, one factor per channel."""
     return layer.create_parameter([channels, 1, 1], default_initializer=nn.initializer.Constant(LAYER_SCALE))
 
 
@@ -88,7 +88,7 @@ class Mlp(nn.Layer):
 
 
 def attend(query, key, value, heads, scale, biases, talk=(None, None)):
-    """What the pixels of `query` take from those of `key` and `value`: (B, heads * d, h, w), (B, heads * d, H, W),
+    """Attention of the pixels of `query` over those of `key` and `value`: (B, heads * d, h, w), (B, heads * d, H, W),
     (B, heads * D, H, W), ... -> (B, heads * D, h, w). `talk`: layers that mix the heads before and after the softmax."""
     parts = [part.flatten(2).reshape([0, heads, part.shape[1] // heads, part.shape[2] * part.shape[3]])
              for part in (query, key, value)]                      # (B, heads, d, pixels)
@@ -101,8 +101,8 @@ def attend(query, key, value, heads, scale, biases, talk=(None, None)):
 
 
 class Attention4D(PositionBias):
-    """Talking-heads attention among all pixels, and a depthwise convolution of the values beside it:
-    (B, C, H, W) -> (B, C, H, W). With stride 2 on a map of half the size."""
+    """Talking-heads attention among all pixels, plus a depthwise convolution of the values: (B, C, H, W) -> (B, C, H, W).
+    With stride 2, it runs on a map of half the size."""
 
     def __init__(self, channels, side, stride=1):
         super().__init__(HEADS, -(-side // stride))
@@ -126,7 +126,7 @@ class Attention4D(PositionBias):
 
 
 class LGQuery(nn.Layer):
-    """Every second pixel, and a convolution around it: (B, C, H, W) -> (B, out_channels, ceil(H / 2), ceil(W / 2))."""
+    """Every second pixel plus a strided convolution: (B, C, H, W) -> (B, out_channels, ceil(H / 2), ceil(W / 2))."""
 
     def __init__(self, in_channels, out_channels):
         super().__init__()
@@ -138,7 +138,8 @@ class LGQuery(nn.Layer):
 
 
 class Attention4DDownsample(PositionBias):
-    """Attention of every second pixel to all, the heads apart: (B, C, H, W) -> (B, out_channels, ceil(H / 2), ceil(W / 2))."""
+    """Attention of every second pixel to all, without talking heads: (B, C, H, W) -> (B, out_channels, ceil(H / 2),
+    ceil(W / 2))."""
 
     def __init__(self, in_channels, out_channels, side):
         super().__init__(HEADS, side, stride=2)
@@ -154,8 +155,8 @@ class Attention4DDownsample(PositionBias):
 
 
 class AttentionEmbedding(nn.Layer):
-    """A convolution that halves the map, and attention that does, for one of `side` pixels:
-    (B, C, H, W) -> (B, out_channels, ceil(H / 2), ceil(W / 2))."""
+    """The sum of a convolution and an attention that both halve the map: (B, C, H, W) -> (B, out_channels, ceil(H / 2),
+    ceil(W / 2)). `side`: of the map that the attention biases fit."""
 
     def __init__(self, in_channels, out_channels, side):
         super().__init__()
@@ -176,7 +177,7 @@ class FFN(nn.Layer):
         self.drop_path = DropPath(drop_path)
 
     def scaled(self, y, number):
-        """Times layer scale 1 or 2."""
+        """Multiply by layer scale 1 or 2."""
         return (self.layer_scale_1 if number == 1 else self.layer_scale_2) * y
 
     def forward(self, x):
@@ -199,15 +200,15 @@ class AttnFFN(FFN):
 class EfficientFormerV2(DistilledNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
-    In training, with `distilled`: (logits, logits of the classifier that learns from a teacher); in evaluation their mean.
+    With `distilled`, training gives (logits, logits of the classifier that learns from a teacher), evaluation their mean.
     Args:
-        dims, depths: one number per stage. attentions: last blocks with attention in each of the last two stages.
-        ratios: of the MLPs' hidden channels, one number per block.
-        side: pixels on a side of the third stage's map that the attention biases are for.
-        dropout: in front of the classifiers. drop_path: of the last block; it rises linearly from 0 at the first.
+        dims, depths: channels and blocks of each stage. attentions: last blocks with attention in each of the last two stages.
+        ratios: hidden channels / channels of the MLPs, one number per block.
+        side: pixels on a side of the third stage's map that the attention biases fit.
+        dropout: probability in front of the classifiers. drop_path: rate in the last block; it rises linearly from 0.
     """
 
-    derived_entries = ('attention_bias_idxs',)                     # published, and determined by the map's size
+    derived_entries = ('attention_bias_idxs',)                     # in published files, but computed here
 
     def __init__(self, num_classes, in_channels, dims, depths, attentions, ratios, side=14, distilled=True, dropout=0.0,
                  drop_path=0.0):
@@ -217,19 +218,19 @@ class EfficientFormerV2(DistilledNetwork):
                 layers.append(AttentionEmbedding(dims[2], channels, side))
             elif i > 0:
                 layers.append(Embedding(conv2d(dims[i - 1], channels, 3, 2), batch_norm(channels)))
-            place = (side, 2) if i == 2 else (-(-side // 2), 1)    # of the map, and of the attention
+            place = (side, 2) if i == 2 else (-(-side // 2), 1)    # side of the map, stride of the attention
             plain = depth - attentions if i >= 2 else depth
             layers.append(Stage(*(FFN(channels, next(ratios), rate) if j < plain else
                                   AttnFFN(channels, next(ratios), rate, *place) for j, rate in enumerate(rates))))
         super().__init__(stem(in_channels, dims[0]), layers, batch_norm(dims[-1]), dims, num_classes, distilled, dropout)
 
     def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms, biases and layer scales."""
+        """Names of parameters without weight decay, in addition to norms, biases and layer scales."""
         return bias_tables(self)
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, former = cfg.MODEL, cfg.MODEL.EFFICIENTFORMER
     if len(former.RATIOS) != sum(former.DEPTHS):
         raise UserError(f'MODEL.EFFICIENTFORMER.RATIOS has {len(former.RATIOS)} numbers; wanted one for each of the '

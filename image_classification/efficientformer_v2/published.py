@@ -1,7 +1,7 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors number stages and what is between them through; timm puts each downsampling into the stage behind it, names a
-convolution and its norm, and has layer scales as plain vectors.
+The authors number stages and the layers between them consecutively. timm makes each downsampling part of the stage behind it,
+names convolutions and their norms, and stores layer scales as plain vectors.
 """
 from image_classification.weights.key_styles import Style
 
@@ -21,5 +21,5 @@ _RULES = (
 
 
 def styles(model):
-    optional = () if model.distilled else ('dist_head.',)          # without which evaluation would be another one
+    optional = () if model.distilled else ('dist_head.',)          # a distilled network needs both heads
     return {'official': Style(optional=optional), 'timm': Style(rules=_RULES, vectors=('.gamma',), optional=optional)}

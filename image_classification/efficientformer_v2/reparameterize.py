@@ -1,4 +1,4 @@
-"""What EfficientFormerV2 says to engines, see `image_classification/fuse.py`."""
+"""Faster equivalents of EfficientFormerV2's layers for inference engines, see `image_classification/fuse.py`."""
 from image_classification.efficientformer_v2.model import (FFN, Attention4D, Attention4DDownsample, AttnFFN,
                                                            EfficientFormerV2)
 from image_classification.layers.distilled import average_heads, fold_scale
@@ -14,14 +14,14 @@ class GatheredDownsample(Gathered, Attention4DDownsample):
 
 
 class ScaledFFN(FFN):
-    """The last batch norm of the MLP holds the layer scale."""
+    """The layer scale is folded into the last batch norm of the MLP."""
 
     def scaled(self, y, number):
         return y
 
 
 class ScaledAttnFFN(AttnFFN):
-    """So do those of attention and MLP."""
+    """The layer scales are folded into the last batch norms of attention and MLP."""
 
     def scaled(self, y, number):
         return y

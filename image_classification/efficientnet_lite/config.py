@@ -5,4 +5,4 @@ from image_classification.config.bounds import MULTIPLIER
 
 DEFAULTS = CN()
 DEFAULTS.WIDTH = 1.0, MULTIPLIER  # multiplier of the stages' channels, rounded to multiples of 8
-DEFAULTS.DEPTH = 1.0, MULTIPLIER  # multiplier of the stages' blocks, rounded up; first and last stage have one
+DEFAULTS.DEPTH = 1.0, MULTIPLIER  # multiplier of the stages' blocks, rounded up; the first and last stage keep one block

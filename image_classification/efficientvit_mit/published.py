@@ -1,6 +1,6 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors' network, mit-han-lab/efficientvit, holds backbone and head apart, and numbers what follows one another in lists of
+The authors' network, mit-han-lab/efficientvit, separates backbone and head, and numbers consecutive layers in lists of
 operations.
 """
 from image_classification.weights.key_styles import Style

@@ -1,11 +1,11 @@
-"""How the attention of FastViT is read, see `image_classification/explain/attention.py`."""
+"""Reads the attention weights of FastViT, see `image_classification/explain/attention.py`."""
 import numpy as np
 
 from image_classification.fastvit.model import Attention
 
 
 def among_pixels(layer, calls):
-    """Weights (heads, H*W, H*W)."""
+    """Weights (heads, H*W, H*W) among all pixels."""
     image = calls[''].inputs[0]
     grid = tuple(image.shape[2:])
     pixels = np.arange(grid[0] * grid[1])

@@ -1,16 +1,17 @@
 """FastViT, https://arxiv.org/abs/2303.14189. Sub-layers bear the names of timm's `fastvit_*` checkpoints.
 
-A block mixes pixels, then channels. RepMixer mixes pixels by a depthwise 3x3 convolution that trains as branches and a shortcut
-and runs as one convolution; in SA12 the last stage has self-attention instead, behind a 7x7 depthwise convolution that tells
-places apart. Large kernels, in front of the channel mixing and in each downsampling, see far without attention.
+A block mixes pixels, then channels. RepMixer mixes pixels by a depthwise 3x3 convolution, which trains as branches with a
+shortcut and runs as one convolution. In SA12 the last stage has self-attention instead; a 7x7 depthwise convolution in front of
+it encodes positions. Large kernels before the channel mixing and in each downsampling give a large receptive field without
+attention.
 
-- *Branches* are those of MobileOne, the same authors': `MobileOneBlock` in `layers/reparameterized.py`. What becomes one
-  convolution is in `reparameterize.py`.
-- *Downsampling* is a 7x7 and a 3x3 depthwise convolution of stride 2, summed, without activation: the authors' code computes
-  one there and drops it. A 1x1 layer follows.
-- *Behind the last stage* a depthwise layer doubles the channels and gates them, in front of the pooling.
-- *Initial weights* of channel mixers, attention and classifier have a deviation of 0.02, the others are PyTorch's.
-- *Stochastic depth* grows from 0 to 0.1 in SA12; T8, T12 and S12 have none.
+- *Branches* are those of MobileOne, by the same authors: `MobileOneBlock` in `layers/reparameterized.py`. `reparameterize.py`
+  merges them.
+- *Downsampling* is the sum of a 7x7 and a 3x3 depthwise convolution of stride 2, then a 1x1 layer. The sum has no activation:
+  the authors' code computes one there but drops its result.
+- *After the last stage*, a depthwise layer doubles the channels and gates them, before the pooling.
+- *Initial weights* of channel mixers, attention and classifier have a standard deviation of 0.02; the others are PyTorch's.
+- *Stochastic depth*: the rate rises from 0 to 0.1 in SA12; T8, T12 and S12 have none.
 """
 import paddle.nn.functional as F
 from paddle import nn
@@ -23,7 +24,7 @@ HEAD = 32                                                          # channels of
 
 
 def small():
-    """Initial weights of most layers."""
+    """Initializer of the weights of most layers."""
     return nn.initializer.TruncatedNormal(std=0.02)
 
 
@@ -33,7 +34,7 @@ def linear(in_features, out_features, bias=True):
 
 
 class Layer(MobileOneBlock):
-    """Branches, perhaps gates, GELU: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+    """Branches, optional gates, GELU: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
     def __init__(self, in_channels, out_channels, kernel, stride=1, groups=1, gated=False):
         super().__init__(in_channels, out_channels, kernel, stride, groups)
@@ -44,14 +45,14 @@ class Layer(MobileOneBlock):
 
 
 class Branches(MobileOneBlock):
-    """Branches alone: (B, C, H, W) -> (B, C, H, W)."""
+    """Branches without gates and activation: (B, C, H, W) -> (B, C, H, W)."""
 
     def forward(self, x):
         return self.mixed(x)
 
 
 class LayerScale(nn.Layer):
-    """A factor per channel: (B, C, H, W) -> (B, C, H, W)."""
+    """Multiplies each channel by a learnt factor: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, dim, value):
         super().__init__()
@@ -66,7 +67,7 @@ class RepMixer(nn.Layer):
 
     def __init__(self, dim, layer_scale):
         super().__init__()
-        self.norm = Branches(dim, dim, 3, 1, dim, branches=0, scale=False)   # a batch norm alone
+        self.norm = Branches(dim, dim, 3, 1, dim, branches=0, scale=False)   # only a batch norm
         self.mixer = Branches(dim, dim, 3, 1, dim)
         self.layer_scale = LayerScale(dim, layer_scale)
 
@@ -99,7 +100,7 @@ class Attention(nn.Layer):
         self.proj = linear(dim, dim)
 
     def attend(self, x):
-        """The new map (B, C, H, W), and how much each pixel attends to each (B, heads, H*W, H*W)."""
+        """The new map (B, C, H, W) and the attention weights (B, heads, H*W, H*W)."""
         H, W = x.shape[2:]
         tokens = x.flatten(2).transpose([0, 2, 1])                 # (B, N, C)
         query, key, value = (split_heads(part, self.heads) for part in self.qkv(tokens).chunk(3, axis=-1))
@@ -167,7 +168,7 @@ class PatchEmbed(nn.Layer):
 
 
 class PositionEncoding(nn.Layer):
-    """What a 7x7 depthwise convolution sees, rims included, added: (B, C, H, W) -> (B, C, H, W)."""
+    """Adds a 7x7 depthwise convolution, whose zero padding marks the borders: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, dim):
         super().__init__()
@@ -178,7 +179,7 @@ class PositionEncoding(nn.Layer):
 
 
 class StageOfBlocks(nn.Layer):
-    """Downsampling, but for the first stage, and a block for each of `rates`, its stochastic depth."""
+    """Optional downsampling, then one block for each drop-path rate in `rates`."""
 
     def __init__(self, dim, out_dim, expansion, layer_scale, rates, downsamples, attends):
         super().__init__()
@@ -195,11 +196,11 @@ class FastViT(StagedNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
-        dims, depths: per stage, the channels and the blocks.
-        expansion: hidden channels / channels in every block.
+        dims, depths: channels and blocks of each stage.
+        expansion: hidden channels / channels of every block.
         attention: whether the last stage has self-attention.
         layer_scale: initial factor of each residual branch.
-        dropout: in front of the classifier. drop_path: of the last block, growing linearly from 0 at the first.
+        dropout: probability in front of the classifier. drop_path: rate in the last block; it rises linearly from 0.
     """
 
     key_style = 'timm'
@@ -223,7 +224,7 @@ class FastViT(StagedNetwork):
         self.feature_layers[0].insert(0, 'stem')
 
     def forward_features(self, x):
-        """Last map (B, 2 * C, H/32, W/32), gated."""
+        """Last map (B, 2 * C, H/32, W/32), after the gates."""
         return self.final_conv(self.forward_intermediates(x)[-1])
 
     def forward_head(self, features):
@@ -234,7 +235,7 @@ class FastViT(StagedNetwork):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, fastvit = cfg.MODEL, cfg.MODEL.FASTVIT
     dims = fastvit.DIMS
     if len(dims) != len(fastvit.DEPTHS):

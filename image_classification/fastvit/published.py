@@ -1,6 +1,6 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors number stages, downsamplings and the position encoding through. Their layer scales are parameters of the block.
+The authors number stages, downsamplings and the position encoding consecutively. Their layer scales are parameters of blocks.
 """
 from image_classification.weights.key_styles import Style
 

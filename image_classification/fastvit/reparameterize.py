@@ -1,4 +1,4 @@
-"""What FastViT becomes for evaluation, see `image_classification/fuse.py`."""
+"""Re-parameterises FastViT for evaluation, see `image_classification/fuse.py`."""
 from paddle import nn
 
 from image_classification.fastvit.model import (AttentionBlock, LargeKernel, Layer, PositionEncoding, RepMixer,
@@ -7,7 +7,7 @@ from image_classification.layers import convolution_of, fold_in_front, identity_
 
 
 class Merged(RepMixer):
-    """Branches, shortcut and layer scale are one convolution."""
+    """Branches, shortcut and layer scale as one convolution."""
 
     def forward(self, x):
         return self.mixer(x)
@@ -27,7 +27,7 @@ def merge_mixer(layer):
 
 
 class OneKernel(LargeKernel):
-    """The small kernel is part of the large one."""
+    """The small kernel is merged into the large one."""
 
     def forward(self, x):
         return self.large_conv(x)
@@ -42,7 +42,7 @@ def merge_kernels(layer):
 
 
 class WithShortcut(PositionEncoding):
-    """The convolution adds the map itself."""
+    """The shortcut is merged into the convolution."""
 
     def forward(self, x):
         return self.pos_enc(x)
@@ -56,18 +56,18 @@ def merge_shortcut(layer):
 
 
 def fold_scale(layer, scale):
-    """A layer scale becomes part of the layer in front of it."""
+    """Fold a layer scale into the layer in front of it. Returns what replaces the scale."""
     if isinstance(scale, nn.Identity):
-        return scale                                               # of a network that has this form already
+        return scale                                               # already folded
     gamma = scale.gamma.flatten()
-    channels_first = [-1, 1, 1, 1] if layer.weight.ndim == 4 else [1, -1]      # of a convolution, of a linear layer
+    channels_first = [-1, 1, 1, 1] if layer.weight.ndim == 4 else [1, -1]      # a convolution, else a linear layer
     layer.weight.set_value(layer.weight * gamma.reshape(channels_first))
     layer.bias.set_value(layer.bias * gamma)
     return nn.Identity()
 
 
 def fold_around_attention(block):
-    """Nothing is left around attention and channel mixer: the norm is part of the layer behind it."""
+    """Fold the layer scales into the layers in front of them, and the norm into the layer behind it."""
     block.layer_scale_1 = fold_scale(block.token_mixer.proj, block.layer_scale_1)
     block.layer_scale_2 = fold_scale(block.mlp.fc2, block.layer_scale_2)
     if not isinstance(block.norm, nn.Identity):

@@ -1,17 +1,17 @@
 """GhostNet, https://arxiv.org/abs/1911.11907, GhostNetV2, https://arxiv.org/abs/2211.12905, and GhostNetV3,
 https://arxiv.org/abs/2404.11202. Sub-layers bear the names of timm's `ghostnet*` checkpoints.
 
-Many channels of a map are ghosts of others. So a ghost module computes half of its channels by a 1x1 convolution, and the other
-half by a cheap depthwise convolution of the first.
+Many channels of a map are "ghosts", close to transformed copies of others. So a ghost module computes half of its channels by a
+1x1 convolution, and the other half by a cheap depthwise convolution of the first half.
 
-- *Version 2* multiplies what the first module of a block gives by decoupled attention: 1x1, 1x5 and 5x1 convolutions of the map
-  at half its size, as gates. The first two blocks are without.
-- *Version 3* trains each convolution of a module and each strided depthwise one as a sum of branches, which `reparameterize.py`
-  makes one convolution.
-- *Feature maps* are those of timm's `features_only`: the stem's convolution, and at the other strides the block that halves the
-  map, the last of these 160 channels wide. What follows, the deeper blocks among it, is part of the head.
-- *PaddleClas's network* of version 1 is another one: its gates are clipped, not hard sigmoids, they squeeze to a quarter
-  without rounding, and the hidden layer of the head has a batch norm. `DESIGN` chooses it, and comes with its weights.
+- *Version 2* multiplies the output of a block's first module by decoupled attention: gates from 1x1, 1x5 and 5x1 convolutions
+  of the map at half its size. The first two blocks have none.
+- *Version 3* trains each convolution of a module, and each strided depthwise convolution, as a sum of branches, which
+  `reparameterize.py` merges.
+- *Feature maps* are those of timm's `features_only`: the output of the stem's convolution and, at the other strides, of the
+  block that halves the map; the last of these has 160 channels. Everything after it, including the deeper blocks, is the head.
+- *PaddleClas's network* of version 1 differs: its gates are clipped instead of hard sigmoids and squeeze to a quarter without
+  rounding, and the hidden layer of the head has a batch norm. `DESIGN` selects it; loading its weights sets this.
 - *Initial weights* are PyTorch's.
 """
 import paddle
@@ -22,7 +22,7 @@ from image_classification.errors import UserError
 from image_classification.layers import (ConvAndNorm, Network, Stage, batch_norm, check_size, make_divisible, pytorch_conv2d,
                                          pytorch_uniform, summed)
 
-STEM, LAST = 16, 1280                                              # channels at width 1, at every width
+STEM, LAST = 16, 1280                                              # channels: STEM at width 1, LAST at every width
 STAGES = [  # kernel, hidden channels, channels, squeeze-and-excitation, stride of each block: table 1 of the paper
     [(3, 16, 16, False, 1)],
     [(3, 48, 24, False, 2)], [(3, 72, 24, False, 1)],
@@ -32,8 +32,8 @@ STAGES = [  # kernel, hidden channels, channels, squeeze-and-excitation, stride 
     [(5, 672, 160, True, 2)],
     [(5, 960, 160, False, 1), (5, 960, 160, True, 1), (5, 960, 160, False, 1), (5, 960, 160, True, 1)]]
 HALVING = [i for i, blocks in enumerate(STAGES) if blocks[-1][-1] == 2]
-BRANCHES = 3                                                       # side by side, in version 3
-PLAIN_BLOCKS = 2                                                   # the first ones, without attention
+BRANCHES = 3                                                       # parallel convolutions in version 3
+PLAIN_BLOCKS = 2                                                   # first blocks, without attention
 
 
 def linear(in_features, out_features):
@@ -42,12 +42,12 @@ def linear(in_features, out_features):
 
 
 def conv_norm(in_channels, out_channels, kernel, stride=1, groups=1):
-    """The two layers, to be put into a list."""
+    """A tuple of a convolution without bias and a batch norm."""
     return pytorch_conv2d(in_channels, out_channels, kernel, stride, groups), batch_norm(out_channels)
 
 
 class SqueezeExcite(nn.Layer):
-    """Each channel times a gate in 0..1 that is computed from all channels' means: (B, C, H, W) -> (B, C, H, W)."""
+    """Multiplies each channel by a gate in 0..1 computed from the means of all channels: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -57,11 +57,11 @@ class SqueezeExcite(nn.Layer):
 
     def forward(self, x):
         gate = self.conv_expand(F.relu(self.conv_reduce(F.adaptive_avg_pool2d(x, 1))))   # (B, C, 1, 1)
-        return x * (F.relu6(gate + 3.0) / 6.0)                     # Paddle's hardsigmoid keeps 1/6 in float32 only
+        return x * (F.relu6(gate + 3.0) / 6.0)                     # Paddle's hardsigmoid stores 1/6 in float32 only
 
 
 class ClippedExcite(nn.Layer):
-    """PaddleClas's, whose gates are clipped to 0..1: (B, C, H, W) -> (B, C, H, W)."""
+    """PaddleClas's squeeze-and-excitation, whose gates are clipped to 0..1: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -74,7 +74,7 @@ class ClippedExcite(nn.Layer):
 
 
 class DecoupledAttention(nn.Sequential):
-    """Gates in 0..1 for each pixel of each channel, from far along its row and its column: (B, C, H, W) -> (B, C', H, W)."""
+    """Gates in 0..1 per pixel and channel, computed along rows and columns: (B, C, H, W) -> (B, C', H, W)."""
 
     def __init__(self, in_channels, out_channels):
         super().__init__(*conv_norm(in_channels, out_channels, 1),
@@ -87,7 +87,7 @@ class DecoupledAttention(nn.Sequential):
 
 
 class GhostModule(nn.Layer):
-    """(B, C, H, W) -> (B, out_channels, H, W), an even number."""
+    """(B, C, H, W) -> (B, out_channels, H, W). `out_channels` must be even."""
 
     def __init__(self, in_channels, out_channels, relu=True, attends=False):
         super().__init__()
@@ -109,7 +109,7 @@ class GhostModule(nn.Layer):
 
 
 class GhostModuleV3(GhostModule):
-    """Each half is a sum of branches."""
+    """A ghost module in which each half is a sum of branches."""
 
     def add_halves(self, in_channels, half, relu):
         self.primary_rpr_conv = nn.LayerList([ConvAndNorm(in_channels, half, 1, norm='bn1') for _ in range(BRANCHES)])
@@ -155,7 +155,7 @@ class GhostBottleneck(nn.Layer):
 
 
 class GhostBottleneckV3(GhostBottleneck):
-    """The strided convolution is a sum of branches, too."""
+    """A bottleneck of GhostModuleV3 whose strided convolution is a sum of branches, too."""
 
     ghost_module = GhostModuleV3
 
@@ -177,7 +177,7 @@ class ConvNormAct(nn.Sequential):
 
 
 class GhostNet(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W, with attention from 33 up.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W, at least 33 with attention.
 
     Args:
         width: multiplier of the channels, rounded to multiples of 4.
@@ -187,7 +187,7 @@ class GhostNet(Network):
 
     key_style = 'timm'
     classifier_layers = ('classifier',)  # what a new number of classes replaces
-    derived_entries = ('total_ops', 'total_params')  # a counter's, in the authors' files of version 3
+    derived_entries = ('total_ops', 'total_params')  # from a FLOPs counter, in the authors' files of version 3
 
     def __init__(self, num_classes=1000, in_channels=3, width=1.0, version='v1', design='paper', dropout=0.2):
         super().__init__()
@@ -218,7 +218,7 @@ class GhostNet(Network):
             self.feature_layers[1 + sum(level < i for level in HALVING)].append(f'blocks.{i}')
 
     def forward_intermediates(self, x):
-        """List of maps: `feature_channels`, `feature_strides`. The first is the stem's convolution, not normalized."""
+        """List of maps: `feature_channels`, `feature_strides`. The first is the stem's convolution without batch norm."""
         check_size(x, self.smallest, 'GhostNet with attention')
         maps = [self.conv_stem(x)]
         x = F.relu(self.bn1(maps[0]))
@@ -229,7 +229,7 @@ class GhostNet(Network):
         return maps
 
     def forward_features(self, x):
-        """Last map (B, C, H/32, W/32), C being six times as wide as that of the last block."""
+        """Last map (B, C, H/32, W/32), with six times the channels of the last block."""
         x = self.forward_intermediates(x)[-1]
         for i in range(HALVING[-1] + 1, len(self.blocks)):
             x = self.blocks[i](x)
@@ -244,7 +244,7 @@ class GhostNet(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its keys do not go together."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its keys do not go together."""
     model = cfg.MODEL
     if model.DESIGN != 'paper' and model.VERSION != 'v1':
         raise UserError(f'MODEL.DESIGN is {model.DESIGN!r} with VERSION {model.VERSION!r}; wanted VERSION v1, or DESIGN paper')

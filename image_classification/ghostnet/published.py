@@ -1,7 +1,7 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors' names are timm's, but for the batch norms of version 3's branches. PaddleClas numbers all blocks through; its
-network is another one, which the key DESIGN makes.
+The authors use timm's names, except for the batch norms of version 3's branches. PaddleClas numbers all blocks consecutively
+and has another network, which the key DESIGN selects.
 """
 from image_classification.weights.key_styles import Style
 

@@ -1,4 +1,4 @@
-"""What GhostNet becomes for evaluation, see `image_classification/fuse.py`."""
+"""Re-parameterises GhostNet for evaluation, see `image_classification/fuse.py`."""
 import paddle.nn.functional as F
 from paddle import nn
 
@@ -7,7 +7,7 @@ from image_classification.layers import merged
 
 
 def merge_halves(module):
-    """One convolution for each half."""
+    """Merge the branches of each half into one convolution."""
     half, in_channels = module.primary_rpr_conv[0].conv.weight.shape[:2]
     first = merged(module.primary_rpr_conv, in_channels, half, 1)
     cheap = merged([module.cheap_rpr_scale, module.cheap_rpr_skip, *module.cheap_rpr_conv], half, half, 3, 1, half)
@@ -16,7 +16,7 @@ def merge_halves(module):
 
 
 def merge_depthwise(block):
-    """One convolution where the block has a stride."""
+    """Merge the branches of the strided convolution, if the block has one."""
     if block.stride > 1:
         channels, _, kernel, _ = block.dw_rpr_conv[0].conv.weight.shape
         conv = merged([block.dw_rpr_scale, *block.dw_rpr_conv], channels, channels, kernel, block.stride, channels)
@@ -24,7 +24,7 @@ def merge_depthwise(block):
 
 
 class OneGate(SqueezeExcite):
-    """The hard sigmoid is one operator, which ONNX Runtime makes part of the convolution in front of it."""
+    """The hard sigmoid is one operator, which ONNX Runtime fuses with the convolution in front of it."""
 
     def forward(self, x):
         gate = self.conv_expand(F.relu(self.conv_reduce(F.adaptive_avg_pool2d(x, 1))))

@@ -1,13 +1,13 @@
 """GoogLeNet (Inception v1), https://arxiv.org/abs/1409.4842. Sub-layers bear the names of torchvision's checkpoint.
 
-That network has batch norm, unlike the paper's, and its weights came from TensorFlow. What is particular:
+torchvision's network has batch norm, unlike the paper's, and its weights were ported from TensorFlow. Details:
 
-- *The "5x5" branch is a 3x3 convolution*, a slip of the port that the weights depend on. Kept.
-- *torchvision's `transform_input` is no part of the network here*: it turns ImageNet's normalization into (x - 0.5) / 0.5,
-  which the variant's preprocessing does at once. With input normalized so, the published weights give their published accuracy.
+- *The "5x5" branch is a 3x3 convolution*, an error of the port. Kept, because the weights depend on it.
+- *torchvision's `transform_input` is not part of the network here.* It converts ImageNet's normalization to (x - 0.5) / 0.5;
+  the preprocessing of the variant applies the latter directly. With it, the published weights reach their published accuracy.
 - *torchvision's named output calls the first auxiliary logits `aux_logits2`* and the second `aux_logits1`. The order is the
-  same here: final, behind inception4a, behind inception4d.
-- The network has no residual branches, so `MODEL.DROPPATH` is without effect.
+  same here: final logits, those behind inception4a, those behind inception4d.
+- The network has no residual branches, so `MODEL.DROPPATH` has no effect.
 """
 import paddle
 import paddle.nn.functional as F
@@ -15,7 +15,7 @@ from paddle import nn
 
 from image_classification.layers import Conv2D, Network, check_size, pytorch_uniform
 
-SMALLEST = 15                                                      # pixels per side; below it nothing reaches inception4a
+SMALLEST = 15                                                      # pixels per side; below it no map reaches inception4a
 
 
 def linear(in_features, out_features):
@@ -33,7 +33,7 @@ class BasicConv2d(nn.Sequential):
 
 
 class Inception(nn.Layer):
-    """1x1, 1x1 - 3x3, 1x1 - "5x5" and pool - 1x1, side by side: (B, C, H, W) -> (B, c1 + c3 + c5 + c_pool, H, W)."""
+    """Branches 1x1, 1x1 - 3x3, 1x1 - "5x5" and pool - 1x1: (B, C, H, W) -> (B, c1 + c3 + c5 + c_pool, H, W)."""
 
     def __init__(self, in_channels, c1, c3_reduced, c3, c5_reduced, c5, c_pool):
         super().__init__()
@@ -62,10 +62,10 @@ class InceptionAux(nn.Layer):
 
 
 class GoogLeNet(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 15 on.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W of at least 15.
 
-    In training, with `aux_logits`: (logits, logits behind inception4a, logits behind inception4d). The paper adds the losses
-    of the auxiliary ones with weight 0.3.
+    With `aux_logits`, training gives (logits, logits behind inception4a, logits behind inception4d). The paper adds the losses
+    of the auxiliary logits with weight 0.3.
     Args:
         dropout, dropout_aux: probabilities in front of the final and of the auxiliary classifiers.
     """
@@ -104,7 +104,7 @@ class GoogLeNet(Network):
     classifier_layers = ('fc', 'aux1.fc2', 'aux2.fc2')  # what a new number of classes replaces
 
     def _trunk(self, x):
-        """The last map at each stride, and the two maps that the auxiliary heads see."""
+        """The last map at each stride, and the two maps that the auxiliary heads use."""
         check_size(x, SMALLEST, 'GoogLeNet')
         s2 = self.conv1(x)
         s4 = self.conv3(self.conv2(self.maxpool1(s2)))
@@ -136,7 +136,7 @@ class GoogLeNet(Network):
         return logits
 
     def replace_classifier(self, num_classes):
-        """New final and auxiliary classifiers."""
+        """Put in fresh final and auxiliary classifiers."""
         self.fc = linear(1024, num_classes)
         if self.aux_logits:
             self.aux1.fc2 = linear(1024, num_classes)

@@ -1,5 +1,5 @@
-"""Key styles of published weights, see `image_classification/weights/key_styles.py`. torchvision's is the only one; of it
-a file may lack the auxiliary heads."""
+"""Key styles of published weights, see `image_classification/weights/key_styles.py`. There is only torchvision's; its files may
+lack the auxiliary heads."""
 from image_classification.weights.key_styles import Style
 
 

@@ -1,14 +1,13 @@
 """PP-HGNetV2, https://github.com/PaddlePaddle/PaddleClas (docs/en/models/PP-HGNetV2_en.md); there is no paper. Sub-layers bear
 the names of timm's `hgnetv2_*` checkpoints.
 
-Blocks as in VoVNet (https://arxiv.org/abs/1904.09730): layers one after another, all of whose outputs go side by side through
-two 1x1 convolutions, the first of which squeezes. In the small networks, which are all that stand here, a learnt factor and
-offset for the whole map follow each ReLU. The last two stages have light layers: 1x1, then depthwise with 5 pixels.
+Blocks as in VoVNet (https://arxiv.org/abs/1904.09730): the outputs of consecutive layers are concatenated and pass two 1x1
+convolutions, the first of which squeezes. In the small networks (larger ones are not included here), a learnt factor and offset
+for the whole map follow each ReLU. The last two stages have light layers: 1x1, then 5x5 depthwise.
 
-The stem pads by one row and one column at the end alone, in front of its kernels of 2 x 2, so that maps keep their size. Where
-the sources differ: its pool, which has such a kernel, sees zeros beyond the border in timm's network, and nothing in
-PaddleClas's, which it is. That matters where the offset behind a ReLU is negative. `DESIGN` chooses, and comes with the
-weights.
+Before its 2 x 2 kernels, the stem pads one row and one column at the end only, so that maps keep their size. The sources differ
+in the pool, which has such a kernel: in timm's network it sees zeros beyond the border, in PaddleClas's, the original, it does
+not. This matters where the offset behind a ReLU is negative. `DESIGN` selects the form; loading weights sets it.
 """
 from math import sqrt
 
@@ -23,7 +22,7 @@ LIGHT, KERNELS = (False, False, True, True), (3, 3, 5, 5)          # of the stag
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
-    """Kernels of an even size are not padded."""
+    """A convolution without bias. Odd kernels are padded by half their size, 2 x 2 kernels are not padded."""
     fan_out = kernel * kernel * out_channels // groups
     return Conv2D(in_channels, out_channels, kernel, stride, (kernel - 1) // 2, groups=groups, bias_attr=False,
                   weight_attr=nn.initializer.Normal(std=sqrt(2.0 / fan_out)))
@@ -35,12 +34,12 @@ def linear(in_features, out_features):
 
 
 def pad_at_end(x, mode='constant'):
-    """One row and one column, of zeros or, by 'replicate', as the last: (B, C, H, W) -> (B, C, H + 1, W + 1)."""
+    """Pad one row and one column at the end, by zeros or with `mode` 'replicate': (B, C, H, W) -> (B, C, H + 1, W + 1)."""
     return F.pad(x, [0, 1, 0, 1], mode=mode)
 
 
 class LearnableAffine(nn.Layer):
-    """One factor and one offset for all of a map: (B, C, H, W) -> (B, C, H, W)."""
+    """One learnt factor and offset for the whole map: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self):
         super().__init__()
@@ -52,7 +51,7 @@ class LearnableAffine(nn.Layer):
 
 
 class ConvNormAct(nn.Layer):
-    """Convolution, batch norm and, unless it is `linear`, ReLU and affine: (B, C, H, W) -> (B, out_channels, H / stride,
+    """Convolution, batch norm and, unless `linear`, ReLU and LearnableAffine: (B, C, H, W) -> (B, out_channels, H / stride,
     W / stride)."""
 
     def __init__(self, in_channels, out_channels, kernel, stride=1, groups=1, linear=False):
@@ -79,8 +78,8 @@ class LightConv(nn.Layer):
 
 
 class Stem(nn.Layer):
-    """Two steps of stride 2, between them a pooled map beside one of two small convolutions: (B, C, H, W) ->
-    (B, out_channels, ceil(H / 4), ceil(W / 4)). `border`: how the pool's map is padded."""
+    """Two steps of stride 2. Between them, a max pool and two small convolutions run in parallel: (B, C, H, W) ->
+    (B, out_channels, ceil(H / 4), ceil(W / 4)). `border`: padding mode of the pool."""
 
     def __init__(self, in_channels, inner, out_channels, border='constant'):
         super().__init__()
@@ -99,7 +98,7 @@ class Stem(nn.Layer):
 
 
 class Block(nn.Layer):
-    """Layers one after another, all their outputs and the input aggregated: (B, C, H, W) -> (B, out_channels, H, W)."""
+    """Consecutive layers, whose outputs and input are aggregated: (B, C, H, W) -> (B, out_channels, H, W)."""
 
     def __init__(self, in_channels, inner, out_channels, layers, kernel, light, shortcut, drop_path):
         super().__init__()
@@ -119,7 +118,7 @@ class Block(nn.Layer):
 
 
 class DownStage(nn.Layer):
-    """A depthwise convolution of stride 2, but for the first stage, then blocks, those behind the first with a shortcut:
+    """A depthwise convolution of stride 2 (except in the first stage), then blocks; all but the first have a shortcut:
     (B, C, H, W) -> (B, out_channels, H / 2, W / 2)."""
 
     def __init__(self, in_channels, inner, out_channels, layers, kernel, light, rates, first):
@@ -150,14 +149,14 @@ class HGNetV2(StagedNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
-        stem: channels of the stem, inside and at its end.
-        inner: channels of the layers of a block, by stage.
+        stem: channels inside the stem and at its end.
+        inner: channels of the layers of a block, per stage.
         channels: channels of the stages.
         depths: blocks of the stages.
         layers: layers of a block.
-        design: timm or paddleclas, whose stem's pool sees no zeros beyond the border.
+        design: timm or paddleclas; in the latter, the stem's pool sees no zeros beyond the border.
         dropout: probability in front of the classifier.
-        drop_path: probability that a sample skips the last residual branch; earlier stages' are skipped less.
+        drop_path: probability that a sample skips the last residual branch; it rises linearly from 0 in the first block.
     """
 
     key_style = 'timm'

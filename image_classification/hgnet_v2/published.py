@@ -1,7 +1,7 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-PaddleClas, whose network it is, has the two 1x1 convolutions that aggregate, and the parts of the head, on their own. Its
-stem's pool is another one at the border.
+PaddleClas, the original, keeps the two aggregating 1x1 convolutions and the parts of the head as separate layers. Its stem's
+pool treats the border differently.
 """
 from image_classification.weights.key_styles import Style
 

@@ -1,15 +1,15 @@
 """IC-ResNet, https://arxiv.org/abs/2012.13587. Sub-layers bear the names of the yifan123/IC-Conv checkpoints.
 
-A ResNet whose 3x3 convolutions are inception convolutions: every output channel has a dilation of its own in H and in W, found
-by a search (`search.py`) and fixed in a pattern (`patterns.py`). Parameters and cost are those of the plain ResNet. The search
-takes the weights of a *supernet*, the same network with one large convolution in place of each 3x3. Decided here:
+A ResNet whose 3x3 convolutions are inception convolutions: each output channel has its own dilation in H and in W. A search
+(`search.py`) finds these, and a pattern (`patterns.py`) stores them. Parameters and cost equal those of the plain ResNet. The
+search uses the weights of a *supernet*, the same network with one large convolution in place of each 3x3. Details:
 
-- *A branch's padding is its dilation*, so that all branches give maps of one size; its stride is the convolution's.
-- *A branch is initialized by its own number of outputs*, as the original does: the fewer channels, the larger its weights.
-  The batch norm behind evens that out.
-- *The average is taken over the whole map*, in place of 7 x 7 pixels: the same for 224 px, and any size is accepted.
-- *The pattern is an argument.* In the original it is a global, which allows one model per process.
-- *Stochastic depth* (`drop_path`) is an addition, off by default; its rate grows linearly from block to block.
+- *A branch's padding equals its dilation*, so all branches give maps of the same size. Its stride is that of the convolution.
+- *A branch is initialized by its own number of outputs*, as in the original: the fewer channels, the larger its weights. The
+  batch norm behind it compensates for this.
+- *The pool averages the whole map*, not 7 x 7 pixels. At 224 px this is the same, and any size works.
+- *The pattern is an argument.* In the original it is a global, which allows only one model per process.
+- *Stochastic depth* (`drop_path`) is an addition, off by default. Its rate rises linearly from block to block.
 """
 import math
 
@@ -42,7 +42,7 @@ def linear(in_features, out_features):
 
 
 class ICConv2d(nn.Layer):
-    """3x3 convolutions side by side: (B, C, H, W) -> (B, sum of channels, ceil(H / stride), ceil(W / stride)).
+    """Parallel 3x3 convolutions: (B, C, H, W) -> (B, sum of channels, ceil(H / stride), ceil(W / stride)).
 
     `branches` are (dilation in H, dilation in W, output channels), in the order of the outputs.
     """
@@ -59,7 +59,7 @@ class ICConv2d(nn.Layer):
 class Bottleneck(nn.Layer):
     """1x1 down, inception convolution, 1x1 up, shortcut: (B, C, H, W) -> (B, 4 * width, H / stride, W / stride).
 
-    `branches` as in `ICConv2d`; or one number, d, for a supernet's plain convolution of (2d + 1) x (2d + 1).
+    `branches`: as in `ICConv2d`, or a number d for a supernet's plain (2d + 1) x (2d + 1) convolution.
     """
 
     def __init__(self, in_channels, width, branches, stride=1, drop_path=0.0):
@@ -92,9 +92,9 @@ class ICResNet(Network):
 
     Args:
         depths: bottlenecks in each of the four stages.
-        pattern: per bottleneck the branches [(dilation in H, dilation in W, output channels), ...], see `patterns.py`; or, for
-            a supernet that the search starts from, the largest dilation.
-        dropout: in front of the classifier. drop_path: of the last block, growing linearly from 0 at the first.
+        pattern: the branches [(dilation in H, dilation in W, output channels), ...] of each bottleneck, see `patterns.py`. For
+            a supernet to search in, the largest dilation.
+        dropout: probability in front of the classifier. drop_path: rate in the last block; it rises linearly from 0.
     """
 
     def __init__(self, depths, pattern, num_classes=1000, in_channels=3, dropout=0.0, drop_path=0.0):
@@ -140,8 +140,8 @@ class ICResNet(Network):
 
 
 def _checked(depths, pattern):
-    """The pattern; a supernet's, spelled out per bottleneck. Raises UserError unless it has as many convolutions as the network
-    and each as many channels."""
+    """The pattern as a list with one entry per bottleneck, also for a supernet. Raises UserError unless its convolutions and
+    their channels fit the network."""
     if len(depths) != len(WIDTHS) or min(depths) < 1:
         raise UserError(f'MODEL.IC.DEPTHS is {list(depths)}; wanted {len(WIDTHS)} stages of at least one block')
     if isinstance(pattern, int):
@@ -158,7 +158,7 @@ def _checked(depths, pattern):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where pattern and depths do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if pattern and depths do not fit."""
     model, dilation = cfg.MODEL, cfg.MODEL.IC.SUPERNET_DILATION
     return ICResNet(depths=model.IC.DEPTHS, pattern=dilation or load_pattern(model.IC.PATTERN), num_classes=model.NUM_CLASSES,
                     in_channels=model.IN_CHANNELS, dropout=model.DROPOUT, drop_path=model.DROPPATH)

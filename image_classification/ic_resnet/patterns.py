@@ -1,11 +1,11 @@
-"""Dilation patterns of IC-ResNet: which dilations the output channels of each 3x3 convolution have.
+"""Dilation patterns of IC-ResNet: the dilations of the output channels of each 3x3 convolution.
 
-A pattern is a list, one entry per 3x3 convolution in network order; an entry lists the branches (dilation in H, dilation in W,
-output channels) in the order in which their outputs are concatenated.
+A pattern is a list with one entry per 3x3 convolution, in network order. An entry lists the branches (dilation in H, dilation
+in W, output channels) in the order in which their outputs are concatenated.
 
-In `GRIDS` a line is one convolution: the channels of the dilations (1, 1), (1, 2), ... (D, D), zero where there is no branch.
-Of the authors' patterns these are the ones found for Faster R-CNN (`ic_resnet50`, `ic_resnet101`) and for bottom-up human pose
-(`ic_resnet50_k13`). They are named after the largest extent of a kernel: 9 with dilations up to 4, 13 with dilations up to 6.
+Each line of `GRIDS` is one convolution: the number of channels with dilation (1, 1), (1, 2), ... (D, D); zero means no branch.
+These are the authors' patterns for Faster R-CNN (`ic_resnet50`, `ic_resnet101`) and for bottom-up human pose
+(`ic_resnet50_k13`). The k in a name is the largest extent of a kernel: 9 with dilations up to 4, 13 with dilations up to 6.
 """
 import json
 import math
@@ -91,7 +91,7 @@ GRIDS = {
 
 
 def load_pattern(name):
-    """The pattern of a name in `GRIDS`, or of a .json file."""
+    """The pattern with this name in `GRIDS`, or in this .json file."""
     if name.endswith('.json'):
         return read_pattern(name)
     if name not in GRIDS:
@@ -119,10 +119,10 @@ def read_pattern(path):
 
 
 def write_pattern(pattern, path):
-    """Write a pattern in that format; a reader of `path` sees the old file or this one.
+    """Write a pattern in the format of `read_pattern`. A reader of `path` sees either the old file or the new one.
 
     Raises:
-        UserError: the file cannot be written, or a convolution has two branches of one dilation, for which json has one key.
+        UserError: the file cannot be written, or a convolution has two branches with the same dilation, which is a json key.
     """
     layers = [{f'({h - 1}, {w - 1})': channels for h, w, channels in branches} for branches in pattern]
     for i, (layer, branches) in enumerate(zip(layers, pattern)):

@@ -3,19 +3,19 @@
 The supernet has a (2D + 1) x (2D + 1) convolution in place of each 3x3, which covers all dilations up to D in H and in W. Of an
 output channel's kernels W, the dilation (h, w) keeps the nine taps on rows -h, 0, h and columns -w, 0, w. For each channel, the
 search takes the dilation whose expected output is nearest to that of the whole kernels, in L1. Inputs behind a batch norm have
-like statistics everywhere, so this comes down to the L1 distance between the weights and those kept,
+similar statistics everywhere. So this amounts to the L1 distance between all weights and those kept,
 
     E(h, w) = sum |W| - sum of |W| over the nine taps,
 
-which no image is needed for. Channels of one dilation then stand side by side; each dilation is a branch.
+for which no image is needed. Channels with the same dilation are then grouped; each dilation is a branch.
 
-The authors published patterns, not the search; that its last step compares weights is also said in yifan123/IC-Conv, issue 9.
-Decided here:
+The authors published patterns, not the search. Issue 9 of yifan123/IC-Conv confirms that its last step compares weights.
+Choices made here:
 
-- *Every |w| counts alike*, whatever its sign and its input channel, although the channels' scales behind the batch norm differ.
+- *Every |w| counts equally*, whatever its sign and input channel, although the channels' scales behind the batch norm differ.
 - *A tie* goes to the smaller dilation in H, then in W.
-- *Order.* Branches are sorted by dilation, as in the published files; within a branch, channels keep their order.
-- *Inheritance.* The authors train the found network anew. `inherit_weights` offers the supernet's weights as a start.
+- *Order.* Branches are sorted by dilation, as in the published files. Within a branch, channels keep their order.
+- *Inheritance.* The authors train the found network from scratch. `inherit_weights` offers the supernet's weights as a start.
 """
 import re
 from typing import NamedTuple
@@ -24,7 +24,7 @@ import numpy as np
 
 from image_classification.errors import UserError
 
-_CONVOLUTION = re.compile(r'(layer(\d+)\.(\d+)\.conv2)\.weight')   # those that the search replaces, stage and block
+_CONVOLUTION = re.compile(r'(layer(\d+)\.(\d+)\.conv2)\.weight')   # groups: name, stage, block
 
 
 class FoundConv(NamedTuple):
@@ -39,9 +39,9 @@ class FoundConv(NamedTuple):
 def kept_magnitudes(weight, max_dilation=0):
     """Sum of |w| over the nine taps of each dilation: (C_out, C_in, 2D + 1, 2D + 1) -> (C_out, max_dilation, max_dilation).
 
-    Entry (c, h - 1, w - 1) is that of output channel c at dilation (h, w), in float64. `max_dilation` 0 means D.
+    Entry (c, h - 1, w - 1) belongs to output channel c and dilation (h, w), in float64. `max_dilation` 0 means D.
     Raises:
-        UserError: weights of another shape or not finite, or a dilation that the kernels do not reach.
+        UserError: the weights have another shape or are not finite, or the kernels do not reach `max_dilation`.
     """
     weight = np.asarray(weight)
     if weight.ndim != 4 or weight.shape[2] != weight.shape[3] or weight.shape[2] % 2 == 0 or min(weight.shape) < 1:
@@ -60,14 +60,14 @@ def kept_magnitudes(weight, max_dilation=0):
 
 
 def dilation_pattern(weight, max_dilation=0):
-    """The best dilation of each output channel, from a supernet layer's weights (C_out, C_in, 2D + 1, 2D + 1).
+    """The best dilation of each output channel, from the weights (C_out, C_in, 2D + 1, 2D + 1) of a supernet layer.
 
     Args:
         weight: array or tensor.
         max_dilation: the largest dilation to choose, by default D.
     Returns:
-        branches [(dilation in H, dilation in W, output channels), ...], and the output channels in the order of the branches,
-        (C_out,): channel i of the found layer is channel order[i] of the supernet's.
+        branches [(dilation in H, dilation in W, output channels), ...], and the order of the output channels (C_out,): channel
+        i of the found layer is channel order[i] of the supernet's.
     Raises:
         UserError: see `kept_magnitudes`.
     """
@@ -78,7 +78,7 @@ def search_dilations(state, max_dilation=0):
     """One FoundConv per large convolution of a supernet, in network order, from its state dict {name: array}.
 
     Raises:
-        UserError: there is no such convolution, or see `kept_magnitudes`; the convolution is named.
+        UserError: there is no such convolution, or as `kept_magnitudes`, with the name of the convolution.
     """
     matches = sorted((match for name in state if (match := _CONVOLUTION.fullmatch(name))),
                      key=lambda match: (int(match[2]), int(match[3])))
@@ -98,10 +98,10 @@ def search_dilations(state, max_dilation=0):
 
 
 def inherit_weights(state, found):
-    """The supernet's state dict as that of the found network: the kept taps, channels in the order of the branches.
+    """Convert the supernet's state dict to one for the found network: the kept taps, channels in the order of the branches.
 
-    The batch norm behind a convolution and the inputs of the next one follow the new order; all else stays. If the supernet's
-    weights are zero besides the kept taps, both networks compute the same.
+    The batch norm behind a convolution and the inputs of the next one follow the new order. Everything else stays. If the
+    supernet's weights are zero except for the kept taps, both networks compute the same.
     Raises:
         UserError: an entry of a bottleneck is missing.
     """
@@ -122,13 +122,13 @@ def inherit_weights(state, found):
 
 
 def _taps(weight, h, w):
-    """(..., 2D + 1, 2D + 1) -> (..., 3, 3), the nine weights of dilation (h, w)."""
+    """The nine taps of dilation (h, w): (..., 2D + 1, 2D + 1) -> (..., 3, 3)."""
     centre = weight.shape[-1] // 2
     return weight[..., centre - h:centre + h + 1:h, centre - w:centre + w + 1:w]
 
 
 def _branches(kept):
-    """(C, D, D) magnitudes kept -> (branches, order) of the largest ones; of equal ones the first."""
+    """Magnitudes kept (C, D, D) -> (branches, order) for the largest of each channel. Among equal ones, the first counts."""
     side = kept.shape[-1]
     best = kept.reshape(len(kept), -1).argmax(1)                   # (C,), (h - 1) * D + w - 1
     counts = np.bincount(best, minlength=side * side)

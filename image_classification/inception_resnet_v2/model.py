@@ -1,14 +1,15 @@
 """Inception-ResNet-v2, https://arxiv.org/abs/1602.07261, section 3.2. Names are those of timm's `inception_resnet_v2`.
 
-What is particular:
+Details:
 
-- *The tutorial's package calls this network Inception-v2*, under the same names: its weights load here. It averages the last map
-  over a square of the map's height, which ignores the rest of a wide picture; here, as in timm, over the whole map.
-- *The widths are those of TensorFlow's code, not of the paper's figures*: 320, 1088 and 2080 channels (paper: 384, 1154, 2048)
-  behind the stem of Inception v3, not of v4.
-- *The branches are scaled down before they are added*, by 0.17, 0.1 and 0.2; the last block by 1 and without ReLU.
-- *Stem and reductions do not pad*, so that maps are a little smaller than H / stride: 299 gives 147, 71, 35, 17 and 8.
-- *The average pool leaves the padding out*, unlike those of Inception v3; that is Paddle's default.
+- *The original tutorial code calls this network Inception-v2*, with the same layer names: its weights load here. It averages
+  the last map over a square of the map's height, which ignores the rest of a wide image. Here, as in timm, the whole map is
+  averaged.
+- *The widths are those of TensorFlow's code, not of the paper's figures*: 320, 1088 and 2080 channels (paper: 384, 1154, 2048).
+  The stem is that of Inception v3, not of v4.
+- *The branches are scaled before they are added*, by 0.17, 0.1 and 0.2. The last block has a factor of 1 and no ReLU.
+- *Stem and reductions have no padding*, so maps are a little smaller than H / stride: 299 gives 147, 71, 35, 17 and 8.
+- *The average pool does not count the padding*, which is Paddle's default; those of Inception v3 do.
 """
 from functools import partial
 
@@ -19,19 +20,22 @@ from paddle import nn
 from image_classification.errors import UserError
 from image_classification.layers import BasicConv2d, Branches, Conv2D, DropPath, Network, Stage, check_size, pytorch_uniform
 
-SMALLEST = 75                                                      # pixels per side; below it nothing reaches mixed_7a
+SMALLEST = 75                                                      # pixels per side; below it no map reaches mixed_7a
 # PyTorch's default: uniform within +-1 / sqrt(fan_in).
 PYTORCH = nn.initializer.KaimingUniform(negative_slope=5 ** 0.5, nonlinearity='leaky_relu')
 Conv = partial(BasicConv2d, init=PYTORCH)
 
 
 def side_by_side(*branches):
-    """`Branches` under the published names branch0, branch1, ..."""
+    """`Branches` with the published names branch0, branch1, ..."""
     return Branches(**{f'branch{i}': branch for i, branch in enumerate(branches)})
 
 
 class Residual(nn.Layer):
-    """x + scale * conv2d(branch0(x), branch1(x), ...), then ReLU: (B, channels, H, W) -> the same. `width`: of all branches."""
+    """x + scale * conv2d(branch0(x), branch1(x), ...), then ReLU: (B, channels, H, W) -> the same.
+
+    `width`: channels of all branches together.
+    """
 
     def __init__(self, channels, width, branches, scale, drop_path, relu=True):
         super().__init__()
@@ -102,13 +106,13 @@ def block8(scale, drop_path, relu=True):
 
 
 class InceptionResNetV2(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W of at least 75.
 
     Args:
-        depths, scales: number of residual blocks at strides 8, 16 and 32, and the factors of their branches. At stride 32 one
-            more block follows, with factor 1.
+        depths, scales: number of residual blocks at strides 8, 16 and 32, and the factors of their branches. One more block
+            with factor 1 follows at stride 32.
         dropout: probability in front of the classifier; the paper's is 0.2.
-        drop_path: probability that a sample skips the last residual branch; those before it rise to that evenly from 0.
+        drop_path: probability that a sample skips the last residual branch; it rises linearly from 0 in the first block.
     """
 
     def __init__(self, num_classes=1000, in_channels=3, depths=(10, 20, 9), scales=(0.17, 0.1, 0.2), dropout=0.2,

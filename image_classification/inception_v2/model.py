@@ -1,14 +1,15 @@
-"""Inception-v2, https://arxiv.org/abs/1512.00567, table 1. No weights were published; names are in the manner of Inception v3.
+"""Inception-v2, https://arxiv.org/abs/1512.00567, table 1. No weights were published; names are like those of Inception v3.
 
-What is decided here:
+How this network is built:
 
-- *The paper gives the stem, the kinds of blocks and the sizes of the maps between them, but not the widths within a block.*
-  They are chosen such that the network costs what the paper says: 2.5 times GoogLeNet, 3.8 G multiply-adds.
-- *The reductions are blocks of their own* (figure 10), between the 3, 5 and 2 blocks that the table counts.
-- *Stem and reductions do not pad, but for two convolutions*, so that maps are a little smaller than H / stride: 299 gives 147,
-  71, 35, 17 and 8.
-- *No auxiliary head*: the paper gives one to Inception v3. What the tutorial's package calls Inception-v2 is Inception-ResNet-v2.
-- The network has no residual branches, so `MODEL.DROPPATH` is without effect.
+- *The paper describes the stem, the kinds of blocks and the sizes of the maps between them, but not the widths within a block.*
+  The widths here give the cost that the paper states: 2.5 times GoogLeNet, 3.8 G multiply-adds.
+- *The reductions are separate blocks* (figure 10), between the 3, 5 and 2 blocks that the table counts.
+- *Stem and reductions have no padding, except in two convolutions*, so maps are a little smaller than H / stride: 299 gives
+  147, 71, 35, 17 and 8.
+- *There is no auxiliary head*; in the paper, only Inception v3 has one. The network that the original tutorial code calls
+  Inception-v2 is Inception-ResNet-v2.
+- The network has no residual branches, so `MODEL.DROPPATH` has no effect.
 """
 from functools import partial
 
@@ -18,7 +19,7 @@ from paddle import nn
 from image_classification.errors import UserError
 from image_classification.layers import BasicConv2d, Branches, Network, Stage, check_size
 
-SMALLEST = 75                                                      # pixels per side; below it nothing reaches Mixed_7
+SMALLEST = 75                                                      # pixels per side; below it no map reaches Mixed_7
 INIT = nn.initializer.TruncatedNormal(std=0.1)
 Conv = partial(BasicConv2d, init=INIT)
 
@@ -50,7 +51,7 @@ def figure_6():
 
 
 def spread(in_channels, out_channels):
-    """1x3 beside 3x1, the expanded filter bank: (B, C, H, W) -> (B, 2 * out_channels, H, W)."""
+    """1x3 and 3x1 in parallel, the expanded filter bank: (B, C, H, W) -> (B, 2 * out_channels, H, W)."""
     return Branches(wide=Conv(in_channels, out_channels, (1, 3), same=True),
                     tall=Conv(in_channels, out_channels, (3, 1), same=True))
 
@@ -74,7 +75,7 @@ def reduction_a():
 
 
 def reduction_b():
-    """Figure 10, its double branch by 7x7: (B, 768, H, W) -> (B, 1280, (H - 1) // 2, (W - 1) // 2)."""
+    """Figure 10 with 7x7 in its double branch: (B, 768, H, W) -> (B, 1280, (H - 1) // 2, (W - 1) // 2)."""
     return Branches(
         branch3x3=nn.Sequential(Conv(768, 128, 1), Conv(128, 256, 3, stride=2)),
         branch7x7x3=nn.Sequential(Conv(768, 128, 1), Conv(128, 128, (1, 7), same=True),
@@ -83,10 +84,10 @@ def reduction_b():
 
 
 class InceptionV2(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W of at least 75.
 
     Args:
-        depths: number of blocks as in figures 5, 6 and 7; of the last at least one.
+        depths: number of blocks as in figures 5, 6 and 7; at least one of the last kind.
         dropout: probability in front of the classifier.
     """
 

@@ -1,16 +1,16 @@
 """Inception v3, https://arxiv.org/abs/1512.00567. Sub-layers bear the names of torchvision's checkpoint.
 
-What is particular:
+Details:
 
-- *Stem and reductions do not pad*, so that maps are a little smaller than H / stride: 299 gives 149, 71, 35, 17 and 8.
+- *Stem and reductions have no padding*, so maps are a little smaller than H / stride: 299 gives 149, 71, 35, 17 and 8.
 - *The average pools count the padding as zeros*, unlike those of Inception-v4 and Paddle's default.
-- *The auxiliary head wants a map of 17 x 17, so that torchvision cannot train it on images below 299 x 299.* Here a smaller map
-  is first stretched to that; nothing changes from 299 on.
-- *torchvision's `transform_input` is no part of the network here*: it turns ImageNet's normalization into (x - 0.5) / 0.5,
-  which the variant's preprocessing does at once. With input normalized so, the published weights give their published accuracy.
-- *Batch norms have an epsilon of 0.001*, which the weights of PaddleClas and paddle.vision were not trained with: `EPSILON` comes
-  with them, and in a network that has another they are rescaled.
-- The network has no residual branches, so `MODEL.DROPPATH` is without effect.
+- *The auxiliary head needs a map of 17 x 17, so torchvision cannot train it on images below 299 x 299.* Here a smaller map is
+  first stretched to that size. Nothing changes from 299 on.
+- *torchvision's `transform_input` is not part of the network here.* It converts ImageNet's normalization to (x - 0.5) / 0.5;
+  the preprocessing of the variant applies the latter directly. With it, the published weights reach their published accuracy.
+- *Batch norms have an epsilon of 0.001.* The weights of PaddleClas and paddle.vision were trained with 1e-5; loading them sets
+  `EPSILON`. In a network with another epsilon they are rescaled.
+- The network has no residual branches, so `MODEL.DROPPATH` has no effect.
 """
 import paddle
 import paddle.nn.functional as F
@@ -18,7 +18,7 @@ from paddle import nn
 
 from image_classification.layers import Conv2D, Network, check_size, pytorch_uniform, set_epsilon
 
-SMALLEST = 75                                                      # pixels per side; below it nothing reaches Mixed_7a
+SMALLEST = 75                                                      # pixels per side; below it no map reaches Mixed_7a
 
 
 def linear(in_features, out_features, std=0.1):
@@ -27,12 +27,12 @@ def linear(in_features, out_features, std=0.1):
 
 
 def average(x):
-    """3x3 average of a map, zeros around it included: (B, C, H, W) -> the same."""
+    """3x3 average of a map, counting the zero padding: (B, C, H, W) -> the same."""
     return F.avg_pool2d(x, 3, 1, padding=1, exclusive=False)
 
 
 class BasicConv2d(nn.Sequential):
-    """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, C', H', W'). `std` is of the initial weights."""
+    """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, C', H', W'). `std`: deviation of the initial weights."""
 
     def __init__(self, in_channels, out_channels, kernel, stride=1, padding=0, std=0.1):
         conv = Conv2D(in_channels, out_channels, kernel, stride, padding, bias_attr=False,
@@ -41,7 +41,7 @@ class BasicConv2d(nn.Sequential):
 
 
 class InceptionA(nn.Layer):
-    """1x1, 5x5, two 3x3 and pool, side by side (figure 5): (B, C, H, W) -> (B, 224 + c_pool, H, W)."""
+    """Branches 1x1, 5x5, two 3x3 and pool (figure 5): (B, C, H, W) -> (B, 224 + c_pool, H, W)."""
 
     def __init__(self, in_channels, c_pool):
         super().__init__()
@@ -75,7 +75,10 @@ class InceptionB(nn.Layer):
 
 
 class InceptionC(nn.Layer):
-    """1x1, 7x7, two 7x7 and pool, 7x7 as 1x7 and 7x1 (figure 6): (B, C, H, W) -> (B, 768, H, W); `c7` channels inside."""
+    """Branches 1x1, 7x7, two 7x7 and pool, with 7x7 as 1x7 and 7x1 (figure 6): (B, C, H, W) -> (B, 768, H, W).
+
+    `c7`: channels inside the 7x7 branches.
+    """
 
     def __init__(self, in_channels, c7):
         super().__init__()
@@ -117,7 +120,8 @@ class InceptionD(nn.Layer):
 
 
 class InceptionE(nn.Layer):
-    """1x1, 3x3, two 3x3 and pool, the last 3x3 of each as 1x3 beside 3x1 (figure 7): (B, C, H, W) -> (B, 2048, H, W)."""
+    """Branches 1x1, 3x3, two 3x3 and pool; the last 3x3 of each is a 1x3 and a 3x1 in parallel (figure 7): (B, C, H, W) ->
+    (B, 2048, H, W)."""
 
     def __init__(self, in_channels):
         super().__init__()
@@ -149,15 +153,15 @@ class InceptionAux(nn.Layer):
         self.fc = linear(768, num_classes, std=0.001)
 
     def forward(self, x):
-        x = F.adaptive_avg_pool2d(x, [max(x.shape[2], 17), max(x.shape[3], 17)])  # stretches small maps, leaves others alone
+        x = F.adaptive_avg_pool2d(x, [max(x.shape[2], 17), max(x.shape[3], 17)])  # stretches small maps, keeps others
         x = self.conv1(self.conv0(F.avg_pool2d(x, 5, 3)))          # (B, 768, 1, 1) for 299 x 299
         return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
 class InceptionV3(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W of at least 75.
 
-    In training, with `aux_logits`: (logits, logits behind Mixed_6e). torchvision adds the latter's loss with weight 0.4.
+    With `aux_logits`, training gives (logits, logits behind Mixed_6e). torchvision adds the loss of the latter with weight 0.4.
     Args:
         dropout: probability in front of the final classifier.
         epsilon: of the batch norms.
@@ -223,7 +227,7 @@ class InceptionV3(Network):
         return logits
 
     def replace_classifier(self, num_classes):
-        """New final and auxiliary classifiers."""
+        """Put in fresh final and auxiliary classifiers."""
         self.fc = linear(2048, num_classes)
         if self.aux_logits:
             self.AuxLogits.fc = linear(768, num_classes, std=0.001)

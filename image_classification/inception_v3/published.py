@@ -1,15 +1,15 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-timm and torchvision give the same names. Of timm's weights only those ported from torchvision have the auxiliary head.
+timm and torchvision use the same names. Of timm's weights, only those ported from torchvision have the auxiliary head.
 
-PaddleClas and paddle.vision number the blocks through. They have no auxiliary head, batch norms with an epsilon of 1e-5, and
-a dropout that multiplies by its 0.8 in evaluation, which is put into the classifier here.
+PaddleClas and paddle.vision number the blocks consecutively. They have no auxiliary head, batch norms with an epsilon of 1e-5,
+and a dropout that multiplies by 0.8 in evaluation. Here this factor is multiplied into the classifier.
 """
 from image_classification.weights.key_styles import Style
 
 BLOCKS = ('5b', '5c', '5d', '6a', '6b', '6c', '6d', '6e', '7a', '7b', '7c')
 SUITED = (('EPSILON', 1e-5),)
-KEPT = 0.8                                                         # of the features, by the dropout
+KEPT = 0.8                                                         # the dropout's factor of the features
 
 
 def _of_paddle(conv, norm):

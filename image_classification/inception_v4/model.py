@@ -1,12 +1,12 @@
 """Inception-v4, https://arxiv.org/abs/1602.07261, section 3.1. Sub-layers bear the names of timm's `inception_v4`.
 
-What is particular:
+Details:
 
-- *Stem and reductions do not pad*, so that maps are a little smaller than H / stride: 299 gives 147, 71, 35, 17 and 8.
-- *The average pools leave the padding out*, unlike those of Inception v3; that is Paddle's default.
-- *The map at stride 4 is the stem's last one there* (192 channels, 71 x 71), not the one before it that timm hands out (160,
-  73 x 73).
-- The network has no residual branches, so `MODEL.DROPPATH` is without effect.
+- *Stem and reductions have no padding*, so maps are a little smaller than H / stride: 299 gives 147, 71, 35, 17 and 8.
+- *The average pools do not count the padding*, which is Paddle's default; those of Inception v3 do.
+- *The map at stride 4 is the stem's last one at this stride* (192 channels, 71 x 71). timm returns the one before (160
+  channels, 73 x 73).
+- The network has no residual branches, so `MODEL.DROPPATH` has no effect.
 """
 from functools import partial
 
@@ -17,7 +17,7 @@ from paddle import nn
 from image_classification.errors import UserError
 from image_classification.layers import BasicConv2d, Branches, Network, Stage, by_level, check_size, pytorch_uniform
 
-SMALLEST = 75                                                      # pixels per side; below it nothing reaches the C blocks
+SMALLEST = 75                                                      # pixels per side; below it no map reaches the C blocks
 # PyTorch's default: uniform within +-1 / sqrt(fan_in).
 PYTORCH = nn.initializer.KaimingUniform(negative_slope=5 ** 0.5, nonlinearity='leaky_relu')
 ConvNormAct = partial(BasicConv2d, init=PYTORCH)
@@ -85,7 +85,7 @@ def reduction_b():
 
 
 class InceptionC(nn.Layer):
-    """Figure 6, two branches of which end in 1x3 beside 3x1: (B, 1536, H, W) -> the same."""
+    """Figure 6: two branches end in a 1x3 and a 3x1 in parallel: (B, 1536, H, W) -> the same."""
 
     def __init__(self):
         super().__init__()
@@ -108,7 +108,7 @@ class InceptionC(nn.Layer):
 
 
 class InceptionV4(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W from 75 on.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W of at least 75.
 
     Args:
         depths: number of A, B and C blocks.

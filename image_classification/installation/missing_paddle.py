@@ -1,21 +1,21 @@
-"""What is said where there is no PaddlePaddle, with the line to type."""
+"""The error for a missing PaddlePaddle, with the line that installs one."""
 import os
 import shutil
 
 from image_classification.installation import pip
 
-# As the extra `cpu` of setup.py; tools/maintenance/try_versions.py runs the tests with each minor version of these.
+# The same as the extra `cpu` of setup.py; tools/maintenance/try_versions.py runs the tests with each of these minor versions.
 WANTED = '>=3.1,<3.4'
-NEWEST = '3.3.1'                           # of those that were tested
-GPU_BUILDS = 'https://www.paddlepaddle.org.cn/packages/stable/cu126/'     # for CUDA 12.6; Paddle's site names the others
+NEWEST = '3.3.1'                           # newest tested version
+GPU_BUILDS = 'https://www.paddlepaddle.org.cn/packages/stable/cu126/'     # for CUDA 12.6; Paddle's site lists others
 
 
 class MissingPaddle(ImportError):
-    """There is no PaddlePaddle, or one that is too old: says which line installs one. Commands print it without a traceback."""
+    """PaddlePaddle is missing or too old. The message says which line installs it; commands print it without a traceback."""
 
     @classmethod
     def of(cls, error):
-        """The one that says so for an ImportError whose name is 'paddle', be it of `import paddle` itself."""
+        """The MissingPaddle for an ImportError whose name is 'paddle', including one raised by `import paddle` itself."""
         if isinstance(error, cls):
             return error
         if not isinstance(error, ModuleNotFoundError):
@@ -24,7 +24,7 @@ class MissingPaddle(ImportError):
 
 
 def how_to_install():
-    """The line that installs a PaddlePaddle: the build for GPUs, where this machine has one of NVIDIA's."""
+    """The line that installs PaddlePaddle: the GPU build if this machine has an NVIDIA GPU."""
     for_cpus = f"{pip()} install 'paddlepaddle{WANTED}'"
     for_gpus = f'{pip()} install paddlepaddle-gpu=={NEWEST} -i {GPU_BUILDS}'
     if has_nvidia_gpu():
@@ -34,5 +34,5 @@ def how_to_install():
 
 
 def has_nvidia_gpu():
-    """Whether NVIDIA's driver is here, for which no package is asked."""
+    """Whether NVIDIA's driver is installed, found without importing a package."""
     return os.path.exists('/proc/driver/nvidia/version') or shutil.which('nvidia-smi') is not None

@@ -1,4 +1,5 @@
-"""Which PaddlePaddle is here. pip does not choose it: it would put the build for CPUs over that for GPUs, whose name is other.
+"""Checks which PaddlePaddle is installed. It is not a requirement for pip, which would install the CPU build over a GPU build:
+the two have different names.
 
 Paddle itself is not imported.
 """
@@ -15,11 +16,11 @@ from image_classification.installation import pip
 from image_classification.installation.missing_paddle import WANTED, MissingPaddle, how_to_install
 
 BUILDS = ('paddlepaddle', 'paddlepaddle-gpu')
-_NIGHTLY = Version('0.0.0')                # what a build of Paddle's own development branch says
+_NIGHTLY = Version('0.0.0')                # version of builds of Paddle's development branch
 
 
 def installed_builds():
-    """{name: version} of the distributions of PaddlePaddle that pip has installed here."""
+    """{name: version} of the installed PaddlePaddle distributions."""
     found = {}
     for name in BUILDS:
         try:
@@ -31,10 +32,10 @@ def installed_builds():
 
 @cache
 def check_paddle():
-    """Warn, once, of a PaddlePaddle that was not tested and of two builds at a time.
+    """Warn once about an untested PaddlePaddle, or two installed builds.
 
     Raises:
-        MissingPaddle: there is none, or one that is too old.
+        MissingPaddle: PaddlePaddle is missing or too old.
     """
     builds = installed_builds()
     if 'paddle' not in sys.modules and importlib.util.find_spec('paddle') is None:

@@ -1,1 +1,1 @@
-"""The library's networks in other programs of the Paddle world. Each module needs the program that it is called after."""
+"""This library's networks in other Paddle toolkits. Each module needs the toolkit that it is named after."""

@@ -1,4 +1,4 @@
-"""Run a script of a toolkit that then knows this library's backbones, from the toolkit's clone:
+"""Run a script of a toolkit with this library's backbones registered. Start it in the toolkit's clone:
 
     python -m image_classification.integrations paddleseg tools/train.py --config my.yml
     python -m image_classification.integrations paddledetection tools/train.py -c my.yml
@@ -25,7 +25,7 @@ def main(argv=None):
     if not os.path.isfile(script):
         raise UserError(f'the script is {script!r}, which is no file; wanted one of the toolkit, e.g. tools/train.py')
     folder = os.path.dirname(os.path.abspath(script))
-    sys.path[:0] = [folder, os.path.dirname(folder)]               # as Python has it for a script, and the toolkit's clone
+    sys.path[:0] = [folder, os.path.dirname(folder)]               # the script's folder, as in Python itself, and the clone
     importlib.import_module(f'image_classification.integrations.{toolkit}')
     sys.argv = arguments[1:]
     runpy.run_path(script, run_name='__main__')

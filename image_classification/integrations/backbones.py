@@ -1,4 +1,4 @@
-"""What the backbones of all toolkits share."""
+"""Common code of the backbones for all toolkits."""
 from paddle import nn
 
 from image_classification.errors import UserError
@@ -10,10 +10,10 @@ class Backbone(nn.Layer):
 
     Args:
         model: a name of `list_models()`, or the path of a yaml.
-        pretrained: as `create_model` takes it: True, a tag, an address or a file; nothing: fresh weights.
-        out_strides: of the maps; None are the toolkit's usual ones.
+        pretrained: as for `create_model`: True, a tag, an address or a file; None means fresh weights.
+        out_strides: strides of the maps; None means the toolkit's usual ones.
         frozen_stages, norm_eval: see `FeatureExtractor`.
-        keywords: keys of MODEL in lower case, as `create_model` takes them: in_chans, drop_path, ...
+        keywords: keys of MODEL in lower case, as for `create_model`: in_chans, drop_path, ...
     Raises:
         UserError: as `create_model`.
     """
@@ -32,7 +32,7 @@ class Backbone(nn.Layer):
 
 
 def by_name(backbone):
-    """{name: a subclass of `backbone` that is called like the model and takes the other arguments} of all models."""
+    """{name: subclass of `backbone`} for all models. The subclass has the model's name and takes the other arguments."""
     return {name: _named(name, backbone) for name in list_models()}
 
 
@@ -44,6 +44,6 @@ def _named(model, backbone):
 
 
 def cannot_import(toolkit, error):
-    """The UserError for a toolkit that is not there, or lacks a package; raise it."""
+    """The UserError to raise if a toolkit is missing or lacks a package."""
     return UserError(f'{toolkit} cannot be imported ({error}); wanted its clone on PYTHONPATH or as the working directory, and '
                      'the packages that its requirements.txt lists')

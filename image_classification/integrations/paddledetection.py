@@ -1,7 +1,7 @@
-"""Backbones for PaddleDetection (https://github.com/PaddlePaddle/PaddleDetection), in its registry once this is imported.
+"""Registers backbones for PaddleDetection (https://github.com/PaddlePaddle/PaddleDetection) when imported.
 
-In its yamls a backbone is called by a name of `list_models()`, or MobileBackbone with the name or a yaml's path as `model`;
-below that name stand keyword arguments:
+In PaddleDetection's yaml files, the name of a backbone is one of `list_models()`, or MobileBackbone with a name or the path of
+a yaml as `model`. Its keyword arguments follow under that name:
 
     PicoDet: {backbone: mobilenet_v3_small_x1_0, neck: LCPAN, head: PicoHeadV2}
     mobilenet_v3_small_x1_0: {pretrained: True}
@@ -25,7 +25,7 @@ class MobileBackbone(Backbone):
         return [ShapeSpec(channels=c, stride=stride) for c, stride in zip(self.channels, self.strides)]
 
     def forward(self, inputs):
-        """`inputs` is a dictionary whose 'image' are the images."""
+        """`inputs`: a dictionary with the images as 'image'."""
         return self.features(inputs['image'])
 
 

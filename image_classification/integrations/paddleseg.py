@@ -1,7 +1,7 @@
-"""Backbones for PaddleSeg (https://github.com/PaddlePaddle/PaddleSeg), in its registry once this module is imported.
+"""Registers backbones for PaddleSeg (https://github.com/PaddlePaddle/PaddleSeg) when imported.
 
-In its yamls a backbone's `type` is a name of `list_models()`, or MobileBackbone with the name or a yaml's path as `model`; the
-other keys are keyword arguments:
+In PaddleSeg's yaml files, the `type` of a backbone is one of `list_models()`, or MobileBackbone with a name or the path of a
+yaml as `model`. The other keys are keyword arguments:
 
     backbone: {type: mobilenet_v3_small_x1_0, pretrained: True}
 """

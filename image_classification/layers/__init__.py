@@ -1,7 +1,7 @@
-"""Pieces that two or more families share. Knows no family."""
+"""Building blocks that two or more families share. Nothing here imports a family."""
 from image_classification.installation.paddle_build import check_paddle
 
-check_paddle()                             # before the first `import paddle`, whose message would not say what to type
+check_paddle()                             # before the first `import paddle`, whose own error does not name a command
 
 from image_classification.cpu.convolution import Conv2D
 from image_classification.cpu.dynamic_relu import dynamic_relu

@@ -1,5 +1,5 @@
-"""Pairs of a convolution or a linear layer and a batch norm, whose parts are called `c`, `bn` and `l` in the checkpoints of LeViT
-and of what follows it, and what is built of them: the same names in each of these families."""
+"""A convolution or linear layer paired with a batch norm, and blocks built of such pairs. The checkpoints of LeViT and its
+successors call the parts `c`, `bn` and `l`, and so do all families here that use this module."""
 from paddle import ParamAttr, nn
 
 from image_classification.cpu.convolution import Conv2D
@@ -9,7 +9,7 @@ from image_classification.layers.initializers import pytorch_uniform
 
 
 def constant(value):
-    """Attributes of a parameter that begins at a value."""
+    """Attributes of a parameter that is initialised to `value`."""
     return ParamAttr(initializer=nn.initializer.Constant(value))
 
 
@@ -32,17 +32,17 @@ class NormLinear(nn.Layer):
         self.replace(out_features)
 
     def replace(self, out_features):
-        """A fresh linear layer."""
+        """Put in a fresh linear layer."""
         self.l = nn.Linear(self.bn.weight.shape[0], out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
                            bias_attr=nn.initializer.Constant(0.0))
 
     def forward(self, x):
         x = self.bn(x)
-        return self.l(self.dropout(x) if self.training else x)     # norm and linear layer meet, so that they can be fused
+        return self.l(self.dropout(x) if self.training else x)     # without dropout between them, norm and layer can be fused
 
 
 class Residual(nn.Layer):
-    """x + m(x); in training, whole samples skip `m` with probability `drop_path`."""
+    """x + m(x). In training, each sample skips `m` with probability `drop_path`."""
 
     def __init__(self, m, drop_path=0.0):
         super().__init__()
@@ -54,7 +54,7 @@ class Residual(nn.Layer):
 
 
 class FFN(nn.Layer):
-    """Two pointwise convolutions, the hidden one twice as wide: (B, C, H, W) -> (B, C, H, W)."""
+    """Two pointwise convolutions with twice the channels between them: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -67,7 +67,7 @@ class FFN(nn.Layer):
 
 
 def depthwise_and_ffn(channels, gain=1.0, drop_path=0.0):
-    """Two residual layers, a 3x3 depthwise convolution and an FFN: each (B, C, H, W) -> (B, C, H, W)."""
+    """Two residual layers, a 3x3 depthwise convolution and an FFN, each (B, C, H, W) -> (B, C, H, W)."""
     return (Residual(ConvNorm(channels, channels, 3, groups=channels, gain=gain), drop_path),
             Residual(FFN(channels), drop_path))
 
@@ -90,13 +90,13 @@ class PatchMerging(nn.Layer):
 
 
 def merging(in_channels, out_channels, drop_path=0.0):
-    """The three layers between two stages: a merging of patches, and on each side what `depthwise_and_ffn` gives."""
+    """The three layers between two stages: `depthwise_and_ffn`, patch merging, and `depthwise_and_ffn` again."""
     return [nn.Sequential(*depthwise_and_ffn(in_channels, drop_path=drop_path)), PatchMerging(in_channels, out_channels),
             nn.Sequential(*depthwise_and_ffn(out_channels, drop_path=drop_path))]
 
 
 def patch_embedding(in_channels, out_channels, activation=nn.ReLU, last_stride=2):
-    """Four 3x3 convolutions, each of stride 2 but perhaps the last: (B, C, H, W) -> (B, out_channels, H / 16, W / 16)."""
+    """Four 3x3 convolutions of stride 2 (the last one of `last_stride`): (B, C, H, W) -> (B, out_channels, H / 16, W / 16)."""
     c = out_channels
     return nn.Sequential(
         ConvNorm(in_channels, c // 8, 3, 2), activation(), ConvNorm(c // 8, c // 4, 3, 2), activation(),
@@ -104,14 +104,14 @@ def patch_embedding(in_channels, out_channels, activation=nn.ReLU, last_stride=2
 
 
 def finer_levels(out_channels, below=16):
-    """(numbers, channels, strides) of the layers of a `patch_embedding` whose maps are finer than stride `below`."""
+    """(indices, channels, strides) of the layers of a `patch_embedding` whose maps have a stride less than `below`."""
     c = out_channels
     rows = [(1, c // 8, 2), (3, c // 4, 4), (5, c // 2, 8)]
     return zip(*(row for row in rows if row[2] < below))
 
 
 def each_output(layers, x):
-    """What each of some layers gives, one after another."""
+    """The outputs of all layers, applied one after another."""
     maps = []
     for layer in layers:
         x = layer(x)

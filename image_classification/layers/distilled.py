@@ -1,4 +1,4 @@
-"""Networks of stages that were distilled: what EfficientFormerV2 and SwiftFormer have in common, by the names of their checkpoints."""
+"""Common parts of EfficientFormerV2 and SwiftFormer, two distilled families. Sub-layers bear the names of their checkpoints."""
 import paddle.nn.functional as F
 from paddle import nn
 
@@ -29,13 +29,13 @@ class Embedding(nn.Layer):
 class DistilledNetwork(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes).
 
-    In training, with `distilled`: (logits, logits of the classifier that learns from a teacher); in evaluation their mean.
+    With `distilled`, training gives (logits, logits of the classifier that learns from a teacher), evaluation their mean.
     Args:
-        patch_embed: to the map of stride 4.
-        layers: four stages, and between each two of them a layer that halves the map.
-        norm: of the last map.
+        patch_embed: computes the map of stride 4.
+        layers: four stages with a layer that halves the map between each two of them.
+        norm: applied to the last map.
         dims: channels of the stages.
-        dropout: in front of the classifiers.
+        dropout: probability in front of the classifiers.
     """
 
     key_style = 'official'
@@ -54,11 +54,11 @@ class DistilledNetwork(Network):
 
     @property
     def classifier_layers(self):
-        """What a new number of classes replaces."""
+        """The layers that a new number of classes replaces."""
         return ('head', 'dist_head') if self.distilled else ('head',)
 
     def forward_intermediates(self, x):
-        """List of the stages' maps: `feature_channels`, `feature_strides`."""
+        """List of maps, one per stage: `feature_channels`, `feature_strides`."""
         x, maps = self.patch_embed(x), []
         for i, layer in enumerate(self.network):
             x = layer(x)
@@ -75,14 +75,14 @@ class DistilledNetwork(Network):
         return self.of_two_heads(self.head(pooled), self.dist_head(pooled)) if self.distilled else self.head(pooled)
 
     def replace_classifier(self, num_classes):
-        """New classifiers, both."""
+        """Put in fresh classifiers."""
         for name in self.classifier_layers:
             setattr(self, name, nn.Linear(self.feature_channels[-1], num_classes, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
                                           bias_attr=nn.initializer.Constant(0.0)))
 
 
 def one_classifier(network, first, second):
-    """Two linear layers whose outputs are averaged as one; `network` says that it has one, then."""
+    """One linear layer that gives the mean of two. Marks `network` as no longer distilled."""
     mean = nn.Linear(*first.weight.shape)
     for name in ('weight', 'bias'):
         set_parameter(mean, name, (getattr(first, name) + getattr(second, name)) / 2)
@@ -91,14 +91,14 @@ def one_classifier(network, first, second):
 
 
 def average_heads(network):
-    """The form of a DistilledNetwork for evaluation: one classifier, which gives the mean of both."""
-    if network.distilled and hasattr(network, 'dist_head'):        # which a network of feature maps lacks
+    """Prepare a DistilledNetwork for evaluation: one classifier that gives the mean of both."""
+    if network.distilled and hasattr(network, 'dist_head'):        # missing with features_only
         network.head = one_classifier(network, network.head, network.dist_head)
         del network.dist_head
 
 
 def fold_scale(layer, factor):
-    """Put a factor per channel of its output, (C, 1, 1), into a convolution, a linear layer or a batch norm."""
-    convolution = isinstance(layer, nn.Conv2D)                     # (C, C', h, w), and (C', C) or (C,) of the others
+    """Multiply the output of a convolution, linear layer or batch norm by `factor` (C, 1, 1), through its weights and bias."""
+    convolution = isinstance(layer, nn.Conv2D)                     # weights (C, C', h, w); of the others (C', C) or (C,)
     layer.weight.set_value(layer.weight * (factor.unsqueeze(1) if convolution else factor.flatten()))
     layer.bias.set_value(layer.bias * factor.flatten())

@@ -18,6 +18,6 @@ class DropPath(nn.Layer):
 
 
 def drop_path_rates(rate, depths):
-    """Rising evenly from 0 in the first block to `rate` in the last: one list per stage."""
+    """Drop-path rates that rise linearly from 0 in the first block to `rate` in the last, as one list per stage."""
     rates = [rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
     return [rates[sum(depths[:i]):sum(depths[:i + 1])] for i in range(len(depths))]

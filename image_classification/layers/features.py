@@ -1,4 +1,4 @@
-"""Feature maps of any network of the library, for detectors and segmenters."""
+"""Feature maps of any network of the library, for detection and segmentation."""
 import operator
 from collections import namedtuple
 
@@ -10,12 +10,12 @@ from image_classification.errors import UserError
 MOST_STRIDE = 128
 _NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
 
-# What PaddleDetection's necks ask a backbone for; height and width are not known in advance.
+# PaddleDetection's necks read these fields of a backbone; height and width are not known in advance.
 ShapeSpec = namedtuple('ShapeSpec', 'channels height width stride', defaults=(None,) * 4)
 
 
 def network_of(model):
-    """The network itself: `model`, or the one whose feature maps it gives."""
+    """The network inside a FeatureExtractor; any other model itself."""
     return model.network if isinstance(model, FeatureExtractor) else model
 
 
@@ -25,14 +25,14 @@ class FeatureExtractor(nn.Layer):
     Wraps a network that has `forward_intermediates(x)` (one map per level), `feature_channels` and `feature_strides`.
     `channels` and `strides` describe the maps, and so do `feat_channels` (PaddleSeg) and `out_shape` (PaddleDetection).
     Args:
-        out_indices: choose levels and count from 0 for the finest; negative ones count from the coarsest.
-        out_strides: choose them by stride, e.g. (8, 16, 32). A stride beyond the coarsest level is every second pixel of the
-            one before, as detectors add it; a finer one than the finest level is there where the network's stem has it.
-        frozen_stages: number of a level, as in `out_indices`: all layers up to it keep their weights and their statistics. -1:
-            none.
-        norm_eval: all batch norms keep their statistics in training; their weights learn.
+        out_indices: levels to return, counted from 0 for the finest; negative numbers count from the coarsest.
+        out_strides: levels to return, chosen by stride, e.g. (8, 16, 32). Strides beyond the coarsest level take every second
+            pixel of the level before, as detectors do. Strides below the finest level exist if the network's stem has them.
+        frozen_stages: index of a level, as in `out_indices`. All layers up to this level keep their weights and batch norm
+            statistics. -1 freezes nothing.
+        norm_eval: all batch norms keep their statistics in training; their weights still learn.
     Raises:
-        UserError: a network without levels, a level or a stride that it does not have, another kind of value.
+        UserError: the network has no levels or lacks a level or stride, or an argument has the wrong type.
     """
 
     def __init__(self, network, out_indices=None, out_strides=None, frozen_stages=-1, norm_eval=False):
@@ -55,7 +55,7 @@ class FeatureExtractor(nn.Layer):
 
     def forward(self, x):
         if self.training and self._held:
-            self._hold()                                           # whoever holds the extractor may have called train()
+            self._hold()                                           # train() of a parent layer does not call ours
         network, strides = self.network, list(self.network.feature_strides)
         if min(self.strides) < strides[0]:
             strides = [*network.finer_strides, *strides]
@@ -78,16 +78,16 @@ class FeatureExtractor(nn.Layer):
 
 
 def drop_head(network):
-    """Take the layers away that logits alone need: all with parameters but `feature_layers`, in place.
+    """Remove, in place, the layers that only the logits need: all layers with parameters except `feature_layers`.
 
-    `network.dropped` remembers what they had, {name: (shape, whether it is the weight of a linear layer)}, for files of weights
-    have it, too.
+    `network.dropped` records their parameters, {name: (shape, whether it is the weight of a linear layer)}, because weight
+    files still contain them.
     """
     linear, before = linear_weights(network), network.state_dict()
     kept = [name for level in _feature_layers(network) for name in level]
     for owner, name in list(_head_layers(network, kept) if kept else _classifier(network)):
         if isinstance(owner, nn.Sequential):
-            owner._sub_layers[name] = nn.Identity()                # of its length, key styles tell the variant
+            owner._sub_layers[name] = nn.Identity()                # keep the length: key styles tell variants by it
         else:
             delattr(owner, name)
     after = network.state_dict()
@@ -98,12 +98,12 @@ def drop_head(network):
 
 
 def linear_weights(network):
-    """Names of the weights of linear layers, which PyTorch has transposed; an array of two axes may be something else."""
+    """Names of the weights of linear layers, which PyTorch stores transposed. Having two axes is not enough to tell them."""
     return {f'{name}.weight' for name, layer in network.named_sublayers() if isinstance(layer, nn.Linear)}
 
 
 def _refuse(*_):
-    raise UserError('this network holds no classifier, for it was made with features_only=True; wanted one made without')
+    raise UserError('this network holds no classifier because it was made with features_only=True; make it without that')
 
 
 def _feature_layers(network):
@@ -111,7 +111,7 @@ def _feature_layers(network):
 
 
 def _head_layers(layer, kept, prefix=''):
-    """(its parent, its name) of each layer with parameters that is none of those called `kept`, nor within or around one."""
+    """(parent, name) of each layer with parameters that is not one of `kept` and neither contains one nor lies in one."""
     for name, child in layer.named_children():
         path = prefix + name
         if path in kept:
@@ -123,7 +123,7 @@ def _head_layers(layer, kept, prefix=''):
 
 
 def _classifier(network):
-    """The same of `classifier_layers`, for a family that does not say what its maps need."""
+    """(parent, name) of each of the `classifier_layers`, for a family without `feature_layers`."""
     for path in network.classifier_layers:
         *parents, name = path.split('.')
         owner = network
@@ -133,7 +133,7 @@ def _classifier(network):
 
 
 def _freeze(network, frozen_stages, norm_eval):
-    """Freeze the parameters of all levels up to one; the layers that stay in evaluation mode."""
+    """Freeze the parameters of all levels up to `frozen_stages`. Returns the layers that stay in evaluation mode."""
     levels, count = _feature_layers(network), len(network.feature_strides)
     if isinstance(frozen_stages, bool) or len(_whole_numbers([frozen_stages])) != 1 or not -1 <= frozen_stages < count:
         raise UserError(f'frozen_stages is {_short(frozen_stages)}; wanted -1 for none, or the last frozen level of '
@@ -177,7 +177,7 @@ def _short(value):
 
 
 def _whole_numbers(values):
-    """A tuple of them; () of anything else."""
+    """The values as a tuple of int, or () if they are anything else."""
     try:
         values = tuple(values)
         return () if any(isinstance(value, bool) for value in values) else tuple(map(operator.index, values))

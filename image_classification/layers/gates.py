@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation, https://arxiv.org/abs/1709.01507, with a sigmoid or, as in https://arxiv.org/abs/1905.02244, a hard one."""
+"""Squeeze-and-excitation, https://arxiv.org/abs/1709.01507, with sigmoid or hard gates (https://arxiv.org/abs/1905.02244)."""
 import paddle.nn.functional as F
 from paddle import nn
 
@@ -6,9 +6,9 @@ from image_classification.layers.reparameterized import pytorch_conv2d
 
 
 class ChannelGates(nn.Layer):
-    """Each channel times a gate in 0..1 that is computed from all channels' means: (B, C, H, W) -> (B, C, H, W). Bears timm's names.
+    """Multiplies each channel by a gate in 0..1 computed from the means of all channels: (B, C, H, W) -> (B, C, H, W).
 
-    `squeezed`: channels of the hidden layer.
+    `squeezed`: channels of the hidden layer. Sub-layers bear timm's names.
     """
 
     def __init__(self, channels, squeezed):
@@ -21,10 +21,10 @@ class ChannelGates(nn.Layer):
 
 
 def hard_gate(x, squeeze, excite, one_operator=False):
-    """Each channel times a hard gate in 0..1 that two layers compute from all channels' means: (B, C, H, W) -> (B, C, H, W).
+    """Multiplies each channel by a hard gate in 0..1, computed by two layers from all channels' means: (B, C, H, W) -> same.
 
-    As `one_operator`, ONNX Runtime makes the hard sigmoid part of the convolution in front of it; Paddle's keeps 1/6 in float32
-    only, which float64 would see.
+    `one_operator` uses a single hard-sigmoid operator, which ONNX Runtime fuses with the convolution in front of it. It is not
+    the default because Paddle stores its slope of 1/6 in float32, too coarse for float64.
     """
     gate = excite(F.relu(squeeze(F.adaptive_avg_pool2d(x, 1))))    # (B, C, 1, 1)
     return x * (F.hardsigmoid(gate, slope=1 / 6, offset=0.5) if one_operator else F.relu6(gate + 3.0) / 6.0)

@@ -1,4 +1,4 @@
-"""Tokens of several attention heads."""
+"""Splitting tokens into attention heads, and merging them again."""
 
 
 def split_heads(tokens, heads):                                    # (B, N, D)

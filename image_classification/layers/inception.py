@@ -8,7 +8,7 @@ from image_classification.cpu.convolution import Conv2D
 class BasicConv2d(nn.Sequential):
     """Convolution without bias, batch norm, ReLU: (B, C, H, W) -> (B, out_channels, H', W').
 
-    Unpadded, unless `same`: then (B, out_channels, H, W), by half the kernel on each side. `init` draws the weights.
+    No padding by default; `same` pads by half the kernel on each side: (B, out_channels, H, W). `init` initialises the weights.
     """
 
     def __init__(self, in_channels, out_channels, kernel, stride=1, same=False, init=None):
@@ -19,7 +19,7 @@ class BasicConv2d(nn.Sequential):
 
 
 class Branches(nn.Sequential):
-    """Layers side by side on the same map, in the order of their names: (B, C, H, W) -> (B, sum of their C', H', W')."""
+    """Parallel layers, concatenated in the order of the arguments: (B, C, H, W) -> (B, sum of their C', H', W')."""
 
     def __init__(self, **branches):
         super().__init__(*branches.items())

@@ -1,4 +1,4 @@
-"""Initial weights that several publishers leave at PyTorch's default, and weights put in place later."""
+"""PyTorch's default initialisation, which several publishers use, and a setter for parameters of another shape."""
 from paddle import nn
 
 
@@ -8,7 +8,7 @@ def pytorch_uniform(fan_in):
 
 
 def set_parameter(layer, name, value):
-    """Put a new parameter in the place of one of another shape, or of none."""
+    """Set a parameter of a layer that may have had another shape, or None, before."""
     parameter = layer.create_parameter(value.shape, dtype=value.dtype)
     parameter.set_value(value)
     setattr(layer, name, parameter)

@@ -1,4 +1,4 @@
-"""Attention with a learnt bias for each distance between two pixels, as LeViT's (https://arxiv.org/abs/2104.01136)."""
+"""Attention with a learnt bias for each distance between two pixels, as in LeViT (https://arxiv.org/abs/2104.01136)."""
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -7,11 +7,11 @@ from image_classification.layers.heads import merge_heads
 
 
 def distances(side, height=None, width=None, stride=1):
-    """(N', N) entries of the table of biases, |dy| * side + |dx|, for the N pixels of a map as keys and each `stride`-th pixel in
-    both directions as queries.
+    """Indices (N', N) into the table of biases, |dy| * side + |dx|. The keys are the N pixels of a map, the queries every
+    `stride`-th pixel in both directions.
 
-    A map is `side` pixels high and wide, or as given; further than side - 1 the table does not reach, so that is what a larger
-    distance counts as. `height` and `width` may be unknown in an export.
+    The map is `height` x `width` pixels, by default `side` x `side`. The table ends at a distance of side - 1; larger
+    distances count as that. `height` and `width` may be unknown in an export.
     """
     steps = [_steps(side, side if length is None else length, stride) for length in (height, width)]
     rows, columns = steps                                          # (h', h), (w', w)
@@ -25,10 +25,10 @@ def _steps(side, length, stride):
 
 
 class PositionBias(nn.Layer):
-    """What attention among the pixels of a map adds to its scores: a parameter `attention_biases` (heads, side ** 2) of learnt
-    values for the distances in a map of `side` pixels, which the weights are for; other maps take the same values.
+    """Biases that attention among the pixels of a map adds to its scores. The parameter `attention_biases` (heads, side ** 2)
+    holds one value per distance in a map of `side` x `side` pixels; maps of other sizes use the same values.
 
-    With `stride`, only each stride-th pixel in both directions asks.
+    With `stride`, only every stride-th pixel in both directions is a query.
     """
 
     def __init__(self, heads, side, stride=1):
@@ -38,10 +38,10 @@ class PositionBias(nn.Layer):
         self.register_buffer('attention_bias_idxs', distances(side, stride=stride), persistable=False)
 
     def biases(self, height, width):
-        """Of each head, for each pair of query and key in a map of this size: (heads, N', N)."""
+        """The bias of each head for each pair of query and key in a map of this size: (heads, N', N)."""
         known = isinstance(height, int) and isinstance(width, int)
         if known and (height, width) == (self.side, self.side):
-            # `.to(dtype=...)` has made it a table of floats
+            # `.to(dtype=...)` turns this buffer into floats, too
             idxs = self.attention_bias_idxs.astype('int64')
         else:
             idxs = distances(self.side, height, width, self.stride)
@@ -49,17 +49,18 @@ class PositionBias(nn.Layer):
 
 
 class Gathered:
-    """In front of a class of PositionBias, for weights that no longer change: the biases of its own map have been gathered once."""
+    """Mix-in in front of a PositionBias class, for weights that no longer change: the biases of a map of the layer's own size
+    are looked up once."""
 
     def biases(self, height, width):
         known = isinstance(height, int) and isinstance(width, int)
         if known and (height, width) == (self.side, self.side):
             return self.gathered
-        return PositionBias.biases(self, height, width)            # Paddle's tracer goes in circles at `super()`
+        return PositionBias.biases(self, height, width)            # Paddle's tracer recurses without end at `super()`
 
 
 def gather(layer, form):
-    """Make a layer, whose class is PositionBias, a `form` that is Gathered."""
+    """Change the class of a PositionBias layer to `form`, a subclass with `Gathered` in front."""
     layer.register_buffer('gathered', layer.biases(layer.side, layer.side), persistable=False)
     layer.__class__ = form
 
@@ -70,10 +71,10 @@ def attend(query, key, value, scale, biases):
 
 
 def shares(query, key, scale, biases):
-    """How much each query takes from each key: (B, heads, N', N)."""
+    """Attention weights of each query over the keys: (B, heads, N', N)."""
     return F.softmax(paddle.matmul(query * scale, key, transpose_y=True) + biases)
 
 
 def bias_tables(network):
-    """Names of the learnt biases of a network, which take no weight decay."""
+    """Names of a network's learnt attention biases, which take no weight decay."""
     return {name for name, _ in network.named_parameters() if name.endswith('attention_biases')}

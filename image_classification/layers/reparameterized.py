@@ -1,8 +1,8 @@
 """Convolutions that train as a sum of branches and run as one, RepVGG's idea (https://arxiv.org/abs/2101.03697).
 
-A branch is a convolution, a batch norm, or a convolution with a batch norm behind it. In evaluation each of them is a
-convolution with a bias, and their sum is one with the largest kernel. `MobileOneBlock` is the block of branches that the two
-families of Apple's share. Which layers of a family merge stands in its `reparameterize.py`.
+A branch is a convolution, a batch norm, or a convolution followed by a batch norm. In evaluation, each branch is equivalent to
+a convolution with a bias, and their sum to one convolution with the largest kernel. `MobileOneBlock` is the block that Apple's
+two families share. A family's `reparameterize.py` says which of its layers are merged.
 """
 import paddle
 import paddle.nn.functional as F
@@ -19,8 +19,8 @@ def affine(norm):
 
 
 def pytorch_conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=False, init=None):
-    """A convolution that keeps the map's size but for its stride; `kernel` may be two sides. Weights begin as PyTorch's, or by
-    `init`, biases as PyTorch's."""
+    """A convolution padded by half its kernel; `kernel` may be (height, width). Weights are initialised by `init`, by default
+    as in PyTorch, and biases as in PyTorch."""
     height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
     usual = pytorch_uniform(in_channels // groups * height * width)
     return Conv2D(in_channels, out_channels, (height, width), stride, (height // 2, width // 2), groups=groups,
@@ -28,14 +28,14 @@ def pytorch_conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=F
 
 
 def batch_norm(channels, gain=1.0):
-    """A batch norm as PyTorch has it, whose weights begin at `gain`."""
+    """A batch norm with PyTorch's momentum and epsilon, whose weights are initialised to `gain`."""
     return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-5, weight_attr=nn.initializer.Constant(gain))
 
 
 class ConvAndNorm(nn.Sequential):
     """Convolution without bias, then batch norm: (B, C, H, W) -> (B, out_channels, H / stride, W / stride).
 
-    `norm` is what the published checkpoints call the latter.
+    `norm` is the name of the batch norm in the published checkpoints.
     """
 
     def __init__(self, in_channels, out_channels, kernel, stride=1, groups=1, norm='bn', init=None):
@@ -44,7 +44,7 @@ class ConvAndNorm(nn.Sequential):
 
 
 def summed(x, branches):
-    """The sum of what the branches make of a map; None is no branch."""
+    """The sum of the branches' outputs for a map. A branch may be None."""
     first, *others = [branch for branch in branches if branch is not None]
     total = first(x)
     for branch in others:
@@ -53,11 +53,12 @@ def summed(x, branches):
 
 
 class MobileOneBlock(nn.Layer):
-    """Convolutions side by side, https://arxiv.org/abs/2206.04040, bearing timm's names: (B, C, H, W) -> (B, out_channels,
-    H / stride, W / stride).
+    """Parallel convolutions, https://arxiv.org/abs/2206.04040, with timm's names: (B, C, H, W) -> (B, out_channels, H / stride,
+    W / stride).
 
-    `branches` of the kernel, one of 1x1 where `scale` wants it and the kernel is larger, and the map itself where its shape
-    stays; each has its batch norm. A family's class adds what follows the sum, which `mixed` gives.
+    There are `branches` convolutions with this kernel, a 1x1 convolution if `scale` is set and the kernel is larger, and the
+    identity if the shape stays the same. Each branch ends in a batch norm. `mixed` gives their sum; a family's class adds what
+    follows it.
     """
 
     def __init__(self, in_channels, out_channels, kernel, stride=1, groups=1, branches=1, scale=True):
@@ -71,7 +72,7 @@ class MobileOneBlock(nn.Layer):
         return summed(x, [self.identity, self.conv_scale, *self.conv_kxk])
 
     def merge(self):
-        """In place, for evaluation alone: one convolution is the only branch."""
+        """Replace all branches by one convolution, in place and for evaluation only."""
         conv = merged([self.identity, self.conv_scale, *self.conv_kxk], *self.form)
         self.identity = self.conv_scale = None
         self.conv_kxk = nn.LayerList([conv])
@@ -79,7 +80,7 @@ class MobileOneBlock(nn.Layer):
 
 @paddle.no_grad()
 def fold_in_front(norm, linear):
-    """In place, for evaluation alone: a linear layer takes over the batch norm in front of it, which is to go."""
+    """Fold a batch norm into the linear layer behind it, in place and for evaluation only. The caller removes the norm."""
     factor, offset = affine(norm)
     bias = offset @ linear.weight
     if linear.bias is not None:
@@ -88,23 +89,24 @@ def fold_in_front(norm, linear):
     set_parameter(linear, 'bias', bias)
 
 
-# From branches to one convolution.
+# Merging branches into one convolution.
 
 def identity_kernel(channels, side, groups):
-    """Weights (channels, channels / groups, side, side) with which a convolution gives its input."""
+    """Weights (channels, channels / groups, side, side) of a convolution that returns its input."""
     depth = channels // groups
     taps = paddle.eye(depth).tile([groups, 1])                     # (channels, depth)
     return centred(taps.reshape([channels, depth, 1, 1]), side)
 
 
 def centred(weight, side):
-    """The kernel in the middle of one with `side` pixels on a side, zeros around."""
+    """The kernel padded with zeros to `side` x `side` pixels."""
     rim = (side - weight.shape[-1]) // 2
     return F.pad(weight, [rim] * 4) if rim else weight
 
 
 def kernel_and_bias(branch, channels, side, groups):
-    """What a branch is as a convolution of a map of so many channels: weights of that side, and a bias per channel."""
+    """The convolution that a branch is equivalent to: weights with a kernel of `side` pixels, and a bias per channel.
+    `channels` are those of its input."""
     if isinstance(branch, nn.Sequential):
         conv, norm = branch
         weight, bias = kernel_and_bias(conv, channels, side, groups)
@@ -119,7 +121,7 @@ def kernel_and_bias(branch, channels, side, groups):
 
 
 def convolution_of(weight, bias, stride, groups):
-    """A convolution with these weights (C', C / groups, side, side) and biases (C',), in evaluation."""
+    """A convolution in evaluation mode with these weights (C', C / groups, side, side) and biases (C',)."""
     out_channels, depth, side, _ = weight.shape
     conv = pytorch_conv2d(depth * groups, out_channels, side, stride, groups, bias=True)
     set_parameter(conv, 'weight', weight)
@@ -130,7 +132,7 @@ def convolution_of(weight, bias, stride, groups):
 
 @paddle.no_grad()
 def merged(branches, in_channels, out_channels, side, stride=1, groups=1):
-    """The convolution that computes what the branches sum up to in evaluation; None is no branch."""
+    """One convolution that computes the sum of the branches in evaluation. A branch may be None."""
     parts = [kernel_and_bias(branch, in_channels, side, groups) for branch in branches if branch is not None]
     weight, bias = (sum(each[1:], each[0]) for each in zip(*parts))
     return convolution_of(weight, bias, stride, groups)

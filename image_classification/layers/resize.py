@@ -7,9 +7,9 @@ import paddle.nn.functional as F
 
 
 def resize_bilinear(x, size, corners):
-    """(B, C, H, W) -> (B, C, *size), without antialiasing; with `corners`, the corner pixels' centres stay where they are.
+    """(B, C, H, W) -> (B, C, *size), without antialiasing. With `corners`, the centres of the corner pixels are aligned.
 
-    In eager mode by two products: Paddle's own computes places in float32, which float64 would see.
+    Eager mode uses two matrix products, because Paddle computes the positions in float32, too coarse for float64.
     """
     if not paddle.in_dynamic_mode():
         return F.interpolate(x, size, mode='bilinear', align_corners=corners)
@@ -19,7 +19,7 @@ def resize_bilinear(x, size, corners):
 
 @functools.lru_cache(maxsize=64)
 def _weights(before, after, corners):
-    """(after, before): how much each new pixel of a row takes of each old one."""
+    """(after, before): the weight of each old pixel of a row in each new one."""
     new = np.arange(after)
     places = new * (before - 1) / max(after - 1, 1) if corners else np.maximum((new + 0.5) * before / after - 0.5, 0.0)
     left = np.minimum(places.astype(int), before - 1)

@@ -1,4 +1,4 @@
-"""Blocks one after another, with gradient checkpointing (https://arxiv.org/abs/1604.06174) where it is asked for."""
+"""A sequence of blocks with optional gradient checkpointing (https://arxiv.org/abs/1604.06174)."""
 import paddle
 from paddle import nn
 from paddle.distributed.fleet.utils import recompute
@@ -8,9 +8,9 @@ from image_classification.layers.statistics import running_statistics
 
 
 class Stage(nn.Sequential):
-    """Each block takes what the one before gives: one map, or several tensors.
+    """A sequence of blocks that pass on one map, or several tensors.
 
-    With `checkpointing`, training keeps only what goes into each block; the backward pass runs the block again.
+    With `checkpointing`, training stores only the inputs of each block, and the backward pass runs the block again.
     """
 
     checkpointing = False
@@ -21,7 +21,7 @@ class Stage(nn.Sequential):
         return x
 
     def outputs(self, levels, *inputs):
-        """What the blocks numbered `levels` give; those behind the last of them do not run."""
+        """The outputs of the blocks with the indices `levels`. Blocks after the last of these do not run."""
         found = []
         for i in range(max(levels) + 1):
             result = self._run(self[i], *inputs)
@@ -34,12 +34,13 @@ class Stage(nn.Sequential):
         wanted = self.checkpointing and self.training and paddle.in_dynamic_mode() and paddle.is_grad_enabled()
         if not wanted or all(x is None or x.stop_gradient for x in inputs):
             return block(*inputs)
-        # The other form ends in a segmentation fault before Paddle 3.3. Parameters learn by this one, too, since an input does.
+        # use_reentrant=False ends in a segmentation fault before Paddle 3.3. With True, parameters learn only if an input has
+        # a gradient, which was checked above.
         return recompute(_TwoRuns(block), *inputs, use_reentrant=True)
 
 
 class _TwoRuns:
-    """A block that runs forward, and again in the backward pass, where its batch norms must not update their statistics."""
+    """A block that runs again in the backward pass. In this second run, batch norms must not update their statistics."""
 
     def __init__(self, block):
         self.block, self.runs = block, 0
@@ -57,7 +58,7 @@ class _TwoRuns:
 
 
 def set_checkpointing(model, enabled=True):
-    """Switch gradient checkpointing on or off in all stages of a network. Raises UserError where it has none."""
+    """Switch gradient checkpointing on or off in all stages of a network. Raises UserError if the network has no Stage."""
     stages = [layer for layer in model.sublayers(include_self=True) if isinstance(layer, Stage)]
     if not stages:
         raise UserError(f'{type(model).__name__} has no deep stage to checkpoint; set MODEL.GRAD_CHECKPOINTING to False')

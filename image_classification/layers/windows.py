@@ -1,11 +1,11 @@
-"""Where the pixels of a map are that is parted into square windows, padded below and to the right."""
+"""Attention in square windows, put back into the order of the map's pixels. Maps are padded below and to the right."""
 import numpy as np
 import paddle
 
 
 def in_order(weights, grid, side):
-    """Attention within windows by pixels of the map: (heads, windows, N, N) with N = side ** 2 -> (weights (heads, H*W, N), grid,
-    the number of each query, the numbers of its keys, (H*W, N), of which those of padding are -1)."""
+    """Orders attention weights within windows by the pixels of the map: (heads, windows, N, N) with N = side ** 2 -> (weights
+    (heads, H*W, N), grid, pixel of each query (H*W,), pixels of its keys (H*W, N), -1 for padding)."""
     height, width = grid
     rows, columns = -(-height // side), -(-width // side)
     down, right = np.divmod(np.arange(rows * columns), columns)    # of each window

@@ -1,12 +1,12 @@
 """PP-LCNet, https://arxiv.org/abs/2109.15099. Sub-layers bear the names of timm's `lcnet_*` checkpoints.
 
-MobileNetV1 with what costs a CPU next to nothing: hard-swish, gates in the last two blocks alone, kernels of 5 pixels in the
-deeper half, and a hidden layer of 1280 units behind the mean over the map. There is no shortcut. Where the sources differ:
+MobileNetV1 with additions that cost a CPU almost nothing: hard-swish, gates in the last two blocks only, 5x5 kernels in the
+deeper half, and a hidden layer of 1280 units behind the global average pool. There are no shortcuts. Where the sources differ:
 
-- *The hidden layer* has a bias in timm's network and none in PaddleClas's, its authors'. `DESIGN` chooses, and comes with the
-  weights; it is all that differs.
-- *Dropout.* PaddleClas multiplies the features by 0.8 in evaluation in place of 1 / 0.8 in training: the key style `paddleclas`
-  puts this factor into the classifier.
+- *The hidden layer* has a bias in timm's network but none in PaddleClas's, the original. `DESIGN` selects the form; loading
+  weights sets it. This is the only difference.
+- *Dropout.* PaddleClas multiplies the features by 0.8 in evaluation, instead of by 1 / 0.8 in training. The key style
+  `paddleclas` multiplies the classifier by this factor.
 """
 from math import sqrt
 
@@ -16,7 +16,7 @@ from paddle import nn
 from image_classification.layers import (Conv2D, Network, Stage, batch_norm, by_level, hard_gate, levels_of, make_divisible,
                                          pytorch_uniform)
 
-STEM, HIDDEN = 16, 1280                                            # channels at width 1; units at every width
+STEM, HIDDEN = 16, 1280                                            # channels at width 1, units at every width
 STAGES = [  # [(kernel, channels, gate)], stride of the first block
     ([(3, 32, False)], 1),
     ([(3, 64, False)] * 2, 2),
@@ -39,7 +39,7 @@ def linear(in_features, out_features):
 
 
 class SqueezeExcitation(nn.Layer):
-    """Each channel times a gate in 0..1 that is computed from all channels' means: (B, C, H, W) -> (B, C, H, W)."""
+    """Multiplies each channel by a gate in 0..1 computed from the means of all channels: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -51,7 +51,7 @@ class SqueezeExcitation(nn.Layer):
 
 
 class DepthwiseSeparable(nn.Layer):
-    """Depthwise convolution, gates or none, 1x1 convolution: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+    """Depthwise convolution, optional gates, 1x1 convolution: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
     def __init__(self, in_channels, out_channels, kernel, stride, gated):
         super().__init__()
@@ -70,7 +70,7 @@ class LCNet(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
-        width: multiplier of all channels but those of the hidden layer.
+        width: multiplier of all channels except those of the hidden layer.
         design: timm or paddleclas, whose hidden layer has no bias.
         dropout: probability in front of the classifier.
     """
@@ -102,7 +102,7 @@ class LCNet(Network):
         self.feature_layers[0] += ['conv_stem', 'bn1']
 
     def forward_intermediates(self, x):
-        """List of maps, the last stage's at each stride: `feature_channels`, `feature_strides`."""
+        """List of maps, one from the last stage at each stride: `feature_channels`, `feature_strides`."""
         x, maps = F.hardswish(self.bn1(self.conv_stem(x))), []
         for stage in self.blocks:
             x = stage(x)
@@ -110,7 +110,7 @@ class LCNet(Network):
         return [maps[i] for i in self.levels]
 
     def forward_features(self, x):
-        """Last map (B, 512, H/32, W/32), of the width's share."""
+        """Last map (B, 512 * width, H/32, W/32)."""
         return self.forward_intermediates(x)[-1]
 
     def forward_head(self, features):

@@ -1,16 +1,16 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-PaddleClas numbers its stages from 2 to 6, where timm has one more: its last but one holds both of timm's with 256 channels. Its
-network has no bias in the hidden layer, and a dropout that multiplies by its 0.8 in evaluation: this factor is put into the
-classifier.
+PaddleClas numbers its stages from 2 to 6. timm has one more: PaddleClas's last but one is both of timm's stages with 256
+channels. Its network has no bias in the hidden layer, and a dropout that multiplies by 0.8 in evaluation. This factor is
+multiplied into the classifier.
 """
 from image_classification.weights.key_styles import Style
 
 TIMM, PADDLECLAS = (('DESIGN', 'timm'),), (('DESIGN', 'paddleclas'),)
-KEPT = 0.8                                                         # of the features, by the dropout
+KEPT = 0.8                                                         # the dropout's factor of the features
 LAYERS = {'conv_dw': 'dw_conv.conv', 'bn1': 'dw_conv.bn', r'se\.conv_reduce': 'se.conv1', r'se\.conv_expand': 'se.conv2',
           'conv_pw': 'pw_conv.conv', 'bn2': 'pw_conv.bn'}
-FIRST_OF_FIVE = 2                                                  # blocks of timm's fourth stage, which precede the fifth's
+FIRST_OF_FIVE = 2                                                  # blocks of timm's fourth stage; the fifth's follow them
 
 
 def _paddleclas():

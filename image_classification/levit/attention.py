@@ -1,4 +1,4 @@
-"""How the attention of LeViT is read, see `image_classification/explain/attention.py`."""
+"""Reads the attention weights of LeViT, see `image_classification/explain/attention.py`."""
 import numpy as np
 
 from image_classification.layers.position_bias import shares
@@ -6,7 +6,7 @@ from image_classification.levit.model import Attention, AttentionSubsample, per_
 
 
 def among_pixels(layer, calls):
-    """Weights (heads, H*W, H*W)."""
+    """Weights (heads, H*W, H*W) among all pixels."""
     grid = tuple(calls[''].inputs[0].shape[1:3])
     query, key, _ = per_head(calls['qkv'].output, layer.heads).split(layer.parts, axis=3)
     pixels = np.arange(grid[0] * grid[1])
@@ -14,7 +14,7 @@ def among_pixels(layer, calls):
 
 
 def of_every_second_pixel(layer, calls):
-    """Weights (heads, H'*W', H*W)."""
+    """Weights (heads, H'*W', H*W); every second pixel is a query."""
     grid = tuple(calls[''].inputs[0].shape[1:3])
     key, _ = per_head(calls['kv'].output, layer.heads).split(layer.parts, axis=3)
     pixels = np.arange(grid[0] * grid[1])

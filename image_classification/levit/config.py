@@ -9,5 +9,5 @@ DEFAULTS.LEVIT.DIMS = [128, 256, 384], Each(CHANNELS, count=3)  # channels of th
 DEFAULTS.LEVIT.DEPTHS = [2, 3, 4], Each(BLOCKS, count=3)     # pairs of an attention and an MLP per stage
 DEFAULTS.LEVIT.NUM_HEADS = [4, 6, 8], Each(CHANNELS, count=3)  # attention heads per stage
 DEFAULTS.LEVIT.KEY_DIM = 16, CHANNELS                        # channels of a head's query and key
-DEFAULTS.LEVIT.SIDE = 14, KERNEL                             # of the first map that the attention biases are for: IMAGE_SIZE / 16
+DEFAULTS.LEVIT.SIDE = 14, KERNEL                             # side of the first map, for the attention biases: IMAGE_SIZE / 16
 DEFAULTS.DISTILLED = True                                    # a second classifier, which learns from a teacher

@@ -1,16 +1,17 @@
 """LeViT, https://arxiv.org/abs/2104.01136. Sub-layers bear the names of the authors' checkpoints (facebookresearch/LeViT).
 
-A transformer in the shape of a convolutional network: four convolutions first, then attention on ever smaller maps, each linear
-layer with a batch norm that evaluation folds away. Where the sources differ, and what is decided here:
+A transformer in the shape of a convolutional network: four convolutions first, then attention on ever smaller maps. Each linear
+layer has a batch norm that can be folded into it for evaluation. Where the sources differ, this network is built as follows:
 
-- *Attention biases belong to a map of 14 x 14 pixels, that of 224 x 224 images*, and the originals take no other. Here every size
-  is accepted: a pair of pixels further apart than the table knows counts as the furthest that it knows. `SIDE` makes a network
-  with biases for another map; timm's argument is `img_size`, sixteen times as much.
-- *`eval()` caches the attention biases, so that weights loaded afterwards have no effect.* Here nothing is cached.
-- *Two classifiers* (`DISTILLED`): training gives the logits of both, evaluation their mean. The authors' second one learns a
-  teacher's answers; the trainer here takes it as an auxiliary head.
-- *The attention that halves the map has no shortcut.* Its last batch norm begins at one, as the authors', not at zero, as timm's.
-- *Stochastic depth* (`DROPPATH`) has the same probability in every block. `DROPOUT` acts in front of the classifiers, as in timm.
+- *Attention biases belong to a map of 14 x 14 pixels, that of 224 x 224 images*, and the originals accept no other. Here every
+  size works: distances beyond the table count as its largest distance. `SIDE` makes a network with biases for another map;
+  timm's argument is `img_size`, sixteen times as much.
+- *The originals' `eval()` caches the attention biases, so weights loaded afterwards have no effect.* Here nothing is cached.
+- *Two classifiers* (`DISTILLED`): training gives the logits of both, evaluation their mean. The authors' second classifier
+  learns a teacher's answers. The trainer here treats it as an auxiliary head.
+- *The attention that halves the map has no shortcut.* Its last batch norm is initialised to one, as by the authors; timm uses
+  zero.
+- *Stochastic depth* (`DROPPATH`) has the same rate in every block. `DROPOUT` acts in front of the classifiers, as in timm.
 """
 import paddle.nn.functional as F
 from paddle import nn
@@ -20,8 +21,8 @@ from image_classification.layers import Network, Stage, by_level, pytorch_unifor
 from image_classification.layers.conv_norm import NormLinear, Residual, constant, each_output, finer_levels, patch_embedding
 from image_classification.layers.position_bias import PositionBias, attend, bias_tables
 
-RATIO, DOWN_RATIO = 2, 4                                           # channels of a value, in those of a key; where the map is halved
-MLP_RATIO = 2                                                      # hidden channels of an MLP, in those of its input
+RATIO, DOWN_RATIO = 2, 4                                           # channels of a value / of a key; DOWN: if the map is halved
+MLP_RATIO = 2                                                      # hidden channels / channels of an MLP
 
 
 class LinearNorm(nn.Sequential):
@@ -38,7 +39,7 @@ class LinearNorm(nn.Sequential):
 
 
 class Attention(PositionBias):
-    """Among all pixels of a map, with a learnt bias for each distance: (B, H, W, C) -> (B, H, W, C)."""
+    """Attention among all pixels of a map, with a learnt bias for each distance: (B, H, W, C) -> (B, H, W, C)."""
 
     def __init__(self, channels, key_dim, heads, side):
         super().__init__(heads, side)
@@ -62,7 +63,7 @@ class Subsample(nn.Layer):
 
 
 class AttentionSubsample(PositionBias):
-    """The same, of which every second pixel asks: (B, H, W, C) -> (B, ceil(H / 2), ceil(W / 2), C')."""
+    """Attention in which only every second pixel is a query: (B, H, W, C) -> (B, ceil(H / 2), ceil(W / 2), C')."""
 
     def __init__(self, in_channels, out_channels, key_dim, heads, side):
         super().__init__(heads, side, stride=2)
@@ -94,16 +95,16 @@ def mlp(channels):
 class LeViT(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
-    In training, with `distilled`: (logits, logits of the classifier that learns from a teacher); in evaluation their mean.
+    With `distilled`, training gives (logits, logits of the classifier that learns from a teacher), evaluation their mean.
     Args:
         dims, depths, num_heads: one number per stage, see `config.py`.
         key_dim: channels of a head's query and key.
-        side: pixels on a side of the first stage's map that the attention biases are for.
-        dropout: in front of the classifiers. drop_path: probability that a sample skips a residual branch in training.
+        side: pixels on a side of the first stage's map that the attention biases fit.
+        dropout: probability in front of the classifiers. drop_path: probability that a sample skips a residual branch.
     """
 
     key_style = 'official'
-    derived_entries = ('attention_bias_idxs',)                     # published, and determined by the map's size
+    derived_entries = ('attention_bias_idxs',)                     # in published files, but computed here
 
     def __init__(self, num_classes, in_channels, dims, depths, num_heads, key_dim, side=14, distilled=True, dropout=0.0,
                  drop_path=0.0):
@@ -130,24 +131,24 @@ class LeViT(Network):
 
     @property
     def classifier_layers(self):
-        """What a new number of classes replaces."""
+        """The layers that a new number of classes replaces."""
         return ('head.l', 'head_dist.l') if self.distilled else ('head.l',)
 
     def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases."""
+        """Names of parameters without weight decay, in addition to norms and biases."""
         return bias_tables(self)
 
     def _stages(self, x):
-        """The stages' maps (B, C, H, W), of that of the patch embedding."""
+        """The maps (B, C, H, W) of the stages, from the map of the patch embedding."""
         maps = self.blocks.outputs(self.levels, x.transpose([0, 2, 3, 1]))   # (B, H, W, C)
         return [m.transpose([0, 3, 1, 2]) for m in maps]
 
     def forward_intermediates(self, x):
-        """List of the stages' maps: `feature_channels`, `feature_strides`."""
+        """List of maps, one per stage: `feature_channels`, `feature_strides`."""
         return self._stages(self.patch_embed(x))
 
     def forward_finer(self, x):
-        """Maps of the patch embedding, `finer_strides`, then those of the stages."""
+        """List of maps: those of the patch embedding (`finer_strides`), then those of the stages."""
         maps = each_output(self.patch_embed, x)
         return [*(maps[i] for i in self.finer_levels), *self._stages(maps[-1])]
 
@@ -160,14 +161,14 @@ class LeViT(Network):
         return self.of_two_heads(self.head(pooled), self.head_dist(pooled)) if self.distilled else self.head(pooled)
 
     def replace_classifier(self, num_classes):
-        """New classifiers, both."""
+        """Put in fresh classifiers."""
         self.head.replace(num_classes)
         if self.distilled:
             self.head_dist.replace(num_classes)
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, levit = cfg.MODEL, cfg.MODEL.LEVIT
     for channels in levit.DIMS[:2]:
         if channels % levit.KEY_DIM:

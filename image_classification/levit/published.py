@@ -1,7 +1,7 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors number all blocks through, an attention and an MLP being two; timm has both in one block, counts the blocks of each
-stage, and names the layers.
+The authors number all blocks consecutively; an attention and an MLP are two blocks. timm has both in one block, numbers the
+blocks within each stage, and names the layers.
 """
 from image_classification.levit.model import AttentionSubsample
 from image_classification.weights.key_styles import Style
@@ -24,5 +24,5 @@ def _timm(model):
 
 
 def styles(model):
-    optional = () if model.distilled else ('head_dist.',)          # without which evaluation would be another one
+    optional = () if model.distilled else ('head_dist.',)          # a distilled network needs both heads
     return {'official': Style(optional=optional), 'timm': Style(rules=_timm(model), optional=optional)}

@@ -1,4 +1,4 @@
-"""What LeViT says to engines, see `image_classification/fuse.py`."""
+"""Faster equivalents of LeViT's layers for inference engines, see `image_classification/fuse.py`."""
 from image_classification.layers.distilled import one_classifier
 from image_classification.layers.position_bias import Gathered, gather
 from image_classification.levit.model import Attention, AttentionSubsample, LeViT
@@ -13,8 +13,8 @@ class GatheredSubsample(Gathered, AttentionSubsample):
 
 
 def average_heads(network):
-    """Each classifier takes its batch norm in, and one gives the mean of both."""
-    if network.distilled and hasattr(network, 'head_dist'):        # which a network of feature maps lacks
+    """Fold the batch norms into the classifiers, and replace both by one that gives their mean."""
+    if network.distilled and hasattr(network, 'head_dist'):        # missing with features_only
         heads = network.head, network.head_dist
         for head in heads:
             fold_norm(head)
@@ -23,7 +23,7 @@ def average_heads(network):
 
 
 def fold_norm(head):
-    """A batch norm becomes part of the linear layer behind it."""
+    """Fold a batch norm into the linear layer behind it."""
     norm, linear = head.bn, head.l
     factor = norm.weight * (norm._variance + norm._epsilon).rsqrt()
     linear.bias.set_value(linear.bias + (norm.bias - norm._mean * factor) @ linear.weight)

@@ -1,4 +1,4 @@
-"""Mobile-Former. The tutorial's usage works as it is written there: `build_mformer(get_config('mobileformer_26m.yaml'))`."""
+"""Mobile-Former. The original tutorial's call works unchanged: `build_mformer(get_config('mobileformer_26m.yaml'))`."""
 from image_classification.config import get_config
 from image_classification.mobileformer.model import MobileFormer, build_model
 

@@ -1,4 +1,4 @@
-"""How the attention of Mobile-Former is read, see `image_classification/explain/attention.py`."""
+"""Reads the attention weights of Mobile-Former, see `image_classification/explain/attention.py`."""
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -8,7 +8,7 @@ from image_classification.mobileformer.model import Attention, ToFormer_Bridge, 
 
 
 def tokens_to_map(layer, calls):
-    """Weights (heads, M, H*W)."""
+    """Weights (heads, M, H*W) of the bridge to the Former."""
     x, tokens = calls[''].inputs
     keys = x.reshape([0, layer.heads, x.shape[1] // layer.heads, -1])
     weights = F.softmax(layer.heads_q_proj(layer.input_norm(tokens)) @ keys)
@@ -16,7 +16,7 @@ def tokens_to_map(layer, calls):
 
 
 def map_to_tokens(layer, calls):
-    """Weights (heads, H*W, M)."""
+    """Weights (heads, H*W, M) of the bridge to the Mobile path."""
     x, tokens = calls[''].inputs
     keys = layer.heads_k_proj(layer.input_token_norm(tokens))      # (1, heads, M, c), scaled
     query = x.reshape([0, keys.shape[1], keys.shape[3], -1])       # (1, heads, c, H*W)
@@ -25,7 +25,7 @@ def map_to_tokens(layer, calls):
 
 
 def among_tokens(layer, calls):
-    """Of the Former: weights (heads, M, M)."""
+    """Weights (heads, M, M) of the Former."""
     query, key, _ = (split_heads(part, layer.heads) for part in calls['qkv_proj'].output.chunk(3, axis=-1))
     return F.softmax(paddle.matmul(query * layer.scale, key, transpose_y=True))[0],
 

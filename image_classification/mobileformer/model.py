@@ -1,16 +1,16 @@
 """Mobile-Former, https://arxiv.org/abs/2108.05895, as the original tutorial code and PaddleViT build it in Paddle.
 
-Parameter names are theirs, so that a .pdparams file made with either loads. The authors' own network, published later, differs
-in detail: see `mobileformer_official`. Where the tutorial code does something else than it means:
+Parameter names are theirs, so a .pdparams file saved by either of them loads. The authors published their own network later; it
+differs in detail, see `mobileformer_official`. In some places the tutorial code does not do what it intends:
 
-- *Its lite bottleneck has no activation.* Kept, since weights depend on it; `MF.LITE_BNECK.ACT` puts one in.
-- *Softmax in evaluation only.* Gone: `forward` always returns logits. Published accuracies are unaffected, losses are not.
-- *The Former's attention output passes the dropout of attention weights* (`ATTENTION_DROPOUT`) *and takes the drop-path rate
-  for its own dropout.* Mended: it passes `DROPOUT`, as both bridges do. Evaluation is unaffected.
-- *Kaiming's initialization, also of linear layers*, makes the first losses large (6.3 where ten digits need 2.3) and the start
-  slow. Here a truncated normal of 0.02, as in PaddleViT; `MF.INIT: kn` is the tutorial's choice.
-- *The depthwise convolution of a Mobile sub-block is padded by 1 whatever the kernel.* Here by half the kernel.
-- *No residual in Mobile, one dynamic ReLU for both of its positions, convolutions with bias in front of batch norm.* Kept.
+- *Its lite bottleneck has no activation.* Kept, because its weights depend on this; `MF.LITE_BNECK.ACT` adds one.
+- *It applies softmax in evaluation only.* Removed: `forward` always returns logits. This changes losses, but not accuracies.
+- *The Former applies the dropout of attention weights* (`ATTENTION_DROPOUT`) *to the attention output, and uses the drop-path
+  rate for its own dropout.* Fixed: the output gets `DROPOUT`, as in both bridges. Evaluation is unaffected.
+- *Kaiming initialization, also of linear layers*, makes the first losses large (6.3 where guessing ten digits gives 2.3) and
+  the start slow. Here it is a truncated normal of 0.02, as in PaddleViT; `MF.INIT: kn` is the tutorial's choice.
+- *The depthwise convolution of a Mobile sub-block is padded by 1 for any kernel.* Here it is padded by half the kernel.
+- *Mobile has no residual and uses one dynamic ReLU in both positions; convolutions have a bias before batch norm.* Kept.
 """
 import paddle
 import paddle.nn.functional as F
@@ -37,7 +37,7 @@ def conv2d(in_channels, out_channels, kernel, stride, padding, groups, init):
 
 
 class Heads(nn.LayerList):
-    """A linear layer for each head: tokens (B, M, heads * d) -> (B, heads, M, d'), times `scale`."""
+    """One linear layer per head: tokens (B, M, heads * d) -> (B, heads, M, d'), multiplied by `scale`."""
 
     def __init__(self, heads, in_features, out_features, init, bias, scale=1.0):
         super().__init__([linear(in_features, out_features, init, bias) for _ in range(heads)])
@@ -64,7 +64,7 @@ class Stem(nn.Layer):
 
 
 class PointWiseConv(nn.Layer):
-    """A 1x1 convolution, in groups. Holds the parameters; the batch norm behind it is applied together with it."""
+    """A grouped 1x1 convolution. It has no `forward`: callers apply `conv` together with the batch norm behind it."""
 
     def __init__(self, in_channels, out_channels, groups, init):
         super().__init__()
@@ -72,7 +72,7 @@ class PointWiseConv(nn.Layer):
 
 
 class DepthWiseConv(nn.Layer):
-    """A k x k depthwise convolution or, lite, k x 1 and 1 x k with a batch norm between; then the batch norm `bn`."""
+    """A k x k depthwise convolution, then the batch norm `bn`. With `is_lite`, k x 1, a batch norm, and 1 x k replace k x k."""
 
     def __init__(self, channels, kernel, stride, padding, is_lite, init):
         super().__init__()
@@ -91,7 +91,7 @@ class DepthWiseConv(nn.Layer):
 
 
 class MLP(nn.Layer):
-    """(..., D) -> (..., out_features), with a hidden layer of int(ratio * D)."""
+    """(..., D) -> (..., out_features), with int(ratio * D) hidden features."""
 
     def __init__(self, in_features, out_features, ratio, dropout, init):
         super().__init__()
@@ -105,15 +105,15 @@ class MLP(nn.Layer):
 
 
 class DyReLU(nn.Layer):
-    """Dynamic ReLU type B, https://arxiv.org/abs/2003.10027: y_c = max_k(a_ck * x_c + b_ck), a and b made from token 0.
+    """Dynamic ReLU type B, https://arxiv.org/abs/2003.10027: y_c = max_k(a_ck * x_c + b_ck).
 
-    `pieces(tokens)` gives [(a_1, b_1), ..., (a_k, b_k)], each (B, C, 1, 1), for both uses in a block.
+    `pieces(tokens)` computes a and b from token 0: [(a_1, b_1), ..., (a_k, b_k)], each (B, C, 1, 1). A block uses them twice.
     """
 
     def __init__(self, channels, token_dim, k, coefs, consts, reduce, init):
         super().__init__()
         self.k, self.coefs, self.offset = k, coefs, consts[1]
-        self.slopes = [consts[0]] + [consts[1]] * (k - 1)          # of the untrained network
+        self.slopes = [consts[0]] + [consts[1]] * (k - 1)          # the values that `project` adds to
         self.project = nn.Sequential(MLP(token_dim, 2 * k * channels, 1 / reduce, 0.0, init), nn.LayerNorm(2 * k * channels))
 
     def pieces(self, tokens):
@@ -129,7 +129,7 @@ class DyReLU(nn.Layer):
 class BottleNeck(nn.Layer):
     """1x1 up, depthwise, 1x1 down: (B, C, H, W) -> (B, C', H / stride, W / stride).
 
-    With `dyrelu` (k, coefs, consts, reduce) both inner activations are one dynamic ReLU of the tokens; without it, `act`.
+    With `dyrelu` (k, coefs, consts, reduce), both inner activations are the same dynamic ReLU of the tokens, otherwise `act`.
     """
 
     def __init__(self, in_channels, hidden, out_channels, kernel, stride, padding, groups, init, is_lite=False, act='none',
@@ -152,7 +152,7 @@ class BottleNeck(nn.Layer):
 
 
 class Mobile(nn.Layer):
-    """The local path: (B, C, H, W), (B, M, D) -> (B, C', H / stride, W / stride). Stride 2 is a depthwise block of its own."""
+    """The local path: (B, C, H, W), (B, M, D) -> (B, C', H / stride, W / stride). Stride 2 adds a depthwise block in front."""
 
     def __init__(self, in_channels, hidden, out_channels, kernel, stride, padding, groups, init, token_dim, dyrelu):
         super().__init__()
@@ -171,7 +171,7 @@ class Mobile(nn.Layer):
 
 
 class ToFormer_Bridge(nn.Layer):
-    """Local to global: the tokens query the map, which is its own key and value: (B, C, H, W), (B, M, D) -> (B, M, D)."""
+    """Local to global: the tokens query the map, which is both key and value: (B, C, H, W), (B, M, D) -> (B, M, D)."""
 
     def __init__(self, token_dim, channels, heads, dropout, drop_path, attn_dropout, qkv_bias, init):
         super().__init__()
@@ -184,7 +184,7 @@ class ToFormer_Bridge(nn.Layer):
         self.attn_dropout = nn.Dropout(attn_dropout)
 
     def forward(self, x, tokens):
-        keys = x.reshape([0, self.heads, x.shape[1] // self.heads, -1])  # (B, heads, c, H*W), in place of a transposed map
+        keys = x.reshape([0, self.heads, x.shape[1] // self.heads, -1])  # (B, heads, c, H*W), saves transposing the map
         query = self.heads_q_proj(self.input_norm(tokens))         # (B, heads, M, c)
         attn = self.attn_dropout(F.softmax(query @ keys))          # (B, heads, M, H*W)
         return tokens + self.drop_path(self.dropout(self.output(merge_heads(read_map(attn, keys)))))
@@ -244,7 +244,7 @@ class Attention(nn.Layer):
 
 
 class Former(nn.Layer):
-    """The global path, a pre-norm transformer block: (B, M, D) -> (B, M, D)."""
+    """The global path, a pre-norm transformer block of the tokens: (B, M, D) -> (B, M, D)."""
 
     def __init__(self, dim, heads, mlp_ratio, dropout, drop_path, attn_dropout, mlp_dropout, qkv_bias, init):
         super().__init__()
@@ -261,7 +261,7 @@ class Former(nn.Layer):
 
 
 class MFBlock(nn.Layer):
-    """ToFormer bridge, Former, Mobile, ToMobile bridge: map and tokens -> map (B, C', H / stride, W / stride) and tokens."""
+    """Bridge to Former, Former, Mobile, bridge to Mobile: map and tokens -> map (B, C', H / stride, W / stride) and tokens."""
 
     def __init__(self, in_channels, hidden, out_channels, kernel, stride, padding, groups, init, token_dim, dyrelu, heads,
                  mlp_ratio, dropout, drop_path, attn_dropout, mlp_dropout, qkv_bias):
@@ -298,8 +298,8 @@ class MobileFormer(Network):
     Args:
         tokens: (number M, width D). stem: (channels, kernel, stride, padding).
         lite: (in, hidden, out, kernel, stride, padding, activation) of the lite bottleneck.
-        blocks: one (in, hidden, out, kernel, stride, padding) per block.
-        dyrelu: (k, coefs, consts, reduce), or None for no activation.
+        blocks: (in, hidden, out, kernel, stride, padding) of each block.
+        dyrelu: (k, coefs, consts, reduce), or None for blocks without activation.
         dropout, drop_path, attn_dropout, mlp_dropout: probabilities, see `config.py`.
     """
 
@@ -327,15 +327,15 @@ class MobileFormer(Network):
         self.feature_layers = by_level(self.levels, layers)
 
     def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases."""
+        """Names of parameters without weight decay, in addition to norms and biases."""
         return {'tokens'}
 
     def explained_layer(self):
-        """The last block: the classifier reads its map by two ways, pooled and through the tokens."""
-        return self.blocks[len(self.blocks) - 1]                   # [-1] would make a new layer
+        """The last block: the classifier reads its map in two ways, pooled and through the tokens."""
+        return self.blocks[len(self.blocks) - 1]
 
     def _trunk(self, x):
-        """Maps after the stem, the lite bottleneck and each block, and the tokens."""
+        """The maps after the stem, the lite bottleneck and each block; and the last tokens."""
         tokens = self.tokens.expand([x.shape[0], -1, -1])          # the batch stays symbolic under paddle.jit
         stem = self.stem(x)
         lite = self.bneck_lite(stem)
@@ -362,7 +362,7 @@ class MobileFormer(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, mf = cfg.MODEL, cfg.MODEL.MF
     _check(mf)
 
@@ -385,7 +385,7 @@ def build_model(cfg):
 
 
 def _check(mf):
-    """Raise UserError unless each part of MODEL.MF takes as many channels as the one before gives, and heads divide them."""
+    """Raise UserError unless each part of MODEL.MF takes the channels that the one before gives, and NUM_HEAD divides them."""
     lengths = {key: len(column) for key, column in mf.BLOCK.items()}
     if len(set(lengths.values())) > 1:
         raise UserError(f'the lists of MODEL.MF.BLOCK differ in length: {lengths}; wanted one entry per block in each')
@@ -393,7 +393,7 @@ def _check(mf):
     outs = [mf.STEM.OUT_CHANNELS, mf.LITE_BNECK.OUT_CHANNEL, *mf.BLOCK.OUT_CHANNELS, mf.CHANNEL_CONV.OUT_CHANNEL]
     if ins != outs:
         raise UserError(f'the parts of MODEL.MF do not fit: stem, lite bottleneck, blocks and channel convolution give {outs} '
-                        f'channels, what follows each of them takes {ins}')
+                        f'channels, but the next parts take {ins}')
     odd = [n for n in (mf.TOKENS[1], *mf.BLOCK.IN_CHANNELS, *mf.BLOCK.OUT_CHANNELS) if int(mf.ALPHA * n) % mf.NUM_HEAD]
     if odd:
         raise UserError(f'MODEL.MF.NUM_HEAD is {mf.NUM_HEAD}, which does not divide the widths {odd}; wanted a divisor')

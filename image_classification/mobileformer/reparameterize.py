@@ -1,4 +1,4 @@
-"""What engines like better than Mobile-Former's own layers; see `image_classification/fuse.py`."""
+"""Faster equivalents of Mobile-Former's layers for inference engines; see `image_classification/fuse.py`."""
 import paddle
 import paddle.nn.functional as F
 
@@ -8,11 +8,11 @@ from image_classification.layers import set_parameter, split_heads
 from image_classification.mobileformer.model import Attention, DyReLU, Heads, MobileFormer, ToMobile_Bridge
 
 ONEDNN = {MobileFormer: 'convolutions'}
-_CHANNELS = 16                                                     # engines count channels by 16
+_CHANNELS = 16                                                     # engines process channels in groups of 16
 
 
 class OneMatrix(Heads):
-    """The layers of all heads and the scale as one block-diagonal matrix: that costs less than to part the few tokens."""
+    """All heads' layers and the scale as one block-diagonal matrix. This is cheaper than splitting the few tokens first."""
 
     def forward(self, tokens):
         return split_heads(F.linear(tokens, self.weight, self.bias), len(self))
@@ -32,7 +32,7 @@ def _hold(layer, weight, bias):
 
 
 class OneProjection(ToMobile_Bridge):
-    """Keys and values by one matrix."""
+    """Keys and values from one matrix product."""
 
     def keys_and_values(self, tokens):
         both = F.linear(self.input_token_norm(tokens), self.weight, self.bias)
@@ -49,7 +49,7 @@ def one_projection(bridge):
 
 
 class ScaledWeights(Attention):
-    """The scale is part of the weights."""
+    """The scale has been multiplied into the weights."""
 
     def query_key_value(self, tokens):
         return split_heads(self.qkv_proj(tokens), 3 * self.heads).chunk(3, axis=1)
@@ -63,7 +63,8 @@ def scale_weights(attention):
 
 
 class PieceByPiece(DyReLU):
-    """All first slopes stand before all second ones, and so on; `coefs` and `consts` are part of the layer norm."""
+    """The first slopes of all channels come first, then all second ones, and so on. The layer norm includes `coefs` and
+    `consts`."""
 
     def pieces(self, tokens):
         shape = [0, 0, 1, 1] if paddle.in_dynamic_mode() else [-1]
@@ -72,7 +73,7 @@ class PieceByPiece(DyReLU):
 
 
 def piece_by_piece(relu):
-    """The norm allows both: it does not depend on the order of its channels."""
+    """Reorder the outputs of `project` for PieceByPiece. A layer norm does not depend on the order of its channels."""
     mlp, norm = relu.project
     k = relu.k
     for layer, name in ((mlp.fc2, 'weight'), (mlp.fc2, 'bias'), (norm, 'weight'), (norm, 'bias')):
@@ -87,7 +88,7 @@ def piece_by_piece(relu):
 
 
 class WideStem(MobileFormer):
-    """The stem's map has more channels than the network's, which are zero."""
+    """The stem's map has extra channels, all zero, which the feature maps leave out."""
 
     def _trunk(self, x):
         (stem, *maps), tokens = super()._trunk(x)
@@ -95,8 +96,8 @@ class WideStem(MobileFormer):
 
 
 def widen_stem(network):
-    """A stem of less than 16 channels gets more, and the convolution that reads them no groups: engines go another, slower way
-    with fewer (26M at batch 8 in ONNX Runtime: 11.3 ms, so 9.8)."""
+    """Pad a stem to 16 channels, and ungroup the convolution that reads them: engines are slower with fewer channels (26M at
+    batch 8 in ONNX Runtime: 11.3 ms before, 9.8 ms after)."""
     conv, bn, reader = network.stem.conv, network.stem.bn, network.bneck_lite.in_pw.conv
     channels = conv.weight.shape[0]
     more = _CHANNELS - channels
@@ -106,7 +107,7 @@ def widen_stem(network):
         for name in names:
             value = getattr(layer, name)
             set_parameter(layer, name, F.pad(value, [0, more] + [0, 0] * (value.ndim - 1)))
-    parts = reader.weight.chunk(reader._groups)                    # one below the other; each reads its own channels
+    parts = reader.weight.chunk(reader._groups)                    # one per group; each reads its own channels
     width = parts[0].shape[1]
     rows = [F.pad(part, [0, 0, i * width, _CHANNELS - (i + 1) * width, 0, 0, 0, 0]) for i, part in enumerate(parts)]
     set_parameter(reader, 'weight', paddle.concat(rows))
@@ -115,7 +116,8 @@ def widen_stem(network):
 
 
 def products(network):
-    """Not in the lite bottleneck: its convolutions follow each other, so that oneDNN need not change the layout for them."""
+    """Turn 1x1 convolutions into matrix products, except in the lite bottleneck: its convolutions follow each other directly,
+    so oneDNN need not change the layout."""
     for block in network.blocks:
         bneck = block.mobile.bneck
         if bneck.dynamic:
@@ -127,7 +129,7 @@ def products(network):
 
 
 class ComputedTwice(DyReLU):
-    """The published network makes the pieces anew for each of their two uses in a block."""
+    """The published network computes the pieces again for the second use in a block."""
 
     def pieces(self, tokens):
         super().pieces(tokens)

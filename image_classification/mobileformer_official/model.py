@@ -1,17 +1,19 @@
-"""Mobile-Former, https://arxiv.org/abs/2108.05895, as its authors published it, the only one with ImageNet weights.
+"""Mobile-Former, https://arxiv.org/abs/2108.05895, as its authors published it. Only this form has ImageNet weights.
 
-Parameters bear the names of the AAboys/MobileFormer checkpoints. It is another network than `mobileformer`, which follows the
-seed's Paddle code. A map (B, C, H, W) and a few tokens (B, T, D) run side by side; what the paper does not say:
+Parameters bear the names of the AAboys/MobileFormer checkpoints. The network differs from `mobileformer`, which follows the
+original tutorial code in Paddle. It processes a map (B, C, H, W) and a few tokens (B, T, D) in parallel. Details that the paper
+does not mention:
 
-- *Tokens are normalized after each residual sum*, not before, and are keys and values of their own attention unprojected.
-  That attention has 4 heads, the bridges have 2.
+- *Tokens are normalized after each residual sum*, not before. Their self-attention uses them as keys and values without a
+  projection. It has 4 heads; the bridges have 2.
 - *The bridge to the tokens is gated*: its result is multiplied by twice a hard sigmoid of the tokens.
-- *A dynamic ReLU has no offsets*: max(a1 * x, a2 * x), a1 in 0..2 and a2 in -1..1, both made from token 0.
-- *With grouped 1x1 convolutions (26M)* channels are shuffled after them and after each widening depthwise convolution.
-- *The keys' bias of the bridge to the map* has no effect: it moves all scores of a softmax alike. Kept for its name.
-- *Stochastic depth* drops whole samples here; the authors' code, whose tokens come first, drops a token of all samples. Their
-  recipes do not use it.
-- *The head has a batch norm over pooled vectors*: a training batch needs two images at least.
+- *A dynamic ReLU has no offsets*: max(a1 * x, a2 * x) with a1 in 0..2 and a2 in -1..1, both computed from token 0.
+- *With grouped 1x1 convolutions (26M)*, channels are shuffled after them and after each widening depthwise convolution.
+- *The bias of the keys in the bridge to the map* has no effect: it shifts all scores of a softmax equally. It is kept because
+  the checkpoints contain it.
+- *Stochastic depth* drops whole samples here. The authors' code puts the tokens' axis first and so drops one token of all
+  samples; their recipes do not use it.
+- *The head has a batch norm over pooled vectors*, so a training batch needs at least two images.
 """
 from math import lcm, sqrt
 
@@ -30,26 +32,26 @@ def linear(in_features, out_features):
 
 
 def conv2d(in_channels, out_channels, kernel=1, stride=1, groups=1):
-    std = sqrt(2 / (kernel * kernel * out_channels))               # whatever the groups
+    std = sqrt(2 / (kernel * kernel * out_channels))               # regardless of the groups
     return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
                   weight_attr=nn.initializer.Normal(0.0, std))
 
 
 def hard_sigmoid(x):
-    """0 below -3, 1 above 3. Paddle's own has a slope of 0.1666667, which float64 would show."""
+    """0 below -3, 1 above 3. Paddle's own has a slope of 0.1666667, too coarse for float64."""
     return F.relu6(x + 3.0) / 6.0
 
 
 class Tokens(nn.Layer):
-    """The learnt tokens, the same for each image: (B, ...) -> (B, T, D). Called on the images, since Paddle's quantisation puts
-    a layer that observes what comes in around each layer, and hides `weight` behind it."""
+    """The learnt tokens, the same for each image: (B, ...) -> (B, T, D). It is called with the images because Paddle's
+    quantisation wraps each layer in an observer of its inputs, through which `weight` cannot be read."""
 
     def __init__(self, count, width):
         super().__init__()
         self.weight = self.create_parameter([count, width], attr=paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, 1.0)))
 
     def forward(self, x):
-        return self.weight.unsqueeze(0).expand([x.shape[0], -1, -1])  # B symbolic under paddle.jit
+        return self.weight.unsqueeze(0).expand([x.shape[0], -1, -1])  # B stays symbolic under paddle.jit
 
 
 class ChannelShuffle(nn.Layer):
@@ -72,7 +74,7 @@ class ConvNorm(nn.Sequential):
 
 
 class HyperFunction(nn.Layer):
-    """The slopes of a dynamic ReLU, from token 0: (B, T, D) -> 2 x (B, C, 1, 1)."""
+    """Computes the slopes of a dynamic ReLU from token 0: (B, T, D) -> 2 x (B, C, 1, 1)."""
 
     def __init__(self, token_dim, channels, reduction):
         super().__init__()
@@ -86,9 +88,9 @@ class HyperFunction(nn.Layer):
 
 
 class LocalToGlobal(nn.Layer):
-    """The tokens query the map, which is its own key and value: (B, C, H, W), (B, T, D) -> tokens, scores (B, heads, T, H, W).
+    """The tokens query the map, which is both key and value: (B, C, H, W), (B, T, D) -> tokens, scores (B, heads, T, H, W).
 
-    The scores show where each token looks; the network has no use for them.
+    The scores show which pixels each token attends to. The network itself does not use them.
     """
 
     def __init__(self, channels, token_dim, heads, drop_path):
@@ -112,7 +114,7 @@ class LocalToGlobal(nn.Layer):
 
 
 class GlobalBlock(nn.Layer):
-    """A post-norm transformer block of the tokens, which are their own keys and values: (B, T, D) -> (B, T, D)."""
+    """A post-norm transformer block; the tokens are also keys and values, without a projection: (B, T, D) -> (B, T, D)."""
 
     def __init__(self, token_dim, heads, mlp_ratio, drop_path):
         super().__init__()
@@ -157,7 +159,7 @@ class GlobalToLocal(nn.Layer):
 
 
 class LiteBlock(nn.Layer):
-    """Depthwise, 1x1, no tokens: (B, C, H, W) -> (B, C', H / stride, W / stride), and the tokens as they came."""
+    """Depthwise, then 1x1: (B, C, H, W) -> (B, C', H / stride, W / stride). The tokens are passed on unchanged."""
 
     def __init__(self, in_channels, out_channels, stride, expansion, groups):
         super().__init__()
@@ -174,9 +176,10 @@ class LiteBlock(nn.Layer):
 
 
 class Bridged(nn.Layer):
-    """A block of both paths: map and tokens -> map (B, C', H / stride, W / stride) and tokens.
+    """A block with both paths: map and tokens -> map (B, C', H / stride, W / stride) and tokens.
 
-    The tokens read the map and mix, `mobile(x, tokens)` of the subclass computes the new map, the map reads the tokens.
+    First the tokens read the map and attend to each other. Then `mobile(x, tokens)` of the subclass computes the new map, which
+    reads the tokens.
     """
 
     def __init__(self, in_channels, out_channels, token_dim, bridge_heads, token_heads, mlp_ratio, drop_path):
@@ -193,7 +196,7 @@ class Bridged(nn.Layer):
 
 
 class Block(Bridged):
-    """Stride 1: 1x1 up, depthwise, 1x1 down, with a residual where the width stays."""
+    """Stride 1: 1x1 up, depthwise, 1x1 down, with a residual if the width stays the same."""
 
     def __init__(self, in_channels, out_channels, expansion, groups, reduction, drop_path, token_dim, *former):
         super().__init__(in_channels, out_channels, token_dim, *former, drop_path)
@@ -214,7 +217,7 @@ class Block(Bridged):
 
 
 class DownBlock(Bridged):
-    """Stride 2: depthwise up, 1x1 down; then the same at the new size, with a residual."""
+    """Stride 2: depthwise up, 1x1 down; then the same again at the new size, with a residual."""
 
     def __init__(self, in_channels, out_channels, stride, expansions, groups, reduction, drop_path, token_dim, *former):
         super().__init__(in_channels, out_channels, token_dim, *former, drop_path)
@@ -233,7 +236,8 @@ class DownBlock(Bridged):
 
 
 class Head(nn.Layer):
-    """Last map and tokens -> logits: `widen` (B, C, H, W) -> (B, C', H, W), then pooled and beside token 0 (B, num_classes)."""
+    """Last map and tokens -> logits (B, num_classes). `widen` gives (B, C, H, W) -> (B, C', H, W); `forward` pools this map and
+    joins it with token 0."""
 
     def __init__(self, channels, expansion, groups, token_dim, hidden, num_classes, dropout):
         super().__init__()
@@ -256,11 +260,11 @@ class MobileFormerOfficial(Network):
 
     Args:
         tokens: (number T, width D).
-        blocks: one (channels, stride, expansion) per block, the first of them lite.
+        blocks: (channels, stride, expansion) of each block; the first is the lite block.
         groups: of every 1x1 convolution.
         down_expansion, last_expansion, hidden_features, bridge_heads, token_heads, mlp_ratio, reduction: see `config.py`.
-        dropout: in front of the classifier.
-        drop_path: of the residuals of the last block and of both paths; it rises linearly from the first.
+        dropout: probability in front of the classifier.
+        drop_path: rate for the residuals of both paths in the last block; it rises linearly from the first block.
     """
 
     key_style = 'official'
@@ -285,21 +289,21 @@ class MobileFormerOfficial(Network):
         self.features = Stage(*layers)
         self.local_global = LocalToGlobal(widths[-1], token_dim, bridge_heads, drop_path)
         self.classifier = Head(widths[-1], last_expansion, groups, token_dim, hidden_features, num_classes, dropout)
-        self.levels, self.feature_strides = levels_of([2, *(stride for _, stride, _ in blocks)])  # last step at each stride
+        self.levels, self.feature_strides = levels_of([2, *(stride for _, stride, _ in blocks)])  # the last step at each stride
         self.feature_channels = [widths[i] for i in self.levels]
         layers = [['stem'], ['tokens', 'features.0'], *([f'features.{i}'] for i in range(1, len(blocks)))]
         self.feature_layers = by_level(self.levels, layers)
 
     def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases: none, the authors decay the tokens, too."""
+        """Names of parameters without weight decay, in addition to norms and biases: none, as the authors decay the tokens."""
         return set()
 
     def explained_layer(self):
-        """The last block: the classifier reads its map by two ways, pooled and through the tokens."""
-        return self.features[len(self.features) - 1]               # [-1] would make a new layer
+        """The last block: the classifier reads its map in two ways, pooled and through the tokens."""
+        return self.features[len(self.features) - 1]
 
     def _trunk(self, x):
-        """Maps after the stem and each block, and the tokens."""
+        """The maps after the stem and each block; and the last tokens."""
         tokens = self.tokens(x)                                    # (B, T, D)
         stem = self.stem(x)
         states = self.features.outputs(range(len(self.features)), stem, tokens)
@@ -325,7 +329,7 @@ class MobileFormerOfficial(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model = cfg.MODEL
     _check(model)
     return MobileFormerOfficial(
@@ -337,7 +341,7 @@ def build_model(cfg):
 
 
 def _check(model):
-    """Raise UserError unless the lists are of one length and heads and groups divide the widths."""
+    """Raise UserError unless the lists have the same length and heads and groups divide the widths."""
     lengths = {key: len(column) for key, column in model.BLOCK.items()}
     if len(set(lengths.values())) > 1 or min(lengths.values()) == 0:
         raise UserError(f'the lists of MODEL.BLOCK have lengths {lengths}; wanted one entry per block in each')

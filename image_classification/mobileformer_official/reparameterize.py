@@ -1,4 +1,4 @@
-"""What engines like better than Mobile-Former's own layers; see `image_classification/fuse.py`."""
+"""Faster equivalents of Mobile-Former's layers for inference engines; see `image_classification/fuse.py`."""
 from paddle import nn
 
 from image_classification.cpu.convolution import as_product, is_pointwise

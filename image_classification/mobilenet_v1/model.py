@@ -2,12 +2,12 @@
 
 A plain stack of depthwise separable convolutions without shortcuts. Where the sources differ:
 
-- *Activation.* The paper and the tutorial write ReLU; TensorFlow's code and timm's weights are for ReLU6, and so is this network.
-  PaddleClas's and paddle.vision's weights are for ReLU: `ACTIVATION` comes with them.
-- *Biases.* The tutorial's 1x1 convolutions have biases in front of their batch norms, its depthwise ones have none. Here none has.
-- *Stride and classes.* The tutorial's stem has stride 1 for CIFAR's pictures of 32 pixels and 100 classes. Here stride 2 and any
-  number of classes, as published; small pictures are better enlarged.
-- *Input size.* The paper's 7 x 7 average pool is a global one here: the same at 224 pixels, and every other size works.
+- *Activation.* The paper and the original tutorial code use ReLU. TensorFlow's code and timm's weights use ReLU6, and so does
+  this network. The weights of PaddleClas and paddle.vision need ReLU; loading them sets `ACTIVATION`.
+- *Biases.* In the tutorial, 1x1 convolutions have biases in front of batch norm, depthwise ones have none. Here none has one.
+- *Stride and classes.* The tutorial's stem has stride 1 for CIFAR's 32-pixel images and 100 classes. Here it has stride 2, as
+  published, for any number of classes. Small images should be enlarged.
+- *Input size.* The paper's 7 x 7 average pool is a global one here. At 224 pixels both are the same; other sizes work, too.
 """
 from math import sqrt
 
@@ -22,7 +22,7 @@ STAGES = [(64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2)]  # ch
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
-    """A convolution without bias that keeps the map's size but for its stride, drawn for what one output pixel feeds."""
+    """A convolution without bias, padded by half its kernel and initialised by its fan-out."""
     fan_out = kernel * kernel * out_channels // groups
     return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
                   weight_attr=nn.initializer.Normal(std=sqrt(2.0 / fan_out)))
@@ -82,7 +82,7 @@ class MobileNetV1(Network):
             self.feature_channels.append(after)
             before = after
         self.blocks = nn.Sequential(*stages)
-        self.feature_strides = strides[1:]                         # of the stages: 2, 4, 8, 16, 32
+        self.feature_strides = strides[1:]                         # stages: 2, 4, 8, 16, 32
         self.feature_layers = [[f'blocks.{i}'] for i in range(len(stages))]
         self.feature_layers[0] += ['conv_stem', 'bn1']
         self.dropout = nn.Dropout(dropout)
@@ -108,6 +108,6 @@ class MobileNetV1(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for a width that is not positive."""
+    """The network that `cfg.MODEL` describes, freshly initialized."""
     model = cfg.MODEL
     return MobileNetV1(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT, model.ACTIVATION)

@@ -1,7 +1,7 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-timm's are our names. PaddleClas numbers all blocks through and names a block's layers; paddle.vision numbers them within
-conv2 to conv6. Both have ReLU, timm has ReLU6.
+This library uses timm's names. PaddleClas numbers all blocks consecutively and names a block's layers. paddle.vision numbers
+the blocks within conv2 to conv6. Both use ReLU, timm uses ReLU6.
 """
 from image_classification.weights.key_styles import Style
 

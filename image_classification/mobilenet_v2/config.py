@@ -4,5 +4,5 @@ from yacs.config import CfgNode as CN
 from image_classification.config.bounds import MULTIPLIER, one_of
 
 DEFAULTS = CN()
-DEFAULTS.WIDTH = 1.0, MULTIPLIER  # multiplier of all channels, rounded to multiples of 8; the last layer only widens
-DEFAULTS.DESIGN = 'paper', one_of('paper', 'paddleclas')  # paddleclas: an expansion in the first block, unrounded widths
+DEFAULTS.WIDTH = 1.0, MULTIPLIER  # multiplier of all channels, rounded to multiples of 8; the last layer never narrows
+DEFAULTS.DESIGN = 'paper', one_of('paper', 'paddleclas')  # paddleclas: first block expands, widths are not rounded

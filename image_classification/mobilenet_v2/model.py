@@ -1,14 +1,14 @@
 """MobileNetV2, https://arxiv.org/abs/1801.04381. Sub-layers bear the names of torchvision's checkpoints.
 
-Inverted residuals: narrow maps are joined by shortcuts, wide ones are convolved, and what leaves a block has no activation.
-Where the sources differ:
+Inverted residuals: shortcuts connect the narrow maps, depthwise convolutions work on the wide ones, and a block's output has no
+activation. Where the sources differ:
 
-- *The tutorial's copy* (also its package) has biases in all convolutions, a stem of 1x1 with padding, an expansion by one in the
-  first block, stride 1 in the sixth stage and a convolution as classifier. None of that here: the network is the published one.
-- *PaddleClas's network* has an expansion by one in the first block, too, and does not round its widths to multiples of 8; at
-  width 1 the rest is the same. `DESIGN` chooses it, and comes with its weights.
-- *Width.* The last convolution stays at 1280 channels below width 1 and widens above it, as in the paper.
-- *Stochastic depth* (`DROPPATH`) is not in the paper. It grows linearly from 0 in the first block to the given rate.
+- *The original tutorial code* (and its package) has biases in all convolutions, a padded 1x1 stem, an expansion by one in the
+  first block, stride 1 in the sixth stage and a convolution as classifier. This network follows the publication instead.
+- *PaddleClas's network* also has an expansion by one in the first block, and does not round its widths to multiples of 8. At
+  width 1 the rest is the same. `DESIGN` selects it; loading its weights sets this.
+- *Width.* The last convolution has 1280 channels below width 1 and widens above it, as in the paper.
+- *Stochastic depth* (`DROPPATH`) is not in the paper. Its rate rises linearly from 0 in the first block.
 """
 from math import sqrt
 
@@ -22,7 +22,7 @@ STAGES = [  # expansion, channels, blocks, stride of the first block: table 2 of
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
-    """A convolution without bias that keeps the map's size but for its stride."""
+    """A convolution without bias, padded by half its kernel."""
     return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False,
                   weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * out_channels))))
 
@@ -44,7 +44,7 @@ class ConvNormAct(nn.Sequential):
 
 
 class InvertedResidual(nn.Layer):
-    """1x1 up, 3x3 depthwise, 1x1 down: (B, C, H, W) -> (B, C', H / stride, W / stride). No layer up unless `expands`."""
+    """1x1 up (if `expands`), 3x3 depthwise, 1x1 down: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
 
     def __init__(self, in_channels, out_channels, stride, expansion, expands, drop_path):
         super().__init__()
@@ -64,9 +64,9 @@ class MobileNetV2(PlainNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
-        width: multiplier of all channels; of the last convolution's only where it is above 1.
+        width: multiplier of all channels; applied to the last convolution only if above 1.
         dropout: probability in front of the classifier.
-        drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
+        drop_path: probability that a sample skips the last residual branch; it rises linearly from 0 in the first block.
         design: paper or paddleclas.
     """
 
@@ -94,7 +94,7 @@ class MobileNetV2(PlainNetwork):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError for a width that is not positive."""
+    """The network that `cfg.MODEL` describes, freshly initialized."""
     model = cfg.MODEL
     return MobileNetV2(model.NUM_CLASSES, model.IN_CHANNELS, model.WIDTH, model.DROPOUT, model.DROPPATH,
                        model.DESIGN)

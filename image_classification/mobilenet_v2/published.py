@@ -1,7 +1,8 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-torchvision numbers all blocks through, timm within each stage; timm names a block's layers, the first block's otherwise since
-it does not expand. paddle.vision's names and shapes are our own. PaddleClas's network is another one: all of its blocks expand.
+torchvision numbers all blocks consecutively, timm within each stage. timm names a block's layers; the first block has other
+names because it does not expand. paddle.vision uses the names and shapes of this library. PaddleClas has another network, in
+which all blocks expand.
 """
 from image_classification.weights.key_styles import Style
 

@@ -1,21 +1,21 @@
 """MobileNetV3, https://arxiv.org/abs/1905.02244. Sub-layers bear the names of torchvision's checkpoints.
 
-Inverted residuals as in MobileNetV2, with squeeze-and-excitation in some and hard-swish in the deeper ones; the last
-convolution widens before the pool and a hidden linear layer follows it. Where the sources differ:
+Inverted residuals as in MobileNetV2. Some have squeeze-and-excitation, and the deeper ones use hard-swish. The last convolution
+widens the map before the pool; a hidden linear layer follows the pool. Where the sources differ:
 
-- *Width.* Two rules agree at width 1 only. The paper's (in TensorFlow's code) widens a block's already narrowed input by the
-  block's expansion and keeps the hidden linear layer at full size below width 1: 3.99 M parameters and 155 M multiply-adds
-  for large x0.75, as published. torchvision's `width_mult` rounds each of the table's numbers times the width, the hidden
-  layer's too: 3.38 M and 140 M, for which it has no weights. `WIDTH_RULE` chooses; the first is the default.
-- *Squeeze-and-excitation* squeezes to a quarter, rounded to a multiple of 8 (the tutorial does not round), between biased 1x1
-  convolutions, with a hard sigmoid as gate. Blocks that do not use it do not hold it either, unlike the tutorial's package.
-- *Expansion.* No expanding convolution where it would not expand (the first block); the tutorial's package has one.
-- *PaddleClas's network* expands in the first block, too, squeezes to a quarter without rounding, and has a hidden layer of 1280
-  units without bias at every width and size; widths follow torchvision's rule, also that of the last convolution. `DESIGN`
-  chooses it, and comes with its weights. Its gates are hard sigmoids of slope 0.2, not 1/6: the key style `paddleclas` puts
-  the factor of 1.2 into the layer in front of them, so that the network computes the same.
-- *Batch norm* has an epsilon of 0.001 (PaddleClas's 1e-5) and a momentum of 0.99 (PyTorch's 0.01).
-- *Stochastic depth* (`DROPPATH`) grows linearly from 0 in the first block to the given rate.
+- *Width.* Two rules agree at width 1 only. The paper's rule (in TensorFlow's code) multiplies a block's scaled input by the
+  block's expansion, and keeps the hidden linear layer at full size below width 1. It gives 3.99 M parameters and 155 M
+  multiply-adds for large x0.75, as published. torchvision's `width_mult` multiplies and rounds each number of the table and the
+  hidden layer: 3.38 M and 140 M, for which there are no weights. `WIDTH_RULE` selects the rule; the default is the paper's.
+- *Squeeze-and-excitation* has two 1x1 convolutions with bias and a hard sigmoid as gate. It squeezes to a quarter, rounded to a
+  multiple of 8 (the tutorial does not round). Blocks without it do not create its layers, unlike the tutorial's package.
+- *Expansion.* The first block does not expand and so has no expanding convolution; the tutorial's package has one.
+- *PaddleClas's network* expands in the first block, too, and squeezes to a quarter without rounding. Its hidden layer has 1280
+  units and no bias at every width and size. Its widths, also that of the last convolution, follow torchvision's rule. `DESIGN`
+  selects it; loading its weights sets this. Its gates are hard sigmoids of slope 0.2, not 1/6. The key style `paddleclas`
+  multiplies the layer in front of them by 1.2, so the results are the same.
+- *Batch norm* has an epsilon of 0.001 (PaddleClas: 1e-5) and a momentum of 0.99 (0.01 in PyTorch's terms).
+- *Stochastic depth* (`DROPPATH`): the rate rises linearly from 0 in the first block.
 """
 from math import sqrt
 
@@ -33,7 +33,7 @@ LARGE = [  # kernel, hidden channels, channels, squeeze-and-excitation, activati
     (3, 184, 80, False, 'hardswish', 1), (3, 184, 80, False, 'hardswish', 1),
     (3, 480, 112, True, 'hardswish', 1), (3, 672, 112, True, 'hardswish', 1),
     (5, 672, 160, True, 'hardswish', 2), (5, 960, 160, True, 'hardswish', 1), (5, 960, 160, True, 'hardswish', 1)]
-SMALL = [  # the same, table 2
+SMALL = [  # the same columns: table 2
     (3, 16, 16, True, 'relu', 2),
     (3, 72, 24, False, 'relu', 2), (3, 88, 24, False, 'relu', 1),
     (5, 96, 40, True, 'hardswish', 2), (5, 240, 40, True, 'hardswish', 1), (5, 240, 40, True, 'hardswish', 1),
@@ -45,7 +45,7 @@ WIDTH_RULES = ('paper', 'torchvision')
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=False):
-    """A convolution that keeps the map's size but for its stride."""
+    """A convolution padded by half its kernel."""
     return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups,
                   weight_attr=nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * out_channels))),
                   bias_attr=nn.initializer.Constant(0.0) if bias else False)
@@ -65,7 +65,7 @@ class ConvNormAct(nn.Sequential):
 
 
 class SqueezeExcitation(nn.Layer):
-    """Each channel times a gate in 0..1 that is computed from all channels' means: (B, C, H, W) -> (B, C, H, W)."""
+    """Multiplies each channel by a gate in 0..1 computed from the means of all channels: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels, squeezed=0):
         super().__init__()
@@ -78,9 +78,10 @@ class SqueezeExcitation(nn.Layer):
 
 
 class InvertedResidual(nn.Layer):
-    """1x1 up, depthwise, gates, 1x1 down: (B, C, H, W) -> (B, C', H / stride, W / stride). No activation at the end.
+    """1x1 up (if `expands`), depthwise, squeeze-and-excitation, 1x1 down without activation: (B, C, H, W) -> (B, C',
+    H / stride, W / stride).
 
-    `squeezed`: channels of the gates' hidden layer, 0 for no gates.
+    `squeezed`: hidden channels of the squeeze-and-excitation; 0 for none.
     """
 
     def __init__(self, in_channels, hidden, out_channels, kernel, squeezed, act, stride, expands, drop_path):
@@ -99,7 +100,7 @@ class InvertedResidual(nn.Layer):
 
 
 def scaled(blocks, hidden_units, width, rule):
-    """A table and its head at another width: ([(in_channels, hidden, out_channels, kernel, squeezed, act, stride, expands)],
+    """Scale a table and its head to a width: ([(in_channels, hidden, out_channels, kernel, squeezed, act, stride, expands)],
     channels of the last convolution, units of the hidden layer)."""
     rows, table_in, in_channels = [], STEM, make_divisible(STEM * width)
     for kernel, hidden, channels, squeeze, act, stride in blocks:
@@ -112,7 +113,7 @@ def scaled(blocks, hidden_units, width, rule):
 
 
 def scaled_by_paddleclas(blocks, width):
-    """The same for PaddleClas's network."""
+    """Like `scaled`, for PaddleClas's network."""
     rows, in_channels = [], make_divisible(STEM * width)
     for kernel, hidden, channels, squeeze, act, stride in blocks:
         wide, out_channels = make_divisible(hidden * width), make_divisible(channels * width)
@@ -129,7 +130,7 @@ class MobileNetV3(PlainNetwork):
         width: multiplier of all channels, applied by `width_rule`: paper or torchvision.
         design: paper or paddleclas, which has a width rule of its own.
         dropout: probability in front of the classifier.
-        drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
+        drop_path: probability that a sample skips the last residual branch; it rises linearly from 0 in the first block.
     """
 
     key_style = 'torchvision'

@@ -1,12 +1,12 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-torchvision numbers all blocks through, timm within each stage, and timm names a block's layers. timm's first hidden layer of
-the classifier is a 1x1 convolution, and its batch norms have an epsilon of 1e-5. Of its weights those called `tf_` are for
-another network: they want TensorFlow's padding, which is one-sided where a stride is 2.
+torchvision numbers all blocks consecutively, timm within each stage. timm names a block's layers. Its first hidden layer of the
+classifier is a 1x1 convolution, and its batch norms have an epsilon of 1e-5. timm's weights called `tf_` do not fit: they need
+TensorFlow's padding, which is one-sided for stride 2.
 
-paddle.vision and PaddleClas name a block's layers, too. PaddleClas's network is another one: all of its blocks expand. It has
-an epsilon of 1e-5, a dropout that multiplies by its 0.8 in evaluation, and gates of slope 0.2 where ours have 1/6: these
-factors are put into the layers.
+paddle.vision and PaddleClas also name a block's layers. PaddleClas has another network, in which all blocks expand. It has an
+epsilon of 1e-5, a dropout that multiplies by 0.8 in evaluation, and gates of slope 0.2 instead of 1/6. These factors are
+multiplied into the weights.
 """
 import re
 
@@ -15,13 +15,13 @@ from image_classification.weights.key_styles import Style
 
 DEPTHS = {15: (1, 2, 3, 4, 2, 3), 11: (1, 2, 3, 2, 3)}             # blocks of each stage of large and of small
 FIRST = {r'0\.0': 'conv_dw', r'0\.1': 'bn1', r'1\.fc1': 'se.conv_reduce', r'1\.fc2': 'se.conv_expand',
-         r'[12]\.0': 'conv_pw', r'[12]\.1': 'bn2'}                 # it does not expand, and large's has no gates
+         r'[12]\.0': 'conv_pw', r'[12]\.1': 'bn2'}                 # no expansion, and no gates in `large`
 OTHERS = {r'0\.0': 'conv_pw', r'0\.1': 'bn1', r'1\.0': 'conv_dw', r'1\.1': 'bn2', r'2\.fc1': 'se.conv_reduce',
           r'2\.fc2': 'se.conv_expand', r'[23]\.0': 'conv_pwl', r'[23]\.1': 'bn3'}
 
 
 PAPER, PADDLECLAS = (('DESIGN', 'paper'),), (('DESIGN', 'paddleclas'),)
-KEPT, STEEPER = 0.8, 1.2                                           # of the features, by the dropout; 0.2 / (1 / 6)
+KEPT, STEEPER = 0.8, 1.2                                           # factor of the dropout; ratio of the slopes 0.2 and 1 / 6
 
 
 def _timm(blocks):
@@ -38,7 +38,7 @@ def _timm(blocks):
 
 
 def _blocks(model):
-    """[(number of a sub-layer of `features`, of a layer in its block, what Paddle's code calls it)]."""
+    """Yields (index of a block in `features`, index of a layer in the block, the layer's name in Paddle's code)."""
     for number, block in enumerate(list(model.features)[1:-1], 1):
         layers, names = list(block.block), ['linear_conv']
         if isinstance(layers[-2], SqueezeExcitation):

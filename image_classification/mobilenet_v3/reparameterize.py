@@ -1,10 +1,10 @@
-"""What MobileNetV3 says to engines, see `image_classification/fuse.py`."""
+"""A faster equivalent of MobileNetV3's gates for ONNX Runtime, see `image_classification/fuse.py`."""
 from image_classification.layers import hard_gate
 from image_classification.mobilenet_v3.model import SqueezeExcitation
 
 
 class OneGate(SqueezeExcitation):
-    """The hard sigmoid is one operator, which ONNX Runtime makes part of the convolution in front of it."""
+    """The hard sigmoid is one operator, which ONNX Runtime fuses with the convolution in front of it."""
 
     def forward(self, x):
         return hard_gate(x, self.fc1, self.fc2, one_operator=True)

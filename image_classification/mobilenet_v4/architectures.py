@@ -1,16 +1,16 @@
-"""The networks of MobileNetV4's paper as timm has them, stage by stage; each stage's first block has the stride 2.
+"""The networks of MobileNetV4's paper as in timm, stage by stage. The first block of each stage has stride 2.
 
 A block is one of
 
 - ('conv', kernel, channels): convolution, batch norm, activation;
-- ('fused', expansion, channels): a 3x3 convolution that expands, a 1x1 one that does not;
-- ('uib', first kernel, second kernel, expansion, channels): a universal inverted bottleneck, whose depthwise convolutions, in
-  front of the expansion and behind it, may be there or not (0): both make ExtraDW, the second an inverted residual, the first a
-  ConvNeXt block, none a feed-forward network;
+- ('fused', expansion, channels): a 3x3 convolution that expands, then a 1x1 convolution that does not;
+- ('uib', first kernel, second kernel, expansion, channels): a universal inverted bottleneck. It has optional depthwise
+  convolutions before and after the expansion; kernel 0 leaves one out. Both make an ExtraDW block, the second alone an inverted
+  residual, the first alone a ConvNeXt block, and neither a feed-forward network;
 - ('attention', heads, channels of each, stride of keys and values, channels): mobile multi-query attention.
 """
 CONV = 'conv'
-LAST = CONV, 1, 960                                                 # in front of the pool, at every size
+LAST = CONV, 1, 960                                                 # the last stage of every network
 
 
 def uib(first, second, expansion, channels, times=1):

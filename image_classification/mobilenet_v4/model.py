@@ -1,14 +1,14 @@
 """MobileNetV4, https://arxiv.org/abs/2404.10518. Sub-layers bear the names of timm's `mobilenetv4_*` checkpoints.
 
-Inverted bottlenecks whose depthwise convolutions a search has placed, for all phones alike; the hybrid networks have attention
-besides, with one set of keys and values for all heads. Where the sources differ:
+Inverted bottlenecks whose depthwise convolutions were placed by a search, for phones of all kinds. The hybrid networks also
+have attention, with one set of keys and values for all heads. Where the sources differ:
 
-- *Layer scale* is in the hybrid networks alone, and in theirs in each bottleneck and each attention.
-- *The attention's keys and values* come from a map of half the size at stride 16. Queries keep theirs: the paper's tables have
-  none that is halved.
-- *Width.* timm's narrow small networks keep the stem and the hidden layer of the head at full size; all else is rounded to a
-  multiple of 8.
-- *Batch norms* have PyTorch's epsilon and momentum, as timm's trainings.
+- *Layer scale* exists only in the hybrid networks, in each bottleneck and each attention.
+- *Keys and values of the attention* come from a map of half the size at stride 16. Queries keep the full size: the paper's
+  tables never halve them.
+- *Width.* timm's narrow small networks keep the full size of the stem and of the head's hidden layer. All other widths are
+  rounded to a multiple of 8.
+- *Batch norms* have PyTorch's epsilon and momentum, as in timm's training.
 """
 from math import sqrt
 
@@ -21,7 +21,7 @@ from image_classification.mobilenet_v4.architectures import ARCHITECTURES
 
 HIDDEN = 1280                                                      # units of the head at every width
 ACTIVATIONS = {'relu': nn.ReLU, 'gelu': GELU, 'none': nn.Identity}
-SCALE = 1e-5                                                       # layer scales at the beginning
+SCALE = 1e-5                                                       # initial value of layer scales
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, init=None):
@@ -50,7 +50,7 @@ class ConvNormAct(nn.Layer):
 
 
 class PlainBlock(nn.Layer):
-    """The same as a block of its own."""
+    """ConvNormAct as a block of a stage, with the checkpoints' name `bn1` for the batch norm."""
 
     def __init__(self, in_channels, out_channels, kernel, stride, act):
         super().__init__()
@@ -63,7 +63,7 @@ class PlainBlock(nn.Layer):
 
 
 class FusedBottleneck(nn.Layer):
-    """A 3x3 convolution that expands, a 1x1 one back: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+    """3x3 up, 1x1 down: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
     def __init__(self, in_channels, out_channels, expansion, stride, act):
         super().__init__()
@@ -79,7 +79,7 @@ class FusedBottleneck(nn.Layer):
 
 
 class LayerScale(nn.Layer):
-    """A factor for each channel: (B, C, H, W) -> (B, C, H, W)."""
+    """Multiplies each channel by a learnt factor: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -90,9 +90,9 @@ class LayerScale(nn.Layer):
 
 
 class UniversalBottleneck(nn.Layer):
-    """Depthwise or not, 1x1 up, depthwise or not, 1x1 down: (B, C, H, W) -> (B, out_channels, H / stride, W / stride).
+    """Optional depthwise, 1x1 up, optional depthwise, 1x1 down: (B, C, H, W) -> (B, out_channels, H / stride, W / stride).
 
-    The stride is that of the second depthwise convolution or, where there is none, of the first.
+    The second depthwise convolution has the stride or, if there is none, the first.
     """
 
     def __init__(self, in_channels, out_channels, kernels, expansion, stride, act, scaled, drop_path):
@@ -115,8 +115,8 @@ class UniversalBottleneck(nn.Layer):
 
 
 def projection(in_channels, out_channels, stride=1):
-    """1x1 convolution, behind a depthwise one and its batch norm where a stride is asked for: (B, C, H, W) ->
-    (B, out_channels, ceil(H / stride), ceil(W / stride))."""
+    """1x1 convolution: (B, C, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride)). With a stride, a depthwise
+    convolution and a batch norm come first."""
     xavier, layers = nn.initializer.XavierUniform(), []
     if stride > 1:
         layers = [('down_conv', conv2d(in_channels, in_channels, 3, stride, in_channels, xavier)),
@@ -125,9 +125,9 @@ def projection(in_channels, out_channels, stride=1):
 
 
 class MultiQueryAttention(nn.Layer):
-    """Each pixel asks the map, by several heads, which share keys and values: (B, C, H, W) -> (B, C, H, W).
+    """Attention among the pixels of a map, whose heads share keys and values: (B, C, H, W) -> (B, C, H, W).
 
-    `stride` of the map that is asked.
+    `stride`: reduces the map that keys and values come from.
     """
 
     def __init__(self, channels, heads, dim, stride):
@@ -139,12 +139,12 @@ class MultiQueryAttention(nn.Layer):
         self.output = projection(heads * dim, channels)
 
     def queries(self, x):
-        """Of all heads, scaled: (B, heads * d, H, W)."""
+        """The scaled queries of all heads: (B, heads * d, H, W)."""
         return self.query(x) * self.dim ** -0.5
 
     def attend(self, x):
-        """Softmax of the scores: (B, heads * H*W, M), of M pixels of the map of keys; the first H*W rows are the first
-        head's."""
+        """Attention weights: (B, heads * H*W, M) for the M pixels of the map of keys. The first H*W rows belong to the first
+        head."""
         query = self.queries(x).reshape([0, self.heads, self.dim, -1]).transpose([0, 1, 3, 2])    # (B, heads, H*W, d)
         return F.softmax(query.reshape([0, -1, self.dim]) @ self.key(x).flatten(2))
 
@@ -156,7 +156,7 @@ class MultiQueryAttention(nn.Layer):
 
 
 class MobileAttention(nn.Layer):
-    """Batch norm, attention, layer scale, around them a shortcut: (B, C, H, W) -> (B, C, H, W)."""
+    """Residual block of batch norm, attention and layer scale: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels, heads, dim, stride, drop_path):
         super().__init__()
@@ -170,7 +170,7 @@ class MobileAttention(nn.Layer):
 
 
 def block(spec, in_channels, width, stride, act, scaled, drop_path):
-    """(the block of an entry of `architectures.py`, its channels)."""
+    """(block, channels) for an entry of `architectures.py`."""
     kind, *values, channels = spec
     channels = make_divisible(channels * width)
     if kind == 'conv':
@@ -188,9 +188,9 @@ class MobileNetV4(Network):
 
     Args:
         arch: conv_small, conv_medium, conv_large, hybrid_medium or hybrid_large.
-        width: multiplier of the stages' channels; below 1 the stem keeps its own.
+        width: multiplier of the stages' channels; the stem never gets narrower.
         dropout: probability in front of the classifier.
-        drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
+        drop_path: probability that a sample skips the last residual branch; it rises linearly from 0 in the first block.
     """
 
     key_style = 'timm'
@@ -224,7 +224,7 @@ class MobileNetV4(Network):
         self.feature_layers = by_level(self.levels, [['conv_stem', 'bn1'], *([f'blocks.{i}'] for i in range(len(stages)))])
 
     def forward_intermediates(self, x):
-        """List of maps, the last stage's at each stride: `feature_channels`, `feature_strides`."""
+        """List of maps, one from the last stage at each stride: `feature_channels`, `feature_strides`."""
         x = self.act(self.bn1(self.conv_stem(x)))
         maps = [x]
         for stage in self.blocks:
@@ -233,7 +233,7 @@ class MobileNetV4(Network):
         return [maps[i] for i in self.levels]
 
     def forward_features(self, x):
-        """Last map (B, 960, H/32, W/32), of the width's share."""
+        """Last map (B, 960 * width, H/32, W/32)."""
         return self.forward_intermediates(x)[-1]
 
     def forward_head(self, features):

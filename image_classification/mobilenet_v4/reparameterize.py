@@ -1,18 +1,18 @@
-"""Layers of MobileNetV4 in an export, see `image_classification/fuse.py`: factors become part of the weights beside them."""
+"""MobileNetV4's layers for exports: scales are multiplied into neighbouring weights. See `image_classification/fuse.py`."""
 from paddle import nn
 
 from image_classification.mobilenet_v4.model import MobileAttention, MultiQueryAttention, UniversalBottleneck
 
 
 class ScaledQueries(MultiQueryAttention):
-    """Whose queries' weights hold the factor of the scores."""
+    """The scale of the scores has been multiplied into the weights of the queries."""
 
     def queries(self, x):
         return self.query(x)
 
 
 def without_scale(block):
-    """The layer scale is in the batch norm in front of it."""
+    """Fold the layer scale into the batch norm in front of it."""
     if isinstance(block.layer_scale, nn.Identity):
         return
     norm, gamma = block.pw_proj.bn, block.layer_scale.gamma
@@ -22,7 +22,7 @@ def without_scale(block):
 
 
 def without_scales(block):
-    """The same of an attention: in the convolution in front of it; and the factor of the scores in the queries' one."""
+    """Fold an attention's layer scale into the convolution in front of it, and the scale of the scores into the queries."""
     attention, output = block.attn, block.attn.output.proj
     output.weight.set_value(output.weight * block.layer_scale.gamma.reshape([-1, 1, 1, 1]))
     attention.query.proj.weight.set_value(attention.query.proj.weight * attention.dim ** -0.5)

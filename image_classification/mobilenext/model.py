@@ -1,17 +1,17 @@
 """MobileNeXt, https://arxiv.org/abs/2007.02269. Sub-layers bear the names of the authors' checkpoints (zhoudaquan's
 rethinking_bottleneck_design).
 
-The sandglass block turns the inverted residual over: wide maps are joined by shortcuts and convolved in space, narrow ones only
-stand between. Where the sources differ, and what is decided here:
+The sandglass block reverses the inverted residual: shortcuts and depthwise convolutions are on the wide maps, and the narrow
+map lies between them. Where the sources differ, this network is built as follows:
 
-- *Three blocks of 960 channels*, as in the authors' code; the paper's table and the tutorial's package have two.
-- *The first block of a stage lacks depthwise convolutions*: with stride 2 the first, with stride 1 both. The stages of one
-  block with stride 1 (144 and 1280 channels) keep both, and the first stage does, too. The tutorial's block says the same.
-- *Identity multiplier.* The authors' block adds its input to the first C / `identity_div` channels, all of them by default.
-  Their released 1.0 checkpoint of 74.09 % is the half-identity one: it takes `IDENTITY_DIV: 2`, and scores 69.2 % without.
-- *Width.* The last block stays at 1280 channels below width 1 and widens above it. What kind a block is follows from its place
-  in the stage; the authors ask whether its widths differ, which is the same for every published width.
-- *Stochastic depth* (`DROPPATH`) is not in the paper. It rises linearly from 0 at the first block.
+- *There are three blocks of 960 channels*, as in the authors' code. The paper's table and the original tutorial code have two.
+- *The first block of a stage lacks depthwise convolutions*: the first of them with stride 2, both with stride 1. Stages of a
+  single block with stride 1 (144 and 1280 channels) keep both, and so does the first stage. The tutorial agrees.
+- *Identity multiplier.* The authors' block adds its input to the first C / `identity_div` channels, by default to all. Their
+  released 1.0 checkpoint of 74.09 % has half-identity shortcuts: it needs `IDENTITY_DIV: 2`, and scores 69.2 % without.
+- *Width.* The last block has 1280 channels below width 1 and widens above it. The kind of a block follows from its place in the
+  stage. The authors decide by whether its widths differ, which is the same at every published width.
+- *Stochastic depth* (`DROPPATH`) is not in the paper. Its rate rises linearly from 0 in the first block.
 """
 from math import ceil, sqrt
 
@@ -27,13 +27,13 @@ STAGES = [  # reduction, channels, blocks, stride of the first block: the paper'
 
 
 def bottleneck_width(in_channels, out_channels, reduction):
-    """Channels of a block's narrow map: its input's by `reduction`, but no less than a sixth of its output's."""
+    """Channels of a block's narrow map: its input channels / `reduction`, but at least a sixth of its output channels."""
     width = in_channels // reduction
     return width if width >= out_channels / 6 else make_divisible(ceil(out_channels / 6), 16)
 
 
 def conv_norm(in_channels, out_channels, kernel, stride=1, groups=1):
-    """[convolution without bias, batch norm], the weights normal as He's rule says for the outputs."""
+    """[convolution without bias, batch norm], He-initialised by the outputs."""
     init = nn.initializer.Normal(std=sqrt(2.0 / (kernel * kernel * out_channels)))
     return [Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False),
             nn.BatchNorm2D(out_channels)]
@@ -50,7 +50,7 @@ class SGBlock(nn.Layer):
 
     Args:
         first, last: whether the block has the first and the last depthwise convolution, which takes the stride.
-        shortcut: how many of the channels, the first ones, the input is added to; 0: no shortcut.
+        shortcut: number of channels, counted from the first, that the input is added to; 0 means no shortcut.
     """
 
     def __init__(self, in_channels, out_channels, stride, reduction, first, last, shortcut, drop_path):
@@ -75,7 +75,7 @@ class SGBlock(nn.Layer):
 
 
 def rows_of(width, identity_div):
-    """One (in_channels, out_channels, stride, reduction, first, last, shortcut) per block, as `SGBlock` takes them."""
+    """The arguments of `SGBlock` for each block: (in_channels, out_channels, stride, reduction, first, last, shortcut)."""
     rows, in_channels = [], make_divisible(STEM * width)
     for reduction, channels, depth, stride in STAGES:
         out_channels = make_divisible(channels * (max(1.0, width) if channels == LAST else width))
@@ -90,9 +90,9 @@ class MobileNeXt(PlainNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
-        width: multiplier of all channels; of the last block's only where it is above 1.
+        width: multiplier of all channels; applied to the last block only if above 1.
         identity_div: shortcuts add to the first C // identity_div channels; 1 is the plain residual sum.
-        dropout: in front of the classifier. drop_path: of the last block; it rises linearly from 0 at the first.
+        dropout: probability in front of the classifier. drop_path: rate in the last block; it rises linearly from 0.
     """
 
     key_style = 'official'

@@ -1,11 +1,12 @@
 """MobileOne, https://arxiv.org/abs/2206.04040. Sub-layers bear the names of timm's `mobileone_*` checkpoints.
 
-MobileNetV1's chain of depthwise and 1x1 convolutions, without any shortcut when it runs. While it trains, each of them is a
-sum of branches, see `MobileOneBlock` in `layers/reparameterized.py`; `reparameterize.py` makes one convolution of them.
+MobileNetV1's chain of depthwise and 1x1 convolutions, without shortcuts in inference. In training, each convolution is a sum of
+branches, see `MobileOneBlock` in `layers/reparameterized.py`; `reparameterize.py` merges them.
 
-- *Blocks.* 2, 8, 10 and 1 of them in four stages, in all variants; a block is a depthwise layer and a 1x1 layer. The stem has a
-  single branch and at most 64 channels.
-- *Gates.* In S4 half of the third stage's blocks and that of the fourth squeeze and excite, behind both layers, to a sixteenth.
+- *Blocks.* The four stages have 2, 8, 10 and 1 blocks in all variants. A block is a depthwise layer and a 1x1 layer. The stem
+  has a single branch and at most 64 channels.
+- *Gates.* In S4, half of the third stage's blocks and the fourth stage's block have squeeze-and-excitation, to a sixteenth of
+  the channels, behind both of their layers.
 - *Initial weights* are PyTorch's, as in the authors' code.
 """
 import paddle.nn.functional as F
@@ -17,7 +18,7 @@ CHANNELS, DEPTHS = (64, 128, 256, 512), (2, 8, 10, 1)              # per stage, 
 
 
 class Layer(MobileOneBlock):
-    """Branches, perhaps gates, ReLU: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+    """Branches, optional gates, ReLU: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
     def __init__(self, in_channels, out_channels, kernel, stride=1, groups=1, branches=1, gated=False):
         super().__init__(in_channels, out_channels, kernel, stride, groups, branches)
@@ -31,8 +32,8 @@ class MobileOne(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
-        widths: of the four stages, multipliers of 64, 128, 256 and 512 channels.
-        branches: of each layer behind the stem, while training.
+        widths: per stage, the multiplier of its 64, 128, 256 or 512 channels.
+        branches: parallel convolutions in each layer behind the stem, in training.
         gated: per stage, how many of its blocks, the last ones, have gates.
         dropout: probability in front of the classifier.
     """
@@ -65,7 +66,7 @@ class MobileOne(Network):
         return nn.Linear(in_features, out_features, weight_attr=init, bias_attr=init)
 
     def forward_intermediates(self, x):
-        """List of maps, the stem's and one per stage: `feature_channels`, `feature_strides`."""
+        """List of maps, one from the stem and one per stage: `feature_channels`, `feature_strides`."""
         maps = [self.stem(x)]
         for stage in self.stages:
             maps.append(stage(maps[-1]))

@@ -1,4 +1,4 @@
-"""What MobileOne becomes for evaluation, see `image_classification/fuse.py`: each layer's branches are one convolution."""
+"""Merges the branches of each layer into one convolution for evaluation, see `image_classification/fuse.py`."""
 from image_classification.mobileone.model import Layer
 
 FORMS = {Layer: Layer.merge}

@@ -1,12 +1,13 @@
-"""How the attention of MobileViT is read, see `image_classification/explain/attention.py`. The second version's, which is
-linear, has no table of pairs."""
+"""Reads the attention weights of MobileViT, see `image_classification/explain/attention.py`. That of the
+second version is linear and has no weights for pairs of pixels."""
 import numpy as np
 
 from image_classification.mobilevit.model import PATCH, MobileViTBlock
 
 
 def within_places(layer, calls):
-    """Of a block's last transformer layer: weights (heads, H*W, N), the N pixels at a query's place in all patches."""
+    """Weights (heads, H*W, N) of a block's last transformer layer. The keys are the N pixels at the query's place in all
+    patches."""
     last = f'transformer.{len(layer.transformer) - 1}.attn'
     weights = layer.transformer[len(layer.transformer) - 1].attn.attend(calls[last].inputs[0])[1]     # (4, heads, N, N)
     h, w = (-(-side // PATCH) * PATCH for side in calls[''].inputs[0].shape[2:])

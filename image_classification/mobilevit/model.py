@@ -1,12 +1,13 @@
 """MobileViT, https://arxiv.org/abs/2110.02178, and MobileViTv2, https://arxiv.org/abs/2206.02680. Sub-layers bear the names of
 timm's `mobilevit_*` and `mobilevitv2_*` checkpoints.
 
-Inverted residuals, and in the last three stages transformers between two convolutions. A map is cut into patches of 2 x 2
-pixels, and a pixel attends to those at the same place in all other patches: neighbours are the convolutions' part. The second
-version's attention is linear in the pixels: one score for each makes a mean of all keys, which gates every value.
+Inverted residuals and, in the last three stages, transformers between two convolutions. A map is cut into patches of 2 x 2
+pixels, and a pixel attends to the pixels at the same place in all other patches; the convolutions handle neighbours. The
+attention of the second version is linear in the pixels: each pixel has one score. The keys, averaged with these as weights,
+gate every value.
 
-- *Maps of an odd side* are resized to the next even one, bilinearly; the first version resizes back.
-- *Stochastic depth* (`DROPPATH`) is nobody's, but timm's option: it grows linearly.
+- *Maps of an odd side* are resized bilinearly to the next even size; the first version resizes back.
+- *Stochastic depth* (`DROPPATH`) is an option of timm, not of the authors. Its rate rises linearly from stage to stage.
 """
 from math import sqrt
 
@@ -19,7 +20,7 @@ from image_classification.layers import (Conv2D, DropPath, Stage, StagedNetwork,
 
 PATCH = 2                                                          # pixels on a side
 DEPTHS = {'v1': [1, 3, 1, 1, 1], 'v2': [1, 2, 1, 1, 1]}            # inverted residuals of the stages
-LAYERS = [2, 4, 3]                                                 # of the transformers of the last three stages
+LAYERS = [2, 4, 3]                                                 # layers of the last three stages' transformers
 HEADS, MLP_RATIO = 4, 2
 
 
@@ -36,7 +37,7 @@ def linear(in_features, out_features):
 
 
 def to_even(x, corners):
-    """(B, C, H, W) -> (B, C, H', W'), of the next even sides. Of sides that an export does not know, it resizes to the same."""
+    """(B, C, H, W) -> (B, C, H', W') with the next even sides. If an export does not know the sides, it always resizes."""
     sides = x.shape[2:]
     if all(isinstance(side, int) and side > 0 and side % PATCH == 0 for side in sides):
         return x
@@ -45,7 +46,7 @@ def to_even(x, corners):
 
 
 def unfold(x):
-    """Places in the patch, and patches: (B, C, H, W) -> (B, C, 4, H*W/4)."""
+    """Split a map into places within a patch and patches: (B, C, H, W) -> (B, C, 4, H*W/4)."""
     channels, (height, width) = x.shape[1], x.shape[2:]
     rows, columns = height // PATCH, width // PATCH
     x = x.reshape([-1, rows, PATCH, columns, PATCH]).transpose([0, 2, 4, 1, 3])   # (B*C, 2, 2, rows, columns)
@@ -53,14 +54,14 @@ def unfold(x):
 
 
 def fold(x, height, width):
-    """The inverse: (B, C, 4, H*W/4) -> (B, C, H, W)."""
+    """The inverse of `unfold`: (B, C, 4, H*W/4) -> (B, C, H, W)."""
     channels, rows, columns = x.shape[1], height // PATCH, width // PATCH
     x = x.reshape([-1, PATCH, PATCH, rows, columns]).transpose([0, 3, 1, 4, 2])   # (B*C, rows, 2, columns, 2)
     return x.reshape([-1, channels, height, width])
 
 
 class ConvNormAct(nn.Layer):
-    """Convolution, batch norm and, unless it is `linear`, SiLU: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+    """Convolution, batch norm and, unless `linear`, SiLU: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
     def __init__(self, in_channels, out_channels, kernel, stride=1, groups=1, linear=False):
         super().__init__()
@@ -99,7 +100,7 @@ class Attention(nn.Layer):
         self.scale = (dim // HEADS) ** -0.5
 
     def attend(self, x):
-        """(values (B, heads, N, d), softmax of the scores (B, heads, N, N))."""
+        """(values (B, heads, N, d), attention weights (B, heads, N, N))."""
         query, key, value = [split_heads(part, HEADS) for part in self.qkv(x).chunk(3, axis=-1)]
         return value, F.softmax(paddle.matmul(query * self.scale, key, transpose_y=True))
 
@@ -109,7 +110,7 @@ class Attention(nn.Layer):
 
 
 class Mlp(nn.Layer):
-    """Two layers, SiLU between them, that `make(c_in, c_out)` makes: linear ones on tokens, 1x1 convolutions on maps."""
+    """Two layers with SiLU between. `make(c_in, c_out)` makes them: linear layers for tokens, 1x1 convolutions for maps."""
 
     def __init__(self, dim, make):
         super().__init__()
@@ -125,7 +126,7 @@ def pointwise(in_channels, out_channels):
 
 
 class TransformerBlock(nn.Layer):
-    """Attention, then a hidden layer, each behind a norm and beside a shortcut; `norm()`, `attention()`, `mlp()` make them."""
+    """Attention, then an MLP, each with a norm in front and a shortcut. `norm()`, `attention()` and `mlp()` make them."""
 
     def __init__(self, norm, attention, mlp, drop_path):
         super().__init__()
@@ -138,7 +139,7 @@ class TransformerBlock(nn.Layer):
 
 
 class MobileViTBlock(nn.Layer):
-    """Convolutions, transformer over the patches, fused with the map that came: (B, C, H, W) -> (B, C, H, W)."""
+    """Convolutions, a transformer over the patches, and fusion with the input map: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels, dim, layers, drop_path):
         super().__init__()
@@ -169,7 +170,7 @@ class MobileViTBlock(nn.Layer):
 
 
 class SeparableAttention(nn.Layer):
-    """A mean of all keys, weighted by one score for each patch, times each value: (B, C, 4, N) -> (B, C, 4, N)."""
+    """Multiplies each value by the mean of all keys, weighted by one score per patch: (B, C, 4, N) -> (B, C, 4, N)."""
 
     def __init__(self, dim):
         super().__init__()
@@ -184,7 +185,7 @@ class SeparableAttention(nn.Layer):
 
 
 class MobileViTv2Block(nn.Layer):
-    """Depthwise and 1x1 convolution, transformer over the patches, 1x1: (B, C, H, W) -> (B, C, H', W'), of even sides."""
+    """Depthwise and 1x1 convolution, transformer over the patches, 1x1: (B, C, H, W) -> (B, C, H', W') with even sides."""
 
     def __init__(self, channels, dim, layers, drop_path):
         super().__init__()
@@ -227,11 +228,11 @@ class MobileViT(StagedNetwork):
         version: v1 or v2.
         stem: channels of the first convolution.
         channels: channels of the five stages.
-        dims: channels of the attention in the last three.
-        expansion: of inverted residuals.
+        dims: channels of the attention in the last three stages.
+        expansion: hidden channels / channels of inverted residuals.
         last: channels of the last convolution; 0 for none.
         dropout: probability in front of the classifier.
-        drop_path: probability that a sample skips the last residual branch; earlier ones are skipped less.
+        drop_path: probability that a sample skips the last residual branch; it rises linearly from 0 in the first stage.
     """
 
     key_style = 'timm'
@@ -260,7 +261,7 @@ class MobileViT(StagedNetwork):
         self.feature_layers[-1] += ['final_conv'] if last else []
 
     def forward_intermediates(self, x):
-        """List of maps, one of each stage, the last behind the last convolution: `feature_channels`, `feature_strides`."""
+        """List of maps, one per stage, the last one after the last convolution: `feature_channels`, `feature_strides`."""
         maps = super().forward_intermediates(x)
         return [*maps[:-1], self.final_conv(maps[-1])]
 

@@ -1,7 +1,7 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors' library, apple/ml-cvnets, numbers stages from 1 and has a transformer's last norm behind its blocks. Its second
-version has linear layers as 1x1 convolutions, with names of their own.
+The authors' library, apple/ml-cvnets, numbers stages from 1 and appends a transformer's last norm to its blocks. Its second
+version has 1x1 convolutions instead of linear layers, with other names.
 """
 from image_classification.mobilevit.model import MobileViTBlock
 from image_classification.weights.key_styles import Style

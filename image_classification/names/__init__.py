@@ -1,1 +1,1 @@
-"""Names of files and of classes as text, whatever bytes they are of."""
+"""Names of files and classes as text, whatever bytes they consist of."""

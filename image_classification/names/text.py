@@ -1,8 +1,8 @@
-"""Names as text that any stream, any file and any JSON takes.
+"""Names as text that every stream, file and JSON accepts.
 
-A name that is no UTF-8 is as good as any other to the file system. Python holds each of its odd bytes as a lone surrogate
-(PEP 383), which a strict encoder refuses. Here is decided what becomes of them: on a stream the bytes themselves, in JSON an
-escape that reads back as the same name, for people and for programs that want Unicode an escape like \\xd6.
+The file system allows names that are not UTF-8. Python represents each of their invalid bytes as a lone surrogate (PEP 383),
+which a strict encoder rejects. This module writes them as follows: on a stream as the bytes themselves; in JSON as an escape
+that reads back as the same name; for people, and for programs that need Unicode, as an escape like \\xd6.
 """
 import codecs
 import contextlib
@@ -14,7 +14,7 @@ BYTES_OR_ESCAPES = 'paddle_mobile_backbones.bytes_or_escapes'
 
 
 def _bytes_or_escapes(error):
-    """What an encoder writes in place of characters that it lacks: the byte of a name, else an escape like \\u732b."""
+    """The error handler for characters that an encoder lacks: the original byte of a name, else an escape like \\u732b."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start:error.end]
@@ -24,15 +24,15 @@ def _bytes_or_escapes(error):
 
 
 def let_streams_take_any_name():
-    """Make standard output and standard error write whatever they are given. For the beginning of a command."""
+    """Make standard output and standard error accept any text. Call this at the start of a command."""
     codecs.register_error(BYTES_OR_ESCAPES, _bytes_or_escapes)
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError, OSError):     # closed, or none of Python's own
+        with contextlib.suppress(AttributeError, ValueError, OSError):     # closed, or not a stream of Python's
             stream.reconfigure(errors=BYTES_OR_ESCAPES)
 
 
 def for_stream(text, stream):
-    """The text as this stream takes it, with escapes where it is strict: for what is called from programs of others."""
+    """The text as this stream accepts it, with escapes if it is strict. For functions that other programs call."""
     encoding, errors = (getattr(stream, name, None) for name in ('encoding', 'errors'))
     try:
         text.encode(encoding or 'utf-8', errors or 'strict')
@@ -43,12 +43,12 @@ def for_stream(text, stream):
 
 
 def say(line):
-    """Print a line at once."""
+    """Print a line immediately."""
     print(for_stream(line, sys.stdout), flush=True)
 
 
 def shown(name):
-    """A name, or a path, in valid Unicode on one line: each odd byte and each control character as an escape like \\xd6."""
+    """A name or a path in valid Unicode on one line. Invalid bytes and control characters become escapes like \\xd6."""
     name = str(name)
     return name if name.isprintable() else ''.join(map(_valid, name))
 
@@ -61,7 +61,7 @@ def _valid(letter):
 
 
 def as_json(value, **options):
-    """JSON with letters of any script as they are; all in ASCII where a name is no UTF-8. `json.loads` gives the same names."""
+    """JSON with letters of any script unescaped, or pure ASCII if a name is not UTF-8. `json.loads` gives the same names."""
     text = json.dumps(value, ensure_ascii=False, **options)
     try:
         text.encode()

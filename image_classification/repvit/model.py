@@ -1,16 +1,16 @@
 """RepViT, https://arxiv.org/abs/2307.09283. Sub-layers bear the names of timm's `repvit_*` checkpoints.
 
-MobileNetV3's block, taken apart as a vision transformer's: a token mixer (depthwise convolution, and in every second block
-squeeze-and-excitation) and a channel mixer (two 1x1 convolutions around GELU) with a shortcut of its own. The depthwise
-convolution trains as three branches under one batch norm and runs as one convolution, see `reparameterize.py`.
+MobileNetV3's block, split like a vision transformer's. The token mixer is a depthwise convolution, with squeeze-and-excitation
+in every second block. The channel mixer is two 1x1 convolutions around GELU, with its own shortcut. The depthwise convolution
+trains as three branches under one batch norm and runs as one convolution, see `reparameterize.py`.
 
-- *Two classifiers.* The published weights were distilled: one classifier learned from the labels, one from a teacher, and the
-  logits are the mean of both. As in timm, training gives the mean, too, until `distilled_training` is set; then it gives
+- *Two classifiers.* The published weights were distilled: one classifier learned from the labels, the other from a teacher. The
+  logits are the mean of both. As in timm, this is so in training, too, unless `distilled_training` is set. Then training gives
   (logits, logits for the teacher), as the authors' network does.
-- *Downsampling* goes in front of a stage: a block without squeezing, a strided depthwise convolution, a 1x1 convolution, and a
-  channel mixer.
-- *The last batch norm of a channel mixer* begins at 0, so that every block begins as its token mixer.
-- *Stochastic depth* is in the channel mixer's branch, where the authors' code has it at a rate of 0.
+- *Downsampling* comes first in a stage: a block without squeeze-and-excitation, a strided depthwise convolution, a 1x1
+  convolution, and a channel mixer.
+- *The last batch norm of a channel mixer* is initialised to 0, so at first every block is its token mixer.
+- *Stochastic depth* acts on the channel mixer's branch, where the authors' code has it with a rate of 0.
 """
 import paddle.nn.functional as F
 from paddle import nn
@@ -22,7 +22,7 @@ from image_classification.layers.conv_norm import ConvNorm, NormLinear
 
 
 class RepVggDw(nn.Layer):
-    """3x3 and 1x1 depthwise convolution and the map itself, summed and normalized: (B, C, H, W) -> (B, C, H, W)."""
+    """Batch norm of the sum of a 3x3 and a 1x1 depthwise convolution and the map itself: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, dim):
         super().__init__()
@@ -35,7 +35,7 @@ class RepVggDw(nn.Layer):
 
 
 class ChannelMixer(nn.Layer):
-    """1x1 up, GELU, 1x1 down, to be added to its input: (B, C, H, W) -> (B, C, H, W)."""
+    """1x1 up, GELU, 1x1 down; the caller adds the result to the input: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, dim, drop_path):
         super().__init__()
@@ -77,7 +77,7 @@ class Downsample(nn.Layer):
 
 
 class StageOfBlocks(nn.Layer):
-    """Downsampling, but for the first stage, and `len(rates)` blocks, every second one with gates."""
+    """Downsampling (except in the first stage), then `len(rates)` blocks, every second one with gates."""
 
     def __init__(self, dim, out_dim, rates):
         super().__init__()
@@ -101,7 +101,7 @@ class Stem(nn.Layer):
 
 
 class Classifier(nn.Layer):
-    """(B, C) -> logits (B, classes), the mean of two linear layers' or, without distillation, those of one."""
+    """(B, C) -> logits (B, classes), the mean of two linear layers or, without distillation, the output of one."""
 
     def __init__(self, dim, num_classes, distillation):
         super().__init__()
@@ -123,15 +123,15 @@ class RepViT(StagedNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
-        dims, depths: per stage, the channels, which differ from stage to stage, and the blocks.
+        dims, depths: channels and blocks of each stage; neighbouring stages need different channels.
         distillation: a second classifier; the logits are the mean of both.
         dropout: probability in front of the classifiers.
-        drop_path: of the last block, growing linearly from 0 at the first.
+        drop_path: rate in the last block; it rises linearly from 0 in the first.
     """
 
     key_style = 'timm'
     classifier_layers = ('head',)  # what a new number of classes replaces
-    distilled_training = False     # whether training gives both classifiers' logits
+    distilled_training = False     # whether training returns the logits of both classifiers
 
     def __init__(self, num_classes=1000, in_channels=3, dims=(48, 96, 192, 384), depths=(2, 2, 14, 2), distillation=True,
                  dropout=0.0, drop_path=0.0):
@@ -159,12 +159,12 @@ class RepViT(StagedNetwork):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, repvit = cfg.MODEL, cfg.MODEL.REPVIT
     if len(repvit.DIMS) != len(repvit.DEPTHS):
         raise UserError(f'MODEL.REPVIT.DIMS has {len(repvit.DIMS)} values, DEPTHS {len(repvit.DEPTHS)}; wanted one entry per '
                         'stage in each')
     if any(before == after for before, after in zip(repvit.DIMS, repvit.DIMS[1:])):
-        raise UserError(f'MODEL.REPVIT.DIMS is {list(repvit.DIMS)}; wanted other channels in each stage than in the one before')
+        raise UserError(f'MODEL.REPVIT.DIMS is {list(repvit.DIMS)}; wanted different channels in neighbouring stages')
     return RepViT(model.NUM_CLASSES, model.IN_CHANNELS, repvit.DIMS, repvit.DEPTHS, repvit.DISTILLATION, model.DROPOUT,
                   model.DROPPATH)

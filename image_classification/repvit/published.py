@@ -1,7 +1,7 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors number all blocks through, behind the stem. The one in front of a downsampling is a block as any other; a
-downsampling has its two convolutions in the place of a token mixer.
+The authors number all blocks consecutively, after the stem. The block in front of a downsampling counts like any other. A
+downsampling has its two convolutions in place of a token mixer.
 """
 from image_classification.weights.key_styles import Style
 

@@ -1,10 +1,10 @@
-"""What RepViT becomes for evaluation, see `image_classification/fuse.py`."""
+"""Re-parameterises RepViT for evaluation, see `image_classification/fuse.py`."""
 from image_classification.layers import affine, convolution_of, fold_in_front, identity_kernel, kernel_and_bias
 from image_classification.repvit.model import Classifier, RepVggDw
 
 
 class OneConvolution(RepVggDw):
-    """The branches and the norm behind them are one convolution."""
+    """The branches and the batch norm behind them as one convolution."""
 
     def forward(self, x):
         return self.conv(x)
@@ -21,7 +21,7 @@ def merge_branches(layer):
 
 
 class OneClassifier(Classifier):
-    """One linear layer, the mean of the classifiers, their norms included."""
+    """The mean of the classifiers as one linear layer, with their batch norms folded in."""
 
     def forward(self, x):
         return self.head(x)

@@ -1,16 +1,17 @@
 """ShuffleNet V1, https://arxiv.org/abs/1707.01083. Sub-layers bear the names of Megvii's checkpoints (ShuffleNet-Series).
 
-What is decided here:
+Where the sources differ, this network is built as follows:
 
-- *Megvii shuffles by the inverse of the paper's permutation*, which the tutorial has: of 12 channels in 3 groups theirs takes 0, 3,
-  6, 9, 1, ..., the paper's 0, 4, 8, 1, ... Theirs is kept, since the weights belong to it.
-- *They pool by a 7 x 7 window*, which beyond 224 x 224 sees only a corner or gives several rows for one image. Here the whole
-  map is averaged: the same at 224, and every size works.
-- *The first 1x1 convolution of stage 2 has no groups*, its input being narrow. The tutorial means this too, but never gets there.
-- *The pooled shortcut counts the padding's zeros*, and the ReLU comes before the concatenation: the pooled map is never
-  negative. The classifier has no bias.
-- *Published weights take BGR of 0 to 255.* The yaml files scale to 0..255; the order of colours is a matter of the weights:
-  reverse the three input channels of `first_conv.0.weight` to use them with RGB.
+- *Megvii's shuffle is the inverse of the paper's permutation*, which the original tutorial code uses. Of 12 channels in 3
+  groups, Megvii takes 0, 3, 6, 9, 1, ..., the paper 0, 4, 8, 1, ... Megvii's is kept, because the weights depend on it.
+- *Megvii pools with a 7 x 7 window*, which for images above 224 x 224 sees only a corner or gives several rows per image. Here
+  the whole map is averaged. This is the same at 224, and every size works.
+- *The first 1x1 convolution of stage 2 has no groups*, because its input is narrow. The tutorial intends this, too, but its
+  code never does it.
+- *The average pool of the shortcut counts the zeros of the padding*. The ReLU comes before the concatenation; the pooled map is
+  never negative. The classifier has no bias.
+- *Published weights expect BGR from 0 to 255.* The yaml files scale to 0..255. For RGB images, reverse the three input channels
+  of `first_conv.0.weight`.
 """
 import paddle
 import paddle.nn.functional as F
@@ -21,7 +22,7 @@ from image_classification.layers import Conv2D, DropPath, Network, Stage, by_lev
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, std=None):
-    """Without bias; normal, by default with a standard deviation of 1 / (input channels of a group)."""
+    """A convolution without bias, initialised normally, by default with a deviation of 1 / (input channels of a group)."""
     init = nn.initializer.Normal(std=std or groups / in_channels)
     return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False)
 
@@ -35,15 +36,15 @@ def linear(in_features, out_features):
 
 
 def megvii_shuffle(x, groups):
-    """Gather what stands `groups` channels apart: (B, C, H, W), of 6 channels and 3 groups 0, 3, 1, 4, 2, 5."""
+    """Gather channels that are `groups` apart: (B, C, H, W) -> same. 6 channels in 3 groups: 0, 3, 1, 4, 2, 5."""
     return channel_shuffle(x, x.shape[1] // groups)
 
 
 class Unit(nn.Layer):
-    """1x1 in groups, depthwise without activation, shuffle, 1x1 in groups: (B, C, H, W) -> (B, C', H / stride, W / stride).
+    """Grouped 1x1, depthwise without activation, shuffle, grouped 1x1: (B, C, H, W) -> (B, C', H / stride, W / stride).
 
-    With stride 1 (C' = C) a residual sum; with stride 2 the pooled input and the branch, which gives the channels that it
-    lacks, stand side by side.
+    With stride 1 (C' = C) there is a residual sum. With stride 2, the pooled input and the branch are concatenated; the branch
+    has the C' - C further channels.
     """
 
     def __init__(self, in_channels, out_channels, stride, groups, first_groups, drop_path):
@@ -72,9 +73,9 @@ class ShuffleNetV1(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
-        groups: of every 1x1 convolution but the first. stem: channels of the first convolution.
+        groups: of all 1x1 convolutions but the first. stem: channels of the first convolution.
         repeats, channels: units and output channels of stages 2, 3 and 4, at strides 8, 16 and 32.
-        dropout: in front of the classifier. drop_path: of the last unit; it rises linearly from 0 at the first.
+        dropout: probability in front of the classifier. drop_path: rate in the last unit; it rises linearly from 0.
     """
 
     key_style = 'official'
@@ -92,7 +93,7 @@ class ShuffleNetV1(Network):
                 width = out
         self.features = Stage(*units)
         self.dropout = nn.Dropout(dropout)
-        # Published under a name that is taken: as an attribute, `classifier` says what reset_classifier replaces.
+        # A Sequential of one layer, as in the published names: classifier.0.
         self.classifier = nn.Sequential(linear(width, num_classes))
         self.stage_ends = [sum(repeats[:i + 1]) - 1 for i in range(len(repeats))]
         self.feature_channels = [stem, stem, *channels]
@@ -118,7 +119,7 @@ class ShuffleNetV1(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, net = cfg.MODEL, cfg.MODEL.SHUFFLENET
     _check(net)
     return ShuffleNetV1(
@@ -127,7 +128,7 @@ def build_model(cfg):
 
 
 def _check(net):
-    """Raise UserError unless there are three stages, each wider than the one before, whose convolutions divide into groups."""
+    """Raise UserError unless there are three stages of rising width whose convolutions divide into groups."""
     for key in ('REPEATS', 'CHANNELS'):
         if len(net[key]) != 3:
             raise UserError(f'MODEL.SHUFFLENET.{key} is {net[key]}; wanted three numbers, of stages 2, 3 and 4')

@@ -10,6 +10,6 @@ DEFAULTS.SHUFFLENET.REPEATS = [4, 8, 4], Each(BLOCKS)       # units of stages 2,
 DEFAULTS.SHUFFLENET.CHANNELS = [116, 232, 464], Each(CHANNELS)  # their output channels, even
 DEFAULTS.SHUFFLENET.HEAD_CHANNELS = 1024, CHANNELS          # of the last 1x1 convolution
 
-# Its names and shapes are those of the network at width 1: only the file's name tells them apart.
+# This network has the names and shapes of ours at width 1; only the file name tells them apart.
 REFUSED = [{'STYLES': ['paddleclas_swish', 'paddle_vision_swish'], 'FILE': 'v2_swish',
             'WHY': 'the ShuffleNetV2_swish of PaddleClas and of paddle.vision is another network, with swish in place of ReLU'}]

@@ -1,13 +1,14 @@
 """ShuffleNet V2, https://arxiv.org/abs/1807.11164. Sub-layers bear the names of torchvision's checkpoints.
 
-What is decided here:
+How this network is built:
 
-- *The stem is the paper's and torchvision's*: stride 2, batch norm, ReLU, max pool. The tutorial's has stride 1, no ReLU, no pool.
-- *No residual sum exists that drop path could skip*: a unit replaces half of the channels. What its branch adds to that half
-  is taken for the residual, so that a skipped sample keeps all its channels; the rate rises linearly with depth. Evaluation
-  does not know of it. Units that halve the map are never skipped.
-- *Published weights.* Those of torchvision take ImageNet's mean and standard deviation; x1_5 and x2_0 were evaluated at crop
-  224 of 232. The ones by Megvii bear other names and take BGR of 0 to 255.
+- *The stem is that of the paper and torchvision*: stride 2, batch norm, ReLU, max pool. The original tutorial code has stride
+  1, no ReLU and no pool.
+- *There is no residual sum for drop path to skip*, because a unit replaces half of the channels. The change that its branch
+  makes to this half counts as the residual, so a skipped sample keeps all its channels. The rate rises linearly with depth.
+  Evaluation is unaffected. Units that halve the map are never skipped.
+- *Published weights.* torchvision's expect ImageNet's mean and standard deviation; x1_5 and x2_0 were evaluated at crop 224 of
+  232. Megvii's have other names and expect BGR from 0 to 255.
 """
 from math import sqrt
 
@@ -20,7 +21,7 @@ from image_classification.layers import Conv2D, DropPath, Network, Stage, channe
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
-    """Without bias; uniform within 1 / sqrt(fan_in), PyTorch's default, which torchvision leaves as it is."""
+    """A convolution without bias, initialised uniformly within 1 / sqrt(fan_in): PyTorch's default, as in torchvision."""
     init = nn.initializer.KaimingUniform(negative_slope=sqrt(5), nonlinearity='leaky_relu')
     return Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, weight_attr=init, bias_attr=False)
 
@@ -38,7 +39,7 @@ class ConvNormReLU(nn.Sequential):
 
 
 class Branch(nn.Sequential):
-    """1x1, depthwise, 1x1; no activation behind the depthwise one: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
+    """1x1, depthwise without activation, 1x1: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
 
     def __init__(self, in_channels, out_channels, stride):
         super().__init__(conv2d(in_channels, out_channels, 1), nn.BatchNorm2D(out_channels), nn.ReLU(),
@@ -47,7 +48,7 @@ class Branch(nn.Sequential):
 
 
 class DownUnit(nn.Layer):
-    """Both branches see the whole map: (B, C, H, W) -> (B, C', H/2, W/2)."""
+    """A unit that halves the map; both branches see all channels: (B, C, H, W) -> (B, C', H/2, W/2)."""
 
     def __init__(self, in_channels, out_channels):
         super().__init__()
@@ -61,7 +62,7 @@ class DownUnit(nn.Layer):
 
 
 class Unit(nn.Layer):
-    """One half of the channels passes as it is, the other through the branch; then both mix: (B, C, H, W), same shape."""
+    """Half of the channels stay as they are, the others pass the branch; then all are shuffled: (B, C, H, W) -> same."""
 
     def __init__(self, channels, drop_path):
         super().__init__()
@@ -83,7 +84,7 @@ class ShuffleNetV2(Network):
         stem: channels of the first convolution.
         repeats, channels: units and output channels of stages 2, 3 and 4, at strides 8, 16 and 32.
         head: channels of the last 1x1 convolution.
-        dropout: in front of the classifier. drop_path: of the last unit; it rises linearly from 0 at the first.
+        dropout: probability in front of the classifier. drop_path: rate in the last unit; it rises linearly from 0.
     """
 
     key_style = 'torchvision'
@@ -129,7 +130,7 @@ class ShuffleNetV2(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, net = cfg.MODEL, cfg.MODEL.SHUFFLENET
     for key in ('REPEATS', 'CHANNELS'):
         if len(net[key]) != 3:

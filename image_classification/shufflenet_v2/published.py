@@ -1,10 +1,10 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-torchvision's are our names. PaddleClas and paddle.vision name a unit's layers by what they do, and units '2_1' to '4_4'.
+This library uses torchvision's names. PaddleClas and paddle.vision name a unit's layers by function, and units '2_1' to '4_4'.
 """
 from image_classification.weights.key_styles import Style
 
-# Sub-layers of a branch: (convolution, batch norm, what it does).
+# Sub-layers of a branch: (index of the convolution, of the batch norm, their published name).
 FIRST = {'branch1': ((0, 1, '_conv_dw_1'), (2, 3, '_conv_linear_1')),
          'branch2': ((0, 1, '_conv_pw_2'), (3, 4, '_conv_dw_2'), (5, 6, '_conv_linear_2'))}
 OTHERS = {'branch2': ((0, 1, '_conv_pw'), (3, 4, '_conv_dw'), (5, 6, '_conv_linear'))}

@@ -7,4 +7,4 @@ DEFAULTS = CN()
 DEFAULTS.SHVIT = CN()
 DEFAULTS.SHVIT.DIMS = [128, 224, 320], Each(CHANNELS, count=3)  # channels of the three stages
 DEFAULTS.SHVIT.DEPTHS = [2, 4, 5], Each(BLOCKS, count=3)        # blocks per stage
-DEFAULTS.SHVIT.ATTENDED = [0, 48, 68], Each(within(0, 65_536), count=3)  # channels with attention in each stage; 0: none has
+DEFAULTS.SHVIT.ATTENDED = [0, 48, 68], Each(within(0, 65_536), count=3)  # channels with attention in each stage; 0: none

@@ -1,13 +1,13 @@
 """SHViT, https://arxiv.org/abs/2401.16456. Sub-layers bear the names of the authors' checkpoints (ysj9909/SHViT).
 
-Four convolutions first, then three stages on maps of stride 16 and more. Attention has a single head, and sees a part of the
-channels alone: the others pass beside it, and one projection mixes both. The first stage has none.
+Four convolutions first, then three stages on maps of stride 16 and more. Attention has a single head and uses only some of the
+channels. The other channels bypass it, and one projection mixes both. The first stage has no attention.
 
-- *The layers between two stages* are EfficientViT-M's, and so is the patch embedding.
-- *Attention is normalized over all pixels and channels of a picture*, a group norm of one group.
-- *Stochastic depth* (`DROPPATH`) has the same probability in every block; the authors' code has it, at 0. `DROPOUT` acts in front
-  of the classifier, behind its batch norm; timm's in front of both.
-- *The authors' code can have a second classifier for distillation*; no published weights do, and neither do these networks.
+- *The layers between two stages* are those of EfficientViT-M, and so is the patch embedding.
+- *The input of the attention is normalized over all pixels and channels of an image*, by a group norm with one group.
+- *Stochastic depth* (`DROPPATH`) has the same rate in every block; in the authors' code it is 0. `DROPOUT` acts between the
+  classifier's batch norm and linear layer; in timm it acts in front of both.
+- *The authors' code optionally has a second classifier for distillation.* No published weights have it, nor do these networks.
 """
 import paddle
 import paddle.nn.functional as F
@@ -27,14 +27,14 @@ class SHSA(nn.Layer):
     def __init__(self, channels, attended):
         super().__init__()
         self.scale = KEY_DIM ** -0.5
-        self.shares = [attended, channels - attended]              # of the channels: with attention, and past it
+        self.shares = [attended, channels - attended]              # channels with attention, and without
         self.parts = [KEY_DIM, KEY_DIM, attended]                  # query, key, value
         self.pre_norm = nn.GroupNorm(1, attended, epsilon=1e-5)
         self.qkv = ConvNorm(attended, sum(self.parts))
         self.proj = nn.Sequential(nn.ReLU(), ConvNorm(channels, channels, gain=0.0))
 
     def weights(self, query, key):
-        """How much each pixel takes from each: twice (B, d, H, W) -> (B, H*W, H*W)."""
+        """Attention weights (B, H*W, H*W), from queries and keys (B, d, H, W)."""
         return F.softmax(paddle.matmul(query.flatten(2) * self.scale, key.flatten(2), transpose_x=True))
 
     def forward(self, x):
@@ -47,7 +47,7 @@ class SHSA(nn.Layer):
 
 
 class BasicBlock(nn.Layer):
-    """A depthwise convolution, attention if any channel has it, an FFN, each with a shortcut: (B, C, H, W) -> (B, C, H, W)."""
+    """Depthwise convolution, attention (if `attended`), FFN, each with a shortcut: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels, attended, drop_path):
         super().__init__()
@@ -64,7 +64,7 @@ class SHViT(Network):
 
     Args:
         dims, depths, attended: one number per stage, see `config.py`.
-        dropout: in front of the classifier. drop_path: probability that a sample skips a residual branch in training.
+        dropout: probability in front of the classifier. drop_path: probability that a sample skips a residual branch.
     """
 
     key_style = 'official'
@@ -85,15 +85,15 @@ class SHViT(Network):
         self.finer_levels, self.finer_channels, self.finer_strides = finer_levels(dims[0])
 
     def _stages(self, x):
-        """The stages' maps, of that of the patch embedding."""
+        """The maps of the stages, from the map of the patch embedding."""
         return each_output((self.blocks1, self.blocks2, self.blocks3), x)
 
     def forward_intermediates(self, x):
-        """List of the stages' maps: `feature_channels`, `feature_strides`."""
+        """List of maps, one per stage: `feature_channels`, `feature_strides`."""
         return self._stages(self.patch_embed(x))
 
     def forward_finer(self, x):
-        """Maps of the patch embedding, `finer_strides`, then those of the stages."""
+        """List of maps: those of the patch embedding (`finer_strides`), then those of the stages."""
         maps = each_output(self.patch_embed, x)
         return [*(maps[i] for i in self.finer_levels), *self._stages(maps[-1])]
 
@@ -109,11 +109,11 @@ class SHViT(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, vit = cfg.MODEL, cfg.MODEL.SHVIT
     for channels, attended in zip(vit.DIMS, vit.ATTENDED):
         if attended >= channels:
-            raise UserError(f'MODEL.SHVIT.ATTENDED has {attended} for a stage of {channels} channels; wanted fewer of them')
+            raise UserError(f'MODEL.SHVIT.ATTENDED has {attended} for a stage of {channels} channels; wanted fewer than that')
     if vit.DIMS[0] % 8:
         raise UserError(f'MODEL.SHVIT.DIMS begins with {vit.DIMS[0]}; wanted a multiple of 8 for the patch embedding')
     return SHViT(model.NUM_CLASSES, model.IN_CHANNELS, vit.DIMS, vit.DEPTHS, vit.ATTENDED, model.DROPOUT, model.DROPPATH)

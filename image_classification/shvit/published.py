@@ -1,11 +1,11 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors number the layers of a stage through, a downsampling being the first three of it, of which two are pairs; timm has all
-five apart.
+The authors number the layers of a stage consecutively. A downsampling is the first three of them, two of which are pairs. timm
+numbers its five layers separately.
 """
 from image_classification.weights.key_styles import Style
 
-LONGEST = 7                                                        # blocks of a stage
+LONGEST = 7                                                        # most blocks of a stage
 DOWNSAMPLING = {'0.0': 0, '0.1': 1, '1': 2, '2.0': 3, '2.1': 4}
 
 

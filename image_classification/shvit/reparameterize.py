@@ -1,4 +1,4 @@
-"""What SHViT says to engines, see `image_classification/fuse.py`."""
+"""Faster equivalents of SHViT's layers for inference engines, see `image_classification/fuse.py`."""
 from paddle import nn
 
 from image_classification.layers import set_parameter
@@ -6,14 +6,14 @@ from image_classification.layers.conv_norm import ConvNorm, Residual
 
 
 class Merged(Residual):
-    """A depthwise convolution that holds its batch norm and its shortcut: (B, C, H, W) -> (B, C, H, W)."""
+    """A depthwise convolution that includes its batch norm and its shortcut: (B, C, H, W) -> (B, C, H, W)."""
 
     def forward(self, x):
         return self.m(x)
 
 
 def merge(residual):
-    """A convolution with a shortcut becomes one without, whose middle weights are one larger, as the authors' `fuse` does."""
+    """Merge a depthwise convolution with its batch norm and shortcut, which adds 1 to the middle weights, as the authors do."""
     if not isinstance(residual.m, ConvNorm):
         return
     conv, norm = residual.m
@@ -27,7 +27,7 @@ def merge(residual):
 
 
 class ByMeans(nn.GroupNorm):
-    """A group norm of one group, by means: what paddle2onnx makes of the layer itself gives no numbers in ONNX Runtime."""
+    """A group norm of one group, computed from means: paddle2onnx's conversion of the layer gives NaN in ONNX Runtime."""
 
     def forward(self, x):
         x = x - x.mean([1, 2, 3], keepdim=True)

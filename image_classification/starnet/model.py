@@ -1,14 +1,12 @@
-"""StarNet, https://arxiv.org/abs/2403.19967. Sub-layers bear the names of the ma-xu/Rewrite-the-Stars checkpoints, which timm
-has kept.
+"""StarNet, https://arxiv.org/abs/2403.19967. Sub-layers bear the names of the ma-xu/Rewrite-the-Stars checkpoints, as in timm.
 
-Two 1x1 convolutions see the same map, and the product of what they give, the star operation, has as many implicit dimensions
-as there are pairs of channels. Nothing else is in a block but two depthwise convolutions of 7x7, and a 1x1 convolution between
-them.
+The star operation multiplies the outputs of two 1x1 convolutions of the same map. The product has as many implicit dimensions
+as there are pairs of channels. Otherwise a block has only two 7x7 depthwise convolutions, and a 1x1 convolution between them.
 
-- *Biases.* All convolutions have one, also those with a batch norm behind them, to which it means nothing.
-- *Initial weights.* The authors' code means to draw all weights with a deviation of 0.02, and reaches the linear layer alone;
-  convolutions keep PyTorch's. So it is here; timm draws all.
-- *Stochastic depth* grows from 0 to 0.1 in S4; the others have none.
+- *Biases.* All convolutions have a bias, even in front of a batch norm, where it has no effect.
+- *Initial weights.* The authors' code intends to draw all weights with a standard deviation of 0.02, but reaches only the
+  linear layer; convolutions keep PyTorch's. So it is here. timm draws all of them.
+- *Stochastic depth*: the rate rises from 0 to 0.1 in S4; the others have none.
 """
 import paddle.nn.functional as F
 from paddle import nn
@@ -19,7 +17,7 @@ STEM = 32                                                          # channels
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution and, perhaps, batch norm: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+    """Convolution and optional batch norm: (B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
 
     def __init__(self, in_channels, out_channels, kernel=1, stride=1, groups=1, norm=True):
         conv = pytorch_conv2d(in_channels, out_channels, kernel, stride, groups, bias=True)
@@ -48,11 +46,11 @@ class StarNet(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
-        dim: channels of the first stage, doubled in each.
+        dim: channels of the first stage, doubled in each further one.
         depths: blocks per stage.
         expansion: channels of the product / channels of a block.
         dropout: probability in front of the classifier.
-        drop_path: of the last block, growing linearly from 0 at the first.
+        drop_path: rate in the last block; it rises linearly from 0 in the first.
     """
 
     key_style = 'official'
@@ -75,7 +73,7 @@ class StarNet(Network):
         self.replace_classifier(num_classes)
 
     def forward_finer(self, x):
-        """List of maps: the stem's in front of `forward_intermediates`."""
+        """List of maps: the stem's, then those of `forward_intermediates`."""
         maps = [self.stem(x)]
         for stage in self.stages:
             maps.append(stage(maps[-1]))

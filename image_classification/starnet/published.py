@@ -1,4 +1,4 @@
-"""Key styles of published weights, see `image_classification/weights/key_styles.py`. timm has the authors' names."""
+"""Key styles of published weights, see `image_classification/weights/key_styles.py`. timm uses the authors' names."""
 from image_classification.weights.key_styles import Style
 
 

@@ -1,14 +1,14 @@
 """SwiftFormer, https://arxiv.org/abs/2303.15446. Sub-layers bear the names of the authors' checkpoints (Amshaker/SwiftFormer).
 
-Convolutions, and in the last block of each stage additive attention: all queries are summed up, each by a learnt weight, and the
-one sum is multiplied with every key. That is linear in the number of pixels.
+Convolutions and, in the last block of each stage, additive attention: the weighted sum of all queries, with learnt weights, is
+multiplied with every key. The cost is linear in the number of pixels.
 
-- *Two classifiers* (`DISTILLED`): training gives the logits of both, evaluation their mean. The authors' second one learns a
-  teacher's answers; the trainer here takes it as an auxiliary head.
-- *Stochastic depth* (`DROPPATH`) rises linearly from 0 at the first block and acts in the blocks with attention alone, as in the
-  authors' code; in timm's in all.
+- *Two classifiers* (`DISTILLED`): training gives the logits of both, evaluation their mean. The authors' second classifier
+  learns a teacher's answers. The trainer here treats it as an auxiliary head.
+- *Stochastic depth* (`DROPPATH`): the rate rises linearly from 0 in the first block. Only blocks with attention use it, as in
+  the authors' code; in timm, all blocks do.
 - *The last batch norm* belongs to `forward_features`, as in timm, but to no feature map.
-- *Dropout* (`DROPOUT`) acts in front of the classifiers, as in timm; the authors' is in the MLPs, and 0.
+- *Dropout* (`DROPOUT`) acts in front of the classifiers, as in timm. The authors have it in the MLPs, with a rate of 0.
 """
 import paddle.nn.functional as F
 from paddle import nn
@@ -17,8 +17,8 @@ from image_classification.cpu.convolution import conv_bn
 from image_classification.layers import Conv2D, DropPath, Stage, drop_path_rates, gelu
 from image_classification.layers.distilled import DistilledNetwork, Embedding, Stem
 
-MLP_RATIO = 4                                                      # hidden channels, in those of the input
-LAYER_SCALE = 1e-5                                                 # of attention and MLP, at first
+MLP_RATIO = 4                                                      # hidden channels / channels
+LAYER_SCALE = 1e-5                                                 # initial value, for attention and MLP
 
 
 def conv2d(in_channels, out_channels, kernel=1, stride=1, groups=1):
@@ -37,7 +37,7 @@ def batch_norm(channels):
 
 
 def layer_scale(layer, channels, value):
-    """A new parameter of a layer: a factor per channel."""
+    """A new parameter of `layer`, one factor per channel."""
     return layer.create_parameter([channels, 1, 1], default_initializer=nn.initializer.Constant(value))
 
 
@@ -70,7 +70,7 @@ class Mlp(nn.Layer):
 
 
 class EfficientAdditiveAttention(nn.Layer):
-    """Of N pixels, by one query that sums up all: (B, N, C) -> (B, N, C)."""
+    """Attention over N pixels by one query, the weighted sum of all queries: (B, N, C) -> (B, N, C)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -82,7 +82,7 @@ class EfficientAdditiveAttention(nn.Layer):
     def forward(self, x):
         query = F.normalize(self.to_query(x), axis=2)              # (B, N, C), each of length 1
         key = F.normalize(self.to_key(x), axis=2)
-        weights = F.normalize(query @ self.w_g * self.scale, axis=1)   # (B, N, 1), all together of length 1
+        weights = F.normalize(query @ self.w_g * self.scale, axis=1)   # (B, N, 1), of length 1 over all pixels
         summed = (weights * query).sum(1, keepdim=True)            # (B, 1, C)
         return self.final(self.Proj(summed * key) + query)
 
@@ -100,7 +100,7 @@ class SwiftFormerEncoder(nn.Layer):
         self.drop_path = DropPath(drop_path)
 
     def scaled(self, y, number):
-        """Times layer scale 1 or 2."""
+        """Multiply by layer scale 1 or 2."""
         return (self.layer_scale_1 if number == 1 else self.layer_scale_2) * y
 
     def forward(self, x):
@@ -114,10 +114,10 @@ class SwiftFormerEncoder(nn.Layer):
 class SwiftFormer(DistilledNetwork):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
-    In training, with `distilled`: (logits, logits of the classifier that learns from a teacher); in evaluation their mean.
+    With `distilled`, training gives (logits, logits of the classifier that learns from a teacher), evaluation their mean.
     Args:
-        dims, depths: one number per stage.
-        dropout: in front of the classifiers. drop_path: of the last block; it rises linearly from 0 at the first.
+        dims, depths: channels and blocks of each stage.
+        dropout: probability in front of the classifiers. drop_path: rate in the last block; it rises linearly from 0.
     """
 
     def __init__(self, num_classes, in_channels, dims, depths, distilled=True, dropout=0.0, drop_path=0.0):

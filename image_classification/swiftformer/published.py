@@ -1,6 +1,6 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors number stages and what is between them through; timm puts each downsampling into the stage behind it.
+The authors number stages and the layers between them consecutively. timm makes each downsampling part of the stage behind it.
 """
 from image_classification.weights.key_styles import Style
 
@@ -10,5 +10,5 @@ _RULES = ((r'^patch_embed\.', 'stem.'), *((rf'^network\.{2 * i}\.', f'stages.{i}
 
 
 def styles(model):
-    optional = () if model.distilled else ('dist_head.',)          # without which evaluation would be another one
+    optional = () if model.distilled else ('dist_head.',)          # a distilled network needs both heads
     return {'official': Style(optional=optional), 'timm': Style(rules=_RULES, optional=optional)}

@@ -1,17 +1,17 @@
-"""What SwiftFormer says to engines, see `image_classification/fuse.py`."""
+"""Faster equivalents of SwiftFormer's layers for inference engines, see `image_classification/fuse.py`."""
 from image_classification.layers.distilled import average_heads, fold_scale
 from image_classification.swiftformer.model import ConvEncoder, SwiftFormer, SwiftFormerEncoder
 
 
 class ScaledConvEncoder(ConvEncoder):
-    """Its last convolution holds the layer scale."""
+    """The layer scale is folded into the last convolution."""
 
     def scaled(self, y):
         return y
 
 
 class ScaledEncoder(SwiftFormerEncoder):
-    """The last layers of attention and MLP hold the layer scales."""
+    """The layer scales are folded into the last layers of attention and MLP."""
 
     def scaled(self, y, number):
         return y

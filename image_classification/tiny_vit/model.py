@@ -1,15 +1,15 @@
 """TinyViT, https://arxiv.org/abs/2207.10666. Sub-layers bear the names of the authors' checkpoints (microsoft/Cream, TinyViT).
 
-Inverted bottlenecks first, then three stages of attention within windows, with a learnt bias for each distance and a depthwise
-convolution between attention and MLP that tells neighbouring windows of each other.
+Inverted bottlenecks first, then three stages of attention within windows, with a learnt bias for each distance. A depthwise
+convolution between attention and MLP passes information between neighbouring windows.
 
-- *Windows have a size of their own*, whatever the image's: a map that they do not divide is padded below and to the right with
-  zeros, before the norm, so that padding takes part in the attention. The authors' networks for 384 and 512 pixels have larger
-  windows: `WINDOWS` 12, 24, 12 and 16, 32, 16.
-- *A downsampling ends a stage* in the names of the authors, and begins the next one in timm's and in the maps given here.
-- *`eval()` caches the attention biases, so that weights loaded afterwards have no effect.* Here nothing is cached.
-- *Stochastic depth* (`DROPPATH`) rises linearly from 0 at the first block. `DROPOUT` acts in front of the classifier, as in timm;
-  the authors' is in the MLPs, and 0.
+- *Windows have a fixed size*, independent of the image. Other maps are padded with zeros below and to the right. This happens
+  before the norm, so padding takes part in the attention. The authors' networks for 384 and 512 pixels have larger windows:
+  `WINDOWS` 12, 24, 12 and 16, 32, 16.
+- *A downsampling ends a stage* in the authors' names. In timm's names and in the feature maps here, it begins the next stage.
+- *The originals' `eval()` caches the attention biases, so weights loaded afterwards have no effect.* Here nothing is cached.
+- *Stochastic depth* (`DROPPATH`): the rate rises linearly from 0 in the first block. `DROPOUT` acts in front of the classifier,
+  as in timm. The authors have it in the MLPs, with a rate of 0.
 """
 import paddle.nn.functional as F
 from paddle import nn
@@ -19,7 +19,7 @@ from image_classification.layers import GELU, DropPath, Network, Stage, drop_pat
 from image_classification.layers.conv_norm import ConvNorm
 from image_classification.layers.position_bias import PositionBias, attend, bias_tables
 
-EXPANSION, MLP_RATIO = 4, 4                                        # hidden channels of a bottleneck and of an MLP, in those of its input
+EXPANSION, MLP_RATIO = 4, 4                                        # hidden channels / channels, of bottleneck and MLP
 
 
 def linear(in_features, out_features):
@@ -40,7 +40,7 @@ class PatchEmbed(nn.Layer):
 
 
 class MBConv(nn.Layer):
-    """Inverted bottleneck with GELU behind the sum, too: (B, C, H, W) -> (B, C, H, W)."""
+    """Inverted bottleneck, also with GELU after the residual sum: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels, drop_path):
         super().__init__()
@@ -111,7 +111,7 @@ class TinyViTBlock(nn.Layer):
         self.drop_path = DropPath(drop_path)
 
     def within_windows(self, x):
-        """The attention of each window by itself."""
+        """Apply attention to each window separately."""
         w, c = self.window, self.channels
         height, width = x.shape[1:3]
         rows, columns = (height + w - 1) // w, (width + w - 1) // w
@@ -128,7 +128,7 @@ class TinyViTBlock(nn.Layer):
 
 
 class Layer(nn.Layer):
-    """Blocks, of which those with attention see (B, H, W, C), and behind them what halves the map, if anything."""
+    """Blocks, then an optional downsampling, which the network calls. Blocks with attention get (B, H, W, C)."""
 
     def __init__(self, blocks, downsample=None):
         super().__init__()
@@ -145,13 +145,13 @@ class TinyViT(Network):
     """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W.
 
     Args:
-        dims, depths: one number per stage. num_heads, windows: one per stage behind the first, see `config.py`.
-        dropout: in front of the classifier. drop_path: of the last block; it rises linearly from 0 at the first.
+        dims, depths: one number per stage. num_heads, windows: one per stage after the first, see `config.py`.
+        dropout: probability in front of the classifier. drop_path: rate in the last block; it rises linearly from 0.
     """
 
     key_style = 'official'
     classifier_layers = ('head',)  # what a new number of classes replaces
-    derived_entries = ('attention_bias_idxs',)                     # in some published files, and determined by the window
+    derived_entries = ('attention_bias_idxs',)                     # in some published files, but computed here
     feature_strides = [4, 8, 16, 32]
     feature_layers = [['patch_embed', 'layers.0.blocks'], ['layers.0.downsample', 'layers.1.blocks'],
                       ['layers.1.downsample', 'layers.2.blocks'], ['layers.2.downsample', 'layers.3']]
@@ -171,11 +171,11 @@ class TinyViT(Network):
         self.feature_channels = list(dims)
 
     def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases."""
+        """Names of parameters without weight decay, in addition to norms and biases."""
         return bias_tables(self)
 
     def forward_intermediates(self, x):
-        """List of the stages' maps: `feature_channels`, `feature_strides`."""
+        """List of maps, one per stage: `feature_channels`, `feature_strides`."""
         maps = [self.layers[0](self.patch_embed(x))]
         for before, layer in zip(self.layers, self.layers[1:]):
             maps.append(layer(before.downsample(maps[-1])))
@@ -194,7 +194,7 @@ class TinyViT(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, vit = cfg.MODEL, cfg.MODEL.TINYVIT
     for channels, heads in zip(vit.DIMS[1:], vit.NUM_HEADS):
         if channels % heads:

@@ -1,4 +1,4 @@
-"""UniFormer: convolution in the shallow stages, self-attention in the deep ones; UniFormer-Light prunes tokens besides."""
+"""UniFormer: convolution in the shallow stages, self-attention in the deep ones. UniFormer-Light also prunes tokens."""
 from image_classification.uniformer.light import UniFormerLight
 from image_classification.uniformer.model import UniFormer, build_model
 

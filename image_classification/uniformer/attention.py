@@ -1,4 +1,4 @@
-"""How the attention of UniFormer and UniFormer-Light is read, see `image_classification/explain/attention.py`."""
+"""Reads the attention weights of UniFormer and UniFormer-Light, see `image_classification/explain/attention.py`."""
 import numpy as np
 import paddle
 
@@ -7,14 +7,15 @@ from image_classification.uniformer.light import EvoSABlock
 
 
 def among_pixels(layer, calls):
-    """Of a global block: weights (heads, H*W, H*W)."""
+    """Weights (heads, H*W, H*W) of a global block."""
     grid = tuple(calls[''].inputs[0].shape[2:])
     pixels = np.arange(grid[0] * grid[1])
     return layer.attn.attend(calls['norm1'].output)[1][0], grid, pixels, pixels
 
 
 def among_kept_pixels(layer, calls):
-    """Of a light one: the class token, the pixels that the block keeps, the best first, and a token for all others."""
+    """Weights of a global block of UniFormer-Light among the class token, the pixels that the block keeps (best first), and
+    the token that summarises all others."""
     _, x, scores = calls[''].inputs
     grid, weights = tuple(x.shape[2:]), layer.attn.attend(calls['norm1'].output)[1][0]
     pixels = np.arange(grid[0] * grid[1])
@@ -26,7 +27,7 @@ def among_kept_pixels(layer, calls):
 
 
 def kernels(layer, calls):
-    """Of a local block: weights (1, C, k * k)."""
+    """Weights (1, C, k * k) of a local block."""
     kernel = layer.attn.weight                                     # (C, 1, k, k)
     grid = tuple(kernel.shape[2:])
     return kernel.flatten(2).transpose([1, 0, 2]), grid, None, np.arange(grid[0] * grid[1])

@@ -1,5 +1,4 @@
-"""The blocks of UniFormer, https://arxiv.org/abs/2201.09450, which UniFormer-Light shares. What is particular about them is said in
-`model.py`."""
+"""The blocks of UniFormer, https://arxiv.org/abs/2201.09450, and UniFormer-Light. See `model.py` for their peculiarities."""
 import paddle.nn.functional as F
 from paddle import nn
 
@@ -13,13 +12,13 @@ def linear(in_features, out_features, bias=True):
 
 
 def conv2d(in_channels, out_channels, kernel=1, stride=1, padding=0, groups=1):
-    """With PyTorch's initialization: weight and bias uniform within 1 / sqrt(fan-in)."""
+    """A convolution with PyTorch's initialization: weight and bias uniform within 1 / sqrt(fan-in)."""
     uniform = pytorch_uniform(in_channels // groups * kernel * kernel)
     return Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, weight_attr=uniform, bias_attr=uniform)
 
 
 def gamma(layer, shape, value):
-    """A parameter gamma of `layer` that starts as `value`; None for 0, no layer scale."""
+    """A layer scale for `layer`, initialised to `value`; None if `value` is 0."""
     return layer.create_parameter(shape, default_initializer=nn.initializer.Constant(value)) if value else None
 
 
@@ -28,7 +27,7 @@ def scaled(branch, factor):
 
 
 class Mlp(nn.Layer):
-    """Two layers, made by `layer(in, out)`, and GELU between: `linear` for tokens (B, N, C), `conv2d` for maps (B, C, H, W)."""
+    """Two layers with GELU between. `layer` makes them: `linear` for tokens (B, N, C), `conv2d` for maps (B, C, H, W)."""
 
     def __init__(self, layer, dim, ratio, dropout):
         super().__init__()
@@ -42,7 +41,7 @@ class Mlp(nn.Layer):
 
 
 class Attention(nn.Layer):
-    """Multi-head self-attention: (B, N, C) -> (B, N, C). `qk_scale` 0: by 1 / sqrt(head size)."""
+    """Multi-head self-attention: (B, N, C) -> (B, N, C). `qk_scale`: factor of the scores, 0 for 1 / sqrt(head size)."""
 
     def __init__(self, dim, heads, qkv_bias, qk_scale, attn_dropout, dropout):
         super().__init__()
@@ -54,7 +53,7 @@ class Attention(nn.Layer):
         self.proj_drop = nn.Dropout(dropout)
 
     def attend(self, tokens):
-        """The new tokens and how much each attends to each: (B, N, C), (B, heads, N, N)."""
+        """The new tokens (B, N, C) and the attention weights (B, heads, N, N)."""
         query, key, value = (part.reshape([0, 0, self.heads, part.shape[2] // self.heads])
                              for part in self.qkv(tokens).chunk(3, axis=-1))     # (B, N, heads, c)
         query, key = query.transpose([0, 2, 1, 3]), key.transpose([0, 2, 3, 1])  # (B, heads, N, c), (B, heads, c, N)
@@ -78,7 +77,7 @@ class CBlock(nn.Layer):
         self.norm1 = nn.BatchNorm2D(dim)
         self.conv1 = conv2d(dim, dim)
         self.conv2 = conv2d(dim, dim)
-        self.attn = conv2d(dim, dim, 5, padding=2, groups=dim)     # between conv1 and conv2: the local relations
+        self.attn = conv2d(dim, dim, 5, padding=2, groups=dim)     # local relations, between conv1 and conv2
         self.drop_path = DropPath(drop_path)
         self.norm2 = nn.BatchNorm2D(dim)
         self.mlp = Mlp(conv2d, dim, mlp_ratio, dropout)
@@ -113,7 +112,7 @@ class SABlock(nn.Layer):
 
 
 class PatchEmbed(nn.Layer):
-    """Patches side by side, then layer norm over channels: (B, C, H, W) -> (B, C', H / patch, W / patch), rounded down."""
+    """Patches without overlap, then layer norm over channels: (B, C, H, W) -> (B, C', H / patch, W / patch), rounded down."""
 
     def __init__(self, in_channels, out_channels, patch):
         super().__init__()
@@ -126,7 +125,7 @@ class PatchEmbed(nn.Layer):
 
 
 class HeadEmbedding(nn.Layer):
-    """Stem of overlapping patches, two convolutions: (B, C, H, W) -> (B, C', H / 4, W / 4), rounded up."""
+    """Stem with overlapping patches from two convolutions: (B, C, H, W) -> (B, C', H / 4, W / 4), rounded up."""
 
     def __init__(self, in_channels, out_channels):
         super().__init__()

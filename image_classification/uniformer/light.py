@@ -1,17 +1,18 @@
-"""UniFormer-Light: UniFormer that prunes tokens as Evo-ViT, https://arxiv.org/abs/2108.01390, does.
+"""UniFormer-Light: UniFormer that prunes tokens like Evo-ViT, https://arxiv.org/abs/2108.01390.
 
 Sub-layers bear the names of the Sense-X/UniFormer checkpoints.
 
-A class token joins the two global stages. What it attends to, averaged over heads and blocks, scores the tokens of the map. In
-every block but the first only the better half of the tokens goes through attention and the feed-forward layer, with one token
-that sums up the others by their scores; what the two branches add to that one, the others get. Decided here:
+A class token joins the two global stages. Its attention to the map's tokens, averaged over heads and blocks, is their score. In
+every block but the first, only the better half of the tokens passes attention and the feed-forward layer, together with a
+summary token: the mean of the others, weighted by their scores. The summary's update is added to every pruned token. Notes on
+the published code:
 
-- *Scores are globals of the module during a forward.* Here they go from block to block, beside class token and map.
-- *Training gives two outputs*, of the pooled map and of the class token; the second has a norm and a classifier of its own,
-  which evaluation does not use. Kept: (logits, logits of the class token) in training, the first alone in evaluation.
-- *Where a single token is pruned, its score changes too*: the summary is that token. Kept, the next selection depends on it.
+- *It keeps the scores in a global of the module during a forward pass.* Here blocks pass them on, beside class token and map.
+- *Training gives two outputs*, one from the pooled map and one from the class token. The second has its own norm and
+  classifier, which evaluation does not use. Kept: (logits, logits of the class token) in training, logits in evaluation.
+- *If a single token is pruned, its score is updated, too*: the summary is that token. Kept; the next selection depends on it.
 - *The convolutional stem does not extend to the embeddings between stages*, unlike in UniFormer. Kept.
-- *Layer scale is in the local blocks, too*, and scales what pruned tokens get. Kept; the published weights have none.
+- *Local blocks have a layer scale, too*, and another one scales the update of pruned tokens. Kept; published weights have none.
 """
 import paddle
 import paddle.nn.functional as F
@@ -27,16 +28,17 @@ def reorder(tokens, order):                                        # (B, N, C), 
 
 
 def pool_scores(scores, height, width):
-    """Scores of a map half as large, with the same sum: (B, H*W) -> (B, H/2 * W/2), rounded down."""
+    """Scores for a map of half the size, with the same sum: (B, H*W) -> (B, H/2 * W/2), rounded down."""
     pooled = F.avg_pool2d(scores.reshape([0, 1, height, width]), 2, 2).flatten(1)
     return pooled * (scores.sum(1, keepdim=True) / pooled.sum(1, keepdim=True))
 
 
 class EvoSABlock(SABlock):
-    """Global block that attends to some tokens: (B, 1, C), (B, C, H, W), (B, H*W) -> the same: class token, map, scores.
+    """Global block that attends to some tokens: class token (B, 1, C), map (B, C, H, W), scores (B, H*W) -> the same.
 
-    `keep_ratio`: share of the tokens that it attends to, the best by score; 1 for all, then it needs no scores and gives the
-    first ones. `trade_off`: weight of its own attention in the new scores. The other arguments are SABlock's.
+    `keep_ratio`: share of the tokens that it attends to, those with the best scores. 1 means all: the block then needs no
+    scores and computes the first ones. `trade_off`: weight of this block's attention in the new scores. The other arguments are
+    SABlock's.
     """
 
     def __init__(self, keep_ratio, trade_off, dim, *others, layer_scale):
@@ -56,8 +58,8 @@ class EvoSABlock(SABlock):
         return cls_token, tokens.transpose([0, 2, 1]).reshape([0, 0, H, W]), scores
 
     def _branches(self, tokens):
-        """Both residual branches: the new tokens (B, N, C), the first one's attention to the others (B, N - 1), and what the
-        branches gave for the last one (B, 1, C)."""
+        """Run both residual branches. Returns the new tokens (B, N, C), the first token's attention to the others (B, N - 1),
+        and the update of the last token (B, 1, C)."""
         attended, weights = self.attn.attend(self.norm1(tokens))
         tokens = tokens + self.drop_path(scaled(attended, self.gamma_1))
         hidden = self.mlp(self.norm2(tokens))
@@ -65,7 +67,7 @@ class EvoSABlock(SABlock):
         return tokens, weights[:, :, 0, 1:].mean(1), attended[:, -1:] + hidden[:, -1:]
 
     def _pruned(self, cls_token, tokens, scores):
-        # Stable, as in ONNX Runtime: in a fresh network, whose class token is 0, all scores are the same.
+        # Stable sort, as in ONNX Runtime: in a fresh network all scores are equal, because the class token is 0.
         order = paddle.argsort(scores, 1, descending=True, stable=True)
         tokens, scores = reorder(tokens, order), reorder(scores.unsqueeze(-1), order)  # (B, N, C), (B, N, 1)
         kept = int(tokens.shape[1] * self.keep_ratio)
@@ -75,7 +77,7 @@ class EvoSABlock(SABlock):
         attention = attention.unsqueeze(-1)                        # (B, kept + 1, 1), the last one for the summary
         kept_scores = scores[:, :kept]
         kept_scores = kept_scores + self.trade_off * (attention[:, :-1] - kept_scores)
-        alone = 1 // rest.shape[1]                                 # 1 where the summary is the only pruned token, else 0
+        alone = 1 // rest.shape[1]                                 # 1 if only one token is pruned, else 0
         rest_scores = rest_scores + self.trade_off * alone * (attention[:, -1:] - rest_scores)
         back = paddle.argsort(order, 1)
         tokens = reorder(paddle.concat([some[:, 1:-1], rest + scaled(added, self.gamma_3)], 1), back)
@@ -124,7 +126,7 @@ class UniFormerLight(Network):
     classifier_layers = ('head', 'head_cls')  # what a new number of classes replaces
 
     def no_weight_decay(self):
-        """Names of parameters that take no weight decay, besides norms and biases."""
+        """Names of parameters without weight decay, in addition to norms and biases."""
         return {'cls_token'}
 
     def _trunk(self, x):
@@ -141,11 +143,11 @@ class UniFormerLight(Network):
         return [first, second, third, fourth], cls_token
 
     def forward_intermediates(self, x):
-        """List of maps, the last of each stage, in front of the last norm: `feature_channels`, `feature_strides`."""
+        """List of maps, one per stage, in front of the last norm: `feature_channels`, `feature_strides`."""
         return self._trunk(x)[0]
 
     def forward_features(self, x):
-        """Last map, normalized, (B, C4, H/32, W/32) and class token (B, 1, C4): in training the head takes both."""
+        """Last map, normalized, (B, C4, H/32, W/32), and class token (B, 1, C4). The head uses the token in training only."""
         maps, cls_token = self._trunk(x)
         return self.norm(maps[-1]), cls_token
 

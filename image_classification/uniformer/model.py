@@ -1,17 +1,18 @@
 """UniFormer, https://arxiv.org/abs/2201.09450. Sub-layers bear the names of the Sense-X/UniFormer checkpoints.
 
-Two kinds of block with one frame: dynamic position embedding (a depthwise convolution), multi-head relation aggregator (MHRA),
-feed-forward layer, each with a residual. In the two shallow stages the aggregator is local, a 5 x 5 depthwise convolution; in
-the two deep ones it is self-attention over the whole map. What the published code does differently from what one expects:
+Both kinds of block have the same structure: dynamic position embedding (a depthwise convolution), multi-head relation
+aggregator (MHRA) and feed-forward layer, each with a residual. In the two shallow stages the aggregator is local, a 5 x 5
+depthwise convolution. In the two deep stages it is self-attention over the whole map. Surprises in the published code:
 
-- *Layer scale is a global of the module*, which stays on for the next network built. Here an argument. The published network
-  has it in the global blocks only.
-- *The patch stem insists on one image size.* Nothing in it depends on the size, so here any size from 32 x 32 goes; rows and
+- *Layer scale is a global of the module*, so it stays on for the next network built. Here it is an argument. The published
+  network has it in the global blocks only.
+- *The patch stem accepts only one image size.* Nothing in it depends on the size, so any size from 32 x 32 works here. Rows and
   columns that do not fill a patch are cut off, as in UniFormer-Light. The convolutional stem takes every size.
-- *Two epsilons*: 1e-6 in the blocks' layer norms, 1e-5 in the patch embeddings'. The last norm is a batch norm. Kept.
-- *Dropout acts after the stem, after attention and in the feed-forward layers, not in front of the classifier.* Kept.
-- *Position embeddings are listed among the parameters without weight decay*, under a name that none has; they do decay.
-- *The representation layer cannot be built* (it takes the list of widths for a width). Left out.
+- *There are two epsilons*: 1e-6 in the layer norms of blocks, 1e-5 in those of patch embeddings. The last norm is a batch norm.
+  Kept.
+- *Dropout acts after the stem, after attention and in the feed-forward layers, but not in front of the classifier.* Kept.
+- *Position embeddings are meant to have no weight decay*, but are listed under a name that does not exist. So they do decay.
+- *The representation layer cannot be built* (it uses the list of widths as a width). Left out.
 
 The blocks are in `blocks.py`; UniFormer-Light, which prunes tokens, is in `light.py`.
 """
@@ -26,13 +27,13 @@ from image_classification.uniformer.light import UniFormerLight
 
 
 class UniFormer(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W at least 32, with the convolutional stem any.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); H and W at least 32, or any with the convolutional stem.
 
     Args:
         depths, dims: blocks and channels of the four stages. head_dim: channels per attention head.
-        qk_scale: factor of the attention scores, 0: 1 / sqrt(head_dim).
+        qk_scale: factor of the attention scores; 0 means 1 / sqrt(head_dim).
         conv_stem: embed overlapping patches, also between stages.
-        layer_scale: initial layer scale of the global blocks, 0: none.
+        layer_scale: initial layer scale of the global blocks; 0 means none.
         dropout, drop_path, attn_dropout: probabilities, see `config.py`.
     """
 
@@ -63,7 +64,7 @@ class UniFormer(Network):
     classifier_layers = ('head',)  # what a new number of classes replaces
 
     def forward_intermediates(self, x):
-        """List of maps, the last of each stage, in front of the last norm: `feature_channels`, `feature_strides`."""
+        """List of maps, one per stage, in front of the last norm: `feature_channels`, `feature_strides`."""
         check_size(x, self.least, 'UniFormer')
         first = self.blocks1(self.pos_drop(self.patch_embed1(x)))  # (B, C1, H/4, W/4)
         second = self.blocks2(self.patch_embed2(first))            # (B, C2, H/8, W/8)
@@ -83,7 +84,7 @@ class UniFormer(Network):
 
 
 def build_model(cfg):
-    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError where its parts do not fit."""
+    """The network that `cfg.MODEL` describes, freshly initialized. Raises UserError if its parts do not fit together."""
     model, uniformer = cfg.MODEL, cfg.MODEL.UNIFORMER
     _check(uniformer)
     values = {'num_classes': model.NUM_CLASSES, 'in_channels': model.IN_CHANNELS, 'depths': uniformer.DEPTHS,
@@ -97,7 +98,7 @@ def build_model(cfg):
 
 
 def _check(uniformer):
-    """Raise UserError unless MODEL.UNIFORMER has four stages whose widths the heads and the stem can divide."""
+    """Raise UserError unless MODEL.UNIFORMER has four stages with widths that heads and stem divide evenly."""
     for key, values in (('DEPTHS', uniformer.DEPTHS), ('DIMS', uniformer.DIMS)):
         if len(values) != 4:
             raise UserError(f'MODEL.UNIFORMER.{key} is {values}; wanted four numbers, one per stage')
@@ -106,5 +107,5 @@ def _check(uniformer):
         raise UserError(f'MODEL.UNIFORMER.HEAD_DIM is {uniformer.HEAD_DIM}, which does not divide the widths {odd} of the '
                         'stages with attention; wanted a divisor')
     if uniformer.CONV_STEM and uniformer.DIMS[0] % 2:
-        raise UserError(f'MODEL.UNIFORMER.DIMS starts with {uniformer.DIMS[0]}; wanted an even width, of which the first '
-                        'convolution of the stem makes half')
+        raise UserError(f'MODEL.UNIFORMER.DIMS starts with {uniformer.DIMS[0]}; wanted an even width: the first convolution of '
+                        'the stem has half as many channels')

@@ -1,7 +1,7 @@
 """Key styles of published weights, see `image_classification/weights/key_styles.py`.
 
-The authors' are our names. PaddleClas puts `_conv` behind those of the layers that are convolutions here and linear layers in
-other networks. It has no UniFormer-Light.
+This library uses the authors' names. PaddleClas appends `_conv` to layers that are convolutions here but linear layers in other
+networks. It has no UniFormer-Light.
 """
 from image_classification.uniformer.light import UniFormerLight
 from image_classification.weights.key_styles import Style

@@ -1,19 +1,19 @@
-"""What UniFormer says to engines, see `image_classification/fuse.py`."""
+"""UniFormer-Light's token pruning without sorting, for phone engines; see `image_classification/fuse.py`."""
 import paddle
 
 from image_classification.uniformer.blocks import scaled
 from image_classification.uniformer.light import EvoSABlock
 
-_STEEP = 6e4                                                       # also a number in half precision, which is at most 65504
+_STEEP = 6e4                                                       # below 65504, the largest number in half precision
 
 
 def before(scores):
-    """How many tokens stand in front of each one, the best first and equal ones as they come: (B, N) -> (B, N).
+    """The rank of each token, 0 for the best score; equal scores keep their order: (B, N) -> (B, N).
 
-    By differences alone: engines of phones sort and compare in their own ways, or not at all.
+    It uses only differences, because phone engines sort and compare in various ways, or not at all.
     """
-    sign = scores.unsqueeze(1) - scores.unsqueeze(2)               # (B, N, N): in row i, how much better the others are
-    for _ in range(3):                                             # two scores that differ do so by more than 5e-15
+    sign = scores.unsqueeze(1) - scores.unsqueeze(2)               # (B, N, N): row i says how much better each other token is
+    for _ in range(3):                                             # different scores differ by more than 5e-15
         sign = (sign * _STEEP).clip(-1.0, 1.0)
     place = paddle.arange(scores.shape[1], dtype='float32')
     earlier = (place.unsqueeze(1) - place.unsqueeze(0)).clip(0.0, 1.0)
@@ -21,13 +21,13 @@ def before(scores):
 
 
 class EvoSABlockByProducts(EvoSABlock):
-    """The better tokens are chosen, and put back, by products with a matrix of zeros and ones."""
+    """Selects the better tokens, and puts them back, by multiplication with a matrix of zeros and ones."""
 
     def _pruned(self, cls_token, tokens, scores):
         kept, scores = int(tokens.shape[1] * self.keep_ratio), scores.unsqueeze(-1)        # (B, N, 1)
         places = paddle.arange(kept, dtype='float32').unsqueeze(1)
         apart = before(scores.squeeze(-1)).unsqueeze(1) - places   # (B, kept, N), whole numbers
-        choice = 1.0 - (apart * apart).clip(0.0, 1.0)              # Paddle-Lite makes abs a part of the subtraction, and fails
+        choice = 1.0 - (apart * apart).clip(0.0, 1.0)            # not abs: Paddle-Lite fuses it with the subtraction and fails
         back = choice.transpose([0, 2, 1])                         # (B, N, kept)
         rest = 1.0 - back.sum(2, keepdim=True)                     # (B, N, 1): 1 where a token is pruned
         weights = scores * rest
@@ -36,7 +36,7 @@ class EvoSABlockByProducts(EvoSABlock):
         attention = attention.unsqueeze(-1)                        # (B, kept + 1, 1), the last one for the summary
         kept_scores = choice @ scores
         kept_scores = kept_scores + self.trade_off * (attention[:, :-1] - kept_scores)
-        alone = 1 // (tokens.shape[1] - kept)                      # 1 where the summary is the only pruned token, else 0
+        alone = 1 // (tokens.shape[1] - kept)                      # 1 if only one token is pruned, else 0
         scores = scores + self.trade_off * alone * (attention[:, -1:] - scores)
         tokens = back @ some[:, 1:-1] + rest * (tokens + scaled(added, self.gamma_3))
         return some[:, :1], tokens, (back @ kept_scores + rest * scores).squeeze(-1)

@@ -5,7 +5,7 @@ from image_classification.config.bounds import within
 
 DEFAULTS = CN()
 DEFAULTS.XCEPTION = CN()
-DEFAULTS.XCEPTION.MIDDLE_BLOCKS = 8, within(0, 1000)  # blocks of the middle flow, at 1/16 of the input; only 8 fit weights
+DEFAULTS.XCEPTION.MIDDLE_BLOCKS = 8, within(0, 1000)  # blocks of the middle flow, at stride 16; published weights need 8
 
 REFUSED = [
     {'STYLES': ['paddleclas'], 'KEY': '_entry_flow._conv1._conv.weight',

@@ -1,13 +1,13 @@
 """Xception, https://arxiv.org/abs/1610.02357. Sub-layers bear the names of timm's `legacy_xception`, Keras' weights in PyTorch.
 
-Decided where implementations differ:
+Where implementations differ, this network is built as follows:
 
-- *Order inside a block.* Chollet's: ReLU, then depthwise and pointwise convolution, then batch norm. Nothing stands between the
-  two convolutions. The network's first block has no leading ReLU, since the stem ends in one.
-- *The shortcut sees the block's input, not its rectified input.* Ports that open the residual branch with an in-place ReLU
-  change the shortcut as well, and with it the output.
-- *The stem's two convolutions have no padding*, everything later has: 299 px give maps of 149, 147, 74, 37, 19 and 10.
-- *Stochastic depth* (`drop_path`) is an addition, off by default; its rate grows linearly from block to block.
+- *Order inside a block.* As by Chollet: ReLU, then depthwise and pointwise convolution, then batch norm, with nothing between
+  the two convolutions. The first block has no leading ReLU, because the stem ends in one.
+- *The shortcut uses the block's input before its ReLU.* Ports that begin the residual branch with an in-place ReLU also change
+  the shortcut, and with it the output.
+- *The two convolutions of the stem have no padding*; all later ones have: 299 px give maps of 149, 147, 74, 37, 19 and 10.
+- *Stochastic depth* (`drop_path`) is an addition, off by default. Its rate rises linearly from block to block.
 """
 import math
 
@@ -20,7 +20,7 @@ SMALLEST_SIZE = 7                                                  # leaves one 
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, padding=0, groups=1):
-    """A convolution without bias, He-initialized by its outputs, groups not counted."""
+    """A convolution without bias, He-initialized by its outputs, regardless of groups."""
     std = math.sqrt(2.0 / (out_channels * kernel * kernel))
     return Conv2D(in_channels, out_channels, kernel, stride, padding, groups=groups, bias_attr=False,
                   weight_attr=nn.initializer.Normal(0.0, std))
@@ -50,8 +50,8 @@ class SeparableConv2d(nn.Layer):
 class Block(nn.Layer):
     """Separable convolutions with a shortcut: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride)).
 
-    `widths` are the channels in front of, between and behind the separable convolutions. The shortcut is a 1x1 convolution
-    where the shape changes.
+    `widths` are the channels before, between and after the separable convolutions. The shortcut is a 1x1 convolution if the
+    shape changes.
     """
 
     def __init__(self, widths, stride=1, start_with_relu=True, drop_path=0.0):
@@ -76,11 +76,11 @@ class Block(nn.Layer):
 
 
 class Xception(Network):
-    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W from 7 up.
+    """(B, in_channels, H, W), normalized -> logits (B, num_classes); any H and W of at least 7.
 
     Args:
         middle_blocks: blocks of the middle flow; eight in the paper.
-        dropout: in front of the classifier. drop_path: of the last block, growing linearly from 0 at the first.
+        dropout: probability in front of the classifier. drop_path: rate in the last block; it rises linearly from 0.
     """
 
     def __init__(self, num_classes=1000, in_channels=3, middle_blocks=8, dropout=0.0, drop_path=0.0):
@@ -111,7 +111,7 @@ class Xception(Network):
     feature_strides = [2, 4, 8, 16, 32]
 
     def _trunk(self, x):
-        """Maps, the last at each stride; not rectified where a block follows, which does that itself."""
+        """The last map at each stride, without the ReLU with which a following block begins."""
         check_size(x, SMALLEST_SIZE, 'Xception')
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))                        # (B, 64, H/2, W/2)
@@ -125,10 +125,10 @@ class Xception(Network):
         return maps
 
     def forward_intermediates(self, x):
-        """List of rectified maps, the last at each stride: `feature_channels`, `feature_strides`.
+        """List of maps after ReLU, the last at each stride: `feature_channels`, `feature_strides`.
 
-        The unpadded stem makes the first map smaller than H/2, by two or three pixels; each other one is half of the one
-        before, rounded up.
+        The unpadded stem makes the first map two or three pixels smaller than H/2. Each further map has half the size of the
+        one before, rounded up.
         """
         stem, *inner, last = self._trunk(x)
         return [stem, *[F.relu(inner_map) for inner_map in inner], last]

@@ -97,7 +97,7 @@ def test_has_neither_head_nor_classifier(name):
     model = ic.create_model(name)
     assert model.classifier_layers == () and model.no_weight_decay() == set()
     for question in (lambda: model.reset_classifier(5), lambda: model.forward_head(None)):
-        with pytest.raises(ic.UserError, match='BlazeFace has no classifier|BlazeFace makes no logits'):
+        with pytest.raises(ic.UserError, match='BlazeFace has no classifier|BlazeFace computes no logits'):
             question()
 
 

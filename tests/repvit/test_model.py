@@ -85,7 +85,7 @@ def test_a_block_begins_as_its_token_mixer():
 
 
 @pytest.mark.parametrize('keys, words', [({'REPVIT.DEPTHS': [2, 2, 2]}, 'DIMS has 2 values, DEPTHS 3'),
-                                         ({'REPVIT.DIMS': [8, 8]}, r'DIMS is \[8, 8\]; wanted other channels')])
+                                         ({'REPVIT.DIMS': [8, 8]}, r'DIMS is \[8, 8\]; wanted different channels')])
 def test_parts_that_do_not_fit_are_named(keys, words):
     with pytest.raises(ic.UserError, match=words):
         shallow(**keys)

@@ -84,8 +84,8 @@ def test_tables_of_earlier_runs_are_printed_together(timed, run_tool, tmp_path):
     assert [row['model'] for row in rows(done.stdout)] == ['aa', 'aa', 'zz', 'zz']
     assert done.stdout.replace('| aa |', f'| {MODEL} |').count('\n') == timed[0].count('\n') + 4
     (tmp_path / 'b').write_text(json.dumps({**timed[1], 'settings': {**timed[1]['settings'], 'threads': 2}}))
-    assert 'different numbers of threads' in run_tool('benchmark.py', '--tables', tmp_path / 'a', tmp_path / 'b').stderr
-    assert 'is no file of --json' in run_tool('benchmark.py', '--tables', __file__).stderr
+    assert 'different threads or devices' in run_tool('benchmark.py', '--tables', tmp_path / 'a', tmp_path / 'b').stderr
+    assert 'was not written by --json' in run_tool('benchmark.py', '--tables', __file__).stderr
 
 
 FAKE_PADDLEVIT = {
@@ -151,10 +151,10 @@ def test_contenders_that_fail_give_a_reason_while_the_others_go_on(paddlevit):
 
 @pytest.mark.parametrize('arguments, message', [
     (['nothing*'], 'no model fits nothing*'),
-    ([MODEL, '--amp', '--device', 'cpu'], '--amp wants a GPU'),
-    ([MODEL, '--peers', 'PaddleViT'], '--peers PaddleViT wants --paddlevit'),
+    ([MODEL, '--amp', '--device', 'cpu'], '--amp needs a GPU'),
+    ([MODEL, '--peers', 'PaddleViT'], '--peers PaddleViT also needs --paddlevit'),
     ([MODEL, '--peers', '--paddleclas', '.'], 'has no ppcls/arch/backbone'),
-    ([MODEL, '--json', __file__], 'nothing is overwritten')])
+    ([MODEL, '--json', __file__], 'is not overwritten')])
 def test_what_cannot_be_run_is_said_at_once(run_tool, arguments, message):
     done = run_tool('benchmark.py', *arguments)
     assert done.returncode == 1 and message in done.stderr and not done.stdout

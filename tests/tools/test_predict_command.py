@@ -105,7 +105,7 @@ def test_bad_input_gets_one_line(pictures, run_tool, tmp_path):
 @pytest.mark.parametrize('arguments, words', [
     (['--top-k', 0], '--top-k is 0'), (['--batch-size', 0], '--batch-size is 0'), (['--engine', 'inference'], 'does not run'),
     (['--timeout', 0], '--timeout is 0'), (['--max-download-mb', 'nan'], '--max-download-mb is nan'),
-    (['--output', 'photo.JPG'], 'has the name of a picture'), (['--font', 'a.ttf'], 'which is not there'),
+    (['--output', 'photo.JPG'], 'has the name of a picture'), (['--font', 'a.ttf'], 'give --contact-sheet, too'),
     (['--contact-sheet', 'sheet.jpg'], 'does not end in .png'), (['--only-wrong'], 'needs --labels-from-folders'),
     (['--labels-from-folders'], 'called like a class')])
 def test_bad_flags_get_one_line(call, checkpoint, pictures, arguments, words):

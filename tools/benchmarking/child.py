@@ -1,11 +1,12 @@
-"""What each process of tools/benchmark.py does: build a network, then compute whenever a line on standard input says so.
+"""The processes of tools/benchmark.py: build a network, then compute whenever a line on standard input asks for it.
 
-The standard library only: `torch_side.py` runs in a Python that need not have Paddle. The protocol, lines of JSON:
+This file uses only the standard library, because `torch_side.py` runs in a Python that need not have Paddle. The protocol, in
+lines of JSON:
 
     argument        {"who": ..., "name": ..., "what": "forward", "batch": 8, "size": 224, ...}: what to build
     first answer    {"versions": {"paddle": "3.3.1"}}, or {"error": ...} and the process ends
     question        how many times to compute, e.g. 3
-    its answer      {"seconds": of one of them, on average, "peak": MiB of memory so far}, or {"error": ...}
+    its answer      {"seconds": average of one computation, "peak": MiB of memory so far}, or {"error": ...}
 """
 import json
 import math
@@ -15,14 +16,14 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-# run() computes once, to the end, and gives what `finite` takes; peak() gives MiB.
+# run() completes one computation and returns the argument of `finite`; peak() returns MiB.
 Built = namedtuple('Built', 'run finite versions peak')
 
 
 def peak_memory():
-    """The most memory that this process has had at once, in MiB; NaN where the system does not tell."""
+    """Peak memory of this process in MiB; NaN if the system does not report it."""
     status = Path('/proc/self/status')
-    if status.is_file():                                           # ru_maxrss would count what the parent had before exec
+    if status.is_file():                                           # ru_maxrss would include the parent's memory before exec
         lines = [line.split() for line in status.read_text().splitlines() if line.startswith('VmHWM:')]
         if lines:
             return int(lines[0][1]) / 1024
@@ -34,7 +35,7 @@ def peak_memory():
 
 
 def followed_by(end, run):
-    """`run`, and then `end`: a GPU's work has to be waited for."""
+    """A function that calls `run`, then `end`, e.g. to wait for a GPU."""
     def both():
         result = run()
         end()
@@ -43,9 +44,9 @@ def followed_by(end, run):
 
 
 def serve(build):
-    """Answer until standard input ends. `build(job)` gives a `Built`."""
+    """Answer until standard input ends. `build(job)` returns a `Built`."""
     answers = os.fdopen(os.dup(1), 'w')
-    os.dup2(2, 1)                                                  # what a library prints is no answer
+    os.dup2(2, 1)                                                  # keep output of libraries out of the answers
 
     def answer(**content):
         print(json.dumps(content), file=answers, flush=True)
@@ -60,6 +61,6 @@ def serve(build):
             for _ in range(int(line)):
                 built.run()
             answer(seconds=(time.perf_counter() - start) / int(line), peak=built.peak())
-    except Exception as error:                                     # one contender's failure is a cell of the table
+    except Exception as error:                                     # a failed contender becomes a cell of the table
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         answer(error=f'{type(error).__name__}: {lines[-1] if lines else "no reason given"}')

@@ -1,4 +1,4 @@
-"""Who runs: this library's forms of a network, its exports, and the same network elsewhere."""
+"""The contenders: this library's forms of a network, its exports, and the same network in other libraries."""
 from collections import namedtuple
 from pathlib import Path
 
@@ -12,33 +12,33 @@ PEERS = yaml.safe_load(Path(__file__).with_name('peers.yaml').read_text(encoding
 LABELS = {'static': 'to_static', 'paddle_inference': 'Paddle Inference', 'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO',
           'mnn': 'MNN', 'litert': 'LiteRT', 'paddlelite': 'Paddle-Lite',
           'authors': "authors' PyTorch"}
-# Libraries that are a directory: the option that names it, a file that it must hold, whether pip can install it.
+# Libraries in a directory: (option with its path, a file that it must contain, whether pip can install the library).
 DIRECTORIES = {'authors': ('mobileformer', 'mobile_former.py', False), 'PaddleViT': ('paddlevit', 'mobileformer.py', False),
                'PaddleClas': ('paddleclas', 'ppcls/arch/backbone', True)}
 
-EXPORTED = ('timm', 'torchvision')                                 # of TORCH, what torch.onnx is asked to export
+EXPORTED = ('timm', 'torchvision')                                 # those of TORCH that torch.onnx exports
 
-# who: of EAGER, ENGINES, TORCH or PADDLE. job: what its process is told, see child.py; its `who` is the engine where that
-# runs a peer's export. `error` says why it does not run.
+# who: one of EAGER, ENGINES, TORCH or PADDLE. job: the job for its process, see child.py; its `who` is the engine if that
+# runs a peer's export. error: why it cannot run.
 Contender = namedtuple('Contender', 'who label job error', defaults=['none'])
 
 
 def check_directories(args):
-    """Raise UserError where a peer's directory is missing or is another one."""
+    """Raise UserError if a peer's directory is missing or is a different one."""
     for library, (option, wanted, installable) in DIRECTORIES.items():
         directory = getattr(args, option)
         if directory and not (directory / wanted).exists():
             raise UserError(f'--{option} {directory} has no {wanted}; wanted the directory of {LABELS.get(library, library)} '
                             'that has it')
         if not directory and library in (args.peers or []) and not installable:
-            raise UserError(f'--peers {library} wants --{option} DIRECTORY as well')
+            raise UserError(f'--peers {library} also needs --{option} DIRECTORY')
 
 
 def contenders(name, what, batch, args, size, channels, exports):
-    """All contenders of one network, ours first.
+    """All contenders for one network, ours first.
 
     Args:
-        exports: {engine: (directory, None) or (None, reason)}, and the same of a peer's own export by the name of its library.
+        exports: {engine: (directory, None) or (None, reason)}; the same for a peer's own export, under the name of its library.
     """
     job = {'name': name, 'what': what, 'batch': batch, 'size': size, 'channels': channels, 'threads': args.threads,
            'device': args.device, 'amp': args.amp, 'optimizer': args.optimizer, 'directory': '', 'settings': False,

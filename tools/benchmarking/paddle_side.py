@@ -1,6 +1,6 @@
 """A network of this library, its export, or a network of paddle.vision, PaddleClas or PaddleViT. See child.py for the protocol.
 
-Of this library's package the peers see nothing: their process is set up as their users' is, unless the job says otherwise.
+Peers import nothing of this library: their process is set up as for their own users, unless the job says otherwise.
 """
 import importlib
 import importlib.util
@@ -24,7 +24,7 @@ def paddle_vision(job):
 
 
 def paddle_clas(job):
-    """A backbone's module alone: to import the package would ask for all that PaddleClas can do."""
+    """Import only a backbone's module: the whole package would need all dependencies of PaddleClas."""
     installed = importlib.util.find_spec('paddleclas')
     if not job['directory'] and not installed:
         raise ModuleNotFoundError('neither --paddleclas nor an installed paddleclas')
@@ -35,7 +35,7 @@ def paddle_clas(job):
         sys.modules[name] = package
     utils, save_load = sys.modules['ppcls.utils'], types.ModuleType('ppcls.utils.save_load')
     utils.logger = types.SimpleNamespace(warning=lambda text: None, info=lambda text: None)
-    save_load.load_dygraph_pretrain = lambda *arguments, **keywords: None              # weights would be downloaded
+    save_load.load_dygraph_pretrain = lambda *arguments, **keywords: None              # it would download weights
     sys.modules['ppcls.utils.save_load'] = save_load
     module, name = job['name'].split('.')
     folder = next(path.parent.name for path in root.glob(f'ppcls/arch/backbone/*/{module}.py'))
@@ -72,7 +72,7 @@ def build(job):
 
 
 def tensors(result):
-    """What a network gives, as a flat list."""
+    """The outputs of a network as a flat list."""
     return [part for item in result for part in tensors(item)] if isinstance(result, (list, tuple)) else [result]
 
 
@@ -99,7 +99,7 @@ def step(model, images, job):
     def loss_of(output):
         if output.ndim == 2:
             return paddle.nn.functional.cross_entropy(output, labels)
-        return output.square().mean()                              # of maps, or of a detector's tensors
+        return output.square().mean()                              # for maps, or a detector's tensors
 
     def run():
         with paddle.amp.auto_cast(enable=job['amp']):
@@ -113,7 +113,7 @@ def step(model, images, job):
 
 
 def exported(job):
-    """An engine with an export: from an array to arrays, on the CPU."""
+    """An engine that runs an export on the CPU, from an array to arrays."""
     import numpy as np
     from image_classification.deploy.engines import open_engine
     engine = open_engine(job['directory'], job['who'], job['threads'])

@@ -1,4 +1,4 @@
-"""A process for each contender, which waits while another computes: memory, settings and crashes are its own."""
+"""A process for each contender, with its own memory, settings and crashes. It waits while another one computes."""
 import json
 import math
 import os
@@ -14,13 +14,13 @@ from pathlib import Path
 from benchmarking.contenders import PADDLE, TORCH
 
 HERE = Path(__file__).resolve().parent
-TURN_SECONDS = 0.1                                                 # a turn computes as often as this takes
-SPIN_SECONDS = 0.25                                                # so long threads of OpenMP look out for more work
-ANSWER_SECONDS = 1200                                              # a contender that says nothing for so long is ended
+TURN_SECONDS = 0.1                                                 # a turn repeats the computation for about this time
+SPIN_SECONDS = 0.25                                                # idle OpenMP threads spin for this time
+ANSWER_SECONDS = 1200                                              # a contender without an answer for this time is killed
 
 
 class Child:
-    """A process that answers each line with a line of JSON; tools/benchmarking/child.py is its side of it."""
+    """A process that answers each line with a line of JSON; tools/benchmarking/child.py is the other side."""
 
     def __init__(self, command, environment=None):
         self._errors = tempfile.TemporaryFile('w+', errors='replace')
@@ -28,15 +28,15 @@ class Child:
                                          stderr=self._errors, env=environment, text=True)
 
     def ask(self, line):
-        """The answer; {'error': reason} where the process ends instead."""
+        """The answer, or {'error': reason} if the process ends instead."""
         try:
             print(line, file=self._process.stdin, flush=True)
-        except OSError:                                            # it has ended; the answer says why
+        except OSError:                                            # the process has ended; `listen` reports why
             pass
         return self.listen()
 
     def listen(self):
-        """The answer that is due without a question: the first one."""
+        """The next answer. The first one comes without a question."""
         watch = threading.Timer(ANSWER_SECONDS, self._process.kill)
         watch.start()
         line = self._process.stdout.readline()
@@ -53,7 +53,7 @@ class Child:
     def close(self):
         try:
             self._process.stdin.close()
-        except OSError:                                            # it has ended before it read all
+        except OSError:                                            # the process ended before it read everything
             pass
         try:
             self._process.wait(10)
@@ -72,7 +72,7 @@ class Runner:
         self.seconds, self.peak, self.versions, self.child, self.count = [], math.nan, {}, None, 1
         if self.error:
             return
-        torch = contender.job['who'] in TORCH                      # not its export, which an engine runs here
+        torch = contender.job['who'] in TORCH                      # not for its export, which an engine here runs
         command = [peer_python if torch else sys.executable, HERE / ('torch_side.py' if torch else 'paddle_side.py'),
                    json.dumps(contender.job)]
         environment = {**environment, 'OMP_NUM_THREADS': str(contender.job['threads'])}
@@ -100,7 +100,7 @@ class Runner:
             self.seconds.append(seconds)
 
     def _compute(self, count):
-        """Seconds of one computation, on average of `count`; NaN after an error."""
+        """Average seconds of one of `count` computations; NaN after an error."""
         return math.nan if self.error else self._take(self.child.ask(count)).get('seconds', math.nan)
 
     def _take(self, answer):
@@ -114,7 +114,7 @@ class Runner:
             self.child.close()
 
     def result(self):
-        """What JSON says of it."""
+        """The result for JSON."""
         job, milliseconds = self.contender.job, [1000 * seconds for seconds in self.seconds]
         figures = {'milliseconds': milliseconds, 'per_turn': self.count, 'median': statistics.median(milliseconds),
                    'spread': half_the_interquartile_range(milliseconds),
@@ -131,7 +131,7 @@ def half_the_interquartile_range(values):
 
 
 def alternate(contenders, environment, peer_python, repeat):
-    """Let all contenders compute in turn, `repeat` times: (their results, the order of the turns as labels)."""
+    """Let all contenders compute in turn, `repeat` times. Returns (their results, the labels in the order of the turns)."""
     runners = []
     try:
         for contender in contenders:
@@ -142,7 +142,7 @@ def alternate(contenders, environment, peer_python, repeat):
         for runner in runners * repeat:
             if not runner.error:
                 if runner.contender.job['threads'] > 1:
-                    time.sleep(SPIN_SECONDS)                       # those of the one before would take its processors
+                    time.sleep(SPIN_SECONDS)                       # the previous one's threads would still spin
                 runner.take_turn()
                 order.append(runner.contender.label)
         return [runner.result() for runner in runners], order

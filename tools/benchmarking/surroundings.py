@@ -1,4 +1,4 @@
-"""What a table of times has to be read with: the machine, and the exports that were timed."""
+"""The setting of a table of times: the machine, and the exports that were timed."""
 import json
 import os
 import platform
@@ -14,14 +14,14 @@ from image_classification.deploy.export_directory import ONNX, ExportDirectory
 from image_classification.files import temporary_directory, write_atomically
 
 FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx', 'openvino': 'openvino', 'mnn': 'mnn', 'ncnn': 'ncnn',
-           'litert': 'tflite', 'paddlelite': 'lite'}                # of tools/export.py
-ALONE = ('mnn', 'ncnn', 'litert', 'paddlelite')                    # whose exports are for one picture, and others beside them
+           'litert': 'tflite', 'paddlelite': 'lite'}                # engine: its format in tools/export.py
+ALONE = ('mnn', 'ncnn', 'litert', 'paddlelite')                    # their exports take one picture, and hold other formats, too
 
 TOOLS = Path(__file__).resolve().parents[1]
 
 
 def machine(device):
-    """What the figures depend on, but for the contenders' own versions."""
+    """The facts that the figures depend on, except the contenders' versions."""
     import paddle
     facts = {'processor': _processor(), 'cores': os.cpu_count(), 'system': f'{platform.system()} {platform.release()}',
              'python': platform.python_version(), 'paddle': paddle.__version__,
@@ -39,7 +39,7 @@ def _processor():
 
 
 def input_pipeline(options, peers, peer_python, environment):
-    """What tools/benchmark_input.py finds: {'markdown': what it prints, 'images_per_second': ...} or {'error': reason}."""
+    """The result of tools/benchmark_input.py: {'markdown': its output, 'images_per_second': ...} or {'error': reason}."""
     options = ['--backends', 'pillow', *(['opencv'] if find_spec('cv2') else []), *options]
     options += ['--peers', '--peer-python', peer_python] if peers else []
     with temporary_directory() as scratch:
@@ -57,9 +57,10 @@ def _last_line(done):
 
 
 def export(name, engines, root, size, environment):
-    """Exports of a network, below `root`, for `size` x `size` pixels: {engine: (directory, error)}, one of the two None.
+    """Exports of a network in `root` for `size` x `size` pixels: {engine: (directory, error)}, one of the two None.
 
-    What is there already is taken. The others are exported all at once or, if that fails, one by one; those for phones always.
+    Existing exports are reused. The others are exported all at once or, if that fails, one by one. Phone formats are always
+    exported one by one.
     """
     folder, found = Path(root) / name, {}
     for engine in engines:
@@ -90,9 +91,9 @@ def _export(name, engines, folder, size, environment):
 
 
 def export_peer(job, root, peer_python, environment):
-    """The ONNX file of a network of timm or torchvision, by torch.onnx: (its directory, error), one of the two None.
+    """Export a network of timm or torchvision with torch.onnx: (directory of the file, error), one of the two None.
 
-    `job` is that of its contender. What is there already, below `root`, is taken.
+    `job` is the job of its contender. An existing file in `root` is reused.
     """
     directory = Path(root) / 'peers' / f'{job["who"]}-{job["name"]}-{job["size"]}'
     if (directory / ONNX).is_file():

@@ -7,8 +7,8 @@ OURS = (*EAGER, *ENGINES)
 
 
 def columns(results):
-    """Labels of all contenders: like beside like first, which is our export and those of peers in the same engine, and what
-    PyTorch compiles; then ours, then the peers, each in the order of its first appearance."""
+    """Labels of all contenders. First come comparable ones: our exports, peers' exports in the same engine, and compiled
+    PyTorch. Then our others follow, then the other peers, each group in the order of first appearance."""
     labels = {}
     for result in results:
         for contender in result['contenders']:
@@ -23,12 +23,12 @@ def columns(results):
 
 
 def _engine(label):
-    """The part of a peer's label that names what its export runs in; '' without one."""
+    """The part of a peer's label that names the engine of its export, or ''."""
     return label.partition(', ')[2]
 
 
 def ratios(contenders):
-    """{peer's label: {our label: how many times as fast ours is}}, of medians."""
+    """{peer's label: {our label: how many times as fast ours is}}, from medians."""
     timed = [contender for contender in contenders if not contender['error']]
     ours = {contender['label']: contender['median'] for contender in timed if contender['who'] in OURS}
     return {peer['label']: {label: peer['median'] / median for label, median in ours.items()}
@@ -40,10 +40,10 @@ def head(labels, first=('model', 'px', 'what', 'batch')):
 
 
 def row(result, labels):
-    """Milliseconds: median and half the interquartile range; behind a peer's, how many times as fast ours are."""
+    """Milliseconds: median and half the interquartile range. A peer's cell also says how many times as fast ours are."""
     cells = {contender['label']: cell(contender) for contender in result['contenders']}
     for peer, faster in result['ratios'].items():
-        same = _engine(peer) if _engine(peer) in faster else 'eager'   # what ours has in common with it
+        same = _engine(peer) if _engine(peer) in faster else 'eager'   # our counterpart
         others = [ratio for label, ratio in faster.items() if label != same]
         said = [f'{same} {faster[same]:.2f}'] if same in faster else []
         said += [f'best {max(others):.2f}'] if others else []
@@ -52,7 +52,7 @@ def row(result, labels):
 
 
 def memory_row(result, labels):
-    """The most MiB that each process has had at once."""
+    """Peak memory of each process in MiB."""
     cells = {contender['label']: f'{contender["peak_mib"]:.0f}' for contender in result['contenders']
              if contender.get('peak_mib')}
     return line(result, [cells.get(label, '-') for label in labels])
@@ -70,6 +70,6 @@ def cell(contender):
 
 
 def failures(results):
-    """One line for each contender that failed, and why."""
+    """One line for each contender that failed, with the reason."""
     return [f'{result["model"]}, {result["what"]}, batch {result["batch"]}, {contender["label"]}: {contender["error"]}\n'
             for result in results for contender in result['contenders'] if contender['error']]

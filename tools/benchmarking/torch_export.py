@@ -1,7 +1,7 @@
-"""A network of timm or torchvision as an ONNX file, by torch.onnx's own means: python torch_export.py JOB FILE
+"""Export a network of timm or torchvision to ONNX with plain torch.onnx: python torch_export.py JOB FILE
 
-It runs in a Python that has PyTorch, onnx and onnxscript. JOB is that of `torch_side.py`. The batch size is free, the rest
-fixed: the exporter is told no more than what its users tell it.
+This runs in a Python with PyTorch, onnx and onnxscript. JOB is as in `torch_side.py`. Only the batch size is dynamic. The
+exporter gets no options beyond those that its users would give.
 """
 import importlib
 import json
@@ -13,7 +13,7 @@ from torch_side import LIBRARIES
 
 
 def main(job, path):
-    for package in ('onnx', 'onnxscript'):                         # the exporter would name the first one in a long traceback
+    for package in ('onnx', 'onnxscript'):                         # the exporter's own error is a long traceback
         importlib.import_module(package)
     torch.manual_seed(0)
     model = LIBRARIES[job['who']](job).eval()

@@ -1,5 +1,5 @@
-"""The other side of tools/benchmark_input.py: training batches by torchvision or timm, an epoch for each line on standard
-input, answered in JSON.
+"""The other side of tools/benchmark_input.py: training batches with torchvision or timm. For each line on standard input it
+runs an epoch, and answers in JSON.
 
     python tools/benchmarking/torch_input_peer.py KIND POLICY DIR BATCH SIZE WORKERS
 """
@@ -44,7 +44,8 @@ def torchvision_loader(kind, policy, folder, batch, size, workers):
 
 
 def speed(batches, count, skipped):
-    """Images per second of an epoch of `count` batches, behind the first `skipped`, which wait already or start processes."""
+    """Images per second of an epoch of `count` batches, without the first `skipped`: these are prefetched, or include starting
+    processes."""
     images = 0
     for number, (pictures, _) in enumerate(batches, 1):
         if number > skipped:

@@ -20,12 +20,12 @@ def torchvision(job):
 
 
 def authors(job):
-    """A network of AAboys/MobileFormer, which are files for the inside of a timm of 2021: today's stands in for it."""
+    """A network of AAboys/MobileFormer. Its files were made to lie inside a timm of 2021; today's timm takes its place."""
     from timm import layers
     from timm.models import _features
     package, hub = types.ModuleType('authors'), types.ModuleType('authors.hub')
     package.__path__ = [job['directory']]
-    hub.__getattr__ = lambda name: None                            # downloads weights, which is not done here
+    hub.__getattr__ = lambda name: None                            # would download weights
     layers.Linear = torch.nn.Linear
     sys.modules.update({'authors': package, 'authors.hub': hub, 'authors.layers': layers, 'authors.features': _features})
     return getattr(importlib.import_module('authors.mobile_former'), job['name'])()

@@ -1,8 +1,8 @@
-"""Write docs/api.md, the reference of what a program calls, from signatures and docstrings:
+"""Write docs/api.md, the reference of the public functions and classes, from signatures and docstrings:
 
     python tools/maintenance/api_reference.py
 
-Nothing is imported: the source is read, so that no optional package is needed.
+The source is parsed, not imported, so no optional package is needed.
 """
 import ast
 import re
@@ -23,7 +23,7 @@ CHOSEN = {                                                         # module: its
     'integrations.backbones': ('Backbone',), 'integrations.paddle_model': ('AuxiliaryLoss',),
     'layers': ('Network', 'PlainNetwork', 'Stage', 'levels_of', 'Conv2D', 'DropPath', 'FeatureExtractor'),
     **dict.fromkeys(ORDER)}
-LAZY = {'weights': 'weights.loading'}    # package: the module whose functions it gives when they are first used
+LAZY = {'weights': 'weights.loading'}    # package: the module whose functions it imports on first use
 SECTION = re.compile(r'(Args|Returns|Raises|Yields):(.*)')
 
 
@@ -38,13 +38,13 @@ def tree_of(module):
 
 
 def lazy_names(module=''):
-    """{name: its module} of what a package gives when it is first used; {} of one that has all at once."""
+    """{name: its module} for names that a package imports on first use; {} if it imports everything at once."""
     return next((ast.literal_eval(node.value) for node in tree_of(module).body
                  if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_MODULES'), {})
 
 
 def find(module, name):
-    """The definition of a module's name, followed through imports; None for what is no function or class."""
+    """The definition of a module's name, followed through imports. None if it is no function or class."""
     if name in lazy_names(module):
         return find('.'.join(filter(None, [module, lazy_names(module)[name]])), name)
     module = LAZY.get(module, module)
@@ -72,7 +72,7 @@ def exported(module):
 
 
 def signature(node):
-    """How it is called, e.g. `name(a, b=1)`; of a class, the arguments of its __init__, or the fields of a dataclass."""
+    """The signature, e.g. `name(a, b=1)`. A class has the arguments of its __init__, a dataclass its fields."""
     function = node
     if isinstance(node, ast.ClassDef):
         function = next((part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == '__init__'), None)
@@ -84,13 +84,13 @@ def signature(node):
 
 
 def methods(node):
-    """Public methods of a class that say what they do."""
+    """Public methods of a class that have a docstring."""
     return [part for part in node.body if isinstance(part, ast.FunctionDef) and not part.name.startswith('_')
             and ast.get_docstring(part)]
 
 
 def markdown(docstring):
-    """A docstring as Markdown: the parts that explain arguments and results become lists."""
+    """A docstring as Markdown. The parts about arguments and results become lists."""
     lines, inside = [], False
     for line in docstring.splitlines():
         section = SECTION.fullmatch(line)
@@ -103,7 +103,7 @@ def markdown(docstring):
         else:
             inside = False
             lines.append(line)
-    text = re.sub(r'<(?=\w)', '&lt;', '\n'.join(lines))            # <run> would be taken for a tag
+    text = re.sub(r'<(?=\w)', '&lt;', '\n'.join(lines))            # <run> would be read as a tag
     return re.sub(r'\n{3,}', '\n\n', text).strip()
 
 

@@ -1,12 +1,13 @@
-"""Compare the networks of paddle.vision and of PaddleClas with ours, filled at random and with statistics of their own maps:
+"""Compare the networks of paddle.vision and PaddleClas with ours, with random weights and the statistics of their own maps:
 
     git clone https://github.com/PaddlePaddle/PaddleClas
     python tools/maintenance/compare_paddle.py --paddleclas PaddleClas [PATTERN ...]
 
-Theirs is saved by paddle.save, and loaded here as a user would; what is compared are the logits, in float32, as the largest
-difference in deviations of theirs. Then ours is written back in their style, into theirs, which must give what it gave before.
-Last come the networks that must be refused. Without --paddleclas only paddle.vision is looked at. The command exits with 1
-where something differs. With --record it compares nothing, but writes the keys and shapes of theirs for tests/test_published.py.
+Their network is saved with paddle.save and loaded here as a user would. The largest difference of the float32 logits is
+printed, in standard deviations of theirs. Then our weights are converted to their style and loaded into their network, which
+must give the same logits as before. Last come the networks that must be refused. Without --paddleclas only paddle.vision is
+compared. The command exits with 1 if anything differs. With --record it only writes their keys and shapes for
+tests/test_published.py.
 """
 import argparse
 import fnmatch
@@ -33,12 +34,12 @@ import image_classification as ic  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.weights import to_torch  # noqa: E402
 
-WIDEST = 1e-4                                                      # difference / deviation of the logits
+WIDEST = 1e-4                                                      # largest allowed difference / deviation of the logits
 KEYS = Path(__file__).resolve().parents[2] / 'tests' / 'data' / 'published_keys'
 SOURCES = {'paddleclas': 'PaddleClas', 'paddle_vision': 'paddle.vision'}
 ZOO, LEGENDARY = 'model_zoo', 'legendary_models'
 WIDTHS = {'0_25': 0.25, '0_35': 0.35, '0_5': 0.5, '0_75': 0.75, '1_0': 1.0, '1_25': 1.25, '1_5': 1.5, '2_0': 2.0}
-# (our variant, keywords for it, what makes theirs). Of widths that no yaml of ours has, the keyword.
+# (our variant, keywords for it, function that makes theirs). Keywords give widths that have no yaml here.
 VISION = [*[(f'mobilenet_v1_x{width}', {}, lambda width=width: vision.MobileNetV1(WIDTHS[width]))
             for width in ('0_25', '0_5', '0_75', '1_0')],
           ('mobilenet_v2_x1_0', {}, vision.MobileNetV2),
@@ -49,11 +50,11 @@ VISION = [*[(f'mobilenet_v1_x{width}', {}, lambda width=width: vision.MobileNetV
 
 
 def of_paddleclas(root):
-    """The same for PaddleClas's code below `root`, of which nothing but the modules of these networks runs."""
+    """Rows like VISION for PaddleClas's code in `root`, and the networks to refuse. Only the modules of these networks run."""
     def maker(folder, module, name):
         def make():
             function = getattr(importlib.import_module(f'ppcls.arch.backbone.{folder}.{module}'), name)
-            with paddle.utils.unique_name.guard():                 # they name parameters, which may be done once
+            with paddle.utils.unique_name.guard():                 # their parameters have fixed names, allowed only once
                 return function(pretrained=False)
         return make
 
@@ -95,7 +96,7 @@ def _ours(name, width):
 
 
 def _pretend_packages(root):
-    """Let `ppcls.arch.backbone...` be imported without the packages' own code, which wants what networks do not."""
+    """Make `ppcls.arch.backbone...` importable without the packages' own code, which needs more dependencies."""
     folder = root / 'ppcls'
     if not (folder / 'arch' / 'backbone').is_dir():
         raise UserError(f'{root} is no clone of PaddleClas: it has no ppcls/arch/backbone')
@@ -112,12 +113,12 @@ def _pretend_packages(root):
 
 
 def pictures(side):
-    """Two with large patches and some noise: noise alone leaves deep networks little but rounding to tell pictures apart by."""
+    """Two pictures of large patches with some noise. With noise alone, logits of deep networks differ by little but rounding."""
     return F.interpolate(paddle.randn([2, 3, 12, 12]), [side, side], mode='bilinear') + 0.1 * paddle.randn([2, 3, side, side])
 
 
 def fill(network, image):
-    """Random weights and, for the batch norms, the statistics that these give on pictures; it is left in evaluation."""
+    """Set random weights and the batch norm statistics that they give on `image`; leave the network in evaluation mode."""
     for parameter in network.parameters():
         if parameter.ndim == 1 and not parameter.stop_gradient:
             factors = paddle.uniform(parameter.shape, min=0.5, max=2.0)        # so that activations reach 6
@@ -146,8 +147,8 @@ def difference(found, wanted):
 
 
 def compare(name, keywords, style, make, folder, side=0):
-    """(difference of our logits, of theirs after ours were written back) in deviations, on pictures of `side` pixels, or the
-    usual ones."""
+    """(difference of our logits, difference of theirs after loading our weights), in deviations, on pictures of `side` pixels,
+    by default the usual size."""
     paddle.seed(0)
     theirs, side = make(), side or ic.get_config(name).DATA.IMAGE_SIZE
     image, other = pictures(side), pictures(side)
@@ -155,7 +156,7 @@ def compare(name, keywords, style, make, folder, side=0):
     path = folder / f'{style}.pdparams'
     paddle.save(theirs.state_dict(), str(path))
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')                            # of the keys that come with the file, of auxiliary heads
+        warnings.simplefilter('ignore')                            # about further keys in the file, and auxiliary heads
         ours = ic.create_model(name, pretrained=path, **keywords).eval()
     wanted = logits_of(theirs, other)
     found = difference(logits_of(ours, other), wanted)
@@ -166,14 +167,14 @@ def compare(name, keywords, style, make, folder, side=0):
 
 
 def record(name, style, make):
-    """Write {key: shape} of theirs, where our variant has weights of it."""
+    """Write {key: shape} of their network, if our variant lists weights of this publisher."""
     if any(entry['SOURCE'] == SOURCES[style] for entry in ic.get_config(name).PUBLISHED.WEIGHTS):
         shapes = {key: list(tensor.shape) for key, tensor in make().state_dict().items()}
         (KEYS / f'{style}_{name}.json.gz').write_bytes(gzip.compress(json.dumps(shapes).encode(), mtime=0))
 
 
 def refusal(name, make, folder):
-    """What a user is told of a network that is another one; '' if it is taken."""
+    """The error message for weights of a different network; '' if they are accepted."""
     path = folder / 'refused.pdparams'
     paddle.save(make().state_dict(), str(path))
     try:
@@ -186,9 +187,9 @@ def refusal(name, make, folder):
 @exit_with_message
 def main(argv=None):
     parser = argparse.ArgumentParser(description='Compare the networks of paddle.vision and of PaddleClas with ours.')
-    parser.add_argument('patterns', nargs='*', metavar='PATTERN', default=['*'], help='of our variants, e.g. mobilenet_v3_*')
+    parser.add_argument('patterns', nargs='*', metavar='PATTERN', default=['*'], help='our variants, e.g. mobilenet_v3_*')
     parser.add_argument('--paddleclas', metavar='DIR', help='a clone of PaddleClas')
-    parser.add_argument('--record', action='store_true', help='write keys and shapes in place of comparing')
+    parser.add_argument('--record', action='store_true', help='write keys and shapes instead of comparing')
     args = parser.parse_args(argv)
     rows, refused = of_paddleclas(args.paddleclas) if args.paddleclas else ([], [])
     rows = [(*row, 'paddle_vision') for row in VISION] + [(*row, 'paddleclas') for row in rows]

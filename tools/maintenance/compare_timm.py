@@ -1,23 +1,22 @@
-"""Compare networks with timm's of the same name, filled at random and with random statistics:
+"""Compare networks with timm's counterparts, with random weights and batch norm statistics:
 
     python tools/maintenance/compare_timm.py --torch-python /path/to/python [PATTERN ...]
 
-That Python has torch, timm and safetensors; PATTERN stands for our variants, e.g. mobilenet_v4_*, and
-tools/benchmarking/peers.yaml says what timm calls them. timm's weights are saved as .safetensors and loaded here as a user would.
-A row says
+That Python has torch, timm and safetensors. PATTERN matches our variants, e.g. mobilenet_v4_*; tools/benchmarking/peers.yaml
+has timm's names for them. timm's weights are saved as .safetensors and loaded here as a user would. A row shows
 
-- `parameters`: how many, in both;
-- `float64`, `float32`: the largest difference of the logits from timm's in float64, in their deviations, for a picture of the
-  usual size and for one that is no square, if timm takes it; and the same of timm's own float32, which may round more than the
-  limit of 1e-4 where attention is sharp: twice as much is admitted then;
-- `features`: the same in float64 of timm's features_only, at each stride where both have as many channels; how many these are;
-- `gradients`: the largest difference of a parameter's gradient's norm in training mode, in float64, as a part of it;
-- `fused`: as `float32`, of image_classification.fuse;
-- `written`: whether writing the weights back in timm's style gives what was loaded.
+- `parameters`: the number of parameters, in both;
+- `float64`, `float32`: the largest difference from timm's float64 logits, in their standard deviations, for a picture of the
+  usual size and for one that is not square, if timm takes it. In brackets the same of timm's own float32: with sharp attention
+  its rounding may exceed the limit of 1e-4, and then twice its difference is allowed;
+- `features`: the same in float64 for timm's features_only, at each stride where both have as many channels, and their number;
+- `gradients`: the largest relative difference of the norm of a parameter's gradient, in training mode and float64;
+- `fused`: as `float32`, after image_classification.fuse;
+- `written`: whether converting the weights back to timm's style gives what was loaded.
 
-Where batch norms have another epsilon than timm's, such as MobileNetV3's, they are rescaled, and gradients differ. The command
-exits with 1 where something differs. With --record it compares nothing, but writes keys and shapes of timm's for
-tests/test_published.py; with --golden it writes what tests/test_golden.py compares with.
+Batch norms whose epsilon differs from timm's, as in MobileNetV3, are rescaled, so their gradients differ. The command exits
+with 1 if anything differs. With --record it only writes timm's keys and shapes for tests/test_published.py, with --golden the
+recordings for tests/test_golden.py.
 """
 import argparse
 import fnmatch
@@ -48,11 +47,11 @@ from image_classification.weights.key_styles import published_names  # noqa: E40
 
 LIMITS = {'float64': 2e-6, 'float32': 1e-4, 'features': 2e-6, 'gradients': 1e-4, 'fused': 1e-4}
 DATA = Path(__file__).resolve().parents[2] / 'tests' / 'data'
-QUIET = 1e-6                                                       # part of the largest norm below which a gradient is none
+QUIET = 1e-6                                                       # smaller norms, relative to the largest, count as this
 
 
 class Timm:
-    """The other Python: `ask` sends a request and waits for the answer."""
+    """A process of the other Python. `ask` sends a request and waits for the answer."""
 
     def __init__(self, python):
         script = Path(__file__).with_name('timm_side.py')
@@ -75,11 +74,11 @@ class Timm:
 
 
 def loaded(name, weights, dtype):
-    """Our network with these weights, in evaluation, of this type."""
+    """Our network with these weights, in evaluation mode, with this dtype."""
     paddle.set_default_dtype(dtype)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')                        # of what evaluation does without
+            warnings.simplefilter('ignore')                        # about parts that only training needs
             return ic.create_model(name, pretrained=str(weights)).eval()
     finally:
         paddle.set_default_dtype('float32')
@@ -93,13 +92,13 @@ def difference(found, wanted):
 
 
 def logits_differ(model, numbers, dtype, count):
-    """The largest difference at each size."""
+    """The largest difference of the logits for each of the images."""
     with paddle.no_grad():
         return [difference(model(paddle.to_tensor(numbers[f'image{i}'], dtype)), numbers[f'logits{i}']) for i in range(count)]
 
 
 def features_differ(model, numbers, strides):
-    """(largest difference, number) of the maps of strides that both have."""
+    """(largest difference, number) of the maps at strides that both have."""
     with paddle.no_grad():
         maps = model.forward_intermediates(paddle.to_tensor(numbers['image0'], 'float64'))
     theirs = {stride: numbers[f'map{i}'] for i, stride in enumerate(strides)}       # the last of each stride
@@ -109,7 +108,7 @@ def features_differ(model, numbers, strides):
 
 
 def gradients_differ(model, numbers, wanted):
-    """The largest difference of the norm of a parameter's gradient, as a part of the norm, or of what counts as none."""
+    """The largest relative difference of the norm of a parameter's gradient. See QUIET for tiny norms."""
     for layer in model.sublayers():
         if isinstance(getattr(layer, 'p', None), float):           # dropout and stochastic depth
             layer.p = 0.0
@@ -125,7 +124,7 @@ def gradients_differ(model, numbers, wanted):
 
 
 def is_written_back(model, weights):
-    """Whether the network, in timm's style, is the file that it was loaded from."""
+    """Whether the network's weights, converted to timm's style, equal the file that they were loaded from."""
     theirs = safetensors.numpy.load_file(weights)
     theirs = {key: value for key, value in theirs.items() if not key.endswith('num_batches_tracked')}
     ours = to_torch(model, 'timm')
@@ -133,7 +132,7 @@ def is_written_back(model, weights):
 
 
 def compare(timm, name, folder):
-    """{column: figure or list of figures} of one variant."""
+    """{column: figure or list of figures} for one variant."""
     weights = folder / 'weights.safetensors'
     facts = timm.ask(do='compare', name=PEERS[name]['timm'], folder=str(folder), size=ic.get_config(name).DATA.IMAGE_SIZE)
     numbers, count = np.load(folder / 'numbers.npz'), len(facts['sizes'])
@@ -150,7 +149,7 @@ def compare(timm, name, folder):
 
 
 def faults_of(row):
-    """The columns of a row that say that the two networks differ."""
+    """The columns of a row by which the two networks differ."""
     faults = [key for key, limit in LIMITS.items() if not np.max(row[key]) <= limit]
     rounded = {key for key in ('float32', 'fused') if all(ours <= max(LIMITS[key], 2 * theirs)
                                                           for ours, theirs in zip(row[key], row['rounding']))}
@@ -168,14 +167,14 @@ def shown(name, row):
 
 
 def record(timm, name):
-    """Write {key: shape} of timm's."""
+    """Write {key: shape} of timm's network."""
     theirs = PEERS[name]['timm']
     shapes = {key: shape for key, shape, *_ in timm.ask(do='keys', name=theirs)['keys']}
     (DATA / 'published_keys' / f'timm_{theirs}.json.gz').write_bytes(gzip.compress(json.dumps(shapes).encode(), mtime=0))
 
 
 def record_golden(timm, name, folder):
-    """Write a recording: what timm gives under weights that follow from names and shapes."""
+    """Write a recording of timm's outputs, with weights that are computed from names and shapes."""
     from tests.golden import entry
     from tests.networks import outline
     theirs, side = PEERS[name]['timm'], ic.get_config(name).DATA.IMAGE_SIZE
@@ -186,7 +185,7 @@ def record_golden(timm, name, folder):
     inputs = [{'seed': 0, 'shape': [2, 3, side, side]}, {'seed': 1, 'shape': [1, 3, side - 31, side + 36]}]
     try:
         found = timm.ask(do='record', name=theirs, folder=str(folder), inputs=inputs)
-    except UserError:                                              # it takes one size alone
+    except UserError:                                              # it accepts only one size
         del inputs[1:]
         found = timm.ask(do='record', name=theirs, folder=str(folder), inputs=inputs)
     meta = {'name': name, 'family': ic.get_config(name).MODEL.TYPE, 'reference': f'timm {found["version"]}',
@@ -194,7 +193,7 @@ def record_golden(timm, name, folder):
             'macs': found['macs'], 'macs_input': [1, *inputs[0]['shape'][1:]], 'outputs': found['outputs'],
             'features': found['features'], 'keys': keys}
     if outline(name).key_style != 'timm':
-        meta['style'] = 'timm'                                     # whose names the keys are
+        meta['style'] = 'timm'                                     # the publisher of these keys
     numbers = dict(np.load(folder / 'numbers.npz'))
     numbers['key_sum'] = np.array([np.float64(given[key]).sum() if key in given else 0.0 for key, *_ in keys])
     np.savez_compressed(DATA / 'golden' / f'{name}.npz', **numbers)
@@ -204,10 +203,10 @@ def record_golden(timm, name, folder):
 @exit_with_message
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Compare our networks with timm's, filled at random.")
-    parser.add_argument('patterns', nargs='*', metavar='PATTERN', default=['*'], help='of our variants, e.g. mobilenet_v4_*')
-    parser.add_argument('--torch-python', required=True, metavar='PYTHON', help='a Python that has torch, timm and safetensors')
-    parser.add_argument('--record', action='store_true', help='write keys and shapes in place of comparing')
-    parser.add_argument('--golden', action='store_true', help='write recordings for tests/test_golden.py in place of comparing')
+    parser.add_argument('patterns', nargs='*', metavar='PATTERN', default=['*'], help='our variants, e.g. mobilenet_v4_*')
+    parser.add_argument('--torch-python', required=True, metavar='PYTHON', help='a Python with torch, timm and safetensors')
+    parser.add_argument('--record', action='store_true', help='write keys and shapes instead of comparing')
+    parser.add_argument('--golden', action='store_true', help='write recordings for tests/test_golden.py instead of comparing')
     args = parser.parse_args(argv)
     names = [name for name in ic.list_models() if 'timm' in PEERS.get(name, {})
              and any(fnmatch.fnmatch(name, pattern) for pattern in args.patterns)]

@@ -1,6 +1,6 @@
-"""The pictures of docs/images: python tools/maintenance/draw_diagrams.py [docs/images]
+"""Draw the pictures of docs/images: python tools/maintenance/draw_diagrams.py [docs/images]
 
-One SVG for each family, its stages with the shapes that the network gives, and the scatter plot of README.
+Each family has an SVG with its stages and the shapes of their maps. The scatter plot of README is drawn, too.
 """
 import argparse
 from pathlib import Path

@@ -2,8 +2,8 @@
 
     python tools/maintenance/draw_shapes.py PHOTOGRAPHS OUTPUT [--count 120] [--seed 0]
 
-Sides have 64 to 420 pixels. A shape is turned, sheared, shaded and partly clear, has any colour, and lies anywhere; smaller scraps
-of other shapes lie about. So neither colour, nor size, nor place says what it is.
+Sides have 64 to 420 pixels. A shape is rotated, sheared, shaded and partly transparent, and has any colour and position.
+Smaller scraps of other shapes are scattered around it. So neither colour, size nor position tells the class.
 """
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from image_classification.config import BOUNDS
 from image_classification.config.options import IMAGES, Parser
 from image_classification.errors import exit_with_message
 
-_TIMES = 3                                                         # a shape is drawn larger, for smooth edges
+_TIMES = 3                                                         # shapes are drawn larger by this, for smooth edges
 
 
 def _regular(corners, inner=1.0, turn=0.0):
@@ -30,7 +30,7 @@ def _turn(angle):
 
 
 def _cross(arm=0.36):
-    """(12, 2) corners of a plus, whose arms have the half width `arm`."""
+    """(12, 2) corners of a plus whose arms are 2 * `arm` wide."""
     quarter = np.array([(1.0, -arm), (1.0, arm), (arm, arm)])
     return np.concatenate([quarter @ _turn(angle).T for angle in np.pi / 2 * np.arange(4)])
 
@@ -39,7 +39,7 @@ SHAPES = {'cross': _cross(), 'disc': _regular(64), 'square': _regular(4), 'star'
 
 
 def piece(photographs, width, height, rng):
-    """A part of one of the photographs, of any size in it, at the size that is asked for."""
+    """A random part of a random photograph, resized to this width and height."""
     photograph = photographs[rng.integers(len(photographs))]
     scale = rng.uniform(0.4, 1.0) * min(photograph.width / width, photograph.height / height)
     w, h = int(width * scale), int(height * scale)
@@ -48,7 +48,7 @@ def piece(photographs, width, height, rng):
 
 
 def lay(picture, corners, radius, clear, rng):
-    """Draw a shape of that radius in pixels somewhere on the picture."""
+    """Draw a shape with this radius in pixels at a random place of the picture."""
     angle, (low, high) = rng.uniform(0, 2 * np.pi), np.sort(rng.uniform(0.65, 1.0, 2))
     shear = np.array([[1.0, rng.uniform(-0.25, 0.25)], [0.0, low / high]])
     margin = 0.8 * radius
@@ -78,11 +78,11 @@ def draw(name, photographs, rng):
 @exit_with_message
 def main(argv=None):
     parser = Parser(description=__doc__.splitlines()[0])
-    parser.add_argument('photographs', type=Path, help='a folder of photographs, searched below, too')
+    parser.add_argument('photographs', type=Path, help='a folder of photographs, with its subfolders')
     parser.add_argument('output', type=Path, help='a new folder')
     parser.add_argument('--count', type=int, default=120, bounds=IMAGES, help='pictures of each shape; default: 120')
     parser.add_argument('--seed', type=int, default=0, bounds=BOUNDS['SEED'],
-                        help='other numbers draw other pictures; default: 0')
+                        help='other seeds draw other pictures; default: 0')
     args = parser.parse_args(argv)
     files = sorted(path for path in args.photographs.rglob('*') if path.suffix.lower() in ('.jpg', '.jpeg', '.png'))
     photographs = [Image.open(path).convert('RGB') for path in files]

@@ -1,10 +1,10 @@
-"""Write what the code and the other documents know into docs/families and docs/README.md:
+"""Update the generated parts of docs/families and docs/README.md:
 
     python tools/maintenance/family_pages.py
 
-A page keeps its own words; between two marks stand the variants, their weights and what was measured. The rows come from
-The table of docs/networks.md (tools/model_table.py prints it), from the yaml of the variants, from docs/results, and from the tables
-of docs/deploy.md and docs/benchmark.md, so that each figure is written down once.
+The text of a page stays. Between two marks, this command writes the variants, their weights and measurements. It takes the rows
+from docs/networks.md (tools/model_table.py prints that table), the yaml of the variants, docs/results, and the tables of
+docs/deploy.md and docs/benchmark.md. So each figure is maintained in one place.
 """
 import functools
 import json
@@ -43,7 +43,7 @@ def has_page(family):
 
 
 def described():
-    """`families` without those that nobody has described yet: a network works without a page."""
+    """`families` without those that have no page yet."""
     return {family: names for family, names in families().items() if has_page(family)}
 
 
@@ -73,7 +73,7 @@ def weights(names):
 
 
 def measured(names):
-    """A table of what this project has measured of these networks, or a line that says that it has not."""
+    """A table of this project's measurements of these networks, or a line that there are none."""
     lines = [*_trained(names), *_eight_bits(names), *_speed(names)]
     if not lines:
         return '## Measured here\n\nNothing yet but the comparison with the original.\n'
@@ -134,7 +134,7 @@ def _range(values, form, unit):
 
 
 def between(text, kind, content):
-    """`text` with `content` between the marks of that kind. Raises ValueError where a mark is missing."""
+    """`text` with `content` between the marks of that kind. Raises ValueError if a mark is missing."""
     start, end = MARKS[kind]
     before, rest = text.split(start)
     _, after = rest.split(end)
@@ -142,7 +142,7 @@ def between(text, kind, content):
 
 
 def documents():
-    """{path: text as it should be} of all documents with parts from here."""
+    """{path: new text} for all documents with generated parts."""
     found = {}
     for family, names in described().items():
         path = DOCS / 'families' / f'{family}.md'

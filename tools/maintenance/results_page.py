@@ -1,9 +1,9 @@
-"""Write docs/results.md: what the recipes below configs/ have reached here, in what time, with command, log and curve.
+"""Write docs/results.md: accuracy and time of our trainings with the recipes in configs/, with command, log and curve.
 
     python tools/maintenance/results_page.py [RUN ...] [--processor 'AMD EPYC, 2 cores']
 
-RUN is the directory of a training that came to its end; docs/results keeps what the page needs of it. The figure of a run is
-that of its last evaluation, never of its best one.
+RUN is the directory of a finished training; docs/results keeps what the page needs of it. The accuracy of a run is that of its
+last evaluation, never of its best one.
 """
 import argparse
 import json
@@ -22,13 +22,13 @@ PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / 'docs'
 FACTS = DOCS / 'results'
 MARKS = '<!-- tools/maintenance/results_page.py writes what follows -->\n', '<!-- until here -->\n'
-LINES = 8                                                          # of a log
+LINES = 8                                                          # last lines of a log on the page
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 260, 56, 56, 34, 216
 LOSS, TOP1 = '#6e7781', '#0969da'
 
 
 def facts_of(run, processor):
-    """What the page needs of a run's directory."""
+    """The facts that the page needs, from a run's directory."""
     log = (run / 'log.txt').read_text(encoding='utf-8')
     rows, cfg = read_metrics(run), get_config(run / 'config.yaml')
     evaluations = [row for row in rows if row['kind'] == 'eval']
@@ -46,7 +46,7 @@ def facts_of(run, processor):
 
 
 def hours(rows, batch):
-    """Of the steps, by the images/s of each row."""
+    """Hours of all steps, computed from the images/s of each row."""
     seconds, step = 0.0, 0
     for row in rows:
         if row['kind'] == 'train':
@@ -67,7 +67,7 @@ def losses(rows):
 
 
 def curve(facts):
-    """SVG text: the training loss of each epoch and the accuracies, where the run was evaluated."""
+    """SVG text: the training loss of each epoch, and the accuracy at each evaluation."""
     canvas, epochs = Canvas(), facts['epochs']
     most = max(loss for _, loss in facts['losses'])
 
@@ -123,7 +123,7 @@ def write(path, text):
 
 
 def page(text, runs):
-    """The page, with what stands between its marks anew."""
+    """The page, with the part between its marks replaced."""
     before, _, rest = text.partition(MARKS[0])
     return before + MARKS[0] + '\n' + table(runs) + ''.join(map(section, runs)) + '\n' + MARKS[1] + rest.partition(MARKS[1])[2]
 
@@ -132,7 +132,7 @@ def page(text, runs):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split(':')[0])
     parser.add_argument('runs', nargs='*', type=Path, metavar='RUN')
-    parser.add_argument('--processor', default='', help='what they were trained on')
+    parser.add_argument('--processor', default='', help='the processor that they were trained on')
     args = parser.parse_args(argv)
     for run in args.runs:
         facts = facts_of(run, args.processor)

@@ -1,7 +1,7 @@
-"""What timm computes, in a Python that has PyTorch: python timm_side.py, started by compare_timm.py.
+"""Computes timm's results in a Python that has PyTorch: python timm_side.py, started by compare_timm.py.
 
-Each line that comes in is a request in JSON, {"name": timm's, "folder": where results go, "size": a picture's side, ...}; each
-line that goes out is its answer, {"error": ...} where it failed. The Python of Paddle and this one share files alone.
+Each line of standard input is a JSON request: {"name": timm's, "folder": for results, "size": a picture's side, ...}. Each line
+of standard output is its answer, or {"error": ...} if it failed. Larger results go through files.
 """
 import json
 import logging
@@ -16,26 +16,27 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
-STEP_SIDE, STEP_BATCH = 128, 4                                     # of the pictures of a training step, where any size is taken
+STEP_SIDE, STEP_BATCH = 128, 4                                     # pictures of a training step, if the network takes this size
 
 
 def fill(model, size):
-    """Draw every entry that is constant at first, then take batch statistics; leave in evaluation."""
+    """Randomise every parameter that is constant at first, then set batch statistics; leave in evaluation mode."""
     torch.manual_seed(0)
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             noise = torch.randn_like(tensor)
-            if 'gamma' in name:                                    # layer scales, which begin at 1e-6
+            if 'gamma' in name:                                    # layer scales, initially 1e-6
                 tensor.copy_(0.3 + 0.05 * noise)
             elif name.endswith('attention_biases'):
                 tensor.copy_(0.5 * noise)
             elif tensor.ndim == 1:
                 tensor.copy_(0.1 * noise if name.endswith('bias') else 1.0 + 0.1 * noise)
-            elif bool((tensor == tensor.flatten()[0]).all()):      # layer scales that are maps, weights that begin at 0
+            elif bool((tensor == tensor.flatten()[0]).all()):      # layer scales that are maps, weights initially 0
                 tensor.copy_(0.3 + 0.05 * noise)
         norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm)]
         hooks = [layer.register_forward_pre_hook(settle) for layer in norms]
-        # With large shapes in them: of mere noise, attention makes the same of all pixels, which few pictures tell little of.
+        # Large shapes on top of noise: for pure noise, attention gives all pixels the same output, and a few pictures then say
+        # little about the statistics.
         shapes = F.interpolate(torch.randn(4, 3, 7, 7), (size, size), mode='bilinear')
         model.eval()(torch.randn(4, 3, size, size) + 2 * shapes)
         for hook in hooks:
@@ -44,11 +45,11 @@ def fill(model, size):
 
 
 def settle(norm, inputs):
-    """Give a batch norm in evaluation the statistics of what it is about to see, and others beside them by chance: so what comes
-    out of it keeps its size, and the next norms see that."""
+    """Give a batch norm in evaluation mode the statistics of its input, with some random noise. So its output keeps its scale
+    for the next norms."""
     dims = [axis for axis in range(inputs[0].ndim) if axis != 1]
     variance, mean = torch.var_mean(inputs[0], dims, correction=0)
-    variance = variance.clamp(min=0.1 * float(variance.mean()))    # relative: no channel, quiet by chance, may drown the others
+    variance = variance.clamp(min=0.1 * float(variance.mean()))    # else a channel that happens to be quiet drowns the others
     norm.running_mean.copy_(mean + 0.1 * variance.sqrt() * torch.randn_like(variance))
     norm.running_var.copy_(variance * torch.exp(0.1 * torch.randn_like(variance)))
 
@@ -56,25 +57,25 @@ def settle(norm, inputs):
 def without_chance(model):
     """The network without dropout and stochastic depth."""
     for layer in model.modules():
-        for name in ('p', 'drop_prob', 'drop_rate'):            # the last one of networks that call a function
+        for name in ('p', 'drop_prob', 'drop_rate'):            # drop_rate: in networks that call a function
             if isinstance(getattr(layer, name, None), float):
                 setattr(layer, name, 0.0)
     return model
 
 
 def keep_double():
-    """Let `.float()` leave float64 as it is: linear attention is computed in float32 there, for half precision's sake."""
+    """Make `.float()` keep float64: timm computes linear attention in float32, for the sake of half precision."""
     single = torch.Tensor.float
     torch.Tensor.float = lambda self: self if self.dtype == torch.float64 else single(self)
 
 
 def logits_of(result):
-    """What training returns, as one tensor: heads of a distilled network are averaged, as for evaluation."""
+    """The output in training as one tensor. The heads of a distilled network are averaged, as in evaluation."""
     return sum(result) / len(result) if isinstance(result, (tuple, list)) else result
 
 
 def first_that_runs(model, shapes):
-    """(a picture of the first of these shapes that the network takes, what it gives); None where it takes none."""
+    """(picture, output) for the first of these shapes that the network accepts; None if it accepts none."""
     for shape in shapes:
         try:
             image = torch.randn(shape, dtype=torch.float64)
@@ -86,7 +87,7 @@ def first_that_runs(model, shapes):
 
 
 def train_step(model, size):
-    """(pictures, {parameter: norm of its gradient}) of a step in training mode."""
+    """(pictures, {parameter: norm of its gradient}) for a step in training mode."""
     model = without_chance(model).train()
     for side in (STEP_SIDE, size):
         torch.manual_seed(1)
@@ -101,7 +102,7 @@ def train_step(model, size):
 
 
 def features_of(name, weights, image):
-    """([map], [its stride]) of timm's features_only; none where it has no such form."""
+    """([map], [its stride]) of timm's features_only; empty lists if timm does not support it."""
     try:
         model = timm.create_model(name, features_only=True, pretrained=True, pretrained_cfg_overlay={'file': str(weights)})
     except (RuntimeError, TypeError, AssertionError, AttributeError) as error:
@@ -112,7 +113,8 @@ def features_of(name, weights, image):
 
 
 def compare(name, folder, size):
-    """Random weights and statistics, saved; what the network makes of pictures of two sizes, its features, its gradients."""
+    """Save random weights and statistics, and compute the network's outputs for pictures of two sizes, its features and
+    gradients."""
     model, weights = fill(timm.create_model(name), size), Path(folder, 'weights.safetensors')
     save_file({key: value.clone().contiguous() for key, value in model.state_dict().items()}, weights)
     single, model = model, timm.create_model(name).double().eval()
@@ -133,7 +135,7 @@ def compare(name, folder, size):
 
 
 def keys(name):
-    """The entries of its state: [[key, shape, param or buffer, type]]."""
+    """The entries of a network's state dict: [[key, shape, param or buffer, dtype]]."""
     model = timm.create_model(name)
     parameters = dict(model.named_parameters())
     return {'keys': [[key, list(value.shape), 'param' if key in parameters else 'buffer', str(value.dtype).split('.')[-1]]
@@ -141,7 +143,7 @@ def keys(name):
 
 
 def stages(model):
-    """Names of the layers whose output is recorded: the network's children and, of those that are lists, theirs."""
+    """Names of the layers whose output is recorded: the network's children, or the children's children if those are lists."""
     names = []
     for name, child in model.named_children():
         if isinstance(child, (torch.nn.Sequential, torch.nn.ModuleList)) and len(child) > 1:
@@ -152,8 +154,8 @@ def stages(model):
 
 
 def record(name, folder, inputs):
-    """Outputs and features under given weights, in float64, as tests/data/golden has them; multiply-adds of one picture."""
-    timm.layers.set_fused_attn(False)                              # whose products the counter would not see
+    """Outputs and features with given weights, in float64, in the form of tests/data/golden; and multiply-adds per picture."""
+    timm.layers.set_fused_attn(False)                              # the counter does not see products in fused attention
     model = timm.create_model(name)
     model.load_state_dict(load_file(Path(folder, 'weights.safetensors')))
     model.eval()
@@ -184,14 +186,14 @@ def record(name, folder, inputs):
 
 def main():
     warnings.simplefilter('ignore')
-    logging.disable(logging.WARNING)                               # of a classifier that features do without
+    logging.disable(logging.WARNING)                               # features_only warns about the unused classifier
     torch.set_num_threads(1)
     keep_double()
     for line in sys.stdin:
         request = json.loads(line)
         try:
             answer = globals()[request.pop('do')](**request)
-        except Exception as error:                                 # the other side says it and goes on
+        except Exception as error:                                 # the other side reports it and goes on
             answer = {'error': f'{type(error).__name__}: {error}'}
         print(json.dumps(answer), flush=True)
 

@@ -1,12 +1,12 @@
-"""Do the engines of phones answer as the networks do? A row per network and engine, on real pictures:
+"""Check whether phone engines give the same answers as the networks, on real pictures. Prints a row per network and engine:
 
     python tools/maintenance/try_phones.py --pictures DIR [--engines mnn ncnn] [--size 64] [--int8] [NAME ...]
 
-DIR holds train/<class>/ and val/<class>/, as for training. Each network (by default every classifier) has weights drawn at
-random, statistics of its own maps of pictures, and a ridge regression on 500 pictures for its classifier, so that its answers mean
-something. It is exported for each engine, which must agree with it within 1e-3 of the deviation, and then all give their first class
-for 1,000 other pictures. With --int8, MNN's weights of 8 bits follow. Each row is printed as soon as it is
-known; the command exits with 1 where an answer in float32 differs or an export fails.
+DIR holds train/<class>/ and val/<class>/, as for training. Each network (by default every classifier) gets random weights,
+batch norm statistics from pictures, and a classifier from ridge regression on 500 pictures, so that its answers mean something.
+It is exported for each engine, whose outputs must agree within 1e-3 of their deviation. Then network and engines classify 1,000
+other pictures. With --int8, MNN with 8-bit weights follows. Each row is printed as soon as it is known. The command exits with
+1 if a float32 answer differs or an export fails.
 """
 import argparse
 import shutil
@@ -30,7 +30,7 @@ from image_classification.deploy.formats.mnn_int8 import quantize_mnn_export  # 
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import temporary_directory  # noqa: E402
 
-FORMATS = {'mnn': 'mnn', 'ncnn': 'ncnn', 'litert': 'tflite', 'paddlelite': 'lite'}     # the engine's, of tools/export.py
+FORMATS = {'mnn': 'mnn', 'ncnn': 'ncnn', 'litert': 'tflite', 'paddlelite': 'lite'}     # engine: its format in tools/export.py
 LEAST = {'inception_v2': 139, 'inception_v3': 139, 'inception_v4': 139, 'inception_resnet_v2': 139, 'xception': 139}
 HEAD = '| network | px | engine | largest difference / deviation | same answer | top-1 |\n|---|---|---|---|---|---|'
 
@@ -65,14 +65,14 @@ class Subject:
 
     @paddle.no_grad()
     def _settle(self):
-        """Statistics of its own maps, and a classifier that knows the classes a little."""
+        """Set batch norm statistics from pictures, and a classifier that knows the classes a little."""
         network, seen = self.network, self._inputs(self.learned, self.known[:64])
         known, labels = self._inputs(self.learned, self.known), self.learned.labels[self.known]
-        if hasattr(network, 'cls_token'):                          # untrained, it scores all tokens alike, and any may be kept
+        if hasattr(network, 'cls_token'):                          # at 0, all tokens score the same and any may be kept
             network.cls_token.set_value(paddle.randn(network.cls_token.shape))
         norms = [layer for layer in network.sublayers() if isinstance(layer, (nn.BatchNorm1D, nn.BatchNorm2D))]
         for norm in norms:
-            norm._momentum = 0.5                                   # they are there soon
+            norm._momentum = 0.5                                   # so that statistics settle quickly
         network.train()
         for _ in range(4):
             for start in range(0, len(seen), 32):
@@ -103,11 +103,11 @@ class Subject:
 
 
 def rows_of(name, args):
-    """Yield (cells of a row, whether it is as it should be)."""
+    """Yield (cells of a row, whether the result is right)."""
     subject = Subject(name, args.pictures, args.size, args.count)
     wanted, size = subject.answers(), subject.config.DATA.IMAGE_SIZE
     yield [name, size, 'paddle', '-', '-', _percent(wanted == subject.labels)], True
-    alone = [engine for engine in args.engines if engine == 'paddlelite']      # its program has another form
+    alone = [engine for engine in args.engines if engine == 'paddlelite']      # it needs another program format
     together = [engine for engine in args.engines if engine not in alone]
     for engines in filter(None, (together, alone)):
         with temporary_directory() as scratch:
@@ -128,7 +128,7 @@ def rows_of(name, args):
 
 
 def _int8(subject, directory, scratch, wanted):
-    """The row of MNN's own weights of 8 bits."""
+    """The row for MNN with 8-bit weights."""
     only_mnn, target = scratch / 'mnn', scratch / 'int8'
     only_mnn.mkdir()
     for name in ('inference.mnn', 'inference.yaml'):

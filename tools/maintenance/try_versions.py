@@ -1,13 +1,13 @@
-"""Run the tests with each version of PaddlePaddle and of Python that the distribution admits:
+"""Run the tests with each version of PaddlePaddle and of Python that the package supports:
 
     python tools/maintenance/try_versions.py [--output versions] [--paddle 3.1.1 3.3.1] [--python 3.10 3.13] [-- tests/layers -x]
     python tools/maintenance/try_versions.py --pairs 3.10/3.1.1 3.12/3.2.2 -- -n 0 -vv
 
-Each minor version of PaddlePaddle (the newest patch of it) runs with the first Python, and each other Python with the newest
-PaddlePaddle; or --pairs says which Python runs with which PaddlePaddle. Each pair has a virtual environment of its own below
---output, which is kept for the next time, and its log beside that. What follows -- goes to pytest; without it, all tests run.
-The table at the end is Markdown, too in --output/versions.md, which is written after each row and keeps the rows of earlier
-calls; the exit code is 1 where a row has failed.
+Each minor version of PaddlePaddle (with its newest patch) runs with the first Python, and each other Python with the newest
+PaddlePaddle. --pairs chooses other pairs. Each pair has its own virtual environment in --output, which is kept for the next
+time, and a log beside it. Words after -- go to pytest; without them, all tests run. A Markdown table is printed at the end. It
+is also in --output/versions.md, which is updated after each row and keeps the rows of earlier calls. The exit code is 1 if a
+row failed.
 """
 import argparse
 import os
@@ -30,24 +30,25 @@ def pairs(pythons, paddles):
 
 
 def interpreter(version):
-    """The path of a Python of this minor version; None where there is none."""
+    """The path of a Python of this minor version; None if there is none."""
     if version == f'{sys.version_info.major}.{sys.version_info.minor}':
         return sys.executable
-    found = sorted(Path.home().glob(f'.pyenv/versions/{version}.*/bin/python'))        # pyenv's own python3.13 may find none
+    found = sorted(Path.home().glob(f'.pyenv/versions/{version}.*/bin/python'))        # pyenv's shim python3.13 may not work
     return str(found[-1]) if found else shutil.which(f'python{version}')
 
 
 def environment(python, paddle, place):
-    """The Python of a virtual environment with this library, what its tests need, and this PaddlePaddle. Raises CalledProcessError."""
+    """The Python of a virtual environment with this library, its test requirements and this PaddlePaddle. Raises
+    CalledProcessError."""
     made = place / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
-    subprocess.run([python, '-m', 'venv', str(place)], check=True)      # also where one was cut short, without its pip
+    subprocess.run([python, '-m', 'venv', str(place)], check=True)      # also repairs one that was interrupted before pip came
     subprocess.run([str(made), '-m', 'pip', 'install', '--quiet', '--no-compile', '-e', f'{ROOT}[test]', f'paddlepaddle=={paddle}'],
                    check=True)
     return str(made)
 
 
 def verdict(text, code):
-    """What a row says of pytest's output: its last line without the time."""
+    """The result for a row of the table: the last line of pytest's output without the time."""
     found = re.findall(r'^(?:=+ )?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+', text, re.M)
     return found[-1] if found else f'ended with exit code {code}'
 
@@ -79,7 +80,7 @@ def pair(text):
 
 
 def write_table(file, rows):
-    """Write {(Python, PaddlePaddle): row} over the rows of the same pairs in the table, and give the table."""
+    """Update the table in `file` with {(Python, PaddlePaddle): row}. Returns the table."""
     earlier = file.read_text(encoding='utf-8').splitlines()[2:] if file.is_file() else []
     known = {tuple(cell.strip() for cell in row.split('|')[1:3]): row for row in earlier}
     table = '\n'.join([HEAD, *{**known, **rows}.values()]) + '\n'
@@ -93,7 +94,7 @@ def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--paddle', nargs='+', default=PADDLES, metavar='VERSION', help=f'default: {" ".join(PADDLES)}')
     parser.add_argument('--python', nargs='+', default=PYTHONS, metavar='MINOR', help=f'default: {" ".join(PYTHONS)}')
-    parser.add_argument('--pairs', nargs='+', type=pair, metavar='PYTHON/PADDLEPADDLE', help='these alone, such as 3.10/3.1.1')
+    parser.add_argument('--pairs', nargs='+', type=pair, metavar='PYTHON/PADDLEPADDLE', help='only these, such as 3.10/3.1.1')
     parser.add_argument('--output', type=Path, default=Path('output/versions'), help='default: output/versions')
     return parser.parse_args(argv[:end]), argv[end + 1:]
 

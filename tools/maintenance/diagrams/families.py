@@ -1,4 +1,4 @@
-"""What is drawn of each family. Stages and blocks are those of our `model.py`; the shapes beside them come from the network."""
+"""The drawing of each family. Stages and blocks follow our `model.py`; the shapes beside them come from the network."""
 from diagrams.nodes import Box, Branches, Chain, Skip, Wire
 from diagrams.picture import Picture
 from diagrams.special import Cascade, TwoPaths
@@ -29,7 +29,7 @@ def mix(name, note=''):
 
 
 def squeeze(gate):
-    """Squeeze-and-excitation: every channel times a gate."""
+    """Squeeze-and-excitation: multiplies every channel by a gate."""
     return Skip(Wire(), by=Chain(pool('mean of the map'), pw('1x1, ReLU'), pw(f'1x1, {gate}')), join='×')
 
 
@@ -237,12 +237,12 @@ def shufflenet_v2():
 
 
 def tower(*sizes):
-    """A 1x1 convolution and others behind it."""
+    """A 1x1 convolution followed by others."""
     return Chain(pw('1x1'), *(conv(size) for size in sizes))
 
 
 def spread(*sizes):
-    """The same with 1x3 beside 3x1 at the end."""
+    """The same, ending in 1x3 and 3x1 in parallel."""
     return Chain(pw('1x1'), *(conv(size) for size in sizes), Branches(conv('1x3'), conv('3x1'), join='concat'))
 
 

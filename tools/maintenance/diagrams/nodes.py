@@ -1,4 +1,4 @@
-"""What block diagrams are made of. A node has a wire that enters at its top and one that leaves at its bottom, on its axis.
+"""The parts of block diagrams. A node has a wire that enters at its top and one that leaves at its bottom, on its axis.
 
 `left` and `right` are its reach on either side of the axis, `height` is from wire to wire; `draw(canvas, x, y)` puts the upper
 end at (x, y). All in pixels.
@@ -87,7 +87,7 @@ class Join:
 
 
 class Branches:
-    """Nodes side by side on the same input, whose outputs are joined."""
+    """Parallel nodes with the same input, whose outputs are joined."""
 
     def __init__(self, *nodes, join='concatenate'):
         self.nodes, self.join = nodes, Join(join)

@@ -1,4 +1,4 @@
-"""A family's picture: the network as a row of stages, below it the blocks that it is made of, and what the colours mean."""
+"""A family's picture: the network as a row of stages, its blocks below, and a legend of the colours."""
 from dataclasses import dataclass, field
 
 from diagrams.nodes import COLOURS, SIZE, SMALL, opens_with_box
@@ -9,7 +9,7 @@ MARGIN, SPACE = 24, 40
 
 @dataclass
 class Picture:
-    """What is drawn of a family.
+    """The contents of a family's picture.
 
     Args:
         title: the heading.

@@ -1,4 +1,4 @@
-"""Published accuracy over multiply-adds, one line for each family: from the rows of docs/networks.md."""
+"""Plot of published accuracy over multiply-adds, one line per family, from the rows of docs/networks.md."""
 import math
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 960, 570
 LEFT, RIGHT, TOP, BOTTOM = 64, 36, 58, 512                        # of the axes, from the left, right (both), top and top
 MACS, TOP1 = (16, 18000), (49, 86)                                 # ranges: millions, percent
 ORANGE, BLUE, PALE = '#bc4c00', '#0969da', '#d0d7de'
-# Families of which a network is on the front: (label, colour, where the label begins: millions, percent). The others are pale.
+# Families with a network on the Pareto front: (label, colour, start of the label: millions, percent). The others are pale.
 SERIES = {
     'mobileformer_official': ('Mobile-Former', ORANGE, (50, 73.8)), 'lcnet': ('PP-LCNet', BLUE, (19, 51)),
     'mobilenet_v3': ('MobileNetV3', BLUE, (24, 56.5)), 'ghostnet': ('GhostNet', BLUE, (50, 64.6)),
@@ -25,7 +25,7 @@ BRANCHED = re.compile('^(mobileone|ghostnet_v3)')                  # the table h
 
 
 def read_rows(table):
-    """{name: (millions of multiply-adds, top-1)} of the rows of docs/networks.md that have an accuracy."""
+    """{name: (millions of multiply-adds, top-1)} for the rows of docs/networks.md that have an accuracy."""
     found = re.findall(r'^\| (\w+) \| [\d,]+ \| ([\d.]+) M \| [^|]+ \| ([\d.]+) % \|', table, re.M)
     return {name: (float(macs), float(top1)) for name, macs, top1 in found
             if not SIDE_BY_SIDE.search(name) and not BRANCHED.search(name)}
@@ -67,7 +67,7 @@ def family_of(name):
 
 
 def front(rows):
-    """The names of `rows` that no other surpasses with as few multiply-adds."""
+    """The names of the `rows` on the Pareto front: no other row is better with as few multiply-adds."""
     return [name for name, (macs, top1) in rows.items()
             if not any(other != (macs, top1) and other[0] <= macs and other[1] >= top1 for other in rows.values())]
 

@@ -1,4 +1,4 @@
-"""Two blocks that are no trees: MobileFormer's two paths, and EfficientViT's cascade of heads."""
+"""Two blocks whose layout is not a tree: MobileFormer's two paths, and EfficientViT's cascade of heads."""
 from diagrams.nodes import FAN, GAP, SMALL, Box, Chain, Join
 from diagrams.svg import FAINT
 
@@ -57,7 +57,7 @@ class TwoPaths:
 
 
 class Cascade:
-    """EfficientViT's heads: each takes its share of the channels and what the head before gave."""
+    """EfficientViT's heads: each takes its share of the channels plus the output of the head before."""
 
     def __init__(self, heads=3):
         head = ('1x1 conv: Q, K, V', 'depthwise on Q', 'softmax(Q K + bias) V')
@@ -66,7 +66,7 @@ class Cascade:
         self.project = Box('pointwise', '1x1 conv', 'behind ReLU')
         self.joined = Join('concatenate')
         self.step = self.heads[0].left + self.heads[0].right + 34
-        self.drop = 46                                             # each head stands so much lower than the one before
+        self.drop = 46                                             # each head is drawn this much lower than the one before
         self.left = self.right = self.step * (heads - 1) / 2 + self.heads[0].left
         self.inner = self.heads[0].height + self.drop * (heads - 1)
         self.height = 44 + self.inner + 2 * FAN + self.joined.height + GAP + self.project.height
@@ -99,7 +99,7 @@ class Cascade:
 
 
 class Sum(Join):
-    """A + as a node of its own; not drawn where there is nothing to add."""
+    """A + as a separate node; not drawn if there is nothing to add."""
 
     left = right = 10
 

@@ -43,7 +43,7 @@ class Canvas:
         self.parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"{dash}{head}/>')
 
     def finish(self, width, height, title):
-        """The text of the file. `title` is what a screen reader says."""
+        """The text of the file. `title` is for screen readers."""
         lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{number(width)}" height="{number(height)}" '
                  f'viewBox="0 0 {number(width)} {number(height)}" font-family="{FONT}" role="img">',
                  f'<title>{escape(title)}</title>',
