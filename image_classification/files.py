@@ -87,7 +87,7 @@ def check_new(path, what, foreign=None, force=False):
     if not target.is_dir() or not any(target.iterdir()):
         return
     if not force:
-        by_force = ', or replace it by --force' if foreign and not foreign(target) else ''
+        by_force = ', or replace it with --force' if foreign and not foreign(target) else ''
         raise UserError(f'{path} exists and is not empty; {what} never overwrites. Remove it or choose another one{by_force}.')
     if problem := foreign(target):
         raise UserError(f'{path} exists and {problem}, so it is not replaced. Remove it or choose another one.')

@@ -121,7 +121,7 @@ def create_model(name, pretrained='', features_only=False, out_indices=None, out
     if pretrained:
         model, (source, kept) = build_for_weights(cfg, lambda model, suited: load_pretrained(model, pretrained, suited), given)
         if kept and not features_only:
-            warnings.warn(f'{source} {kept.why}: {", ".join(kept)} start afresh', stacklevel=2)
+            warnings.warn(f'{source} {kept.why}: {", ".join(kept)} keep their fresh weights', stacklevel=2)
     else:
         model = build_model(cfg)
     if not features_only:

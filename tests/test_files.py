@@ -95,7 +95,7 @@ def test_a_directory_is_replaced_at_the_end_if_it_may_be(tmp_path):
     target = tmp_path / 'export'
     target.mkdir()
     (target / 'old').touch()
-    for foreign, advice in ((None, 'another one.'), (refuses, 'another one, or replace it by --force.')):
+    for foreign, advice in ((None, 'another one.'), (refuses, 'another one, or replace it with --force.')):
         with pytest.raises(UserError, match=f'never overwrites. .* {advice}'), new_directory(target, 'export', foreign):
             pass
     with pytest.raises(RuntimeError), new_directory(target, 'export', refuses, force=True) as ready:

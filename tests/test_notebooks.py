@@ -90,7 +90,7 @@ def test_train_on_your_own_folder_runs(execute):
     """With less training than a reader's; test_fine_tuning_helps has all of it."""
     texts, pictures = execute(changed('train_on_your_own_folder', ('-epochs 15', '-epochs 1'), ('-epochs 3', '-epochs 1'),
                                       ('TRAIN.HFLIP 0.0', 'TRAIN.HFLIP 0.0 TRAIN.MAX_STEPS 20')))
-    assert 'start afresh' in texts['tune-run'] and 'most often taken for' in texts['tune-run']
+    assert 'keep their fresh weights' in texts['tune-run'] and 'most often taken for' in texts['tune-run']
     assert pictures == 6
 
 

@@ -95,7 +95,7 @@ def main(argv=None):
     if args.output.suffix not in ENDINGS:
         raise UserError(f'{args.output} ends in {args.output.suffix or "nothing"!r}; wanted {" or ".join(ENDINGS)}')
     if args.output.exists() and not args.force:
-        raise UserError(f'{args.output} exists and is not overwritten; choose another name, or replace it by --force')
+        raise UserError(f'{args.output} exists and is not overwritten; choose another name, or replace it with --force')
     if args.output.exists() and not was_converted(args.output):
         raise UserError(f'{args.output} exists and was not written by this command, so it is not replaced; choose another name')
     cfg = get_config(args.model, {**classifier_of(args.source), **(

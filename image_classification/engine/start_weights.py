@@ -8,7 +8,7 @@ from image_classification.checkpoint import checkpoint_at
 from image_classification.datasets.classes import are_known, difference, order
 from image_classification.datasets.imagenet_names import names_to_show
 from image_classification.engine.freeze import is_below
-from image_classification.weights.catalogue import is_address
+from image_classification.weights.catalogue import file_in_library, is_address
 from image_classification.weights.pretrained import load_pretrained
 
 
@@ -16,13 +16,13 @@ def start_from(model, pretrained, classes):
     """Load the weights of PRETRAINED into a network, for data with these classes. Returns lines for the log.
 
     If the weights have the same classes, the classifier is kept, reordered if the data have another order. If they have
-    other classes, it starts afresh. Weights without class names are assumed to have the classes of the data.
+    other classes, it keeps its fresh weights. Weights without class names are assumed to have the classes of the data.
     """
     own = {name: tensor.clone() for name, tensor in model.state_dict().items() if is_below(name, model.classifier_layers)}
     source, kept = load_pretrained(model, pretrained)
     if kept:
-        return [f'weights from {source}, which {kept.why}: {", ".join(kept)} start afresh']
-    checkpoint = checkpoint_at(pretrained)
+        return [f'weights from {source}, which {kept.why}: {", ".join(kept)} keep their fresh weights']
+    checkpoint = checkpoint_at(file_in_library(model.config.PUBLISHED.WEIGHTS, pretrained))
     names = checkpoint.class_names if checkpoint else []
     imagenet = names_to_show([], 1000) if not names and len(classes) == 1000 else []
     found = order(classes, names or imagenet)
@@ -41,7 +41,7 @@ def start_from(model, pretrained, classes):
         if name in own:
             tensor.set_value(own[name])
     return [f'weights from {source}, which knows other classes: {difference(classes, names, "the data", "the weights")}. '
-            f'{", ".join(own)} start afresh']
+            f'{", ".join(own)} keep their fresh weights']
 
 
 @paddle.no_grad()

@@ -83,7 +83,7 @@ def logits_of(network, pictures):
     preprocess = Preprocess.from_config(network.config)
     network.eval()
     return by_batches(pictures, lambda images: network.class_logits(
-        network(paddle.to_tensor(np.stack([preprocess(image) for image in images])))).numpy(), 'deciding pictures')
+        network(paddle.to_tensor(np.stack([preprocess(image) for image in images])))).numpy(), 'validation pictures')
 
 
 def best_of(first, known, pictures, classes, others, seconds):

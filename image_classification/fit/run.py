@@ -106,7 +106,7 @@ def _fit(root, test, output, wish, deadline, say):
     for line in lines(found):
         say(line)
     parts = training, validation, tested = split(found)
-    say(f'split       {len(training)} pictures to learn, {len(validation)} to decide between settings, {len(tested)} to test')
+    say(f'split       {len(training)} pictures to train on, {len(validation)} to validate, {len(tested)} to test')
     paddle.seed(wish.seed)
     start = choose_start(wish.network)
     say(f'start       {start.reason}')
@@ -120,7 +120,7 @@ def _fit(root, test, output, wish, deadline, say):
         raise UserError('the training was ended before it had anything to keep; wanted more --minutes')
     best = candidates[surest([one.logits for one in candidates], job.deciding, _SURELY)]
     if len(candidates) > 1:
-        say(f'taken       {best.name}: {best.top1(job.deciding):.1f} % of the {len(validation)} pictures that decide')
+        say(f'taken       {best.name}: {best.top1(job.deciding):.1f} % of the {len(validation)} validation pictures')
     best = tuning.finished(best)
     cfg = changed(best.network.config, {'TEMPERATURE': round(find_temperature(*best.known), 4)})
     write_network(output / CLASSIFIER, best.network, cfg, found.classes)
@@ -165,7 +165,7 @@ class _Job:
         set_head(network, *everything.fit(self.classes, strength))
         candidate = Candidate('the published network with a new classifier', network, held.features @ weight + bias,
                               (logits, labels))
-        self.say(f'head        {candidate.top1(self.deciding):.1f} % of the deciding pictures after '
+        self.say(f'head        {candidate.top1(self.deciding):.1f} % of the validation pictures after '
                  f'{time.monotonic() - begun:.0f} s: {best.start.name} as published, with a classifier on its features')
         return [candidate]
 

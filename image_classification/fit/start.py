@@ -43,7 +43,7 @@ def choose_start(name=None):
         except UserError as error:
             problems.append(str(error).rstrip('.'))
     fresh = name or FRESH
-    return Start(create_model(fresh), '', f'{fresh} from nothing: {problems[0] if problems else "no weights are known"}. '
+    return Start(create_model(fresh), '', f'{fresh} from scratch: {problems[0] if problems else "no weights are known"}. '
                  f"With {install_line('pretrained')} it would start from ImageNet's")
 
 

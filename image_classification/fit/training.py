@@ -110,7 +110,7 @@ def _watch(trainer, directory, plan, deadline, say):
             bar.update(max((row['step'] for row in rows), default=0) - bar.n)
             evaluations = [row for row in rows if row['kind'] == 'eval']
             for row in evaluations[told:]:
-                say(f'epoch       {row["epoch"]} of {plan.epochs}: {row["top1"]:.1f} % of the deciding pictures')
+                say(f'epoch       {row["epoch"]} of {plan.epochs}: {row["top1"]:.1f} % of the validation pictures')
             told = len(evaluations)
     if signals.caught not in (0, signal.SIGINT):
         sys.exit(128 + signals.caught)

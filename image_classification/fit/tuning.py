@@ -133,7 +133,7 @@ class Tuning:
         rate = _SLOWER * fine_tuning_rate(self.plan.error, self.plan.epochs)
         plan = replace(self.plan, epochs=epochs, images=len(pictures), rate=rate)
         write_recipe(directory, plan, self.cfg, pictures, directory / CHOSEN, job.wish.seed)
-        job.say(f'last epochs {epochs} more, with the deciding pictures among those to learn')
+        job.say(f'last epochs {epochs} more, on the validation pictures as well')
         try:
             trained = train(directory, plan, job.deadline - job.end, lambda line: None)
         except UserError as error:

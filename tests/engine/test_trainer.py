@@ -225,7 +225,7 @@ def test_evaluation_does_not_depend_on_the_batch_size(tiny):
 def test_pretrained_weights_with_another_number_of_classes_get_a_new_classifier(tiny):
     directory = train(tiny(TRAIN__MAX_STEPS=1))
     file = directory / 'last.safetensors'
-    with pytest.warns(UserWarning, match='start afresh'):
+    with pytest.warns(UserWarning, match='keep their fresh weights'):
         model = ic.create_model('mobilenet_v1_x0_25', num_classes=5, pretrained=file)
     np.testing.assert_array_equal(model.conv_stem.weight.numpy(), load_file(file)['model.conv_stem.weight'])
 

@@ -104,7 +104,7 @@ def test_the_last_epochs_learn_the_deciding_pictures_too(folder, published, tmp_
     assert decided and sorted(last) == sorted(first + decided[1:])
     log = next((out / 'last_epochs' / 'runs').glob('*/log.txt')).read_text()
     assert f'{len(last)} images to train, 1 to test' in log and 'left out' not in log
-    assert 'last epochs 2 more, with the deciding pictures among those to learn' in said
+    assert 'last epochs 2 more, on the validation pictures as well' in said
     rates = [get_config(path / 'fit.yaml').TRAIN.BASE_LR for path in (out, out / 'last_epochs')]
     assert rates[1] == pytest.approx(0.3 * rates[0])
     end = next((out / 'last_epochs' / 'runs').glob('*/last.safetensors'))
@@ -118,7 +118,7 @@ def _weights(path):
 def test_without_weights_it_learns_from_nothing_and_says_why(folder, tmp_path, trains_here):
     said = []
     found = run.fit(folder({'red': 20, 'green': 20}), tmp_path / 'out', minutes=1, network=UNPUBLISHED, size=32, say=said.append)
-    assert any(line.startswith(f'start       {UNPUBLISHED} from nothing: nobody publishes ImageNet weights') for line in said)
+    assert any(line.startswith(f'start       {UNPUBLISHED} from scratch: nobody publishes ImageNet weights') for line in said)
     assert found['images'] == 8 and not any(line.startswith('head') for line in said)
 
 
@@ -158,7 +158,7 @@ def test_by_force_an_earlier_fit_is_replaced_once_this_one_is_done(folder, tmp_p
         if len(found) == 1:
             raise KeyboardInterrupt
     monkeypatch.setattr(run, '_fit', fit)
-    with pytest.raises(UserError, match='or replace it by --force'):
+    with pytest.raises(UserError, match='or replace it with --force'):
         run.fit(root, output)
     with pytest.raises(KeyboardInterrupt):
         run.fit(root, output, force=True)

@@ -86,7 +86,7 @@ def test_by_force_it_replaces_what_it_has_written_and_nothing_else(run_tool, sou
     arguments = ('convert_weights.py', source[1], output, '--model', NAME, '--num-classes', '4')
     assert run_tool(*arguments).returncode == 0
     done = run_tool(*arguments)
-    assert done.returncode == 1 and 'or replace it by --force' in done.stderr
+    assert done.returncode == 1 and 'or replace it with --force' in done.stderr
     done = run_tool(*arguments, '--style', 'timm', '--force')
     assert done.returncode == 0 and read_weights(output).keys() == read_weights(source[1]).keys(), done.stderr
     output.write_bytes(source[1].read_bytes())

@@ -103,7 +103,7 @@ def test_bad_arguments_get_one_line(run_tool, tmp_path, arguments, words):
 
 def test_it_refuses_to_overwrite(exported, checkpoint, run_tool):
     line = failure(run_tool('export.py', checkpoint))
-    assert 'not empty; an export never overwrites' in line and line.endswith('or replace it by --force.')
+    assert 'not empty; an export never overwrites' in line and line.endswith('or replace it with --force.')
 
 
 def test_by_force_it_replaces_an_export_and_nothing_else(run_tool, checkpoint, tmp_path, monkeypatch):

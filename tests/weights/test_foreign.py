@@ -147,7 +147,7 @@ def test_weights_without_a_classifier_start_a_fine_tuning_and_nothing_else(blank
         model = ic.create_model(NAME, num_classes=2, pretrained=path)
     words = [str(warning.message) for warning in said]
     assert any('passed over head.fc.weight' in line for line in words)
-    assert 'has no classifier: classifier.1.weight, classifier.1.bias start afresh' in words[-1]
+    assert 'has no classifier: classifier.1.weight, classifier.1.bias keep their fresh weights' in words[-1]
     assert same(model, network, but=('classifier.1.weight', 'classifier.1.bias'))
     with pytest.raises(ic.UserError, match='2 missing: classifier.1.weight'):
         ic.load_weights(model, path)

@@ -77,7 +77,7 @@ def test_an_address_or_a_file_is_taken_in_any_key_style(published, network, serv
 
 
 def test_another_number_of_classes_keeps_the_new_classifier_and_says_so(published, network):
-    with pytest.warns(UserWarning, match='classes than 7: classifier.1.weight, classifier.1.bias start afresh'):
+    with pytest.warns(UserWarning, match='classes than 7: classifier.1.weight, classifier.1.bias keep their fresh weights'):
         model = ic.create_model(published, pretrained='first', num_classes=7)
     assert model.classifier[1].weight.shape == [1280, 7]
     assert (model.features[0][0].weight == network.features[0][0].weight).all()
