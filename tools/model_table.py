@@ -20,7 +20,7 @@ def line(model, macs):
     """Like `row`, with given multiply-adds. The parameters of the network need no values."""
     size, published = model.config.DATA.IMAGE_SIZE, model.config.PUBLISHED
     top1 = f'{published.TOP1:g} %' if published.TOP1 else '-'
-    tags = ', '.join(entry['TAG'] for entry in published.WEIGHTS)
+    tags = ', '.join(entry['TAG'] for entry in published.WEIGHTS if 'FILE' not in entry)      # those are not of ImageNet
     return (f'| {model.config.MODEL.NAME} | {count_parameters(model):,} | {macs} | {size} x {size} | {top1} | '
             f'{published.SOURCE or "-"} | {tags or "-"} |\n')
 

@@ -61,15 +61,18 @@ def variants(names):
 
 
 def weights(names):
+    entries = [(name, entry) for name in names for entry in get_config(name).PUBLISHED.WEIGHTS]
+    own = ''.join(f'\nWith this library: `{entry["TAG"]}` for {name}, {entry["SOURCE"]}.\n'
+                  for name, entry in entries if 'FILE' in entry)
     lines = []
-    for name in names:
-        for entry in get_config(name).PUBLISHED.WEIGHTS:
+    for name, entry in entries:
+        if 'FILE' not in entry:
             top1 = f'{entry["TOP1"]:g} %' if entry.get('TOP1') else '-'
             lines.append(f'| {name} | `{entry["TAG"]}` | {top1} | {entry["LICENCE"]} | {entry["SOURCE"]} |\n')
     if not lines:
-        return '## Weights\n\nNobody has published any for these networks.\n'
+        return '## Weights\n\nNobody has published ImageNet weights for these networks.\n' + own
     return ('## Weights\n\nTop-1 on ImageNet as their publishers say.\n\n| variant | tag | top-1 | licence | from |\n'
-            '|---|---|---|---|---|\n' + ''.join(lines))
+            '|---|---|---|---|---|\n' + ''.join(lines) + own)
 
 
 def measured(names):
