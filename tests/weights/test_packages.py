@@ -103,8 +103,8 @@ def test_a_file_that_has_changed_is_refused(published, install):
 
 
 @pytest.mark.parametrize('files, words', [
-    (['notes.txt'], 'listed are none, of which 0 exist'),
-    (['a.pth', 'b/c.safetensors'], 'listed are a.pth, b/c.safetensors, of which 2 exist')])
+    (['notes.txt'], 'found 0'),
+    (['a.pth', 'b/c.safetensors'], 'found 2: a.pth, b/c.safetensors')])
 def test_one_file_of_weights_is_wanted(install, files, words):
     install(*files)
     assert is_installed(PACKAGE)
@@ -115,7 +115,7 @@ def test_one_file_of_weights_is_wanted(install, files, words):
 def test_a_file_that_somebody_has_removed_is_missed(install):
     install('model.pth')
     file_of(PACKAGE).unlink()
-    with pytest.raises(ic.UserError, match='listed are model.pth, of which 0 exist. Install it again'):
+    with pytest.raises(ic.UserError, match='found 0. Install it again'):
         file_of(PACKAGE)
 
 
