@@ -241,7 +241,8 @@ def _value(node, key):
 def _insert_preprocessing(layers):
     """Insert a layer with the DATA and MODEL keys of the weights in PRETRAINED, right after the model's own yaml.
 
-    A checkpoint brings all keys that describe its network. Later files override this layer. If PRETRAINED is 'default', it is replaced by the tag of the default weights.
+    A checkpoint brings all keys that describe its network. Later files override this layer. If PRETRAINED is 'default', it is
+    replaced by the tag of the default weights.
     """
     pretrained, weights = _last(layers, 'PRETRAINED'), _last(layers, 'PUBLISHED.WEIGHTS') or []
     if not isinstance(pretrained, str) or not isinstance(weights, list):

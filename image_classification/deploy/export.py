@@ -44,8 +44,7 @@ def export_model(model, directory, class_names=None, format='paddle', softmax=Fa
     An ONNX file comes with example.py, which runs it with numpy, Pillow and ONNX Runtime only.
 
     The batch size is dynamic. Height and width are dynamic, too, if the network allows it (`input.free_size` in
-    inference.yaml). Every installed engine that can run one of the files must agree with the network before the directory
-    appears.
+    inference.yaml). Each installed engine that can run a file must agree with the network before the directory appears.
     Args:
         model: a network from `create_model` (also with `features_only`) or `load_network`. It is not changed. The export has
             the network's own outputs: logits, feature maps, or a detector's tensors.
