@@ -22,7 +22,8 @@ DATA = Path(__file__).parent / 'data' / 'published_keys'           # {key: shape
 PEERS = yaml.safe_load((Path(__file__).parents[1] / 'tools' / 'benchmarking' / 'peers.yaml').read_text(encoding='utf-8'))
 TIMM = {name: peers['timm'] for name, peers in PEERS.items() if 'timm' in peers}   # its names of our variants
 RECORDED = ('timm', 'torchvision', 'ml_illustrated', 'paddleclas', 'paddle_vision')   # publishers whose keys are in DATA
-ENTRIES = [(name, entry) for name in ic.list_models() for entry in ic.get_config(name).PUBLISHED.WEIGHTS]
+ENTRIES = [(name, entry) for name in ic.list_models() for entry in ic.get_config(name).PUBLISHED.WEIGHTS
+           if 'FILE' not in entry]                                 # our own: tests/weights/test_own_checkpoints.py
 
 
 def theirs(name, style):

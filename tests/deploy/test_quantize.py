@@ -1,9 +1,7 @@
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 import yaml
-from onnx import TensorProto, helper, numpy_helper
 
 from image_classification.datasets import get_dataset
 from image_classification.deploy import quantize
@@ -19,6 +17,9 @@ from image_classification.errors import UserError
 from image_classification.files import new_directory
 
 from .conftest import children_in_process
+
+onnx = pytest.importorskip('onnx', reason='its release that paddle2onnx needs is for Python below 3.13')
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 
 @pytest.fixture(scope='module')

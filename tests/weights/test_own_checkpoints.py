@@ -7,6 +7,8 @@ import pytest
 
 import image_classification as ic
 from image_classification.checkpoint import named_network, write_network
+from image_classification.config import changed
+from image_classification.datasets import get_dataset
 from image_classification.weights import catalogue, pretrained
 
 NAME, STRIDE = 'mobileformer_26m', 'MODEL.MF.LITE_BNECK.STRIDE'
@@ -100,3 +102,15 @@ def test_such_a_file_that_is_missing_is_named(tagged):
     (tagged.parent / 'weights/letters.safetensors').unlink()
     with pytest.raises(ic.UserError, match='weights/letters.safetensors, the weights letters of mobileformer_26m, is not in'):
         ic.create_model(tagged, pretrained='letters', num_classes=3)
+
+
+def test_the_digits_that_come_with_the_library_are_told():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        model, class_names = named_network(NAME, 'mnist')
+        same = ic.create_model(NAME, pretrained='mnist')
+    digits = get_dataset(changed(model.config, {'DATA.DATASET': 'mnist5k'}), is_train=False)
+    images, labels = zip(*(digits[i] for i in range(0, len(digits), 20)))
+    found = logits(model, paddle.to_tensor(np.stack(images)))
+    np.testing.assert_array_equal(logits(same, paddle.to_tensor(np.stack(images))), found)
+    assert (found.argmax(1) == np.array(labels)).sum() >= 48 and class_names == [str(digit) for digit in range(10)]
