@@ -9,7 +9,7 @@ from image_classification.deploy.engines import open_engine, paddle_inference
 from image_classification.deploy.engines.eager import Eager
 from image_classification.deploy.static import Deployed
 from image_classification.errors import UserError
-from tests.exports import FOR_COMPUTERS
+from tests.exports import FOR_COMPUTERS, needs_onnx
 
 from .conftest import SIZE
 
@@ -113,6 +113,7 @@ def test_an_engine_takes_a_number_of_threads(small_exports, engine):
     np.testing.assert_allclose(one.run(images)[0], two.run(images)[0], atol=1e-5)
 
 
+@needs_onnx
 def test_onnx_runtime_has_no_bfloat16(small_exports):
     with pytest.raises(UserError, match='onnxruntime does not compute in bfloat16 on a CPU; wanted openvino or paddle_inference'):
         open_engine(small_exports['float32'], 'onnxruntime', bf16=True)

@@ -12,7 +12,9 @@ from PIL import Image
 import image_classification as ic
 from image_classification.deploy import Predictor
 from image_classification.deploy.export import export_model
-from tests.exports import children_in_process
+from tests.exports import children_in_process, needs_onnx
+
+pytestmark = needs_onnx
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,6 +15,7 @@ from image_classification.deploy.export import export_model
 from image_classification.deploy.formats import onnx_format
 from image_classification.deploy.static import Deployed
 from image_classification.errors import UserError
+from tests.exports import needs_onnx
 from tests.networks import outline, shallow
 
 from .conftest import CLASSES, SIZE, children_in_process
@@ -269,6 +270,7 @@ def test_a_fixed_size_is_tried_only_where_the_size_may_be_the_reason(tmp_path, m
     assert found == attempts and not any(tmp_path.iterdir())
 
 
+@needs_onnx
 def test_a_converter_that_fails_is_named_with_its_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(export, 'run_child', lambda module, *_, **__: f'{module} fell over')
     for format, kind, module in (('onnx', 'ONNX', 'onnx_format'), ('pdmodel', '.pdmodel', 'pdmodel')):
@@ -296,6 +298,7 @@ def test_a_full_disk_is_no_fault_of_the_network(tmp_path, monkeypatch, problem, 
     assert len(attempts) == 1 and not any(tmp_path.iterdir())
 
 
+@needs_onnx
 def test_a_full_disk_of_a_converter_is_told_from_a_fault_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(export, 'run_child', lambda *_, **__: 'OSError: [Errno 28] No space left on device')
     for format in ('onnx', 'pdmodel'):
@@ -323,6 +326,7 @@ def test_where_onednn_alone_goes_wrong_the_export_says_so_and_runs_without_it(tm
     np.testing.assert_allclose(run(tmp_path / 'export', images.numpy(), None), network(images).numpy(), atol=1e-5)
 
 
+@needs_onnx
 def test_a_wrong_number_of_onednn_is_told_from_one_of_the_export(tmp_path, monkeypatch):
     def compare(kind, expected, outputs, tolerances, where):
         if 'with oneDNN' in where:

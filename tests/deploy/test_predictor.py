@@ -14,7 +14,7 @@ from image_classification.deploy.predictor import Predictor
 from image_classification.errors import UserError
 from image_classification.layers import FeatureExtractor
 
-from tests.exports import FOR_COMPUTERS
+from tests.exports import FOR_COMPUTERS, needs_onnx
 
 from .conftest import CLASSES, SIZE
 
@@ -116,6 +116,7 @@ def test_several_threads_may_use_a_checkpoint(predictor, files):
             np.testing.assert_array_equal(found, expected)
 
 
+@needs_onnx
 def test_auto_takes_the_first_engine_that_is_there_and_installed(small_exports, monkeypatch):
     assert Predictor(small_exports['float32']).engine == engines.FASTEST_FIRST[0]
     assert Predictor(small_exports['paddle']).engine == 'paddle_inference' == Predictor(small_exports['paddle'], 'inference').engine

@@ -16,7 +16,7 @@ from image_classification.datasets.imagenet_names import imagenet_classes
 from image_classification.drawing.contact_sheet import GAP, SIDE
 from image_classification.deploy.predictor import Predictor
 from image_classification.weights import write_safetensors
-from tests.exports import CLASSES
+from tests.exports import CLASSES, FOR_COMPUTERS
 from tests.download_server import status, whole
 from tests.tools.conftest import TOOLS, load_tool
 from tests.tools.test_export_command import failure
@@ -120,7 +120,7 @@ def test_the_throughput_is_said_at_the_end(call, exported, pictures):
     assert re.fullmatch(speed, err)
 
 
-@pytest.mark.parametrize('engine', ['paddle_inference', 'onnxruntime', 'openvino'])
+@pytest.mark.parametrize('engine', FOR_COMPUTERS)
 def test_every_engine_is_chosen_by_a_flag_and_says_the_same(call, everywhere, checkpoint, pictures, engine):
     code, out, err = call(everywhere, pictures, '--engine', engine, '--format', 'json')
     expected = json.loads(call(checkpoint, pictures, '--format', 'json')[1])

@@ -6,6 +6,7 @@ import pytest
 from image_classification.checkpoint import load_network
 from image_classification.deploy.export import export_model
 from image_classification.deploy.predictor import Predictor
+from tests.exports import needs_onnx
 from tests.tools.conftest import children_in_process, load_tool
 
 
@@ -17,6 +18,7 @@ def call(call_tool):
 @pytest.fixture(scope='module')
 def exported(trained, tmp_path_factory):
     """`trained` as an ONNX file."""
+    pytest.importorskip('paddle2onnx')
     directory = tmp_path_factory.mktemp('quantize') / 'export'
     network, class_names = load_network(trained)
     with children_in_process():
@@ -24,6 +26,7 @@ def exported(trained, tmp_path_factory):
     return directory
 
 
+@needs_onnx
 def test_a_checkpoint_becomes_an_8_bit_export_with_a_table(call, trained, colours, tmp_path):
     target = tmp_path / 'int8'
     # One of the ten pictures is nearly a tie; processors round 8-bit sums differently.
