@@ -355,8 +355,9 @@ def test_a_training_that_makes_no_progress_ends_with_the_reason_on_its_last_line
 @pytest.mark.parametrize('number, limit, words', [(signal.SIGKILL, 30.0, 'was killed'),    # Paddle looks every 5 s
                                                   (signal.SIGSTOP, 8.0, 'loading images')])
 def test_a_loader_process_that_is_killed_or_stopped_ends_the_training(tiny, tmp_path, number, limit, words):
-    pid = begin(tiny(DATA__NUM_WORKERS=1, TRAIN__NUM_EPOCHS=500, VALIDATE_FREQ=500, WATCHDOG_SECONDS=limit), tmp_path / 'log',
-                watched=True)
+    # Epochs of many steps: each has a worker of its own, and that of an epoch that is ending is missed by nobody.
+    pid = begin(tiny(DATA__NUM_WORKERS=1, DATA__BATCH_SIZE=2, TRAIN__NUM_EPOCHS=500, VALIDATE_FREQ=500, WATCHDOG_SECONDS=limit),
+                tmp_path / 'log', watched=True)
     children = f'/proc/{pid}/task/{pid}/children'
 
     def has_worker():
