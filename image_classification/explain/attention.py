@@ -9,17 +9,17 @@ sublayers. It returns the fields of `AttentionMap` from `weights` on, as many as
 keys); grid; query_pixels; key_pixels).
 """
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import paddle
 
+from image_classification.config import families
 from image_classification.errors import UserError
 from image_classification.explain.inputs import check_network, explaining, network_input, watching
+from image_classification.installation import PACKAGE
 from image_classification.layers import beside
 
-PACKAGE = Path(__file__).resolve().parents[1]
 KINDS = {                                                          # kind: (what queries are, what keys are)
     'tokens to map': ('token', 'pixel'),                           # Mobile-Former: tokens attend to the map
     'map to tokens': ('pixel', 'token'),                           # Mobile-Former: the map attends to the tokens
@@ -100,8 +100,8 @@ def attention_maps(model, image):
                for name, layer in model.named_sublayers()}
     readers = {name: reader for name, reader in readers.items() if reader}
     if not readers:
-        families = sorted(path.parent.name for path in PACKAGE.glob('*/attention.py') if (path.parent / 'model.py').is_file())
-        raise UserError(f'{type(model).__name__} has no attention; wanted a network of one of {", ".join(families)}. '
+        readable = [name for name in families() if (PACKAGE / name / 'attention.py').is_file()]
+        raise UserError(f'{type(model).__name__} has no attention; wanted a network of one of {", ".join(readable)}. '
                         'grad_cam explains it')
     x, layers = network_input(model, image), dict(model.named_sublayers())
     with explaining(model), paddle.no_grad():

@@ -76,16 +76,21 @@ def find_entry(entries, pretrained, name, refused=()):
 def meant(entries, pretrained):
     """The entry with this tag, or the one that 'default' stands for on this machine; None if there is none."""
     if pretrained == DEFAULT:
-        installed = [entry for entry in entries if 'PACKAGE' in entry and is_installed(entry['PACKAGE'])]
-        others = [entry for entry in entries if 'PACKAGE' in entry]
-        return next(iter([*installed, *(entry for entry in entries if 'URL' in entry), *others]), None)
+        packages = [entry for entry in entries if 'PACKAGE' in entry]
+        installed = [entry for entry in packages if is_installed(entry['PACKAGE'])]
+        return next(iter([*installed, *(entry for entry in entries if 'URL' in entry), *packages]), None)
     return next((entry for entry in entries if entry['TAG'] == pretrained), None)
+
+
+def library_file(entry):
+    """The path of the checkpoint that an entry with FILE means."""
+    return HOME / entry['FILE']
 
 
 def file_in_library(entries, pretrained):
     """The path of the checkpoint that a tag means, where this library holds it; otherwise `pretrained` as it is."""
     entry = meant(entries, pretrained)
-    return str(HOME / entry['FILE']) if entry is not None and 'FILE' in entry else pretrained
+    return str(library_file(entry)) if entry is not None and 'FILE' in entry else pretrained
 
 
 def architecture_of(pretrained, name):

@@ -7,7 +7,7 @@ from image_classification.download.digests import difference, digests_of, wanted
 from image_classification.errors import UserError
 from image_classification.installation import HOME, pip
 from image_classification.weights import packages
-from image_classification.weights.catalogue import architecture_of, find_entry, is_address
+from image_classification.weights.catalogue import architecture_of, find_entry, is_address, library_file
 from image_classification.weights.key_styles import adapt_first_convolution
 from image_classification.weights.loading import differences, load_state, read_for, source_with
 
@@ -31,7 +31,7 @@ def obtainable(entries):
     there = {(name, entry['TAG']) for (name, entry), answer in zip(online, answers) if answer}
     return [(name, entry) for name, entry in entries
             if (name, entry['TAG']) in there or 'PACKAGE' in entry and packages.is_installed(entry['PACKAGE'])
-            or 'FILE' in entry and (HOME / entry['FILE']).is_file()]
+            or 'FILE' in entry and library_file(entry).is_file()]
 
 
 def _file_name(model, entry):
@@ -61,7 +61,7 @@ def _in_package(entry, cfg):
 
 
 def _in_library(entry, cfg):
-    path = HOME / entry['FILE']
+    path = library_file(entry)
     if not path.is_file():
         raise UserError(f'{entry["FILE"]}, the weights {entry["TAG"]} of {cfg.MODEL.NAME}, is not in {HOME}; wanted the file of that '
                         'name of this library\'s repository')
