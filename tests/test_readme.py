@@ -15,7 +15,8 @@ from tests.networks import outline
 PROJECT = Path(__file__).resolve().parents[1]
 README, TROUBLESHOOTING = ((PROJECT / name).read_text(encoding='utf-8') for name in ('README.md', 'docs/troubleshooting.md'))
 PAGES = sorted((PROJECT / 'docs').rglob('*.md'))
-TASKS = ('own_pictures', 'train', 'use', 'weights', 'deploy', 'phone', 'backbones', 'benchmark', 'results', 'add_a_network', 'troubleshooting')
+TASKS = ('own_pictures', 'train', 'use', 'weights', 'deploy', 'phone', 'backbones', 'benchmark', 'results', 'add_a_network',
+         'troubleshooting', 'api')
 
 
 def commands_of(text):

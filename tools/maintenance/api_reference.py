@@ -126,7 +126,9 @@ def wrapped(words):
 
 def reference():
     """The text of docs/api.md."""
-    parts = ['# API reference\n\nWritten by `python tools/maintenance/api_reference.py` from the docstrings.\n']
+    parts = ['# API reference\n\n```python\nimport paddle_mobile_backbones as ic\n\n'
+             "model = ic.create_model('mobileformer_26m', num_classes=10)\n```\n\n"
+             'Written by `python tools/maintenance/api_reference.py` from the docstrings.\n']
     for module, names in CHOSEN.items():
         full = f'{PACKAGE}.{module}'.rstrip('.')
         about = ast.get_docstring(tree_of(module)) or ''
