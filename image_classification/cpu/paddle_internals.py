@@ -133,8 +133,8 @@ def operators_of_older_program(content):
 
 
 def mended_for_paddle_lite(content):
-    """Add the attributes that Paddle wrote up to 2.6, and that Paddle-Lite 2.12 needs, to the bytes of a .pdmodel file: the
-    threshold of relu6, and the values of constants in a list of their type."""
+    """Mend the bytes of a .pdmodel file for Paddle-Lite 2.12: add the attributes that Paddle wrote up to 2.6, which are the
+    threshold of relu6, and the values of constants in a list of their type; call silu by its name there, swish."""
     try:
         from paddle.base.proto import framework_pb2 as schema
     except ImportError as error:
@@ -146,6 +146,9 @@ def mended_for_paddle_lite(content):
         given = {attribute.name: attribute for attribute in operator.attrs}
         if operator.type == 'relu6' and 'threshold' not in given:
             operator.attrs.add(name='threshold', type=schema.FLOAT, f=6.0)
+        if operator.type == 'silu':
+            operator.type = 'swish'
+            operator.attrs.add(name='beta', type=schema.FLOAT, f=1.0)
         if operator.type == 'assign_value' and 'values' in given and given['dtype'].i in lists:
             name, kind, field = lists[given['dtype'].i]
             if name not in given:

@@ -255,6 +255,7 @@ def _write_pdmodel(order, prefix, shape):
 
 def _write_lite(order, directory):
     """Write what Paddle-Lite needs besides inference.pdmodel. Returns its entries of inference.yaml."""
+    lite.mend(directory)
     try:
         return {**lite.write_guide(directory, order.cfg.MODEL.NAME, order.allow_unsupported), **lite.write(directory)}
     except UserError as error:

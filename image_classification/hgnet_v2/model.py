@@ -18,24 +18,20 @@ from paddle import nn
 from image_classification.layers import Conv2D, DropPath, Stage, StagedNetwork, by_level, levels_of, pytorch_uniform
 
 HIDDEN = 2048                                                      # units of the head
+AT_END = [0, 1, 0, 1]                                              # padding: one row below, one column on the right
 LIGHT, KERNELS = (False, False, True, True), (3, 3, 5, 5)          # of the stages' layers
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1):
-    """A convolution without bias. Odd kernels are padded by half their size, 2 x 2 kernels are not padded."""
+    """A convolution without bias, padded by half its kernel; 2 x 2 kernels are padded at the end only."""
     fan_out = kernel * kernel * out_channels // groups
-    return Conv2D(in_channels, out_channels, kernel, stride, (kernel - 1) // 2, groups=groups, bias_attr=False,
+    return Conv2D(in_channels, out_channels, kernel, stride, AT_END if kernel == 2 else kernel // 2, groups=groups, bias_attr=False,
                   weight_attr=nn.initializer.Normal(std=sqrt(2.0 / fan_out)))
 
 
 def linear(in_features, out_features):
     return nn.Linear(in_features, out_features, weight_attr=pytorch_uniform(in_features),
                      bias_attr=nn.initializer.Constant(0.0))
-
-
-def pad_at_end(x, mode='constant'):
-    """Pad one row and one column at the end, by zeros or with `mode` 'replicate': (B, C, H, W) -> (B, C, H + 1, W + 1)."""
-    return F.pad(x, [0, 1, 0, 1], mode=mode)
 
 
 class LearnableAffine(nn.Layer):
@@ -79,11 +75,11 @@ class LightConv(nn.Layer):
 
 class Stem(nn.Layer):
     """Two steps of stride 2. Between them, a max pool and two small convolutions run in parallel: (B, C, H, W) ->
-    (B, out_channels, ceil(H / 4), ceil(W / 4)). `border`: padding mode of the pool."""
+    (B, out_channels, ceil(H / 4), ceil(W / 4)). `zeros`: whether the pool sees zeros beyond the border."""
 
-    def __init__(self, in_channels, inner, out_channels, border='constant'):
+    def __init__(self, in_channels, inner, out_channels, zeros=True):
         super().__init__()
-        self.border = border
+        self.zeros = zeros
         self.stem1 = ConvNormAct(in_channels, inner, 3, 2)
         self.stem2a = ConvNormAct(inner, inner // 2, 2)
         self.stem2b = ConvNormAct(inner // 2, inner, 2)
@@ -92,9 +88,12 @@ class Stem(nn.Layer):
 
     def forward(self, x):
         x = self.stem1(x)
-        convolved = self.stem2b(pad_at_end(self.stem2a(pad_at_end(x))))            # (B, inner, H/2, W/2)
-        x = paddle.concat([F.max_pool2d(pad_at_end(x, self.border), 2, 1), convolved], axis=1)
+        x = paddle.concat([self.pool(x), self.stem2b(self.stem2a(x))], axis=1)     # (B, 2 * inner, H/2, W/2)
         return self.stem4(self.stem3(x))
+
+    def pool(self, x):
+        """The maximum of each pixel and its neighbours below and on the right."""
+        return F.max_pool2d(F.pad(x, AT_END), 2, 1) if self.zeros else F.max_pool2d(x, 2, 1, AT_END)
 
 
 class Block(nn.Layer):
@@ -165,7 +164,7 @@ class HGNetV2(StagedNetwork):
     def __init__(self, num_classes=1000, in_channels=3, stem=(16, 16), inner=(16, 32, 64, 128), channels=(64, 256, 512, 1024),
                  depths=(1, 1, 2, 1), layers=3, design='timm', dropout=0.0, drop_path=0.0):
         super().__init__()
-        self.stem = Stem(in_channels, *stem, 'constant' if design == 'timm' else 'replicate')
+        self.stem = Stem(in_channels, *stem, zeros=design == 'timm')
         stages, before, steps = [], stem[1], max(1, sum(depths) - 1)
         for i, (width, depth) in enumerate(zip(channels, depths)):
             rates = [drop_path * (sum(depths[:i]) + j) / steps for j in range(depth)]

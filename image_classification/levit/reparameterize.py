@@ -1,15 +1,132 @@
-"""Faster equivalents of LeViT's layers for inference engines, see `image_classification/fuse.py`."""
+"""Faster equivalents of LeViT's layers for inference engines, see `image_classification/fuse.py`.
+
+The maps are tokens (B, N, C), as in the originals. Height and width of a map, and the indices of its attention biases, are
+computed once per stage and shared by its layers, because each size that an exported graph computes costs several steps.
+"""
+import paddle.nn.functional as F
+from paddle import nn
+
+from image_classification.layers import affine, set_parameter, split_heads
 from image_classification.layers.distilled import one_classifier
-from image_classification.layers.position_bias import Gathered, gather
-from image_classification.levit.model import Attention, AttentionSubsample, LeViT
+from image_classification.layers.position_bias import attend, distances
+from image_classification.levit.model import Attention, AttentionSubsample, LeViT, LinearNorm
 
 
-class GatheredAttention(Gathered, Attention):
-    pass
+class FoldedLinear(LinearNorm):
+    """The batch norm is folded into the linear layer: (B, N, C) -> (B, N, out_channels)."""
+
+    def forward(self, x):
+        return self.c(x)
 
 
-class GatheredSubsample(Gathered, AttentionSubsample):
-    pass
+def fold_linear(layer):
+    factor, offset = affine(layer.bn)
+    layer.c.weight.set_value(layer.c.weight * factor)              # (C, out_channels)
+    set_parameter(layer.c, 'bias', offset)
+    layer.bn, layer.__class__ = nn.Identity(), FoldedLinear
+
+
+class MapSize:
+    """Height and width of a map and, once a layer has asked for them, the indices of its attention biases."""
+
+    def __init__(self, height, width):
+        self.height, self.width, self.indices = height, width, None
+
+    def is_square_of(self, side):
+        """Whether it is known to be `side` x `side` pixels."""
+        return isinstance(self.height, int) and isinstance(self.width, int) and (self.height, self.width) == (side, side)
+
+
+class TokenAttention(Attention):
+    """(B, N, C) -> (B, N, C). The scale is folded into the queries. Biases of the layer's own size are looked up beforehand."""
+
+    def forward(self, x):
+        query, key, value = split_heads(self.qkv(x), self.heads).split(self.parts, axis=3)
+        return self.proj(attend(query, key, value, 1.0, self.biases_of(self.sizes[-1])))
+
+    def biases_of(self, size):
+        """(heads, N', N)."""
+        if size.is_square_of(self.side):
+            return self.gathered
+        if size.indices is None:
+            size.indices = distances(self.side, size.height, size.width, self.stride)
+        return looked_up(self.rows, size.indices)
+
+
+class TokenSubsample(AttentionSubsample):
+    """(B, N, C) -> (B, N', C')."""
+
+    biases_of = TokenAttention.biases_of
+
+    def forward(self, x):
+        before = MapSize(self.sizes[-1].height, self.sizes[-1].width)      # the indices of a stride of 2 are no other layer's
+        pixels, size = self.every_second(x, before)
+        self.sizes.append(size)
+        key, value = split_heads(self.kv(x), self.heads).split(self.parts, axis=3)
+        query = split_heads(self.q[1](pixels), self.heads)
+        return self.proj(attend(query, key, value, 1.0, self.biases_of(before)))
+
+    def every_second(self, x, size):
+        """Every second pixel in both directions, (B, N', C), and the size of their map."""
+        pixels = x.reshape([-1, size.height, size.width, x.shape[2]])[:, ::2, ::2]
+        return pixels.flatten(1, 2), MapSize(*pixels.shape[1:3])
+
+
+class PooledSubsample(TokenSubsample):
+    """Takes every second pixel by pooling, because ncnn has no slice with steps. For maps of a fixed size."""
+
+    def every_second(self, x, size):
+        pixels = F.max_pool2d(x.transpose([0, 2, 1]).reshape([0, x.shape[2], size.height, size.width]), 1, 2)
+        return pixels.flatten(2).transpose([0, 2, 1]), MapSize(*pixels.shape[2:])
+
+
+def looked_up(rows, indices):
+    """(side ** 2, heads), (N', N) -> (heads, N', N). Rows of several numbers are copied faster than single ones."""
+    found = rows.index_select(indices.flatten(), axis=0).reshape([*indices.shape, rows.shape[1]])
+    return found.transpose([2, 0, 1])
+
+
+def to_tokens(layer, form, queries, parts):
+    """Change the class of an attention to `form`, and fold its scale into the linear layer `queries`, whose outputs are those
+    of all heads, `parts` numbers per head with the queries first."""
+    kept = layer.biases(layer.side, layer.side)
+    layer.register_buffer('gathered', kept, persistable=False)
+    layer.register_buffer('rows', layer.attention_biases.transpose([1, 0]), persistable=False)
+    weight, bias = (part.reshape([-1, layer.heads, parts]) for part in (queries.c.weight, queries.c.bias))
+    for part in (weight, bias):
+        part[:, :, :layer.parts[0]] = part[:, :, :layer.parts[0]] * layer.scale
+    queries.c.weight.set_value(weight.flatten(1))
+    queries.c.bias.set_value(bias.flatten())
+    layer.__class__ = form
+
+
+class TokenLeViT(LeViT):
+    """Blocks that take tokens, see above."""
+
+    def _stages(self, x):
+        self.sizes[:] = [MapSize(*x.shape[2:])]
+        tokens = self.blocks.outputs(self.levels, x.flatten(2).transpose([0, 2, 1]))
+        return [each.transpose([0, 2, 1]).reshape([0, channels, size.height, size.width])
+                for each, channels, size in zip(tokens, self.feature_channels, self.sizes)]
+
+    def forward_features(self, x):
+        return self._stages(self.patch_embed(x))[-1]
+
+
+def use_tokens(network):
+    network.sizes = []
+    for layer in network.blocks.sublayers():
+        if type(layer) is LinearNorm:
+            fold_linear(layer)
+    for layer in network.blocks.sublayers():
+        if type(layer) is Attention:
+            to_tokens(layer, TokenAttention, layer.qkv, sum(layer.parts))
+        elif type(layer) is AttentionSubsample:
+            to_tokens(layer, TokenSubsample, layer.q[1], layer.parts[0])
+        if type(layer) in (TokenAttention, TokenSubsample):
+            layer.sizes = network.sizes
+    network.__class__ = TokenLeViT
+    average_heads(network)
 
 
 def average_heads(network):
@@ -30,5 +147,8 @@ def fold_norm(head):
     linear.weight.set_value(linear.weight * factor.unsqueeze(1))   # (C, classes)
 
 
-FORMS = {Attention: lambda layer: gather(layer, GatheredAttention),
-         AttentionSubsample: lambda layer: gather(layer, GatheredSubsample), LeViT: average_heads}
+def pool(layer):
+    layer.__class__ = PooledSubsample
+
+
+FORMS, PHONE = {LeViT: use_tokens}, {TokenSubsample: pool}

@@ -46,17 +46,20 @@ def to_even(x, corners):
 
 
 def unfold(x):
-    """Split a map into places within a patch and patches: (B, C, H, W) -> (B, C, 4, H*W/4)."""
+    """Split a map into places within a patch and patches: (B, C, H, W) -> (B, C, 4, H*W/4). Two steps of 5 dimensions each,
+    which all phone engines have."""
     channels, (height, width) = x.shape[1], x.shape[2:]
     rows, columns = height // PATCH, width // PATCH
-    x = x.reshape([-1, rows, PATCH, columns, PATCH]).transpose([0, 2, 4, 1, 3])   # (B*C, 2, 2, rows, columns)
+    x = x.reshape([-1, channels * rows, PATCH, columns, PATCH]).transpose([0, 1, 2, 4, 3])     # (B, C * rows, 2, 2, columns)
+    x = x.reshape([-1, channels, rows, PATCH ** 2, columns]).transpose([0, 1, 3, 2, 4])        # (B, C, 4, rows, columns)
     return x.reshape([-1, channels, PATCH ** 2, rows * columns])
 
 
 def fold(x, height, width):
     """The inverse of `unfold`: (B, C, 4, H*W/4) -> (B, C, H, W)."""
     channels, rows, columns = x.shape[1], height // PATCH, width // PATCH
-    x = x.reshape([-1, PATCH, PATCH, rows, columns]).transpose([0, 3, 1, 4, 2])   # (B*C, rows, 2, columns, 2)
+    x = x.reshape([-1, channels, PATCH ** 2, rows, columns]).transpose([0, 1, 3, 2, 4])        # (B, C, rows, 4, columns)
+    x = x.reshape([-1, channels * rows, PATCH, PATCH, columns]).transpose([0, 1, 2, 4, 3])     # (B, C * rows, 2, columns, 2)
     return x.reshape([-1, channels, height, width])
 
 

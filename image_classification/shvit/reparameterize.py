@@ -3,6 +3,7 @@ from paddle import nn
 
 from image_classification.layers import set_parameter
 from image_classification.layers.conv_norm import ConvNorm, Residual
+from image_classification.layers.group_norm import by_means
 
 
 class Merged(Residual):
@@ -26,18 +27,5 @@ def merge(residual):
     residual.m, residual.__class__ = conv, Merged
 
 
-class ByMeans(nn.GroupNorm):
-    """A group norm of one group, computed from means: paddle2onnx's conversion of the layer gives NaN in ONNX Runtime."""
-
-    def forward(self, x):
-        x = x - x.mean([1, 2, 3], keepdim=True)
-        x = x / (x.square().mean([1, 2, 3], keepdim=True) + self._epsilon).sqrt()
-        return x * self.weight.unsqueeze([1, 2]) + self.bias.unsqueeze([1, 2])
-
-
-def by_means(norm):
-    norm.__class__ = ByMeans
-
-
 FORMS = {Residual: merge}
-ONNX = {nn.GroupNorm: by_means}
+ONNX = PHONE = {nn.GroupNorm: by_means}

@@ -116,9 +116,9 @@ class TinyViTBlock(nn.Layer):
         height, width = x.shape[1:3]
         rows, columns = (height + w - 1) // w, (width + w - 1) // w
         x = F.pad(x, [0, columns * w - width, 0, rows * w - height], data_format='NHWC')
-        x = x.reshape([-1, rows, w, columns, w, c]).transpose([0, 1, 3, 2, 4, 5])    # (B, rows, columns, w, w, C)
+        x = x.reshape([-1, rows, w, columns, w * c]).transpose([0, 1, 3, 2, 4])      # (B, rows, columns, w, w * C)
         x = self.attn(x.reshape([-1, w * w, c]))
-        x = x.reshape([-1, rows, columns, w, w, c]).transpose([0, 1, 3, 2, 4, 5])    # (B, rows, w, columns, w, C)
+        x = x.reshape([-1, rows, columns, w, w * c]).transpose([0, 1, 3, 2, 4])      # (B, rows, w, columns, w * C)
         return x.reshape([-1, rows * w, columns * w, c])[:, :height, :width]
 
     def forward(self, x):

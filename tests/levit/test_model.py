@@ -3,9 +3,11 @@ import pytest
 
 import image_classification as ic
 from image_classification.deploy.complexity import count_parameters
-from image_classification.layers.position_bias import Gathered, distances
+from image_classification.fuse import reparameterize
+from image_classification.layers.position_bias import distances
 from image_classification.levit import LeViT
 from image_classification.levit.model import AttentionSubsample
+from image_classification.levit.reparameterize import PooledSubsample
 from image_classification.weights import from_torch, to_torch
 from tests.networks import outline, settled
 
@@ -67,10 +69,19 @@ def test_a_form_for_evaluation_has_one_classifier_and_gathered_biases():
     model, x = settled(small()), paddle.randn([2, 3, 48, 48])
     fused = ic.fuse(model)
     assert not [name for name in fused.state_dict() if 'dist' in name or '_mean' in name]
-    assert sum(isinstance(layer, Gathered) for layer in fused.sublayers()) == 5
+    assert sum('gathered' in layer._buffers for layer in fused.sublayers()) == 5
     for picture in (x, paddle.randn([1, 3, 64, 40])):
         wanted = model(picture)
         assert ((fused(picture) - wanted).abs().max() < 1e-4 * wanted.std()).item()
+
+
+def test_a_phone_pools_every_second_pixel_of_odd_and_even_maps(float64):
+    model = settled(small())
+    ready = reparameterize(model, phone=True)
+    assert sum(type(layer) is PooledSubsample for layer in ready.sublayers()) == 2
+    for picture in (paddle.randn([1, 3, 48, 48]), paddle.randn([1, 3, 64, 40])):
+        for wanted, found in zip(model.forward_intermediates(picture), ready.forward_intermediates(picture)):
+            assert abs(found - wanted).max() < 1e-12 * wanted.std()
 
 
 @pytest.mark.parametrize('style', ['official', 'timm'])

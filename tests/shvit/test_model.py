@@ -5,9 +5,10 @@ from paddle import nn
 import image_classification as ic
 from image_classification.deploy.complexity import count_parameters
 from image_classification.fuse import reparameterize
+from image_classification.layers.group_norm import ByMeans
 from image_classification.shvit import SHViT
 from image_classification.shvit.model import SHSA
-from image_classification.shvit.reparameterize import ByMeans, Merged
+from image_classification.shvit.reparameterize import Merged
 from image_classification.weights import to_torch
 from tests.networks import outline, settled
 

@@ -66,6 +66,12 @@ def documented():
     return {name: kind for kind, names in lines for name in names.split()}
 
 
+def mend(directory):
+    """Mend the program in an export directory, so that Paddle-Lite accepts it."""
+    program = directory / OLDER_PROGRAM
+    program.write_bytes(mended_for_paddle_lite(program.read_bytes()))
+
+
 def write_guide(directory, name, allow_unsupported=False):
     """Write GUIDE into an export directory. Returns the entries of inference.yaml about Paddle-Lite.
 
@@ -89,17 +95,14 @@ def write_guide(directory, name, allow_unsupported=False):
 
 
 def write(directory):
-    """Mend the program of an ExportDirectory and, if a Python 3.7 has Paddle-Lite, convert it. Returns the entry of
-    inference.yaml.
+    """Convert the mended program of an ExportDirectory, if a Python 3.7 has Paddle-Lite. Returns the entry of inference.yaml.
 
     Raises:
         UserError: the opt of Paddle-Lite refuses the program.
     """
-    program = directory / OLDER_PROGRAM
-    program.write_bytes(mended_for_paddle_lite(program.read_bytes()))
     if python_of_paddle_lite() is None:
         return {'converted': False}
-    convert(program, directory / WEIGHTS, directory / PREFIX, 'arm')
+    convert(directory / OLDER_PROGRAM, directory / WEIGHTS, directory / PREFIX, 'arm')
     return {'converted': True}
 
 

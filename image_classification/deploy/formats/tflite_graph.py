@@ -1,17 +1,12 @@
-"""Computes the operators of an ONNX graph with fixed shapes in TensorFlow, for `tflite`.
-
-LiteRT computes with channels last, ONNX with channels second. A value with three or more dimensions is kept in either order,
-and transposed only if an operator needs the other one. Between two convolutions nothing is transposed.
-"""
-from collections import namedtuple
-
+"""Computes an ONNX graph with fixed shapes in TensorFlow, operator by operator, for `tflite`."""
 import numpy as np
 import tensorflow as tf
 from onnx import numpy_helper
 from onnx.helper import get_attribute_value
 
-# tensor: a TensorFlow tensor, or an array if the value is constant. last: whether dimension 1 is at the end.
-Value = namedtuple('Value', 'tensor last')
+from image_classification.deploy.formats.tflite_maps import Maps
+from image_classification.deploy.formats.tflite_values import Value, from_last, to_last
+
 _UNARY = {'Relu': tf.nn.relu, 'Sigmoid': tf.sigmoid, 'Tanh': tf.tanh, 'Sqrt': tf.sqrt, 'Exp': tf.exp, 'Abs': tf.abs,
           'Neg': tf.negative, 'Sin': tf.sin, 'Cos': tf.cos, 'Identity': tf.identity, 'Floor': tf.floor,
           'Reciprocal': lambda x: 1.0 / x,
@@ -20,31 +15,10 @@ _BINARY = {'Add': tf.add, 'Sub': tf.subtract, 'Mul': tf.multiply, 'Div': tf.divi
            'Pow': tf.pow}
 _REDUCTIONS = {'ReduceMean': tf.reduce_mean, 'ReduceSum': tf.reduce_sum, 'ReduceMax': tf.reduce_max,
                'ReduceMin': tf.reduce_min, 'ReduceL2': lambda x, axes, keep: tf.sqrt(tf.reduce_sum(x * x, axes, keep))}
-_NEVER_NEGATIVE = {'Relu', 'Sigmoid', 'HardSigmoid', 'Abs', 'Exp', 'Softmax', 'Sqrt'}
-_HAND_ON = {'MaxPool', 'AveragePool', 'GlobalAveragePool', 'Concat', 'Reshape', 'Transpose', 'Identity', 'Split', 'Slice'}
 
 
-def to_last(rank):
-    """The transposition that puts dimension 1 at the end."""
-    return [0, *range(2, rank), 1]
-
-
-def from_last(rank):
-    return [0, rank - 1, *range(1, rank - 1)]
-
-
-class Graph:
+class Graph(Maps):
     """Computes an ONNX graph, node by node, in TensorFlow."""
-
-    def __init__(self, model):
-        self.graph = model.graph
-        self.constants = {entry.name: numpy_helper.to_array(entry) for entry in self.graph.initializer}
-        self.makers = {name: node for node in self.graph.node for name in node.output}
-        self.readers = {}
-        for node in self.graph.node:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
-        self.values = {}
 
     def run(self, image, last):
         """The outputs of the graph, with dimensions in ONNX's order, for its only input."""
@@ -71,36 +45,6 @@ class Graph:
         if node.op_type in _REDUCTIONS:
             return self._reduce(node, given, _REDUCTIONS[node.op_type])
         return getattr(self, f'_{node.op_type}')(node, given)
-
-    def known(self, name):
-        """The array of a constant value, e.g. axes; None if the value is not constant or is missing."""
-        return self.values[name].tensor if name and isinstance(self.values[name].tensor, np.ndarray) else None
-
-    def plain(self, name):
-        """A value with its dimensions in ONNX's order."""
-        tensor, last = self.values[name]
-        return tf.transpose(tensor, from_last(len(tensor.shape))) if last else tensor
-
-    def last(self, name):
-        """A value with dimension 1 at the end."""
-        tensor, last = self.values[name]
-        if last or len(tensor.shape) < 3:
-            return tensor
-        if isinstance(tensor, np.ndarray):
-            return tensor.transpose(to_last(tensor.ndim))
-        return tf.transpose(tensor, to_last(len(tensor.shape)))
-
-    def shape(self, name):
-        """The shape of a value, in ONNX's order."""
-        tensor, last = self.values[name]
-        sides = [int(side) for side in tensor.shape]
-        return [sides[place] for place in from_last(len(sides))] if last else sides
-
-    def _axis(self, name, axis):
-        """The index at which one of ONNX's dimensions is stored."""
-        tensor, last = self.values[name]
-        axis = axis % len(tensor.shape)
-        return to_last(len(tensor.shape)).index(axis) if last else axis
 
     # Elementwise
 
@@ -194,123 +138,12 @@ class Graph:
         reader = self._only_reader(name, kind)
         return (reader, self._operand(reader, (kind,))[1]) if reader else (None, None)
 
-    def _only_reader(self, name, kind):
-        """The node that reads a value, if it is the only one and has the type `kind`; None otherwise."""
-        readers = self.readers.get(name, [])
-        return readers[0] if len(readers) == 1 and readers[0].op_type == kind else None
-
     def _Cast(self, node, given):
         tensor, last = self.values[node.input[0]]
         kinds = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 2: np.uint8}
         if isinstance(tensor, np.ndarray):
             return Value(tensor.astype(kinds[given['to']]), last)
         return Value(tf.cast(tensor, kinds[given['to']]), last)
-
-    # Convolutions, pools and norms
-
-    def _Conv(self, node, given):
-        x, weight = self.last(node.input[0]), self.constants[node.input[1]]
-        groups, channels = given.get('group', 1), int(x.shape[-1])
-        strides, steps = given.get('strides', [1, 1]), given.get('dilations', [1, 1])
-        reach = [step * (side - 1) + 1 for step, side in zip(steps, weight.shape[2:])]
-        x, padding = self._padded(x, given, reach, strides, 0.0)
-        if groups == channels > 1 and strides[0] == strides[1]:
-            weight = weight.reshape([channels, -1, *weight.shape[2:]]).transpose(2, 3, 0, 1)
-            y = tf.raw_ops.DepthwiseConv2dNative(input=x, filter=weight, strides=[1, *strides, 1], padding=padding,
-                                                 dilations=[1, *steps, 1])
-        else:
-            y = tf.nn.conv2d(x, weight.transpose(2, 3, 1, 0), strides, padding, dilations=steps)
-        return Value(y + self.constants[node.input[2]] if len(node.input) > 2 else y, True)
-
-    def _borders(self, x, given, reach, strides):
-        """[(padding before, padding after)] for height and width, including what `ceil_mode` adds."""
-        pads, found = given.get('pads', [0] * 4), []
-        for axis in (0, 1):
-            side, before, behind = int(x.shape[1 + axis]), pads[axis], pads[axis + 2]
-            if given.get('auto_pad', b'NOTSET') not in (b'NOTSET', b'VALID'):
-                total = max((-(-side // strides[axis]) - 1) * strides[axis] + reach[axis] - side, 0)
-                before, behind = total // 2, total - total // 2
-                if given['auto_pad'] == b'SAME_LOWER':
-                    before, behind = behind, before
-            if given.get('ceil_mode'):
-                steps = -(-(side + before + behind - reach[axis]) // strides[axis])
-                if steps * strides[axis] >= side + before:         # a window must start in the map or in the padding before it
-                    steps -= 1
-                behind = max(steps * strides[axis] + reach[axis] - side - before, behind)
-            found.append((before, behind))
-        return found
-
-    def _padded(self, x, given, reach, strides, value):
-        """(map, TensorFlow's padding mode). The map is padded here unless TensorFlow's own mode gives the same padding."""
-        borders, same = self._borders(x, given, reach, strides), []
-        for axis in (0, 1):
-            side = int(x.shape[1 + axis])
-            total = max((-(-side // strides[axis]) - 1) * strides[axis] + reach[axis] - side, 0)
-            same.append((total // 2, total - total // 2))
-        if not any(map(any, borders)):
-            return x, 'VALID'
-        if borders == same:
-            return x, 'SAME'
-        return tf.pad(x, [(0, 0), *borders, (0, 0)], constant_values=value), 'VALID'
-
-    def _MaxPool(self, node, given):
-        x, strides = self.last(node.input[0]), given.get('strides', [1, 1])
-        value = 0.0 if self._never_negative(node.input[0]) else float(np.finfo(np.float32).min)
-        x, padding = self._padded(x, given, given['kernel_shape'], strides, value)
-        return Value(tf.nn.max_pool2d(x, given['kernel_shape'], strides, padding), True)
-
-    def _never_negative(self, name):
-        node = self.makers.get(name)
-        if node is None:
-            return False
-        if node.op_type == 'Clip':
-            least = self.constants.get(node.input[1]) if len(node.input) > 1 else None
-            return least is not None and float(least) >= 0.0
-        if node.op_type in ('Add', 'Mul', *_HAND_ON):
-            return all(map(self._never_negative, node.input if node.op_type in ('Add', 'Mul', 'Concat') else node.input[:1]))
-        return node.op_type in _NEVER_NEGATIVE
-
-    def _AveragePool(self, node, given):
-        x, strides, kernel = self.last(node.input[0]), given.get('strides', [1, 1]), given['kernel_shape']
-        borders = self._borders(x, given, kernel, strides)
-        if not any(map(any, borders)):
-            return Value(tf.nn.avg_pool2d(x, kernel, strides, 'VALID'), True)
-        pads = given.get('pads', [0] * 4)
-        inside = np.zeros([int(side) + sum(border) for side, border in zip(x.shape[1:3], borders)])
-        counted = pads if given.get('count_include_pad') else [0] * 4
-        inside[borders[0][0] - counted[0]:borders[0][0] + int(x.shape[1]) + counted[2],
-               borders[1][0] - counted[1]:borders[1][0] + int(x.shape[2]) + counted[3]] = 1
-        windows = np.lib.stride_tricks.sliding_window_view(inside, kernel)[::strides[0], ::strides[1]]
-        share = windows.mean((2, 3), dtype=np.float64)             # the share of each window that counts
-        x, padding = self._padded(x, given, kernel, strides, 0.0)
-        if padding == 'SAME' and not given.get('count_include_pad'):
-            return Value(tf.nn.avg_pool2d(x, kernel, strides, 'SAME'), True)
-        if padding == 'SAME':
-            x = tf.pad(x, [(0, 0), *borders, (0, 0)])
-        y = tf.nn.avg_pool2d(x, kernel, strides, 'VALID')
-        if (share != 1).any():
-            y = y * (1 / share)[None, :, :, None].astype(np.float32)
-        return Value(y, True)
-
-    def _GlobalAveragePool(self, node, given):
-        return Value(tf.reduce_mean(self.last(node.input[0]), [1, 2], True), True)
-
-    def _BatchNormalization(self, node, given):
-        scale, offset, mean, variance = (self.values[name].tensor for name in node.input[1:5])
-        factor = scale / np.sqrt(variance + np.float32(given.get('epsilon', 1e-5)))
-        return Value(self.last(node.input[0]) * factor + (offset - mean * factor),
-                     len(self.values[node.input[0]].tensor.shape) > 2)
-
-    def _LayerNormalization(self, node, given):
-        x, last = self.values[node.input[0]]
-        if given.get('axis', -1) % len(x.shape) != len(x.shape) - 1:
-            raise SystemExit('ValueError: LayerNormalization over several dimensions')
-        x = self.plain(node.input[0])
-        mean = tf.reduce_mean(x, -1, True)
-        less = x - mean
-        y = less * tf.math.rsqrt(tf.reduce_mean(less * less, -1, True) + given.get('epsilon', 1e-5))
-        y = y * self.constants[node.input[1]]
-        return Value(y + self.constants[node.input[2]] if len(node.input) > 2 else y, False)
 
     def _reduce(self, node, given, function):
         name = node.input[0]
@@ -449,17 +282,6 @@ class Graph:
             cuts[self._axis(node.input[0], int(axis))] = slice(
                 int(starts[place]), None if abs(end) > 2**30 else end, 1 if steps is None else int(steps[place]))
         return Value(tensor[tuple(cuts)], last)
-
-    def _Pad(self, node, given):
-        tensor, last = self.values[node.input[0]]
-        pads = np.array(given['pads'] if 'pads' in given else self.known(node.input[1])).reshape(2, -1).T
-        value = self.known(node.input[2]) if len(node.input) > 2 else None
-        widths = pads[to_last(len(pads))] if last else pads
-        mode = given.get('mode', b'constant')
-        if mode not in (b'constant', b'reflect'):
-            raise SystemExit(f'ValueError: Pad {mode.decode()}')
-        value = 0.0 if value is None else float(value)
-        return Value(tf.pad(tensor, widths.tolist(), mode.decode().upper(), value), last)
 
     def _Gather(self, node, given):
         tensor, last = self.values[node.input[0]]
