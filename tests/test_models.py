@@ -1,4 +1,7 @@
 """What is true of every network. Costly checks run on the smallest variant of each family, on small pictures."""
+from importlib import import_module
+from importlib.util import find_spec
+
 import numpy as np
 import paddle
 import pytest
@@ -6,6 +9,7 @@ from paddle import nn
 
 import image_classification as ic
 from image_classification.deploy.static import to_static
+from image_classification.fuse import reparameterize
 from image_classification.layers import FeatureExtractor, set_checkpointing
 from tests.networks import empty, outline, outputs, settled
 
@@ -21,6 +25,8 @@ SMALLEST = [name for name in (
 TYPES = {name: ic.get_config(name).MODEL.TYPE.lower() for name in ALL}
 SMALLEST += [next(name for name in ALL if TYPES[name] == family)
              for family in dict.fromkeys(TYPES.values()) if family not in {TYPES[name] for name in SMALLEST}]
+FORMS_OF = {family: import_module(f'image_classification.{family}.reparameterize') for family in dict.fromkeys(TYPES.values())
+            if find_spec(f'image_classification.{family}.reparameterize')}
 CLASSIFIERS = [name for name in SMALLEST if not name.endswith(('_yolo', '_det')) and not name.startswith('blazeface')]
 SHALLOW = ('googlenet', 'inception_v3', 'xception')                # each block is an attribute of its own
 # Of those that tests/deploy does not export, and that are more than convolutions one after another.
@@ -153,6 +159,16 @@ def test_gives_one_row_of_logits_per_image_whatever_the_batch_mates(network):
         together, alone = network(x), network(x[1:2])
     assert together.shape == [3, 4]
     np.testing.assert_allclose(together[1:2].numpy(), alone.numpy(), atol=1e-3 * float(together.std()))
+
+
+@pytest.mark.parametrize('network', [name for name in CLASSIFIERS if 'PHONE' in vars(FORMS_OF.get(TYPES[name], pytest))], indirect=True)
+def test_forms_for_phones_agree_with_the_network(network):
+    if hasattr(network, 'cls_token'):                              # untrained, it scores all tokens alike, and any may be kept
+        network.cls_token.set_value(paddle.randn(network.cls_token.shape))
+    ready, x = reparameterize(network, phone=True), images(network, 1)
+    with paddle.no_grad():
+        wanted, found = network(x), ready(x)
+    assert (abs(found - wanted).max() < 1e-4 * wanted.std()).item()
 
 
 @every_network

@@ -23,6 +23,7 @@ from benchmarking.processes import alternate
 from benchmarking.surroundings import export, export_peer, input_pipeline, machine
 
 WHAT = ('forward', 'step', 'input')
+FIXED = ('--fixed-size', '--for', 'onnxruntime')
 
 
 def parse(argv):
@@ -38,6 +39,8 @@ def parse(argv):
                         help="options of tools/benchmark_input.py, e.g. '--workers 4'")
     parser.add_argument('--image-size', type=int, bounds=BOUNDS['DATA.IMAGE_SIZE'],
                         help='default: the size that each network is made for')
+    parser.add_argument('--fixed-size', action='store_true',
+                        help="exports for one picture of this size alone, as other libraries' exports are; batch size 1")
     parser.add_argument('--threads', type=int, bounds=THREADS, default=1)
     parser.add_argument('--repeat', type=int, bounds=TURNS, default=7, help='turns of each contender')
     parser.add_argument('--device', choices=('cpu', 'gpu'), help='default: gpu if there is one')
@@ -74,6 +77,9 @@ def check(args):
     args.device = args.device or ('gpu' if has_gpu else 'cpu')
     if args.device == 'gpu' and not has_gpu:
         raise UserError('--device gpu, but Paddle finds no GPU; install the GPU build (README), or leave it out')
+    if args.fixed_size and set(args.batch_size) != {1}:
+        raise UserError(f'--fixed-size with --batch-size {" ".join(map(str, args.batch_size))}: such exports take one picture; '
+                        'wanted --batch-size 1')
     if args.amp and args.device == 'cpu':
         raise UserError('--amp needs a GPU: on a CPU, Paddle ignores it')
     for path in filter(None, (args.json, args.markdown)):
@@ -102,7 +108,7 @@ def measure(name, args, exports):
     if args.device == 'gpu':
         ready = {engine: (None, 'the exports are timed on a CPU only: --device cpu') for engine in engines}
     else:
-        ready = export(name, engines, exports, size, ENVIRONMENT)
+        ready = export(name, engines, exports, size, ENVIRONMENT, FIXED if args.fixed_size else ())
         ready.update(export_peers(name, args, exports, size, channels) if 'onnxruntime' in engines else {})
     for what in [what for what in ('forward', 'step') if what in args.what]:
         for batch in args.batch_size:

@@ -21,7 +21,7 @@ from image_classification.datasets.pictures import find_images
 from image_classification.deploy.by_name import NAMED
 from image_classification.deploy.export import export_model
 from image_classification.deploy.export_directory import ExportDirectory
-from image_classification.deploy.formats.mnn_int8 import quantize_mnn_export
+from image_classification.deploy.formats.weights_int8 import FILES, quantize_weights
 from image_classification.deploy.predictor import Predictor
 from image_classification.deploy.quantize import METHODS, OPERATORS, quantize_export
 from image_classification.errors import UserError, exit_with_message
@@ -31,14 +31,14 @@ from image_classification.models import network_by_name
 
 HEAD = '| engine | precision | top-1 | agreement | MiB | ms, batch 1 | ms, batch 8 |\n|---|---|---|---|---|---|---|'
 
-HEAD_MNN = '| engine | precision | top-1 | agreement | MiB |\n|---|---|---|---|---|'
+HEAD_WEIGHTS = '| engine | precision | top-1 | agreement | MiB |\n|---|---|---|---|---|'
 
 
 def parse(argv):
-    parser = Parser(description='Quantise to 8 bits, statically with ONNX Runtime or only the weights with MNN. The result is '
-                                                 'compared with the float network on labelled images before it is written.')
-    parser.add_argument('model', help='an export with inference.onnx or, for MNN, inference.mnn, a checkpoint (.safetensors), '
-                                      f'{NAMED}')
+    parser = Parser(description='Quantise to 8 bits, statically with ONNX Runtime, or only the weights with MNN or LiteRT. The '
+                                'result is compared with the float network on labelled images before it is written.')
+    parser.add_argument('model', help='an export with inference.onnx, inference.mnn or inference.tflite, a checkpoint '
+                                      f'(.safetensors), {NAMED}')
     parser.add_argument('--weights', help='weights for a network given by name, instead of =WEIGHTS')
     parser.add_argument('--dataset', choices=DATASETS, default='folder', help='labelled images; its evaluation part is for the '
                                                                               'comparison; default: folder')
@@ -135,12 +135,14 @@ def main(argv=None):
     named = network_by_name(args.model, args.weights)
     model = Path('export', named[0]) if named else Path(args.model)
     target = Path(args.output) if args.output else model.with_name(f'{model.stem}_int8')
-    if not named and ExportDirectory(model).engines() == ['mnn']:
-        known = Predictor(model, 'mnn')
+    engines = [] if named else ExportDirectory(model).engines()
+    if len(engines) == 1 and engines[0] in FILES:
+        known = Predictor(model, engines[0])
         _, *compared = load_data(args, known.class_names, known.preprocess.channels)
-        rows = quantize_mnn_export(model, target, *compared, args.min_agreement, args.threads, args.force)
-        print('\n'.join([HEAD_MNN, *(f'| mnn | {row["precision"]} | {row["top1"]:.2f} % | {100 * row["agreement"]:.1f} % '
-                                     f'| {row["bytes"] / (1 << 20):.1f} |' for row in rows)]))
+        rows = quantize_weights(model, target, *compared, args.min_agreement, args.threads, args.force)
+        lines = [f'| {engines[0]} | {row["precision"]} | {row["top1"]:.2f} % | {100 * row["agreement"]:.1f} % | '
+                 f'{row["bytes"] / (1 << 20):.1f} |' for row in rows]
+        print('\n'.join([HEAD_WEIGHTS, *lines]))
         return print(f'written: {target}')
     with temporary_directory() as scratch:
         if named or model.suffix == '.safetensors':

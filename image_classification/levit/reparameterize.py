@@ -8,7 +8,7 @@ from paddle import nn
 
 from image_classification.layers import affine, set_parameter, split_heads
 from image_classification.layers.distilled import one_classifier
-from image_classification.layers.position_bias import attend, distances
+from image_classification.layers.position_bias import attend, distances, gather, looked_up
 from image_classification.levit.model import Attention, AttentionSubsample, LeViT, LinearNorm
 
 
@@ -80,24 +80,15 @@ class PooledSubsample(TokenSubsample):
         return pixels.flatten(2).transpose([0, 2, 1]), MapSize(*pixels.shape[2:])
 
 
-def looked_up(rows, indices):
-    """(side ** 2, heads), (N', N) -> (heads, N', N). Rows of several numbers are copied faster than single ones."""
-    found = rows.index_select(indices.flatten(), axis=0).reshape([*indices.shape, rows.shape[1]])
-    return found.transpose([2, 0, 1])
-
-
 def to_tokens(layer, form, queries, parts):
     """Change the class of an attention to `form`, and fold its scale into the linear layer `queries`, whose outputs are those
     of all heads, `parts` numbers per head with the queries first."""
-    kept = layer.biases(layer.side, layer.side)
-    layer.register_buffer('gathered', kept, persistable=False)
-    layer.register_buffer('rows', layer.attention_biases.transpose([1, 0]), persistable=False)
+    gather(layer, form)
     weight, bias = (part.reshape([-1, layer.heads, parts]) for part in (queries.c.weight, queries.c.bias))
     for part in (weight, bias):
         part[:, :, :layer.parts[0]] = part[:, :, :layer.parts[0]] * layer.scale
     queries.c.weight.set_value(weight.flatten(1))
     queries.c.bias.set_value(bias.flatten())
-    layer.__class__ = form
 
 
 class TokenLeViT(LeViT):

@@ -77,14 +77,16 @@ def test_what_paddle_lite_asks_for_is_added_to_the_program():
     program = schema.ProgramDesc()
     block = program.blocks.add(idx=0, parent_idx=-1)
     block.ops.add(type='relu6')
+    block.ops.add(type='silu')
     constant = block.ops.add(type='assign_value')
     constant.attrs.add(name='dtype', type=schema.INT, i=5)
     numbers = constant.attrs.add(name='values', type=schema.SCALARS)
     numbers.scalars.add(type=schema.Scalar.FLOAT64, r=0.5)
     numbers.scalars.add(type=schema.Scalar.LONG, i=2)
     once = mended_for_paddle_lite(program.SerializeToString())
-    relu6, assigned = schema.ProgramDesc.FromString(once).blocks[0].ops
+    relu6, swish, assigned = schema.ProgramDesc.FromString(once).blocks[0].ops
     assert [(entry.name, entry.f) for entry in relu6.attrs] == [('threshold', 6.0)]
+    assert swish.type == 'swish' and [(entry.name, entry.f) for entry in swish.attrs] == [('beta', 1.0)]
     assert [list(entry.floats) for entry in assigned.attrs if entry.name == 'fp32_values'] == [[0.5, 2.0]]
     assert mended_for_paddle_lite(once) == once
 
@@ -118,7 +120,8 @@ def test_an_operator_that_is_not_documented_is_an_error_unless_allowed(for_lite,
 @pytest.mark.parametrize('name', ['mobileformer_26m', 'edgenext_xx_small'])
 def test_networks_with_attention_have_documented_operators_only(name, tmp_path, monkeypatch):
     """No einsum, no unbind. Whether the export is right, `test_all_exports` finds out for every network."""
-    monkeypatch.setattr(export, 'verify', lambda *_: {'paddle_inference': {'outputs': ['logits'], 'differences': {}}})
+    monkeypatch.setattr(export, 'verify', lambda *_: {
+        'paddle_inference': {'outputs': ['logits'], 'differences': {1: {'absolute': 0.0, 'relative': 0.0}}}})
     export_model(shallow(name), tmp_path / 'export', format='lite', image_size=32)
     content = ExportDirectory(tmp_path / 'export').read()
     assert content['lite']['unsupported_operators'] == [] and content['input']['batch'] == 1

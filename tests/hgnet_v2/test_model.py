@@ -5,6 +5,7 @@ import pytest
 import image_classification as ic
 from image_classification.deploy.complexity import count_parameters
 from image_classification.hgnet_v2.model import Block, LearnableAffine, Stem
+from image_classification.hgnet_v2.reparameterize import mask
 from tests.networks import empty, outline, settled
 
 PARAMETERS = {'b0': 5_996_550, 'b1': 6_343_158, 'b2': 11_221_356, 'b3': 16_292_216}                  # of timm's networks
@@ -37,6 +38,15 @@ def test_the_pool_of_paddleclas_sees_nothing_beyond_the_border(float64):
         if not zeros:
             assert (pools[False] == same).all() and (same < 0.0).all()
     assert (pools[True][:, :, -1] == 0.0).all()
+
+
+@pytest.mark.parametrize('zeros', [True, False])
+def test_a_phone_gets_the_zeros_beyond_the_border_as_a_constant_map(zeros):
+    stem, x = settled(Stem(3, 8, 6, zeros)), paddle.randn([1, 3, 33, 24])
+    stem.stem1.lab.bias.set_value(paddle.to_tensor([-9.0]))
+    wanted = stem(x)
+    mask(stem)
+    assert (stem(x) == wanted).all()
 
 
 def test_weights_come_with_their_design():

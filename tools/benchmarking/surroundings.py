@@ -56,13 +56,13 @@ def _last_line(done):
     return lines[-1].removeprefix('error: ')[:300]
 
 
-def export(name, engines, root, size, environment):
+def export(name, engines, root, size, environment, options=()):
     """Exports of a network in `root` for `size` x `size` pixels: {engine: (directory, error)}, one of the two None.
 
-    Existing exports are reused. The others are exported all at once or, if that fails, one by one. Phone formats are always
+    `options` are further options of tools/export.py. Existing exports with the same options are reused. The others are exported all at once or, if that fails, one by one. Phone formats are always
     exported one by one.
     """
-    folder, found = Path(root) / name, {}
+    folder, found = Path(root) / ''.join([name, *options]), {}
     for engine in engines:
         if engine not in available():
             found[engine] = None, f'ModuleNotFoundError: {engine} is not installed'
@@ -73,19 +73,19 @@ def export(name, engines, root, size, environment):
             found.update({engine: (directory, None) for engine in whose if engine in engines})
     missing = [engine for engine in engines if engine not in found]
     for engine in [engine for engine in missing if engine in ALONE]:
-        found[engine] = _export(name, [engine], folder, size, environment)
+        found[engine] = _export(name, [engine], folder, size, environment, options)
     missing = [engine for engine in missing if engine not in ALONE]
-    directory, error = _export(name, missing, folder, size, environment) if missing else (None, None)
+    directory, error = _export(name, missing, folder, size, environment, options) if missing else (None, None)
     if error and len(missing) > 1:
-        return {**found, **{engine: _export(name, [engine], folder, size, environment) for engine in missing}}
+        return {**found, **{engine: _export(name, [engine], folder, size, environment, options) for engine in missing}}
     return {**found, **{engine: (directory, error) for engine in missing}}
 
 
-def _export(name, engines, folder, size, environment):
+def _export(name, engines, folder, size, environment, options):
     formats = [FORMATS[engine] for engine in engines]
     directory = folder / '-'.join([*formats, str(size)])
     command = [sys.executable, str(TOOLS / 'export.py'), '--model', name, '--format', ','.join(formats),
-               '--image-size', str(size), '--output', str(directory)]
+               '--image-size', str(size), '--output', str(directory), *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors='replace')
     return (directory, None) if done.returncode == 0 else (None, _last_line(done))
 

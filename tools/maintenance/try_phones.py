@@ -5,7 +5,7 @@
 DIR holds train/<class>/ and val/<class>/, as for training. Each network (by default every classifier) gets random weights,
 batch norm statistics from pictures, and a classifier from ridge regression on 500 pictures, so that its answers mean something.
 It is exported for each engine, whose outputs must agree within 1e-3 of their deviation. Then network and engines classify 1,000
-other pictures. With --int8, MNN with 8-bit weights follows. Each row is printed as soon as it is known. The command exits with
+other pictures. With --int8, MNN and LiteRT with 8-bit weights follow. Each row is printed as soon as it is known. The command exits with
 1 if a float32 answer differs or an export fails.
 """
 import argparse
@@ -26,7 +26,7 @@ from image_classification.datasets import get_dataset  # noqa: E402
 from image_classification.deploy.engines import available, open_engine  # noqa: E402
 from image_classification.deploy.export import export_model  # noqa: E402
 from image_classification.deploy.export_directory import ExportDirectory  # noqa: E402
-from image_classification.deploy.formats.mnn_int8 import quantize_mnn_export  # noqa: E402
+from image_classification.deploy.formats.weights_int8 import FILES, quantize_weights  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import temporary_directory  # noqa: E402
 
@@ -123,20 +123,21 @@ def rows_of(name, args):
                 same, difference = int((found == wanted).sum()), content[engine]['differences'][1]['relative']
                 yield [name, size, engine, f'{difference:.1e}', f'{same} of {len(wanted)}',
                        _percent(found == subject.labels)], same == len(wanted)
-            if args.int8 and 'mnn' in engines:
-                yield _int8(subject, directory, Path(scratch), wanted), True
+            for engine in FILES if args.int8 else ():
+                if engine in engines:
+                    yield _int8(subject, directory, Path(scratch), engine, wanted), True
 
 
-def _int8(subject, directory, scratch, wanted):
-    """The row for MNN with 8-bit weights."""
-    only_mnn, target = scratch / 'mnn', scratch / 'int8'
-    only_mnn.mkdir()
-    for name in ('inference.mnn', 'inference.yaml'):
-        shutil.copy(directory / name, only_mnn)
-    cells = [subject.config.MODEL.NAME, subject.config.DATA.IMAGE_SIZE, 'mnn, weights int8', '-']
+def _int8(subject, directory, scratch, engine, wanted):
+    """The row for an engine with 8-bit weights."""
+    alone, target = scratch / engine, scratch / f'{engine}_int8'
+    alone.mkdir()
+    for name in (FILES[engine], 'inference.yaml'):
+        shutil.copy(directory / name, alone)
+    cells = [subject.config.MODEL.NAME, subject.config.DATA.IMAGE_SIZE, f'{engine}, weights int8', '-']
     try:
-        quantize_mnn_export(only_mnn, target, subject.pictures(1), [0], 0.0, 1)
-        found = open_engine(target, 'mnn', threads=1).run(subject.images)[0].argmax(1)
+        quantize_weights(alone, target, subject.pictures(1), [0], 0.0, 1)
+        found = open_engine(target, engine, threads=1).run(subject.images)[0].argmax(1)
     except UserError as error:
         return [*cells[:3], str(error), '-', '-']
     return [*cells, f'{int((found == wanted).sum())} of {len(wanted)}', _percent(found == subject.labels)]
