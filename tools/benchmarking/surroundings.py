@@ -59,8 +59,8 @@ def _last_line(done):
 def export(name, engines, root, size, environment, options=()):
     """Exports of a network in `root` for `size` x `size` pixels: {engine: (directory, error)}, one of the two None.
 
-    `options` are further options of tools/export.py. Existing exports with the same options are reused. The others are exported all at once or, if that fails, one by one. Phone formats are always
-    exported one by one.
+    `options` are further options of tools/export.py. Existing exports with the same options are reused. The others are
+    exported all at once or, if that fails, one by one. Phone formats are always exported one by one.
     """
     folder, found = Path(root) / ''.join([name, *options]), {}
     for engine in engines:

@@ -5,8 +5,8 @@
 DIR holds train/<class>/ and val/<class>/, as for training. Each network (by default every classifier) gets random weights,
 batch norm statistics from pictures, and a classifier from ridge regression on 500 pictures, so that its answers mean something.
 It is exported for each engine, whose outputs must agree within 1e-3 of their deviation. Then network and engines classify 1,000
-other pictures. With --int8, MNN and LiteRT with 8-bit weights follow. Each row is printed as soon as it is known. The command exits with
-1 if a float32 answer differs or an export fails.
+other pictures. With --int8, MNN and LiteRT with 8-bit weights follow. Each row is printed as soon as it is known. The command
+exits with 1 if a float32 answer differs or an export fails.
 """
 import argparse
 import shutil
