@@ -32,7 +32,7 @@ FILES = {                                                          # engine: alt
 GUIDE, REPOSITORY = 'README.txt', 'triton'                         # with the formats lite and triton
 EXAMPLE = 'example.py'                                             # with an ONNX file
 PHONE_GUIDE, LABELS = 'README.md', 'labels.txt'                    # with files for phones
-_ENTRIES = {DESCRIPTION, EXAMPLE, GUIDE, REPOSITORY, PHONE_GUIDE, LABELS,
+_ENTRIES = {DESCRIPTION, EXAMPLE, GUIDE, REPOSITORY, PHONE_GUIDE, LABELS, f'{WEIGHTS}.info',  # .info: in exports up to version 0.1
             *(name for alternatives in FILES.values() for names in alternatives for name in names)}
 _WITHOUT_CLASSES = {'maps': 'feature maps', 'tensors': 'tensors of a detector'}
 

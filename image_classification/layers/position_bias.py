@@ -1,4 +1,7 @@
 """Attention with a learnt bias for each distance between two pixels, as in LeViT (https://arxiv.org/abs/2104.01136)."""
+import functools
+
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -13,8 +16,10 @@ def distances(side, height=None, width=None, stride=1):
     The map is `height` x `width` pixels, by default `side` x `side`. The table ends at a distance of side - 1; larger
     distances count as that. `height` and `width` may be unknown in an export.
     """
-    steps = [_steps(side, side if length is None else length, stride) for length in (height, width)]
-    rows, columns = steps                                          # (h', h), (w', w)
+    sizes = [side if length is None else length for length in (height, width)]
+    if all(isinstance(length, int) for length in sizes):
+        return paddle.to_tensor(_known_distances(side, *sizes, stride))
+    rows, columns = [_steps(side, length, stride) for length in sizes]   # (h', h), (w', w)
     table = rows.unsqueeze([1, 3]) * side + columns.unsqueeze([0, 2])    # (h', w', h, w)
     return table.flatten(2).flatten(0, 1)
 
@@ -22,6 +27,14 @@ def distances(side, height=None, width=None, stride=1):
 def _steps(side, length, stride):
     keys = paddle.arange(length, dtype='int64')
     return (keys[::stride].unsqueeze(1) - keys).abs().clip(max=side - 1)
+
+
+@functools.lru_cache(maxsize=16)
+def _known_distances(side, height, width, stride):
+    """`distances` as an array. Exports of a fixed size have it as a constant, because some engines lack the operators."""
+    keys = [np.arange(length) for length in (height, width)]
+    rows, columns = (abs(each[::stride, None] - each).clip(max=side - 1) for each in keys)
+    return (rows[:, None, :, None] * side + columns[None, :, None]).reshape(rows.shape[0] * columns.shape[0], -1)
 
 
 class PositionBias(nn.Layer):

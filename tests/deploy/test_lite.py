@@ -9,7 +9,7 @@ from image_classification.deploy import export
 from image_classification.deploy.engines import lite_process, paddle_lite
 from image_classification.deploy.engines.paddle_lite import python_of_paddle_lite
 from image_classification.deploy.export import export_model
-from image_classification.deploy.export_directory import ExportDirectory
+from image_classification.deploy.export_directory import ExportDirectory, not_an_export
 from image_classification.deploy.formats import lite
 from image_classification.errors import UserError
 from tests.networks import shallow
@@ -33,6 +33,7 @@ def test_the_list_names_its_source_and_both_kinds_of_operators():
 
 def test_the_directory_holds_the_older_format_and_the_exact_command(for_lite):
     assert {'inference.pdmodel', 'inference.pdiparams', 'README.txt'} <= {path.name for path in for_lite.iterdir()}
+    assert not not_an_export(for_lite)                             # so --force may replace it
     command = ('paddle_lite_opt --model_file=inference.pdmodel --param_file=inference.pdiparams '
                '--optimize_out_type=naive_buffer --optimize_out=inference --valid_targets=arm')
     assert command in (for_lite / 'README.txt').read_text().splitlines()

@@ -32,6 +32,7 @@ from image_classification.files import temporary_directory  # noqa: E402
 
 FORMATS = {'mnn': 'mnn', 'ncnn': 'ncnn', 'litert': 'tflite', 'paddlelite': 'lite'}     # engine: its format in tools/export.py
 LEAST = {'inception_v2': 139, 'inception_v3': 139, 'inception_v4': 139, 'inception_resnet_v2': 139, 'xception': 139}
+TIE = 1e-4
 HEAD = '| network | px | engine | largest difference / deviation | same answer | top-1 |\n|---|---|---|---|---|---|'
 
 
@@ -81,6 +82,7 @@ class Subject:
         layer, given = network, []
         for part in network.classifier_layers[0].split('.'):
             layer = getattr(layer, part)
+        *_, layer = [part for part in layer.sublayers(include_self=True) if isinstance(part, (nn.Linear, nn.Conv2D))]
         hook = layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].numpy().reshape([len(inputs[0]), -1])))
         for start in range(0, len(known), 50):
             network(paddle.to_tensor(known[start:start + 50]))
@@ -97,15 +99,26 @@ class Subject:
             layer.bias.set_value((-centre @ weight).astype(np.float32))
 
     @paddle.no_grad()
-    def answers(self):
+    def logits(self):
         return np.concatenate([self.network(paddle.to_tensor(self.images[start:start + 50])).numpy()
-                               for start in range(0, len(self.images), 50)]).argmax(1)
+                               for start in range(0, len(self.images), 50)])
+
+
+def compared(logits, found):
+    """(answers in words, whether they are right). An answer may differ where the network is undecided: its logits for both
+    classes differ by less than TIE of their deviation."""
+    wanted, rows = logits.argmax(1), np.arange(len(logits))
+    lost = ((logits[rows, wanted] - logits[rows, found]) / logits.std())[wanted != found]
+    words = f'{len(logits) - len(lost)} of {len(logits)}'
+    ties = len(lost) and lost.max() < TIE
+    return words + (f', the rest ties (within {lost.max():.0e})' if ties else ''), bool(ties or not len(lost))
 
 
 def rows_of(name, args):
     """Yield (cells of a row, whether the result is right)."""
     subject = Subject(name, args.pictures, args.size, args.count)
-    wanted, size = subject.answers(), subject.config.DATA.IMAGE_SIZE
+    logits, size = subject.logits(), subject.config.DATA.IMAGE_SIZE
+    wanted = logits.argmax(1)
     yield [name, size, 'paddle', '-', '-', _percent(wanted == subject.labels)], True
     alone = [engine for engine in args.engines if engine == 'paddlelite']      # it needs another program format
     together = [engine for engine in args.engines if engine not in alone]
@@ -120,15 +133,14 @@ def rows_of(name, args):
             content = ExportDirectory(directory).read()['engines']
             for engine in engines:
                 found = open_engine(directory, engine, threads=1).run(subject.images)[0].argmax(1)
-                same, difference = int((found == wanted).sum()), content[engine]['differences'][1]['relative']
-                yield [name, size, engine, f'{difference:.1e}', f'{same} of {len(wanted)}',
-                       _percent(found == subject.labels)], same == len(wanted)
+                (words, right), difference = compared(logits, found), content[engine]['differences'][1]['relative']
+                yield [name, size, engine, f'{difference:.1e}', words, _percent(found == subject.labels)], right
             for engine in FILES if args.int8 else ():
                 if engine in engines:
-                    yield _int8(subject, directory, Path(scratch), engine, wanted), True
+                    yield _int8(subject, directory, Path(scratch), engine, logits), True
 
 
-def _int8(subject, directory, scratch, engine, wanted):
+def _int8(subject, directory, scratch, engine, logits):
     """The row for an engine with 8-bit weights."""
     alone, target = scratch / engine, scratch / f'{engine}_int8'
     alone.mkdir()
@@ -140,7 +152,7 @@ def _int8(subject, directory, scratch, engine, wanted):
         found = open_engine(target, engine, threads=1).run(subject.images)[0].argmax(1)
     except UserError as error:
         return [*cells[:3], str(error), '-', '-']
-    return [*cells, f'{int((found == wanted).sum())} of {len(wanted)}', _percent(found == subject.labels)]
+    return [*cells, compared(logits, found)[0], _percent(found == subject.labels)]
 
 
 def _percent(right):

@@ -4,6 +4,7 @@ FLAGS_enable_pir_api=0 python -m image_classification.deploy.formats.pdmodel ARG
 """
 import json
 import sys
+from pathlib import Path
 
 import paddle
 import paddle.nn.functional as F
@@ -41,6 +42,7 @@ def main(arguments):
     pixels = Preprocess.from_dict(given['pixels']) if given['pixels'] else None
     mend_operators()
     save_static(given['prefix'], model, given['shape'], given['softmax'], pixels, phone=given['phone'])
+    Path(f'{given["prefix"]}.pdiparams.info').unlink(missing_ok=True)  # Paddle's, which no engine reads
 
 
 def mend_operators():
