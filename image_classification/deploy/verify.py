@@ -32,9 +32,9 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, one
     """Compare each output of an export with the network's, at all `batches` and `sizes` (H, W), in every engine that is
     installed and has its files in the directory.
 
-    Paddle Inference runs without oneDNN, with it and, unless `onednn` is 'all', with oneDNN for convolutions only. In the last
-    case its entry has 'onednn': 'convolutions'. If results are wrong only with oneDNN (seen on 1 x 1 maps), its entry has
-    'onednn': False, and 'onednn_problem' says why. `create_predictor` follows the entry 'onednn'.
+    Paddle Inference runs without oneDNN, with it and, if that fails or `onednn` is 'convolutions', with oneDNN for convolutions
+    only. In the last case its entry has 'onednn': 'convolutions'. If that fails, too, it has 'onednn': False. 'onednn_problem'
+    says why. `create_predictor` follows the entry 'onednn'.
 
     Args:
         directory: the ExportDirectory.
@@ -49,27 +49,38 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, one
     expected = eager(Deployed(model, softmax), images)
     tolerances = [max(TOLERANCE, ROUNDINGS * error) for error in _rounding_errors(model, softmax, images, expected)]
     kind, found = type(model).__name__, {}
-    left_out = {_CONVOLUTIONS} if onednn == 'all' else set()
-    for engine, results in _run_engines(kind, directory, given, left_out):
-        entry = found.setdefault(engine.split('/')[0], {'differences': {}})
-        try:
-            if isinstance(results, Failure):
-                raise results
-            allowed = [_LOOSER[engine]] * len(tolerances) if engine in _LOOSER else tolerances
-            compared = {case: _compare(kind, expected[case], outputs, allowed, f'{case}, {_ENGINES[engine]}')
-                        for case, outputs in results.items()}
-        except Failure as error:
-            if engine not in (_ONEDNN, _CONVOLUTIONS):
-                raise
-            entry.update(onednn=False, onednn_problem=str(error))
-            continue
-        if engine == _CONVOLUTIONS:
-            entry['onednn'] = 'convolutions'
-        entry['outputs'] = list(results[next(iter(given))])
-        for case, differences in compared.items():
-            for difference in differences:
-                keep_largest(entry['differences'], int(case.split()[0]), difference)
+    present = set(directory.engines()).intersection(available())
+    engines = [engine for engine in _ENGINES if engine.split('/')[0] in present]
+
+    def compare(engines):
+        for engine, results in _run_engines(kind, directory, given, engines):
+            entry = found.setdefault(engine.split('/')[0], {'differences': {}})
+            _judge(kind, entry, engine, results, expected, tolerances)
+    compare([engine for engine in engines if engine != _CONVOLUTIONS or onednn != 'all'])
+    if onednn == 'all' and 'onednn' in found.get('paddle_inference', {}):          # oneDNN fails; for convolutions, too?
+        compare([_CONVOLUTIONS])
     return found
+
+
+def _judge(kind, entry, engine, results, expected, tolerances):
+    """Add an engine's results to its entry. Raises Failure if they are wrong, unless the engine is an option for another."""
+    try:
+        if isinstance(results, Failure):
+            raise results
+        allowed = [_LOOSER[engine]] * len(tolerances) if engine in _LOOSER else tolerances
+        compared = {case: _compare(kind, expected[case], outputs, allowed, f'{case}, {_ENGINES[engine]}')
+                    for case, outputs in results.items()}
+    except Failure as error:
+        if engine not in (_ONEDNN, _CONVOLUTIONS):
+            raise
+        entry.update(onednn=False, onednn_problem=str(error))
+        return
+    if engine == _CONVOLUTIONS:
+        entry['onednn'] = 'convolutions'
+    entry['outputs'] = list(next(iter(results.values())))
+    for case, differences in compared.items():
+        for difference in differences:
+            keep_largest(entry['differences'], int(case.split()[0]), difference)
 
 
 def keep_largest(differences, batch, difference):
@@ -105,11 +116,9 @@ def _compare(kind, expected, outputs, tolerances, where):
     return differences
 
 
-def _run_engines(kind, directory, inputs, left_out):
-    """Run each available engine in another process. Yields (engine, {input name: {output name: array}}), or (engine, Failure)
-    for an engine that fails."""
-    present = set(directory.engines()).intersection(available())
-    chosen = [engine for engine in _ENGINES if engine.split('/')[0] in present and engine not in left_out]
+def _run_engines(kind, directory, inputs, chosen):
+    """Run each of the `chosen` engines in another process. Yields (engine, {input name: {output name: array}}), or
+    (engine, Failure) for an engine that fails."""
     while chosen:
         with temporary_directory() as scratch:
             given, results = str(Path(scratch) / 'inputs.npz'), [Path(scratch) / f'{i}.npz' for i in range(len(chosen))]
