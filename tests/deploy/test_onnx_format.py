@@ -128,6 +128,19 @@ def test_borders_that_follow_from_the_size_are_numbers(mode, kernel, stride):
     assert 'auto_pad' not in {attribute.name for attribute in plain.graph.node[0].attribute}
 
 
+@pytest.mark.parametrize('axis, keep', [(3, 1), (2, 1), (-1, 0), (-2, 0)])
+@pytest.mark.parametrize('side', [1, 4])
+def test_a_sum_over_rows_or_columns_is_a_product_and_one_over_a_single_number_is_none(axis, keep, side):
+    node = onnx.helper.make_node('ReduceSum', ['x', 'axes'], ['y'], keepdims=keep)
+    x = np.random.default_rng(0).standard_normal((1, 2, side, side), np.float32)
+    shape = x.sum(axis, keepdims=bool(keep)).shape
+    model = graph_of([node], {'axes': [axis]}, x.shape, shape)
+    wanted, plain = run(model, x), plain_operators(model)
+    np.testing.assert_allclose(run(plain, x), wanted, rtol=1e-5, atol=1e-6)
+    kinds = {node.op_type for node in plain.graph.node}
+    assert 'ReduceSum' not in kinds and ('MatMul' in kinds) == (side > 1)
+
+
 def reshaping(*dimensions):
     """Of x (batch, 6, height, width): what lists a Reshape's sizes, each an int or the place of a size of x."""
     make_node = onnx.helper.make_node

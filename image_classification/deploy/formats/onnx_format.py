@@ -211,10 +211,12 @@ def plain_operators(model):
             if axis == rank - 2:                                   # ncnn mistakes a matrix with one row for a vector
                 given = f'plain_{number}_turned'
                 nodes.append(make_node('Transpose', [node.input[0]], [given], perm=[*range(rank - 2), rank - 1, rank - 2]))
-            weights[ones] = np.ones([shape[axis], 1], np.float32)
-            nodes.append(make_node('MatMul', [given, ones], [summed]))
+            if shape[axis] > 1:                                    # pnnx mistakes a single one for a number
+                weights[ones] = np.ones([shape[axis], 1], np.float32)
+                nodes.append(make_node('MatMul', [given, ones], [summed]))
+                given = summed
             weights[f'plain_{number}_shape'] = np.array(shapes[node.output[0]], np.int64)
-            node = make_node('Reshape', [summed, f'plain_{number}_shape'], list(node.output))
+            node = make_node('Reshape', [given, f'plain_{number}_shape'], list(node.output))
         nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
