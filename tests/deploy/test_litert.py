@@ -9,6 +9,7 @@ from PIL import Image
 
 from image_classification.datasets import Preprocess
 from image_classification.deploy import engines
+from image_classification.deploy.child import run_child
 from image_classification.deploy.engines import open_engine
 from image_classification.deploy.export import export_model
 from image_classification.deploy.export_directory import ExportDirectory
@@ -91,3 +92,27 @@ def test_the_predictor_runs_it(predictor, exports, dtype):
 @pytest.fixture(scope='module')
 def predictor(small_checkpoint):
     return Predictor(small_checkpoint)
+
+
+@pytest.mark.slow
+@converts
+@pytest.mark.parametrize('mode, places', [('nearest', 'asymmetric'), ('linear', 'half_pixel'), ('linear', 'align_corners')])
+def test_maps_are_resized_as_in_onnx(tmp_path, mode, places):
+    import onnx
+    import onnxruntime
+    from ai_edge_litert.interpreter import Interpreter
+    node = onnx.helper.make_node('Resize', ['x', '', '', 'sizes'], ['y'], mode=mode, coordinate_transformation_mode=places,
+                                 nearest_mode='floor')
+    ends = [onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in (('x', [1, 2, 7, 5]), ('y', [1, 2, 14, 9]))]
+    sizes = onnx.numpy_helper.from_array(np.array([1, 2, 14, 9], np.int64), 'sizes')
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], 'resize', ends[:1], ends[1:], [sizes]),
+                                   opset_imports=[onnx.helper.make_opsetid('', 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / 'model.onnx'))
+    assert not run_child('formats.tflite', str(tmp_path / 'model.onnx'), str(tmp_path / 'model.tflite'))
+    x = np.random.default_rng(0).standard_normal((1, 2, 7, 5), np.float32)
+    [wanted] = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {'x': x})
+    engine = Interpreter(str(tmp_path / 'model.tflite'))
+    engine.allocate_tensors()
+    engine.set_tensor(engine.get_input_details()[0]['index'], x.transpose(0, 2, 3, 1))
+    engine.invoke()
+    np.testing.assert_allclose(engine.get_tensor(engine.get_output_details()[0]['index']), wanted, atol=1e-5)
