@@ -21,7 +21,7 @@ import paddle  # noqa: E402
 
 import image_classification as ic  # noqa: E402
 from image_classification.deploy.engines import available  # noqa: E402
-from image_classification.deploy.export import PHONE, export_model  # noqa: E402
+from image_classification.deploy.export import export_model  # noqa: E402
 from image_classification.deploy.export_directory import ExportDirectory  # noqa: E402
 from image_classification.deploy.formats import phone  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
@@ -117,8 +117,8 @@ def table(known):
 def write_page(known, path=PAGE):
     text = path.read_text(encoding='utf-8')
     before, _, rest = text.partition(MARKS[0])
-    installed = phone.versions([PHONE[format].NEEDS[-1] for format in PHONE])
-    text = before + MARKS[0] + f'\nVersions: {installed}.\n\n' + table(known) + '\n' + MARKS[1] + rest.partition(MARKS[1])[2]
+    installed = phone.versions(('MNN', 'ncnn', 'pnnx', 'ai-edge-litert', 'tensorflow'))
+    text = before + MARKS[0] + f'\nVersions: {installed}, paddlelite 2.12.\n\n' + table(known) + '\n' + MARKS[1] + rest.partition(MARKS[1])[2]
     text = re.sub(r'\n{3,}', '\n\n', text)
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding='utf-8'))
 
