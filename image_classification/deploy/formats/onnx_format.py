@@ -202,7 +202,8 @@ def plain_operators(model):
             kept = {key: value for key, value in values.items() if key != 'auto_pad'}
             kept['pads'] = _borders(shapes[node.input[0]][2:], shapes[node.output[0]][2:], values)
             node = make_node('Conv', list(node.input), list(node.output), **kept)
-        elif node.op_type == 'Resize' and values.get('mode') == b'linear':      # pnnx takes no other value, which means nothing here
+        elif node.op_type == 'Resize' and values.get('mode') == b'linear':
+            # The mode means nothing here, but pnnx takes no other.
             node = make_node('Resize', list(node.input), list(node.output), **{**values, 'nearest_mode': 'floor'})
         elif node.op_type == 'ReduceSum' and _sums_rows_or_columns(node, shapes, constants):
             shape, ones, summed = shapes[node.input[0]], f'plain_{number}_ones', f'plain_{number}_summed'
