@@ -62,7 +62,7 @@ def test_peak_memory_is_that_of_a_process_and_grows():
 def test_exports_are_made_at_once_or_else_one_by_one_and_made_once(monkeypatch, tmp_path, together):
     calls = []
 
-    def fake(name, engines, folder, size, environment):
+    def fake(name, engines, folder, size, environment, options):
         calls.append(engines)
         if len(engines) > 1 and not together or engines == ['openvino']:
             return None, 'no'
@@ -81,8 +81,10 @@ def test_exports_are_made_at_once_or_else_one_by_one_and_made_once(monkeypatch, 
     assert len(calls) == (1 if together else 4) + alone and calls[:alone] == [[engine] for engine in surroundings.ALONE]
     again = surroundings.export('net', ENGINES, tmp_path, 32, {})
     assert len(calls) == (1 if together else 5) + alone and again['onnxruntime'] == found['onnxruntime']
-    surroundings.export('net', ['onnxruntime'], tmp_path, 64, {})
-    assert calls[-1] == ['onnxruntime']
+    for size, options in ((64, ()), (32, ['--fixed-size'])):
+        before = len(calls)
+        surroundings.export('net', ['onnxruntime'], tmp_path, size, {}, options)
+        assert calls[before:] == [['onnxruntime']]
 
 
 def test_an_engine_that_is_not_installed_is_said_to_be_so(monkeypatch, tmp_path):
