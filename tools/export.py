@@ -130,7 +130,8 @@ def report(description, directory):
         values = (f'{difference["relative"]:.1e} at batch {batch}' for batch, difference in found['differences'].items())
         print(f'{engine}: {", ".join(values)}')
         if 'onednn_problem' in found:
-            print(f'{engine} runs without oneDNN: {found["onednn_problem"]}')
+            how = 'with oneDNN for convolutions only' if found['onednn'] == 'convolutions' else 'without oneDNN'
+            print(f'{engine} runs {how}: {found["onednn_problem"]}')
     given, output = description['input'], description['output']
     print(f'input: {given["dtype"]} {given["layout"]}, {given["image_size"]} x {given["image_size"]} pixels, '
           f'{"but others work, too" if given["free_size"] else "no other size"}'
