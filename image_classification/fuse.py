@@ -20,7 +20,7 @@ import paddle
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import affine, beside, fold_in_front, network_of, set_parameter
+from image_classification.layers import beside, fold_behind, fold_in_front, network_of
 
 _NORMS = (nn.BatchNorm1D, nn.BatchNorm2D)
 
@@ -41,7 +41,7 @@ def fuse(model):
     model = reparameterize(model)
     for first, second in _neighbours(model):
         if isinstance(second, _NORMS):
-            _fold_behind(first, second)
+            fold_behind(first, second)
             _replace(model, second, nn.Identity())
         else:
             _try_in_front(model, first, second)
@@ -143,16 +143,6 @@ def _neighbours(model):
             folded.add(norm)
             chosen.append((first, second))
     return chosen
-
-
-@paddle.no_grad()
-def _fold_behind(layer, norm):
-    factor, offset = affine(norm)
-    shape = [1, -1] if isinstance(layer, nn.Linear) else [-1, 1, 1, 1]   # Linear: (in, out), convolution: (out, in, h, w)
-    if layer.bias is not None:
-        offset = offset + layer.bias * factor
-    layer.weight.set_value(layer.weight * factor.reshape(shape))
-    set_parameter(layer, 'bias', offset)
 
 
 def _replace(model, old, new):

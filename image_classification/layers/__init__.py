@@ -16,7 +16,7 @@ from image_classification.layers.initializers import pytorch_uniform, set_parame
 from image_classification.layers.network import (MOST_CHANNELS, Network, PlainNetwork, StagedNetwork, beside, by_level,
                                                  check_size, classes_wanted, count_wanted, levels_of)
 from image_classification.layers.reparameterized import (ConvAndNorm, MobileOneBlock, affine, batch_norm, convolution_of,
-                                                         fold_in_front, identity_kernel, kernel_and_bias, merged,
+                                                         fold_behind, fold_in_front, identity_kernel, kernel_and_bias, merged,
                                                          pytorch_conv2d, summed)
 from image_classification.layers.resize import resize_bilinear
 from image_classification.layers.shuffle import channel_shuffle
@@ -27,7 +27,7 @@ from image_classification.layers.width import make_divisible
 __all__ = ['BasicConv2d', 'Branches', 'ChannelGates', 'Conv2D', 'ConvAndNorm', 'DropPath', 'FeatureExtractor', 'GELU',
            'LayerNorm2D', 'MOST_CHANNELS', 'MobileOneBlock', 'Network', 'PlainNetwork', 'Stage', 'StagedNetwork', 'affine',
            'batch_norm', 'beside', 'by_level', 'channel_shuffle', 'check_size', 'classes_wanted', 'convolution_of',
-           'count_wanted', 'drop_head', 'drop_path_rates', 'dynamic_relu', 'fold_in_front', 'gelu', 'hard_gate',
+           'count_wanted', 'drop_head', 'drop_path_rates', 'dynamic_relu', 'fold_behind', 'fold_in_front', 'gelu', 'hard_gate',
            'identity_kernel', 'kernel_and_bias', 'levels_of', 'linear_weights', 'make_divisible', 'merge_heads', 'merged',
            'network_of', 'per_head', 'pytorch_conv2d', 'pytorch_uniform', 'read_map', 'resize_bilinear',
            'running_statistics', 'set_checkpointing', 'set_epsilon', 'set_parameter', 'softmax_of_tokens', 'split_heads',

@@ -79,6 +79,18 @@ class MobileOneBlock(nn.Layer):
 
 
 @paddle.no_grad()
+@paddle.no_grad()
+def fold_behind(layer, norm):
+    """Fold a batch norm into the convolution or linear layer in front of it, in place and for evaluation only. The caller removes
+    the norm."""
+    factor, offset = affine(norm)
+    shape = [1, -1] if isinstance(layer, nn.Linear) else [-1, 1, 1, 1]   # Linear: (in, out), convolution: (out, in, h, w)
+    if layer.bias is not None:
+        offset = offset + layer.bias * factor
+    layer.weight.set_value(layer.weight * factor.reshape(shape))
+    set_parameter(layer, 'bias', offset)
+
+
 def fold_in_front(norm, linear):
     """Fold a batch norm into the linear layer behind it, in place and for evaluation only. The caller removes the norm."""
     factor, offset = affine(norm)

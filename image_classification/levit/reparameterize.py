@@ -6,7 +6,7 @@ computed once per stage and shared by its layers, because each size that an expo
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import affine, set_parameter, split_heads
+from image_classification.layers import fold_behind, fold_in_front, split_heads
 from image_classification.layers.distilled import one_classifier
 from image_classification.layers.position_bias import attend, distances, gather, looked_up
 from image_classification.levit.model import Attention, AttentionSubsample, LeViT, LinearNorm
@@ -20,9 +20,7 @@ class FoldedLinear(LinearNorm):
 
 
 def fold_linear(layer):
-    factor, offset = affine(layer.bn)
-    layer.c.weight.set_value(layer.c.weight * factor)              # (C, out_channels)
-    set_parameter(layer.c, 'bias', offset)
+    fold_behind(layer.c, layer.bn)
     layer.bn, layer.__class__ = nn.Identity(), FoldedLinear
 
 
@@ -125,17 +123,9 @@ def average_heads(network):
     if network.distilled and hasattr(network, 'head_dist'):        # missing with features_only
         heads = network.head, network.head_dist
         for head in heads:
-            fold_norm(head)
+            fold_in_front(head.bn, head.l)
         network.head = one_classifier(network, *(head.l for head in heads))
         del network.head_dist
-
-
-def fold_norm(head):
-    """Fold a batch norm into the linear layer behind it."""
-    norm, linear = head.bn, head.l
-    factor = norm.weight * (norm._variance + norm._epsilon).rsqrt()
-    linear.bias.set_value(linear.bias + (norm.bias - norm._mean * factor) @ linear.weight)
-    linear.weight.set_value(linear.weight * factor.unsqueeze(1))   # (C, classes)
 
 
 def pool(layer):

@@ -21,9 +21,9 @@ import paddle  # noqa: E402
 
 import image_classification as ic  # noqa: E402
 from image_classification.deploy.engines import available  # noqa: E402
-from image_classification.deploy.export import export_model  # noqa: E402
+from image_classification.deploy.export import PHONE, export_model  # noqa: E402
 from image_classification.deploy.export_directory import ExportDirectory  # noqa: E402
-from image_classification.deploy.formats import phone  # noqa: E402
+from image_classification.deploy.formats import lite, phone  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import temporary_directory, write_atomically  # noqa: E402
 
@@ -32,7 +32,7 @@ from try_phones import FORMATS, classifiers  # noqa: E402
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'phone_networks.md'
 MARKS = '<!-- tools/maintenance/phone_table.py writes what follows -->\n', '<!-- until here -->\n'
 SECONDS = 3600                                                     # for one network
-TITLES = {'mnn': 'MNN', 'ncnn': 'ncnn', 'litert': 'LiteRT', 'paddlelite': 'Paddle-Lite'}
+TITLES = {engine: {**PHONE, 'lite': lite}[format].HEADING for engine, format in FORMATS.items()}
 
 
 @paddle.no_grad()
