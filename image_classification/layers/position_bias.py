@@ -50,10 +50,13 @@ class PositionBias(nn.Layer):
         self.attention_biases = self.create_parameter([heads, side * side], default_initializer=nn.initializer.Constant(0.0))
         self.register_buffer('attention_bias_idxs', distances(side, stride=stride), persistable=False)
 
+    def is_own(self, height, width):
+        """Whether the map is known to be `side` x `side` pixels; sizes may be unknown in an export."""
+        return isinstance(height, int) and isinstance(width, int) and (height, width) == (self.side, self.side)
+
     def biases(self, height, width):
         """The bias of each head for each pair of query and key in a map of this size: (heads, N', N)."""
-        known = isinstance(height, int) and isinstance(width, int)
-        if known and (height, width) == (self.side, self.side):
+        if self.is_own(height, width):
             # `.to(dtype=...)` turns this buffer into floats, too
             idxs = self.attention_bias_idxs.astype('int64')
         else:
@@ -66,8 +69,7 @@ class Gathered:
     are looked up once."""
 
     def biases(self, height, width):
-        known = isinstance(height, int) and isinstance(width, int)
-        if known and (height, width) == (self.side, self.side):
+        if self.is_own(height, width):
             return self.gathered
         return looked_up(self.rows, distances(self.side, height, width, self.stride))
 

@@ -30,10 +30,6 @@ class MapSize:
     def __init__(self, height, width):
         self.height, self.width, self.indices = height, width, None
 
-    def is_square_of(self, side):
-        """Whether it is known to be `side` x `side` pixels."""
-        return isinstance(self.height, int) and isinstance(self.width, int) and (self.height, self.width) == (side, side)
-
 
 class TokenAttention(Attention):
     """(B, N, C) -> (B, N, C). The scale is folded into the queries. Biases of the layer's own size are looked up beforehand."""
@@ -44,7 +40,7 @@ class TokenAttention(Attention):
 
     def biases_of(self, size):
         """(heads, N', N)."""
-        if size.is_square_of(self.side):
+        if self.is_own(size.height, size.width):
             return self.gathered
         if size.indices is None:
             size.indices = distances(self.side, size.height, size.width, self.stride)
