@@ -78,7 +78,7 @@ setup(
     long_description=long_description(),
     long_description_content_type='text/markdown',
     packages=find_namespace_packages(include=['image_classification', 'image_classification.*', 'paddle_mobile_backbones']),
-    package_data={'image_classification': ['*/*.yaml', 'datasets/imagenet_classes.*', 'deploy/formats/*.txt', 'cpu/cpp/*.cc']},
+    package_data={'image_classification': ['*/*.yaml', 'datasets/imagenet_classes.*', 'deploy/formats/*.txt', 'cpu/cpp/*']},
     cmdclass={'build_py': BuildWithCommands},
     install_requires=[
         'packaging',

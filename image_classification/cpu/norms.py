@@ -1,4 +1,4 @@
-"""GELU and the layer norm over a map's channels, in the fastest exact form available on a CPU."""
+"""GELU and layer norms, in the fastest exact form available on a CPU."""
 import math
 
 import paddle
@@ -46,6 +46,15 @@ class _Gelu(PyLayer):
         x, below = ctx.saved_tensor()
         density = x.square().scale_(-0.5, -0.5 * math.log(2 * math.pi)).exp_()
         return density.multiply_(x).add_(below).multiply_(grad)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Normalizes the last axis: (..., C) -> (..., C). Paddle's gradient takes ten times as long as the operator's."""
+
+    def forward(self, x):
+        if paddle.in_dynamic_mode() and x.place.is_cpu_place() and operators.serves(x):
+            return operators.row_norm(x, self.weight, self.bias, self._epsilon)
+        return super().forward(x)
 
 
 class LayerNorm2D(nn.LayerNorm):

@@ -1,4 +1,4 @@
-"""Optional C++ operators for a CPU in float32, with gradients: depthwise convolution, dynamic ReLU, GELU, norm over channels.
+"""Optional C++ operators for a CPU in float32, with gradients: depthwise convolution, dynamic ReLU, GELU, layer norms.
 
 `python -m image_classification.cpu.build_operators` compiles them once for this machine and this version of Paddle, into the
 cache (see `download/`). If they exist, eager mode uses them; PADDLE_MOBILE_BACKBONES_OPERATORS=0 switches them off. Nothing
@@ -17,14 +17,15 @@ import paddle
 from image_classification.cpu import paddle_internals
 from image_classification.download import cache_directory
 
-SOURCE = Path(__file__).with_name('cpp') / 'operators.cc'
+SOURCE = Path(__file__).with_name('cpp') / 'operators.cc'                 # includes the .h files beside it
 SWITCH = 'PADDLE_MOBILE_BACKBONES_OPERATORS'                       # environment variable; '0': off
-NAMES = ['mobile_backbones_depthwise', 'mobile_backbones_dynamic_relu', 'mobile_backbones_gelu', 'mobile_backbones_channel_norm']
+NAMES = [f'mobile_backbones_{name}' for name in ('depthwise', 'dynamic_relu', 'gelu', 'channel_norm', 'row_norm')]
 
 
 def library_path():
     """Path of the compiled operators for this source, Paddle, Python and kind of machine, whether it exists or not."""
-    made_of = [SOURCE.read_text(encoding='utf-8'), paddle.__version__, sys.version.split()[0], sys.platform, platform.machine(),
+    code = [path.read_text(encoding='utf-8') for path in sorted(SOURCE.parent.glob('*.*'))]
+    made_of = [*code, paddle.__version__, sys.version.split()[0], sys.platform, platform.machine(),
                *platform.libc_ver(), str(paddle.is_compiled_with_cuda())]
     key = hashlib.sha256('\n'.join(made_of).encode()).hexdigest()[:16]
     return cache_directory() / 'operators' / f'operators-{key}.so'
@@ -81,3 +82,8 @@ def gelu(x):
 def channel_norm(x, weight, bias, epsilon):
     """Layer norm over the channels of each pixel: (B, C, H, W), (C), (C) -> (B, C, H, W), all float32."""
     return paddle_internals.run_operator(NAMES[3], x, weight, bias, epsilon)[0]
+
+
+def row_norm(x, weight, bias, epsilon):
+    """Layer norm over the last axis: (..., C), (C), (C) -> (..., C), all float32."""
+    return paddle_internals.run_operator(NAMES[4], x, weight, bias, epsilon)[0]

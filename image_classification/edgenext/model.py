@@ -18,7 +18,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import GELU, Conv2D, DropPath, LayerNorm2D, Network, Stage, check_size
+from image_classification.layers import GELU, Conv2D, DropPath, LayerNorm, LayerNorm2D, Network, Stage, check_size
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=True):
@@ -201,7 +201,7 @@ class EdgeNeXt(Network):
             self.stages.append(Stage(
                 *[ConvEncoder(dim, kernel, *rest[i]) for i in range(depth - count)],
                 *[SDTAEncoder(dim, *attention, *rest[i]) for i in range(depth - count, depth)]))
-        self.norm = nn.BatchNorm2D(dims[-1], epsilon=1e-5) if bn_hs else nn.LayerNorm(dims[-1], epsilon=1e-6)
+        self.norm = nn.BatchNorm2D(dims[-1], epsilon=1e-5) if bn_hs else LayerNorm(dims[-1], epsilon=1e-6)
         self.head_dropout = nn.Dropout(dropout)
         self.feature_channels = list(dims)
         self.feature_strides = [4 * 2 ** i for i in range(len(dims))]

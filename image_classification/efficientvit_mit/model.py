@@ -12,7 +12,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, DropPath, Stage, StagedNetwork, by_level, levels_of, read_map
+from image_classification.layers import Conv2D, DropPath, LayerNorm, Stage, StagedNetwork, by_level, levels_of, read_map
 
 EXPANSION, SCALE = 4, 5                                            # of inverted residuals; kernel of the second half of heads
 EPSILON = 1e-5                                                     # added to a sum of weights, which may be 0
@@ -147,7 +147,7 @@ class Head(nn.Layer):
         super().__init__()
         first, second = units
         self.in_conv = ConvNormAct(in_channels, first, 1)
-        self.classifier = nn.Sequential(linear(first, second, bias=False), nn.LayerNorm(second, epsilon=1e-5), nn.Hardswish(),
+        self.classifier = nn.Sequential(linear(first, second, bias=False), LayerNorm(second, epsilon=1e-5), nn.Hardswish(),
                                         nn.Dropout(dropout), linear(second, num_classes))
 
     def forward(self, x):

@@ -18,8 +18,8 @@ from paddle import nn
 
 from image_classification.cpu.convolution import conv_bn
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, by_level, dynamic_relu, levels_of, merge_heads,
-                                         per_head, read_map, softmax_of_tokens, split_heads)
+from image_classification.layers import (Conv2D, DropPath, LayerNorm, Network, Stage, by_level, dynamic_relu, levels_of,
+                                         merge_heads, per_head, read_map, softmax_of_tokens, split_heads)
 
 INITIALIZERS = {'tn': nn.initializer.TruncatedNormal(std=0.02), 'kn': nn.initializer.KaimingNormal(),
                 'ku': nn.initializer.KaimingUniform(), 'xu': nn.initializer.XavierUniform()}
@@ -114,7 +114,7 @@ class DyReLU(nn.Layer):
         super().__init__()
         self.k, self.coefs, self.offset = k, coefs, consts[1]
         self.slopes = [consts[0]] + [consts[1]] * (k - 1)          # the values that `project` adds to
-        self.project = nn.Sequential(MLP(token_dim, 2 * k * channels, 1 / reduce, 0.0, init), nn.LayerNorm(2 * k * channels))
+        self.project = nn.Sequential(MLP(token_dim, 2 * k * channels, 1 / reduce, 0.0, init), LayerNorm(2 * k * channels))
 
     def pieces(self, tokens):
         theta = self.project(tokens[:, 0])                         # (B, C * 2k): k slopes, k offsets, channel by channel
@@ -176,7 +176,7 @@ class ToFormer_Bridge(nn.Layer):
     def __init__(self, token_dim, channels, heads, dropout, drop_path, attn_dropout, qkv_bias, init):
         super().__init__()
         self.heads = heads
-        self.input_norm = nn.LayerNorm(token_dim)
+        self.input_norm = LayerNorm(token_dim)
         self.heads_q_proj = Heads(heads, token_dim // heads, channels // heads, init, qkv_bias, (channels // heads) ** -0.5)
         self.output = linear(channels, token_dim, init)
         self.dropout = nn.Dropout(dropout)
@@ -199,7 +199,7 @@ class ToMobile_Bridge(nn.Layer):
         super().__init__()
         self.heads = heads
         sizes = (heads, token_dim // heads, channels // heads, init, qkv_bias)
-        self.input_token_norm = nn.LayerNorm(token_dim)
+        self.input_token_norm = LayerNorm(token_dim)
         self.heads_k_proj = Heads(*sizes, scale=(channels // heads) ** -0.5)
         self.heads_v_proj = Heads(*sizes)
         self.dropout = nn.Dropout(dropout)
@@ -249,10 +249,10 @@ class Former(nn.Layer):
     def __init__(self, dim, heads, mlp_ratio, dropout, drop_path, attn_dropout, mlp_dropout, qkv_bias, init):
         super().__init__()
         self.attn = Attention(dim, heads, dropout, attn_dropout, qkv_bias, init)
-        self.attn_ln = nn.LayerNorm(dim)
+        self.attn_ln = LayerNorm(dim)
         self.attn_drop_path = DropPath(drop_path)
         self.mlp = MLP(dim, dim, mlp_ratio, mlp_dropout, init)
-        self.mlp_ln = nn.LayerNorm(dim)
+        self.mlp_ln = LayerNorm(dim)
         self.mlp_drop_path = DropPath(drop_path)
 
     def forward(self, tokens):

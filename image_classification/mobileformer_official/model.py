@@ -22,8 +22,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, Network, Stage, by_level, channel_shuffle, dynamic_relu, levels_of,
-                                         merge_heads, read_map, softmax_of_tokens, split_heads)
+from image_classification.layers import (Conv2D, DropPath, LayerNorm, Network, Stage, by_level, channel_shuffle, dynamic_relu,
+                                         levels_of, merge_heads, read_map, softmax_of_tokens, split_heads)
 
 
 def linear(in_features, out_features):
@@ -100,7 +100,7 @@ class LocalToGlobal(nn.Layer):
         self.alpha = nn.Sequential(linear(token_dim, channels))
         self.q = linear(token_dim, channels)
         self.proj = linear(channels, token_dim)
-        self.layer_norm = nn.LayerNorm(token_dim)
+        self.layer_norm = LayerNorm(token_dim)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x, tokens):
@@ -121,10 +121,10 @@ class GlobalBlock(nn.Layer):
         self.heads = heads
         self.scale = (token_dim // heads) ** -0.5
         self.ffn = nn.Sequential(linear(token_dim, mlp_ratio * token_dim), nn.GELU(), linear(mlp_ratio * token_dim, token_dim))
-        self.ffn_norm = nn.LayerNorm(token_dim)
+        self.ffn_norm = LayerNorm(token_dim)
         self.q = linear(token_dim, token_dim)
         self.channel_mlp = linear(token_dim, token_dim)
-        self.layer_norm = nn.LayerNorm(token_dim)
+        self.layer_norm = LayerNorm(token_dim)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens):

@@ -15,8 +15,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import (Conv2D, DropPath, Stage, StagedNetwork, by_level, levels_of, make_divisible,
-                                         merge_heads, resize_bilinear, split_heads)
+from image_classification.layers import (Conv2D, DropPath, LayerNorm, Stage, StagedNetwork, by_level, levels_of,
+                                         make_divisible, merge_heads, resize_bilinear, split_heads)
 
 PATCH = 2                                                          # pixels on a side
 DEPTHS = {'v1': [1, 3, 1, 1, 1], 'v2': [1, 2, 1, 1, 1]}            # inverted residuals of the stages
@@ -148,7 +148,7 @@ class MobileViTBlock(nn.Layer):
         super().__init__()
 
         def norm():
-            return nn.LayerNorm(dim, epsilon=1e-5)
+            return LayerNorm(dim, epsilon=1e-5)
 
         self.conv_kxk = ConvNormAct(channels, channels, 3)
         self.conv_1x1 = conv2d(channels, dim, 1)

@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import GELU, DropPath, Network, Stage, drop_path_rates, gelu, split_heads
+from image_classification.layers import GELU, DropPath, LayerNorm, Network, Stage, drop_path_rates, gelu, split_heads
 from image_classification.layers.conv_norm import ConvNorm
 from image_classification.layers.position_bias import PositionBias, attend, bias_tables
 
@@ -73,7 +73,7 @@ class Mlp(nn.Layer):
 
     def __init__(self, channels):
         super().__init__()
-        self.norm = nn.LayerNorm(channels, epsilon=1e-5)
+        self.norm = LayerNorm(channels, epsilon=1e-5)
         self.fc1 = linear(channels, MLP_RATIO * channels)
         self.fc2 = linear(MLP_RATIO * channels, channels)
 
@@ -87,7 +87,7 @@ class Attention(PositionBias):
     def __init__(self, channels, heads, window):
         super().__init__(heads, window)
         self.scale = (channels // heads) ** -0.5
-        self.norm = nn.LayerNorm(channels, epsilon=1e-5)
+        self.norm = LayerNorm(channels, epsilon=1e-5)
         self.qkv = linear(channels, 3 * channels)
         self.proj = linear(channels, channels)
 
@@ -165,7 +165,7 @@ class TinyViT(Network):
             stages.append([TinyViTBlock(channels, heads, window, rate) for rate in each])
         merging = [*(PatchMerging(before, after) for before, after in zip(dims, dims[1:])), None]
         self.layers = nn.LayerList([Layer(blocks, downsample) for blocks, downsample in zip(stages, merging)])
-        self.norm_head = nn.LayerNorm(dims[-1], epsilon=1e-5)
+        self.norm_head = LayerNorm(dims[-1], epsilon=1e-5)
         self.dropout = nn.Dropout(dropout)
         self.head = linear(dims[-1], num_classes)
         self.feature_channels = list(dims)

@@ -12,7 +12,7 @@ import pytest
 import image_classification as ic
 from image_classification.cpu import build_operators
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, LayerNorm2D, dynamic_relu, gelu
+from image_classification.layers import Conv2D, LayerNorm, LayerNorm2D, dynamic_relu, gelu
 from image_classification.cpu import operators
 
 from tests.cpu.test_convolution import assert_close, backward, images
@@ -119,6 +119,21 @@ def test_gelu_and_the_norm_of_channels_equal_the_plain_ones(shape, built, monkey
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('shape', [(64, 3, 128), (2, 3, 4, 13), (40, 5), (1, 8), (3, 1)])
+def test_the_norm_of_the_last_axis_equals_the_plain_one(shape, built, monkeypatch):
+    results = []
+    for loaded in (True, False):
+        monkeypatch.setattr(operators, 'loaded', lambda loaded=loaded: loaded)
+        x, norm = 3 * images(*shape).detach() + 5, LayerNorm(shape[-1], epsilon=1e-5)
+        x.stop_gradient = False
+        norm.weight.set_value(paddle.linspace(0.5, 2, shape[-1]))
+        y = norm(x.transpose([1, 0, *range(2, x.ndim)])) if x.ndim > 2 else norm(x)      # rows that are not adjacent
+        backward(y)
+        results.append([y, x.grad, norm.weight.grad, norm.bias.grad])
+    assert_close(*results, 2e-5)
+
+
+@pytest.mark.slow
 def test_gelu_of_large_numbers_and_of_none(taken):
     x = paddle.to_tensor([-1e30, -100.0, -14.0, 0.0, 14.0, 1e30, float('nan')])
     np.testing.assert_array_equal(gelu(x), [0, 0, 0, 0, 14, np.float32(1e30), np.nan])
@@ -144,7 +159,7 @@ def test_float64_takes_the_plain_code(taken, float64):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['mobileformer_26m', 'mobileformer_official_26m', 'mobilenet_v3_small_x0_5'])
+@pytest.mark.parametrize('name', ['mobileformer_26m', 'mobileformer_official_26m', 'mobilenet_v3_small_x0_5', 'mobilevit_xxs'])
 def test_networks_train_as_without_operators(name, built, monkeypatch):
     results = []
     for loaded in (True, False):
