@@ -5,6 +5,7 @@ from paddle import nn
 
 from image_classification.efficientvit.model import (CascadedGroupAttention, EfficientViT, EfficientViTBackbone,
                                                      LocalWindowAttention)
+from image_classification.layers.windows import with_zeros
 
 ONEDNN = {EfficientViT: 'convolutions'}
 
@@ -81,8 +82,7 @@ class WindowsAsRows(LocalWindowAttention):
     def forward(self, x):
         w, (_, c, height, width) = self.window, x.shape
         rows, columns = -(-height // w), -(-width // w)
-        if (height, width) != (rows * w, columns * w):
-            x = F.pad(x, [0, columns * w - width, 0, rows * w - height])
+        x = with_zeros(x, {2: rows * w - height, 3: columns * w - width})
         x = x.reshape([1, c * rows, w, columns, w]).transpose([0, 1, 3, 2, 4])
         x = self.attn(x.reshape([1, c, rows * columns, w * w]))
         x = x.reshape([1, c * rows, columns, w, w]).transpose([0, 1, 3, 2, 4]).reshape([1, c, rows * w, columns * w])

@@ -16,3 +16,11 @@ def in_order(weights, grid, side):
     order = np.argsort(pixels[real])
     weights = weights.flatten(1, 2)[:, paddle.to_tensor(np.flatnonzero(real)[order])]
     return weights, grid, np.arange(height * width), np.repeat(pixels, side * side, 0)[real.ravel()][order]
+
+
+def with_zeros(x, counts):
+    """Append zeros to a tensor of a fixed shape: `counts` is {axis: number}. For Paddle-Lite, which lacks F.pad."""
+    for axis, count in counts.items():
+        if count:
+            x = paddle.concat([x, paddle.zeros([*x.shape[:axis], count, *x.shape[axis + 1:]])], axis=axis)
+    return x

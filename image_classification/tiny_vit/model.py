@@ -110,12 +110,16 @@ class TinyViTBlock(nn.Layer):
         self.mlp = Mlp(channels)
         self.drop_path = DropPath(drop_path)
 
+    def padded(self, x, below, right):
+        """Append rows and columns of zeros."""
+        return F.pad(x, [0, right, 0, below], data_format='NHWC')
+
     def within_windows(self, x):
         """Apply attention to each window separately."""
         w, c = self.window, self.channels
         height, width = x.shape[1:3]
         rows, columns = (height + w - 1) // w, (width + w - 1) // w
-        x = F.pad(x, [0, columns * w - width, 0, rows * w - height], data_format='NHWC')
+        x = self.padded(x, rows * w - height, columns * w - width)
         x = x.reshape([-1, rows, w, columns, w * c]).transpose([0, 1, 3, 2, 4])      # (B, rows, columns, w, w * C)
         x = self.attn(x.reshape([-1, w * w, c]))
         x = x.reshape([-1, rows, columns, w, w * c]).transpose([0, 1, 3, 2, 4])      # (B, rows, w, columns, w * C)
