@@ -1,10 +1,18 @@
-"""Attention between a map and a few tokens, in forms that are fast on a CPU."""
+"""Attention heads, and attention between a map and a few tokens, in forms that are fast on a CPU."""
 import functools
 
 import paddle
 import paddle.nn.functional as F
 
 _LONG = 150                                                        # fewest pixels in a row for `softmax_by_rows`
+
+
+def split_heads(tokens, heads):                                    # (B, N, D)
+    return tokens.reshape([0, 0, heads, tokens.shape[2] // heads]).transpose([0, 2, 1, 3])  # (B, heads, N, D / heads)
+
+
+def merge_heads(tokens):                                           # (B, heads, N, d)
+    return tokens.transpose([0, 2, 1, 3]).flatten(2)               # (B, N, heads * d)
 
 
 def softmax_of_tokens(scores):

@@ -50,7 +50,7 @@ class CascadedGroupAttention(nn.Layer):
     def biases(self):
         """The bias of each head for each pair of query and key: (heads, N, N) with N = window ** 2."""
         idxs = self.attention_bias_idxs.flatten().astype('int64')  # `.to(dtype=...)` turns this buffer into floats, too
-        return self.attention_biases.index_select(idxs, axis=1).reshape([self.heads, self.window ** 2, -1])
+        return paddle.gather(self.attention_biases, idxs, axis=1).reshape([self.heads, self.window ** 2, -1])
 
     def attend(self, i, x, bias):
         """Head i: (B, C / heads, w, w), (N, N) -> (B, C / heads, w, w)."""

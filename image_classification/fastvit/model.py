@@ -16,9 +16,10 @@ attention.
 import paddle.nn.functional as F
 from paddle import nn
 
+from image_classification.cpu.attention import attended, attention_weights, split_by_part
 from image_classification.errors import UserError
 from image_classification.layers import (ChannelGates, ConvAndNorm, DropPath, MobileOneBlock, Stage, StagedNetwork, batch_norm,
-                                         gelu, merge_heads, pytorch_conv2d, split_heads)
+                                         gelu, pytorch_conv2d)
 
 HEAD = 32                                                          # channels of an attention head
 
@@ -103,9 +104,9 @@ class Attention(nn.Layer):
         """The new map (B, C, H, W) and the attention weights (B, heads, H*W, H*W)."""
         H, W = x.shape[2:]
         tokens = x.flatten(2).transpose([0, 2, 1])                 # (B, N, C)
-        query, key, value = (split_heads(part, self.heads) for part in self.qkv(tokens).chunk(3, axis=-1))
-        weights = F.softmax((query * HEAD ** -0.5) @ key.transpose([0, 1, 3, 2]))
-        mixed = self.proj(merge_heads(weights @ value))            # (B, N, C)
+        query, key, value = split_by_part(self.qkv(tokens), self.heads)
+        weights = attention_weights(query, key, HEAD ** -0.5)
+        mixed = self.proj(attended(weights, value))                # (B, N, C)
         return mixed.transpose([0, 2, 1]).reshape([0, 0, H, W]), weights
 
     def forward(self, x):

@@ -5,12 +5,11 @@ check_paddle()                             # before the first `import paddle`, w
 
 from image_classification.cpu.convolution import Conv2D
 from image_classification.cpu.dynamic_relu import dynamic_relu
-from image_classification.cpu.heads import per_head, read_map, softmax_of_tokens
+from image_classification.cpu.heads import merge_heads, per_head, read_map, softmax_of_tokens, split_heads
 from image_classification.cpu.norms import GELU, LayerNorm, LayerNorm2D, gelu
 from image_classification.layers.drop_path import DropPath, drop_path_rates
 from image_classification.layers.features import FeatureExtractor, drop_head, linear_weights, network_of
 from image_classification.layers.gates import ChannelGates, hard_gate
-from image_classification.layers.heads import merge_heads, split_heads
 from image_classification.layers.inception import BasicConv2d, Branches
 from image_classification.layers.initializers import pytorch_uniform, set_parameter
 from image_classification.layers.network import (MOST_CHANNELS, Network, PlainNetwork, StagedNetwork, beside, by_level,

@@ -3,10 +3,7 @@ import functools
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
-
-from image_classification.layers.heads import merge_heads
 
 
 def distances(side, height=None, width=None, stride=1):
@@ -61,7 +58,7 @@ class PositionBias(nn.Layer):
             idxs = self.attention_bias_idxs.astype('int64')
         else:
             idxs = distances(self.side, height, width, self.stride)
-        return self.attention_biases.index_select(idxs.flatten(), axis=1).reshape([self.heads, -1, height * width])
+        return paddle.gather(self.attention_biases, idxs.flatten(), axis=1).reshape([self.heads, -1, height * width])
 
 
 class Gathered:
@@ -85,16 +82,6 @@ def gather(layer, form):
     layer.register_buffer('gathered', layer.biases(layer.side, layer.side), persistable=False)
     layer.register_buffer('rows', layer.attention_biases.transpose([1, 0]), persistable=False)
     layer.__class__ = form
-
-
-def attend(query, key, value, scale, biases):
-    """(B, heads, N', d), (B, heads, N, d), (B, heads, N, D), number, (heads, N', N) -> (B, N', heads * D)."""
-    return merge_heads(paddle.matmul(shares(query, key, scale, biases), value))
-
-
-def shares(query, key, scale, biases):
-    """Attention weights of each query over the keys: (B, heads, N', N)."""
-    return F.softmax(paddle.matmul(query * scale, key, transpose_y=True) + biases)
 
 
 def bias_tables(network):

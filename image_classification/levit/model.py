@@ -17,9 +17,10 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import Network, Stage, by_level, pytorch_uniform, split_heads
+from image_classification.cpu.attention import attended, attention_weights, split_by_head
+from image_classification.layers import Network, Stage, by_level, pytorch_uniform
 from image_classification.layers.conv_norm import NormLinear, Residual, constant, each_output, finer_levels, patch_embedding
-from image_classification.layers.position_bias import PositionBias, attend, bias_tables
+from image_classification.layers.position_bias import PositionBias, bias_tables
 
 RATIO, DOWN_RATIO = 2, 4                                           # channels of a value / of a key; DOWN: if the map is halved
 MLP_RATIO = 2                                                      # hidden channels / channels of an MLP
@@ -50,8 +51,8 @@ class Attention(PositionBias):
 
     def forward(self, x):
         height, width = x.shape[1:3]
-        query, key, value = per_head(self.qkv(x), self.heads).split(self.parts, axis=3)
-        x = attend(query, key, value, self.scale, self.biases(height, width))
+        query, key, value = split_by_head(self.qkv(x).flatten(1, 2), self.heads, self.parts)
+        x = attended(attention_weights(query, key, self.scale, self.biases(height, width)), value)
         return self.proj(x.reshape([-1, height, width, self.heads * self.parts[2]]))
 
 
@@ -75,16 +76,12 @@ class AttentionSubsample(PositionBias):
 
     def forward(self, x):
         height, width = x.shape[1:3]
-        key, value = per_head(self.kv(x), self.heads).split(self.parts, axis=3)
-        query = self.q(x)                                          # (B, H', W', heads * key_dim)
-        rows, columns = query.shape[1:3]
-        x = attend(per_head(query, self.heads), key, value, self.scale, self.biases(height, width))
+        key, value = split_by_head(self.kv(x).flatten(1, 2), self.heads, self.parts)
+        y = self.q(x)                                              # (B, H', W', heads * key_dim)
+        rows, columns = y.shape[1:3]
+        query, = split_by_head(y.flatten(1, 2), self.heads, self.parts[:1])
+        x = attended(attention_weights(query, key, self.scale, self.biases(height, width)), value)
         return self.proj(x.reshape([-1, rows, columns, self.heads * self.parts[1]]))
-
-
-def per_head(x, heads):
-    """(B, H, W, heads * d) -> (B, heads, H*W, d)."""
-    return split_heads(x.flatten(1, 2), heads)
 
 
 def mlp(channels):

@@ -6,9 +6,10 @@ computed once per stage and shared by its layers, because each size that an expo
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import fold_behind, fold_in_front, split_heads
+from image_classification.cpu.attention import attended, attention_weights, split_by_head
+from image_classification.layers import fold_behind, fold_in_front
 from image_classification.layers.distilled import one_classifier
-from image_classification.layers.position_bias import attend, distances, gather, looked_up
+from image_classification.layers.position_bias import distances, gather, looked_up
 from image_classification.levit.model import Attention, AttentionSubsample, LeViT, LinearNorm
 
 
@@ -35,8 +36,8 @@ class TokenAttention(Attention):
     """(B, N, C) -> (B, N, C). The scale is folded into the queries. Biases of the layer's own size are looked up beforehand."""
 
     def forward(self, x):
-        query, key, value = split_heads(self.qkv(x), self.heads).split(self.parts, axis=3)
-        return self.proj(attend(query, key, value, 1.0, self.biases_of(self.sizes[-1])))
+        query, key, value = split_by_head(self.qkv(x), self.heads, self.parts)
+        return self.proj(attended(attention_weights(query, key, 1.0, self.biases_of(self.sizes[-1])), value))
 
     def biases_of(self, size):
         """(heads, N', N)."""
@@ -56,9 +57,9 @@ class TokenSubsample(AttentionSubsample):
         before = MapSize(self.sizes[-1].height, self.sizes[-1].width)      # the indices of a stride of 2 are no other layer's
         pixels, size = self.every_second(x, before)
         self.sizes.append(size)
-        key, value = split_heads(self.kv(x), self.heads).split(self.parts, axis=3)
-        query = split_heads(self.q[1](pixels), self.heads)
-        return self.proj(attend(query, key, value, 1.0, self.biases_of(before)))
+        key, value = split_by_head(self.kv(x), self.heads, self.parts)
+        query, = split_by_head(self.q[1](pixels), self.heads, self.parts[:1])
+        return self.proj(attended(attention_weights(query, key, 1.0, self.biases_of(before)), value))
 
     def every_second(self, x, size):
         """Every second pixel in both directions, (B, N', C), and the size of their map."""

@@ -15,8 +15,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from image_classification.cpu.attention import attended, attention_weights, split_by_part
 from image_classification.layers import (Conv2D, DropPath, LayerNorm, Stage, StagedNetwork, by_level, levels_of,
-                                         make_divisible, merge_heads, resize_bilinear, split_heads)
+                                         make_divisible, resize_bilinear)
 
 PATCH = 2                                                          # pixels on a side
 DEPTHS = {'v1': [1, 3, 1, 1, 1], 'v2': [1, 2, 1, 1, 1]}            # inverted residuals of the stages
@@ -103,13 +104,13 @@ class Attention(nn.Layer):
         self.scale = (dim // HEADS) ** -0.5
 
     def attend(self, x):
-        """(values (B, heads, N, d), attention weights (B, heads, N, N))."""
-        query, key, value = [split_heads(part, HEADS) for part in self.qkv(x).chunk(3, axis=-1)]
-        return value, F.softmax(paddle.matmul(query * self.scale, key, transpose_y=True))
+        """(values, attention weights (B, heads, N, N))."""
+        query, key, value = split_by_part(self.qkv(x), HEADS)
+        return value, attention_weights(query, key, self.scale)
 
     def forward(self, x):
         value, attn = self.attend(x)
-        return self.proj(merge_heads(attn @ value))
+        return self.proj(attended(attn, value))
 
 
 class Mlp(nn.Layer):

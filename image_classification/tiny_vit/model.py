@@ -15,9 +15,10 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import GELU, DropPath, LayerNorm, Network, Stage, drop_path_rates, gelu, split_heads
+from image_classification.cpu.attention import attended, attention_weights, split_by_head
+from image_classification.layers import GELU, DropPath, LayerNorm, Network, Stage, drop_path_rates, gelu
 from image_classification.layers.conv_norm import ConvNorm
-from image_classification.layers.position_bias import PositionBias, attend, bias_tables
+from image_classification.layers.position_bias import PositionBias, bias_tables
 
 EXPANSION, MLP_RATIO = 4, 4                                        # hidden channels / channels, of bottleneck and MLP
 
@@ -92,11 +93,12 @@ class Attention(PositionBias):
         self.proj = linear(channels, channels)
 
     def parts(self, qkv):
-        """Query, key and value: (windows, N, 3 * C) -> three times (windows, heads, N, C / heads)."""
-        return split_heads(qkv, self.heads).chunk(3, axis=3)
+        """Query, key and value of (windows, N, 3 * C)."""
+        return split_by_head(qkv, self.heads, [qkv.shape[2] // (3 * self.heads)] * 3)
 
     def forward(self, x):
-        return self.proj(attend(*self.parts(self.qkv(self.norm(x))), self.scale, self.biases(self.side, self.side)))
+        query, key, value = self.parts(self.qkv(self.norm(x)))
+        return self.proj(attended(attention_weights(query, key, self.scale, self.biases(self.side, self.side)), value))
 
 
 class TinyViTBlock(nn.Layer):

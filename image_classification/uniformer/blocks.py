@@ -1,7 +1,7 @@
 """The blocks of UniFormer, https://arxiv.org/abs/2201.09450, and UniFormer-Light. See `model.py` for their peculiarities."""
-import paddle.nn.functional as F
 from paddle import nn
 
+from image_classification.cpu.attention import attended, attention_weights, split_by_part
 from image_classification.cpu.convolution import conv_bn
 from image_classification.layers import GELU, Conv2D, DropPath, gelu, pytorch_uniform
 
@@ -54,13 +54,9 @@ class Attention(nn.Layer):
 
     def attend(self, tokens):
         """The new tokens (B, N, C) and the attention weights (B, heads, N, N)."""
-        query, key, value = (part.reshape([0, 0, self.heads, part.shape[2] // self.heads])
-                             for part in self.qkv(tokens).chunk(3, axis=-1))     # (B, N, heads, c)
-        query, key = query.transpose([0, 2, 1, 3]), key.transpose([0, 2, 3, 1])  # (B, heads, N, c), (B, heads, c, N)
-        weights = F.softmax(query * self.scale @ key)              # (B, heads, N, N)
-        out = self.attn_drop(weights) @ value.transpose([0, 2, 1, 3])
-        out = out.transpose([0, 2, 1, 3]).flatten(2)               # (B, N, C)
-        return self.proj_drop(self.proj(out)), weights
+        query, key, value = split_by_part(self.qkv(tokens), self.heads)
+        weights = attention_weights(query, key, self.scale)
+        return self.proj_drop(self.proj(attended(self.attn_drop(weights), value))), weights
 
     def forward(self, tokens):
         return self.attend(tokens)[0]
