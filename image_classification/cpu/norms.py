@@ -1,58 +1,14 @@
-"""GELU and layer norms, in the fastest exact form available on a CPU."""
-import math
-
-import paddle
-import paddle.nn.functional as F
+"""Layer norms in the fastest exact form available on a CPU."""
 from paddle import nn
-from paddle.autograd import PyLayer
 
 from image_classification.cpu import operators
-
-
-def gelu(x):
-    """Exact GELU, https://arxiv.org/abs/1606.08415: any shape -> the same shape."""
-    if not paddle.in_dynamic_mode() or not x.place.is_cpu_place():
-        return F.gelu(x)
-    if operators.serves(x):
-        return operators.gelu(x)
-    # Both forms give the same bits, because gradient checkpointing computes both.
-    return x * _below(x) if x.stop_gradient or not paddle.is_grad_enabled() else _Gelu.apply(x)
-
-
-def _below(x):
-    """The cumulative normal distribution at x."""
-    return paddle.erf(x.scale(math.sqrt(0.5))).scale_(0.5, 0.5)
-
-
-class GELU(nn.GELU):
-    """`gelu` as a layer."""
-
-    def forward(self, x):
-        return F.gelu(x, True) if self._approximate else gelu(x)
-
-
-class _Gelu(PyLayer):
-    """GELU that keeps the normal distribution for its gradient. Paddle's GELU recomputes it: for (8, 352, 32, 32) it takes
-    28 ms forward and backward, this takes 22 ms."""
-
-    @staticmethod
-    def forward(ctx, x):
-        below = _below(x)
-        ctx.save_for_backward(x, below)
-        return x * below
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, below = ctx.saved_tensor()
-        density = x.square().scale_(-0.5, -0.5 * math.log(2 * math.pi)).exp_()
-        return density.multiply_(x).add_(below).multiply_(grad)
 
 
 class LayerNorm(nn.LayerNorm):
     """Normalizes the last axis: (..., C) -> (..., C). Paddle's gradient takes ten times as long as the operator's."""
 
     def forward(self, x):
-        if paddle.in_dynamic_mode() and x.place.is_cpu_place() and operators.serves(x):
+        if operators.serves(x):
             return operators.row_norm(x, self.weight, self.bias, self._epsilon)
         return super().forward(x)
 
@@ -61,6 +17,6 @@ class LayerNorm2D(nn.LayerNorm):
     """Normalizes the channels of each pixel: (B, C, H, W) -> (B, C, H, W)."""
 
     def forward(self, x):
-        if paddle.in_dynamic_mode() and x.place.is_cpu_place() and x.ndim == 4 and operators.serves(x):
+        if x.ndim == 4 and operators.serves(x):
             return operators.channel_norm(x, self.weight, self.bias, self._epsilon)
         return super().forward(x.transpose([0, 2, 3, 1])).transpose([0, 3, 1, 2])

@@ -1,4 +1,4 @@
-"""Optional C++ operators for a CPU in float32, with gradients: depthwise convolution, dynamic ReLU, GELU, layer norms.
+"""Optional C++ operators for a CPU in float32, with gradients: depthwise convolution, activations, layer norms.
 
 `python -m image_classification.cpu.build_operators` compiles them once for this machine and this version of Paddle, into the
 cache (see `download/`). If they exist, eager mode uses them; PADDLE_MOBILE_BACKBONES_OPERATORS=0 switches them off. Nothing
@@ -19,7 +19,7 @@ from image_classification.download import cache_directory
 
 SOURCE = Path(__file__).with_name('cpp') / 'operators.cc'                 # includes the .h files beside it
 SWITCH = 'PADDLE_MOBILE_BACKBONES_OPERATORS'                       # environment variable; '0': off
-NAMES = [f'mobile_backbones_{name}' for name in ('depthwise', 'dynamic_relu', 'gelu', 'channel_norm', 'row_norm')]
+NAMES = [f'mobile_backbones_{name}' for name in ('depthwise', 'dynamic_relu', 'channel_norm', 'row_norm', 'gelu', 'hardswish')]
 
 
 def library_path():
@@ -41,8 +41,8 @@ def digest(library):
 
 
 def serves(x):
-    """Whether the operators are available and support `x`."""
-    return x.dtype == paddle.float32 and loaded()
+    """Whether the operators are available and support `x`: eager mode, on a CPU, float32."""
+    return paddle.in_dynamic_mode() and x.place.is_cpu_place() and x.dtype == paddle.float32 and loaded()
 
 
 @lru_cache(maxsize=1)
@@ -74,16 +74,16 @@ def dynamic_relu(x, lines):
     return paddle_internals.run_operator(NAMES[1], x, lines)[0]
 
 
-def gelu(x):
-    """x times the cumulative normal distribution at x, float32 of any shape."""
-    return paddle_internals.run_operator(NAMES[2], x)[0]
-
-
 def channel_norm(x, weight, bias, epsilon):
     """Layer norm over the channels of each pixel: (B, C, H, W), (C), (C) -> (B, C, H, W), all float32."""
-    return paddle_internals.run_operator(NAMES[3], x, weight, bias, epsilon)[0]
+    return paddle_internals.run_operator(NAMES[2], x, weight, bias, epsilon)[0]
 
 
 def row_norm(x, weight, bias, epsilon):
     """Layer norm over the last axis: (..., C), (C), (C) -> (..., C), all float32."""
-    return paddle_internals.run_operator(NAMES[4], x, weight, bias, epsilon)[0]
+    return paddle_internals.run_operator(NAMES[3], x, weight, bias, epsilon)[0]
+
+
+def activation(name, x):
+    """'gelu' (exact) or 'hardswish' of x, float32 of any shape."""
+    return paddle_internals.run_operator(f'mobile_backbones_{name}', x)[0]

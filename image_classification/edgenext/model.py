@@ -18,7 +18,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import GELU, Conv2D, DropPath, LayerNorm, LayerNorm2D, Network, Stage, check_size
+from image_classification.layers import GELU, Conv2D, DropPath, Hardswish, LayerNorm, LayerNorm2D, Network, Stage, check_size
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=True):
@@ -108,7 +108,7 @@ class Encoder(nn.Layer):
         self.gamma = self.layer_scale(dim, layer_scale)
         self.norm = norm2d(dim, bn_hs)
         self.pwconv1 = Pointwise(dim, expansion * dim)
-        self.act = nn.Hardswish() if bn_hs else GELU()
+        self.act = Hardswish() if bn_hs else GELU()
         self.pwconv2 = Pointwise(expansion * dim, dim)
         self.drop_path = DropPath(drop_path)
 

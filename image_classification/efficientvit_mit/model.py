@@ -12,7 +12,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import Conv2D, DropPath, LayerNorm, Stage, StagedNetwork, by_level, levels_of, read_map
+from image_classification.layers import (Conv2D, DropPath, Hardswish, LayerNorm, Stage, StagedNetwork, by_level, levels_of,
+                                         read_map)
 
 EXPANSION, SCALE = 4, 5                                            # of inverted residuals; kernel of the second half of heads
 EPSILON = 1e-5                                                     # added to a sum of weights, which may be 0
@@ -37,7 +38,7 @@ class ConvNormAct(nn.Layer):
         super().__init__()
         self.conv = conv2d(in_channels, out_channels, kernel, stride, groups, bias=not norm)
         self.norm = nn.BatchNorm2D(out_channels, momentum=0.9, epsilon=1e-5) if norm else nn.Identity()
-        self.act = nn.Hardswish() if act else nn.Identity()
+        self.act = Hardswish() if act else nn.Identity()
 
     def forward(self, x):
         return self.act(self.norm(self.conv(x)))
@@ -147,7 +148,7 @@ class Head(nn.Layer):
         super().__init__()
         first, second = units
         self.in_conv = ConvNormAct(in_channels, first, 1)
-        self.classifier = nn.Sequential(linear(first, second, bias=False), LayerNorm(second, epsilon=1e-5), nn.Hardswish(),
+        self.classifier = nn.Sequential(linear(first, second, bias=False), LayerNorm(second, epsilon=1e-5), Hardswish(),
                                         nn.Dropout(dropout), linear(second, num_classes))
 
     def forward(self, x):

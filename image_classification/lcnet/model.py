@@ -13,8 +13,8 @@ from math import sqrt
 import paddle.nn.functional as F
 from paddle import nn
 
-from image_classification.layers import (Conv2D, Network, Stage, batch_norm, by_level, hard_gate, levels_of, make_divisible,
-                                         pytorch_uniform)
+from image_classification.layers import (Conv2D, Network, Stage, batch_norm, by_level, hard_gate, hardswish, levels_of,
+                                         make_divisible, pytorch_uniform)
 
 STEM, HIDDEN = 16, 1280                                            # channels at width 1, units at every width
 STAGES = [  # [(kernel, channels, gate)], stride of the first block
@@ -62,8 +62,8 @@ class DepthwiseSeparable(nn.Layer):
         self.bn2 = batch_norm(out_channels)
 
     def forward(self, x):
-        x = self.se(F.hardswish(self.bn1(self.conv_dw(x))))
-        return F.hardswish(self.bn2(self.conv_pw(x)))
+        x = self.se(hardswish(self.bn1(self.conv_dw(x))))
+        return hardswish(self.bn2(self.conv_pw(x)))
 
 
 class LCNet(Network):
@@ -103,7 +103,7 @@ class LCNet(Network):
 
     def forward_intermediates(self, x):
         """List of maps, one from the last stage at each stride: `feature_channels`, `feature_strides`."""
-        x, maps = F.hardswish(self.bn1(self.conv_stem(x))), []
+        x, maps = hardswish(self.bn1(self.conv_stem(x))), []
         for stage in self.blocks:
             x = stage(x)
             maps.append(x)
@@ -115,7 +115,7 @@ class LCNet(Network):
 
     def forward_head(self, features):
         pooled = F.adaptive_avg_pool2d(features, 1)                # (B, 512, 1, 1)
-        hidden = F.hardswish(self.conv_head(pooled)).flatten(1)    # (B, 1280)
+        hidden = hardswish(self.conv_head(pooled)).flatten(1)      # (B, 1280)
         return self.classifier(self.dropout(hidden))
 
     def replace_classifier(self, num_classes):

@@ -18,7 +18,7 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.cpu.attention import attended, attention_weights, split_by_head
-from image_classification.layers import Network, Stage, by_level, pytorch_uniform
+from image_classification.layers import Hardswish, Network, Stage, by_level, pytorch_uniform
 from image_classification.layers.conv_norm import NormLinear, Residual, constant, each_output, finer_levels, patch_embedding
 from image_classification.layers.position_bias import PositionBias, bias_tables
 
@@ -47,7 +47,7 @@ class Attention(PositionBias):
         self.scale = key_dim ** -0.5
         self.parts = [key_dim, key_dim, RATIO * key_dim]           # query, key, value
         self.qkv = LinearNorm(channels, heads * sum(self.parts))
-        self.proj = nn.Sequential(nn.Hardswish(), LinearNorm(heads * self.parts[2], channels, gain=0.0))
+        self.proj = nn.Sequential(Hardswish(), LinearNorm(heads * self.parts[2], channels, gain=0.0))
 
     def forward(self, x):
         height, width = x.shape[1:3]
@@ -72,7 +72,7 @@ class AttentionSubsample(PositionBias):
         self.parts = [key_dim, DOWN_RATIO * key_dim]               # key, value
         self.kv = LinearNorm(in_channels, heads * sum(self.parts))
         self.q = nn.Sequential(Subsample(), LinearNorm(in_channels, heads * key_dim))
-        self.proj = nn.Sequential(nn.Hardswish(), LinearNorm(heads * self.parts[1], out_channels))
+        self.proj = nn.Sequential(Hardswish(), LinearNorm(heads * self.parts[1], out_channels))
 
     def forward(self, x):
         height, width = x.shape[1:3]
@@ -86,7 +86,7 @@ class AttentionSubsample(PositionBias):
 
 def mlp(channels):
     hidden = MLP_RATIO * channels
-    return nn.Sequential(LinearNorm(channels, hidden), nn.Hardswish(), LinearNorm(hidden, channels, gain=0.0))
+    return nn.Sequential(LinearNorm(channels, hidden), Hardswish(), LinearNorm(hidden, channels, gain=0.0))
 
 
 class LeViT(Network):
@@ -106,7 +106,7 @@ class LeViT(Network):
     def __init__(self, num_classes, in_channels, dims, depths, num_heads, key_dim, side=14, distilled=True, dropout=0.0,
                  drop_path=0.0):
         super().__init__()
-        self.patch_embed = patch_embedding(in_channels, dims[0], nn.Hardswish)
+        self.patch_embed = patch_embedding(in_channels, dims[0], Hardswish)
         blocks, self.levels = [], []
         for i, (channels, depth, heads) in enumerate(zip(dims, depths, num_heads)):
             if i > 0:

@@ -18,12 +18,12 @@ from paddle import nn
 
 from image_classification.cpu.convolution import conv_bn
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, LayerNorm, Network, Stage, by_level, dynamic_relu, levels_of,
-                                         merge_heads, per_head, read_map, softmax_of_tokens, split_heads)
+from image_classification.layers import (Conv2D, DropPath, Hardswish, LayerNorm, Network, Stage, by_level, dynamic_relu,
+                                         hardswish, levels_of, merge_heads, per_head, read_map, softmax_of_tokens, split_heads)
 
 INITIALIZERS = {'tn': nn.initializer.TruncatedNormal(std=0.02), 'kn': nn.initializer.KaimingNormal(),
                 'ku': nn.initializer.KaimingUniform(), 'xu': nn.initializer.XavierUniform()}
-ACTIVATIONS = {'none': nn.Identity, 'relu': nn.ReLU, 'relu6': nn.ReLU6, 'hardswish': nn.Hardswish}
+ACTIVATIONS = {'none': nn.Identity, 'relu': nn.ReLU, 'relu6': nn.ReLU6, 'hardswish': Hardswish}
 
 
 def linear(in_features, out_features, init, bias=True):
@@ -57,7 +57,7 @@ class Stem(nn.Layer):
         super().__init__()
         self.conv = conv2d(in_channels, out_channels, kernel, stride, padding, 1, init)
         self.bn = nn.BatchNorm2D(out_channels)
-        self.act = nn.Hardswish()
+        self.act = Hardswish()
 
     def forward(self, x):
         return self.act(conv_bn(x, self.conv, self.bn))
@@ -288,7 +288,7 @@ class Classifier_Head(nn.Layer):
 
     def forward(self, x, tokens):
         pooled = F.adaptive_avg_pool2d(x, 1).flatten(1)            # (B, C)
-        hidden = F.hardswish(self.fc1(paddle.concat([pooled, tokens[:, 0]], axis=-1)))
+        hidden = hardswish(self.fc1(paddle.concat([pooled, tokens[:, 0]], axis=-1)))
         return self.fc2(self.dropout(hidden))
 
 

@@ -22,8 +22,9 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.errors import UserError
-from image_classification.layers import (Conv2D, DropPath, LayerNorm, Network, Stage, by_level, channel_shuffle, dynamic_relu,
-                                         levels_of, merge_heads, read_map, softmax_of_tokens, split_heads)
+from image_classification.layers import (Conv2D, DropPath, Hardswish, LayerNorm, Network, Stage, by_level, channel_shuffle,
+                                         dynamic_relu, hardswish, levels_of, merge_heads, read_map, softmax_of_tokens,
+                                         split_heads)
 
 
 def linear(in_features, out_features):
@@ -244,14 +245,14 @@ class Head(nn.Layer):
         wide = channels * expansion
         self.conv = nn.Sequential(ChannelShuffle(groups) if groups > 1 else nn.Identity(),
                                   conv2d(channels, wide, groups=groups), nn.BatchNorm2D(wide))
-        self.fc = nn.Sequential(linear(wide + token_dim, hidden), nn.BatchNorm1D(hidden), nn.Hardswish())
+        self.fc = nn.Sequential(linear(wide + token_dim, hidden), nn.BatchNorm1D(hidden), Hardswish())
         self.classifier = nn.Sequential(nn.Dropout(dropout), linear(hidden, num_classes))
 
     def widen(self, x):
         return F.relu6(self.conv(x))
 
     def forward(self, x, tokens):
-        pooled = F.hardswish(F.adaptive_avg_pool2d(x, 1)).flatten(1)  # (B, C')
+        pooled = hardswish(F.adaptive_avg_pool2d(x, 1)).flatten(1)  # (B, C')
         return self.classifier(self.fc(paddle.concat([pooled, tokens[:, 0]], axis=-1)))
 
 

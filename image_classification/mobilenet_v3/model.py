@@ -21,8 +21,8 @@ from math import sqrt
 
 from paddle import nn
 
-from image_classification.layers import (Conv2D, DropPath, PlainNetwork, Stage, hard_gate, levels_of, make_divisible,
-                                         set_epsilon)
+from image_classification.layers import (Conv2D, DropPath, Hardswish, PlainNetwork, Stage, hard_gate, levels_of,
+                                         make_divisible, set_epsilon)
 
 STEM = 16                                                          # channels at width 1
 LARGE = [  # kernel, hidden channels, channels, squeeze-and-excitation, activation, stride: table 1 of the paper
@@ -40,7 +40,7 @@ SMALL = [  # the same columns: table 2
     (5, 120, 48, True, 'hardswish', 1), (5, 144, 48, True, 'hardswish', 1),
     (5, 288, 96, True, 'hardswish', 2), (5, 576, 96, True, 'hardswish', 1), (5, 576, 96, True, 'hardswish', 1)]
 ARCHITECTURES = {'large': (LARGE, 1280), 'small': (SMALL, 1024)}   # blocks, units of the hidden linear layer
-ACTIVATIONS = {'relu': nn.ReLU, 'hardswish': nn.Hardswish, 'none': nn.Identity}
+ACTIVATIONS = {'relu': nn.ReLU, 'hardswish': Hardswish, 'none': nn.Identity}
 WIDTH_RULES = ('paper', 'torchvision')
 
 
@@ -148,7 +148,7 @@ class MobileNetV3(PlainNetwork):
         self.features = Stage(ConvNormAct(in_channels, stem, 3, 'hardswish', stride=2), *blocks,
                                       ConvNormAct(c_last, last, 1, 'hardswish'))
         self.classifier = nn.Sequential(
-            linear(last, units, bias=plain), nn.Hardswish(), nn.Dropout(dropout), linear(units, num_classes))
+            linear(last, units, bias=plain), Hardswish(), nn.Dropout(dropout), linear(units, num_classes))
         if not plain:
             set_epsilon(self, 1e-5)
         widths = [stem, *(row[2] for row in rows)]

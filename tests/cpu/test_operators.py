@@ -12,7 +12,7 @@ import pytest
 import image_classification as ic
 from image_classification.cpu import build_operators
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, LayerNorm, LayerNorm2D, dynamic_relu, gelu
+from image_classification.layers import Conv2D, LayerNorm, LayerNorm2D, dynamic_relu, gelu, hardswish
 from image_classification.cpu import operators
 
 from tests.cpu.test_convolution import assert_close, backward, images
@@ -134,6 +134,19 @@ def test_the_norm_of_the_last_axis_equals_the_plain_one(shape, built, monkeypatc
 
 
 @pytest.mark.slow
+def test_a_hard_swish_equals_paddles(built, monkeypatch):
+    results = []
+    for loaded in (True, False):
+        monkeypatch.setattr(operators, 'loaded', lambda loaded=loaded: loaded)
+        x = paddle.linspace(-5, 5, 1003)
+        x.stop_gradient = False
+        y = hardswish(x)
+        backward(y)
+        results.append([y, x.grad])
+    assert_close(*results, 1e-6)
+
+
+@pytest.mark.slow
 def test_gelu_of_large_numbers_and_of_none(taken):
     x = paddle.to_tensor([-1e30, -100.0, -14.0, 0.0, 14.0, 1e30, float('nan')])
     np.testing.assert_array_equal(gelu(x), [0, 0, 0, 0, 14, np.float32(1e30), np.nan])
@@ -159,7 +172,7 @@ def test_float64_takes_the_plain_code(taken, float64):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['mobileformer_26m', 'mobileformer_official_26m', 'mobilenet_v3_small_x0_5', 'mobilevit_xxs'])
+@pytest.mark.parametrize('name', ['mobileformer_26m', 'mobileformer_official_26m', 'mobilenet_v3_small_x0_5', 'mobilevit_xxs', 'lcnet_x0_25'])
 def test_networks_train_as_without_operators(name, built, monkeypatch):
     results = []
     for loaded in (True, False):

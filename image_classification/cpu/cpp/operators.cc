@@ -1,7 +1,7 @@
 // Operators for a CPU, float32, with gradients. Built by `python -m image_classification.cpu.build_operators`.
+#include "activations.h"
 #include "depthwise.h"
 #include "dynamic_relu.h"
-#include "gelu.h"
 #include "norms.h"
 
 PD_BUILD_OP(mobile_backbones_depthwise)
@@ -33,14 +33,26 @@ PD_BUILD_GRAD_OP(mobile_backbones_dynamic_relu)
 PD_BUILD_OP(mobile_backbones_gelu)
     .Inputs({"X"})
     .Outputs({"Out"})
-    .SetKernelFn(PD_KERNEL(GeluForward))
-    .SetInferShapeFn(PD_INFER_SHAPE(GeluShape))
-    .SetInferDtypeFn(PD_INFER_DTYPE(GeluType));
+    .SetKernelFn(PD_KERNEL(ActivationForward<Curve::kNormal>))
+    .SetInferShapeFn(PD_INFER_SHAPE(ActivationShape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ActivationType));
 
 PD_BUILD_GRAD_OP(mobile_backbones_gelu)
     .Inputs({"X", paddle::Grad("Out")})
     .Outputs({paddle::Grad("X")})
-    .SetKernelFn(PD_KERNEL(GeluBackward));
+    .SetKernelFn(PD_KERNEL(ActivationBackward<Curve::kNormal>));
+
+PD_BUILD_OP(mobile_backbones_hardswish)
+    .Inputs({"X"})
+    .Outputs({"Out"})
+    .SetKernelFn(PD_KERNEL(ActivationForward<Curve::kRamp>))
+    .SetInferShapeFn(PD_INFER_SHAPE(ActivationShape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(ActivationType));
+
+PD_BUILD_GRAD_OP(mobile_backbones_hardswish)
+    .Inputs({"X", paddle::Grad("Out")})
+    .Outputs({paddle::Grad("X")})
+    .SetKernelFn(PD_KERNEL(ActivationBackward<Curve::kRamp>));
 
 PD_BUILD_OP(mobile_backbones_channel_norm)
     .Inputs({"X", "Weight", "Bias"})
