@@ -7,6 +7,7 @@ import pytest
 from image_classification.deploy import engines, inference
 from image_classification.deploy.engines import open_engine, paddle_inference
 from image_classification.deploy.engines.eager import Eager
+from image_classification.deploy.export_directory import ExportDirectory
 from image_classification.deploy.static import Deployed
 from image_classification.errors import UserError
 from tests.exports import FOR_COMPUTERS, needs_onnx
@@ -134,6 +135,19 @@ def test_a_paddle_without_the_passes_of_convolutions_gives_onednn_all_operators(
     monkeypatch.setattr(paddle_inference, '_ONLY_CONVOLUTIONS', ['of_another_version_pass'])
     found = inference.run(inference.create_predictor(small_exports['paddle'], 'convolutions'), images)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_only_a_first_run_is_told_to_keep_its_maps(small_exports):
+    flag, images = 'FLAGS_eager_delete_tensor_gb', np.ones([2, 3, SIZE, SIZE], np.float32)
+    before, seen = paddle.get_flags(flag), []
+    with paddle_inference.maps_kept():
+        seen.append(paddle.get_flags(flag)[flag])
+    engine = paddle_inference.PaddleInference(ExportDirectory(small_exports['paddle']), 1, onednn='convolutions')
+    expected = engine.run(images)
+    with ThreadPoolExecutor(2) as pool:                            # each thread has its own predictor
+        for found in pool.map(engine.run, [images] * 4):
+            np.testing.assert_array_equal(found, expected)
+    assert seen == [-1.0] and paddle.get_flags(flag) == before
 
 
 def test_paddle_inference_says_which_files_it_lacks(tmp_path):

@@ -1,4 +1,5 @@
 """Paddle Inference on the CPU."""
+import contextlib
 import os
 import threading
 
@@ -23,20 +24,26 @@ class PaddleInference(Engine):
 
     def __init__(self, directory, threads=None, bf16=False, onednn=None):
         super().__init__(directory, **directory.input())
+        onednn = recorded(directory) if onednn is None else onednn
         self._first = create_predictor(directory.path, onednn, threads, bf16)
+        self._keeps_maps = onednn == 'convolutions'
         self._lock, self._clones = threading.Lock(), threading.local()
         self._clones.own = self._first
         self.outputs = self._first.get_output_names()
 
     def _run(self, images):
-        if not hasattr(self._clones, 'own'):
-            with self._lock:
-                self._clones.own = self._first.clone()
-        return run(self._clones.own, images)
+        if hasattr(self._clones, 'own'):
+            return run(self._clones.own, images)
+        with self._lock:
+            self._clones.own = self._first.clone()
+            with maps_kept() if self._keeps_maps else contextlib.nullcontext():
+                return run(self._clones.own, images)
 
 
 def create_predictor(directory, onednn=None, threads=None, bf16=False):
     """The Paddle Inference predictor of an export directory; its only input is `image`.
+
+    With 'convolutions' it keeps the maps of all layers between its runs, see `maps_kept`.
 
     Args:
         onednn: True: oneDNN computes every operator that it supports. False: none. 'convolutions': convolutions only, which is
@@ -51,19 +58,60 @@ def create_predictor(directory, onednn=None, threads=None, bf16=False):
     files = directory.files(PaddleInference.name)
     if files is None:
         raise UserError(f'{directory} has no complete export for Paddle Inference; export the model again')
-    if onednn is None:
-        onednn = directory.read_if_there().get('engines', {}).get('paddle_inference', {}).get('onednn', True)
+    onednn = recorded(directory) if onednn is None else onednn
     if onednn == 'convolutions' and not bf16:
-        config = _config(files, onednn, threads)
-        try:
-            config.enable_custom_passes(_ONLY_CONVOLUTIONS, True)
-            return inference.create_predictor(config)
-        except (AttributeError, TypeError, ValueError, RuntimeError):   # this version of Paddle has other passes
-            pass
+        predictor = _with_passes(_config(files, onednn, threads))
+        if predictor is not None:
+            return _after_first_run(predictor, directory)
     config = _config(files, onednn, threads)
     if onednn and bf16:
         config.enable_mkldnn_bfloat16()
     return inference.create_predictor(config)
+
+
+def _with_passes(config):
+    """A predictor whose convolutions alone are given to oneDNN, or None if this version of Paddle has other passes."""
+    from paddle import inference
+    try:
+        config.enable_custom_passes(_ONLY_CONVOLUTIONS, True)
+        return inference.create_predictor(config)
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return None
+
+
+def recorded(directory):
+    """The `onednn` that the export was verified with; True if that is not known."""
+    return directory.read_if_there().get('engines', {}).get('paddle_inference', {}).get('onednn', True)
+
+
+@contextlib.contextmanager
+def maps_kept():
+    """Predictors whose first run is in this block keep the maps of all layers for their next run.
+
+    Otherwise, a second thread frees each map as soon as no layer needs it. With hundreds of small layers, both threads wait
+    for each other: on one core, MobileFormer-26M takes 17 ms for a picture instead of 9 ms. With kept maps, eight pictures
+    take 240 MB of memory instead of 80 MB.
+    """
+    import paddle
+    flag = 'FLAGS_eager_delete_tensor_gb'
+    before = paddle.get_flags(flag)
+    paddle.set_flags({flag: -1.0})
+    try:
+        yield
+    finally:
+        paddle.set_flags(before)
+
+
+def _after_first_run(predictor, directory):
+    """Run the predictor once on an empty picture, so that it keeps its maps. Returns it; as it is, if inference.yaml does not
+    say the picture's size."""
+    given, taken = directory.read_if_there().get('input', {}), directory.input()
+    if 'image_size' in given and 'channels' in given:
+        side, channels = given['image_size'], given['channels']
+        shape = [side, side, channels] if taken['layout'] == 'NHWC' else [channels, side, side]
+        with maps_kept():
+            run(predictor, np.zeros([taken.get('batch', 1), *shape], taken['dtype']))
+    return predictor
 
 
 def _config(files, onednn, threads):
