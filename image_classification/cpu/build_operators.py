@@ -21,8 +21,8 @@ from image_classification.cpu import operators
 COMPILE = '''
 import sys
 from paddle.utils.cpp_extension import load
-load(name='mobile_backbones', sources=[sys.argv[1]], build_directory=sys.argv[2], extra_cxx_cflags=['-O3', '-fopenmp'],
-     extra_ldflags=['-fopenmp'], verbose=True)
+load(name='mobile_backbones', sources=[sys.argv[1]], build_directory=sys.argv[2], extra_ldflags=['-fopenmp'], verbose=True,
+     extra_cxx_cflags=['-O3', '-fopenmp', '-fno-math-errno'])
 '''
 
 

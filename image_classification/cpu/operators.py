@@ -4,6 +4,7 @@
 cache (see `download/`). If they exist, eager mode uses them; PADDLE_MOBILE_BACKBONES_OPERATORS=0 switches them off. Nothing
 requires them, and exports do not contain them.
 """
+import ctypes
 import hashlib
 import os
 import platform
@@ -20,6 +21,8 @@ from image_classification.download import cache_directory
 SOURCE = Path(__file__).with_name('cpp') / 'operators.cc'                 # includes the .h files beside it
 SWITCH = 'PADDLE_MOBILE_BACKBONES_OPERATORS'                       # environment variable; '0': off
 NAMES = [f'mobile_backbones_{name}' for name in ('depthwise', 'dynamic_relu', 'channel_norm', 'row_norm', 'gelu', 'hardswish')]
+
+_loaded_from = []                                                  # the library, once it is loaded
 
 
 def library_path():
@@ -56,11 +59,19 @@ def loaded():
             return False
         if digest(library) != digest_path(library).read_text(encoding='utf-8').strip():
             raise OSError('the file has changed since it was built')
-        return set(NAMES) <= paddle_internals.load_operators(library)
+        names = paddle_internals.load_operators(library)
+        _loaded_from.append(library)
+        return set(NAMES) <= names
     except (OSError, RuntimeError, ValueError) as error:
         warnings.warn(f'the operators in {library} cannot be loaded ({error}), so slower code is used. Build them again with: '
                       'python -m image_classification.cpu.build_operators')
         return False
+
+
+@lru_cache(maxsize=1)
+def plain_functions():
+    """The loaded library as `ctypes` sees it, for its functions that are no operators."""
+    return ctypes.CDLL(str(_loaded_from[-1]), mode=os.RTLD_NOW | os.RTLD_NOLOAD)    # loading it twice would end the process
 
 
 def depthwise(x, weight, stride, padding):

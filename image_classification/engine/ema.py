@@ -1,9 +1,12 @@
 """Moving average of a network's weights and running statistics."""
 from contextlib import contextmanager
 
+import numpy as np
 import paddle
 
+from image_classification.cpu import operators
 from image_classification.cpu.paddle_internals import coalesce
+from image_classification.cpu.training_step import blend
 
 
 class ModelEma:
@@ -19,6 +22,7 @@ class ModelEma:
         if enabled:
             state = model.state_dict()
             self.tensors = list(state.values())                    # the network's own tensors
+            self.sizes = np.array([tensor.size for tensor in self.tensors], np.int64)
             self.flat, views = coalesce([tensor.detach() for tensor in self.tensors])
             self.average = dict(zip(state, views))                 # views of `flat`, which share its memory
 
@@ -27,7 +31,10 @@ class ModelEma:
         if not self.average:
             return
         weight = 1.0 - (min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay)
-        self.flat.add_(coalesce(self.tensors)[0].subtract_(self.flat).scale_(weight))
+        if operators.serves(self.flat):
+            blend(self.tensors, self.sizes, weight, self.flat)
+        else:
+            self.flat.add_(coalesce(self.tensors)[0].subtract_(self.flat).scale_(weight))
 
     @contextmanager
     def applied_to(self, model):

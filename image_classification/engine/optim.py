@@ -4,7 +4,9 @@ from paddle.nn import ClipGradByGlobalNorm, ClipGradByValue
 from paddle.nn.clip import ClipGradBase
 
 from image_classification.config import check_values
+from image_classification.cpu import operators
 from image_classification.cpu.paddle_internals import can_share_memory
+from image_classification.cpu.training_step import LongAdamW
 from image_classification.engine.flat import FlatOptimizer
 from image_classification.engine.freeze import is_below
 from image_classification.engine.layer_decay import rate_ratios
@@ -53,7 +55,8 @@ def build_optimizer(cfg, model, average=lambda gradients: None):
 
 def _adamw(keys, decayed, shared):
     beta1, beta2 = keys.BETAS
-    return paddle.optimizer.AdamW(beta1=beta1, beta2=beta2, epsilon=keys.EPS, apply_decay_param_fun=decayed.__contains__,
+    long = all(parameter.ndim == 1 and operators.serves(parameter) for parameter in shared['parameters'])
+    return (LongAdamW if long else paddle.optimizer.AdamW)(beta1=beta1, beta2=beta2, epsilon=keys.EPS, apply_decay_param_fun=decayed.__contains__,
                                   **shared)
 
 

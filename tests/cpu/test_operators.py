@@ -10,10 +10,11 @@ import paddle
 import pytest
 
 import image_classification as ic
-from image_classification.cpu import build_operators
+from image_classification.cpu import build_operators, operators
+from image_classification.cpu.training_step import LongAdamW
+from image_classification.engine.ema import ModelEma
 from image_classification.errors import UserError
 from image_classification.layers import Conv2D, LayerNorm, LayerNorm2D, dynamic_relu, gelu, hardswish
-from image_classification.cpu import operators
 
 from tests.cpu.test_convolution import assert_close, backward, images
 
@@ -169,6 +170,42 @@ def test_views_that_are_not_contiguous_are_taken(built, monkeypatch):
 def test_float64_takes_the_plain_code(taken, float64):
     conv = Conv2D(4, 4, 3, padding=1, groups=4)
     assert conv(images(2, 4, 9, 9)).dtype == paddle.float64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('limit', [None, 0.5, 1e6])
+def test_adamw_in_one_pass_gives_paddles_weights_and_state(limit, built, monkeypatch):
+    states = []
+    for kind in (paddle.optimizer.AdamW, LongAdamW):
+        paddle.seed(0)
+        parameters = [paddle.create_parameter([size], 'float32', default_initializer=paddle.nn.initializer.Normal())
+                      for size in (70001, 3)]
+        parameters[1].optimize_attr['learning_rate'] = 0.1
+        clip = limit and paddle.nn.ClipGradByGlobalNorm(limit)
+        optimizer = kind(0.01, beta1=0.8, parameters=parameters, weight_decay=0.5, grad_clip=clip,
+                         apply_decay_param_fun=lambda name: name == parameters[0].name)
+        for step in range(3):
+            for parameter in parameters:
+                parameter.grad = paddle.randn(parameter.shape) * (step + 1)
+            optimizer.set_lr(0.01 / (step + 1))
+            optimizer.step()
+        state = {name.partition('_moment')[2] or name.partition('_beta')[2]: value for name, value in optimizer.state_dict().items()
+                 if name.startswith(parameters[0].name)}
+        states.append([*(parameter.detach() for parameter in parameters), *(state[key] for key in sorted(state) if key)])
+    assert len(states[0]) == len(states[1]) == 6                   # two moments, two powers
+    assert_close(*states, 2e-6)
+
+
+@pytest.mark.slow
+def test_a_moving_average_in_one_pass_is_that_of_its_formula(taken):
+    model = ic.create_model('mobileformer_26m', num_classes=5)
+    ema = ModelEma(model, 0.9, warmup=False)
+    before = {name: value.numpy() for name, value in model.state_dict().items()}
+    for value in model.state_dict().values():
+        value.set_value(value + paddle.randn(value.shape))
+    ema.update(1)
+    for name, value in model.state_dict().items():
+        np.testing.assert_allclose(ema.average[name].numpy(), 0.9 * before[name] + 0.1 * value.numpy(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow

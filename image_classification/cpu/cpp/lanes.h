@@ -39,3 +39,9 @@ PART void keep(float* p, Lane x, int64_t count) {
     std::memcpy(p, &x, sizeof(float) * count);
   }
 }
+
+PART float total(Lane x) {
+  float sum = 0.0f;
+  for (int j = 0; j < kLane; ++j) sum += x[j];
+  return sum;
+}

@@ -119,12 +119,6 @@ PART Lane only(Lane x, int64_t count) {
   return x;
 }
 
-PART float total(Lane x) {
-  float sum = 0.0f;
-  for (int j = 0; j < kLane; ++j) sum += x[j];
-  return sum;
-}
-
 // y = (x - mean) / deviation * weight + bias, for a row of adjacent channels.
 FOR_EACH_PROCESSOR
 void norm_of_row(const float* x, int64_t channels, const float* weight, const float* bias, float epsilon, float* y, float* mean,

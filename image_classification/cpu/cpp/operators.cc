@@ -3,6 +3,7 @@
 #include "depthwise.h"
 #include "dynamic_relu.h"
 #include "norms.h"
+#include "training_step.h"
 
 PD_BUILD_OP(mobile_backbones_depthwise)
     .Inputs({"X", "Weight"})
