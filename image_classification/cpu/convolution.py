@@ -89,6 +89,14 @@ def _padding(conv, size):
     return [(pad, pad) for pad in padding] if len(padding) == 2 else [tuple(padding[:2]), tuple(padding[2:])]
 
 
+def linear_on_channels(x, weight):
+    """(B, C, N), (C, C') -> (B, C', N). In eager mode on a CPU it is a convolution, whose gradient takes 0.8 to 0.9 of the time
+    of a product's."""
+    if not paddle.in_dynamic_mode() or not x.place.is_cpu_place():
+        return paddle.matmul(weight, x, transpose_x=True)
+    return F.conv2d(x.unsqueeze(3), weight.transpose([1, 0]).unsqueeze([2, 3])).squeeze(3)
+
+
 def is_pointwise(conv):
     """Whether it is a 1x1 convolution with stride 1 and no padding."""
     return conv.weight.shape[2:] == [1, 1] and max(conv._stride) == 1 and conv._padding == 0

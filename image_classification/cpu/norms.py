@@ -1,4 +1,4 @@
-"""Layer norms in the fastest exact form available on a CPU."""
+"""Layer norms and vectors of unit length in the fastest exact form available on a CPU."""
 from paddle import nn
 
 from image_classification.cpu import operators
@@ -20,3 +20,11 @@ class LayerNorm2D(nn.LayerNorm):
         if x.ndim == 4 and operators.serves(x):
             return operators.channel_norm(x, self.weight, self.bias, self._epsilon)
         return super().forward(x.transpose([0, 2, 3, 1])).transpose([0, 3, 1, 2])
+
+
+def of_length_one(x, axis=-1):
+    """Divide by the Euclidean length along `axis`, or by 1e-12 if that is larger: any shape -> the same shape.
+
+    F.normalize does so, too, but takes 15 times as long to train, and Paddle cannot write it into a .pdmodel.
+    """
+    return x * x.square().sum(axis, keepdim=True).clip(min=1e-24).rsqrt()

@@ -17,8 +17,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from image_classification.cpu.convolution import linear_on_channels
 from image_classification.errors import UserError
-from image_classification.layers import GELU, Conv2D, DropPath, Hardswish, LayerNorm, LayerNorm2D, Network, Stage, check_size
+from image_classification.layers import (GELU, Conv2D, DropPath, Hardswish, LayerNorm, LayerNorm2D, Network, Stage, check_size,
+                                         of_length_one)
 
 
 def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=True):
@@ -37,11 +39,6 @@ def scaled(x, gamma):
     return x if gamma is None else x * gamma.reshape([-1, 1, 1])
 
 
-def unit(x):
-    """Vectors along the last axis, scaled to unit length. F.normalize cannot be traced into a .pdmodel."""
-    return x / (x * x).sum(-1, keepdim=True).clip(1e-24).sqrt()
-
-
 class Pointwise(nn.Linear):
     """A linear layer on the channels: (B, C, H, W) -> (B, C', H, W), (B, C, N) -> (B, C', N). Its weight is (C, C')."""
 
@@ -51,7 +48,7 @@ class Pointwise(nn.Linear):
 
     def forward(self, x):
         pixels = x.shape[2:]
-        x = paddle.matmul(self.weight, x.flatten(2), transpose_x=True)  # (B, C', H*W)
+        x = linear_on_channels(x.flatten(2), self.weight)          # (B, C', H*W)
         return (x + self.bias.unsqueeze(1)).reshape([0, 0, *pixels])
 
 
@@ -95,7 +92,7 @@ class XCA(nn.Layer):
         H, W = x.shape[2:]
         qkv = self.qkv(x.flatten(2))                               # (B, 3 * C, H*W)
         query, key, value = qkv.reshape([0, 3, self.heads, x.shape[1] // self.heads, -1]).unbind(1)  # (B, heads, c, H*W)
-        query, key = unit(query), unit(key)
+        query, key = of_length_one(query), of_length_one(key)
         # Not matmul(query, key, transpose_y=True): on a map of one pixel, oneDNN ignores the transposition and reads garbage.
         attn = F.softmax(paddle.einsum('bhcn,bhdn->bhcd', query, key) * self.temperature)
         return self.proj((attn @ value).flatten(1, 2)).reshape([0, 0, H, W])

@@ -7,7 +7,7 @@ from image_classification.cpu.activations import GELU, Hardswish, gelu, hardswis
 from image_classification.cpu.convolution import Conv2D
 from image_classification.cpu.dynamic_relu import dynamic_relu
 from image_classification.cpu.heads import merge_heads, per_head, read_map, softmax_of_tokens, split_heads
-from image_classification.cpu.norms import LayerNorm, LayerNorm2D
+from image_classification.cpu.norms import LayerNorm, LayerNorm2D, of_length_one
 from image_classification.layers.drop_path import DropPath, drop_path_rates
 from image_classification.layers.features import FeatureExtractor, drop_head, linear_weights, network_of
 from image_classification.layers.gates import ChannelGates, hard_gate
@@ -29,6 +29,6 @@ __all__ = ['BasicConv2d', 'Branches', 'ChannelGates', 'Conv2D', 'ConvAndNorm', '
            'StagedNetwork', 'affine', 'batch_norm', 'beside', 'by_level', 'channel_shuffle', 'check_size', 'classes_wanted',
            'convolution_of', 'count_wanted', 'drop_head', 'drop_path_rates', 'dynamic_relu', 'fold_behind', 'fold_in_front',
            'gelu', 'hard_gate', 'hardswish', 'identity_kernel', 'kernel_and_bias', 'levels_of', 'linear_weights',
-           'make_divisible', 'merge_heads', 'merged', 'network_of', 'per_head', 'pytorch_conv2d', 'pytorch_uniform',
-           'read_map', 'resize_bilinear', 'running_statistics', 'set_checkpointing', 'set_epsilon', 'set_parameter',
-           'softmax_of_tokens', 'split_heads', 'summed']
+           'make_divisible', 'merge_heads', 'merged', 'network_of', 'of_length_one', 'per_head', 'pytorch_conv2d',
+           'pytorch_uniform', 'read_map', 'resize_bilinear', 'running_statistics', 'set_checkpointing', 'set_epsilon',
+           'set_parameter', 'softmax_of_tokens', 'split_heads', 'summed']

@@ -14,7 +14,7 @@ import paddle
 from paddle import nn
 
 from image_classification.cpu.convolution import conv_bn
-from image_classification.layers import Conv2D, DropPath, Stage, drop_path_rates, gelu
+from image_classification.layers import Conv2D, DropPath, Stage, drop_path_rates, gelu, of_length_one
 from image_classification.layers.distilled import DistilledNetwork, Embedding, Stem
 
 MLP_RATIO = 4                                                      # hidden channels / channels
@@ -67,12 +67,6 @@ class Mlp(nn.Layer):
 
     def forward(self, x):
         return self.fc2(gelu(self.fc1(self.norm1(x))))
-
-
-def of_length_one(x, axis):
-    """Divide by the Euclidean length over `axis`, or by 1e-12 if that is larger. F.normalize does so, too, but takes 15 times as
-    long to train, and Paddle cannot write it in the older format."""
-    return x * x.square().sum(axis, keepdim=True).clip(min=1e-24).rsqrt()
 
 
 class EfficientAdditiveAttention(nn.Layer):
