@@ -27,7 +27,7 @@ from image_classification.deploy.formats import lite, phone  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import temporary_directory, write_atomically  # noqa: E402
 
-from try_phones import FORMATS, classifiers  # noqa: E402
+from try_phones import FORMATS, awake, classifiers  # noqa: E402
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'phone_networks.md'
 MARKS = '<!-- tools/maintenance/phone_table.py writes what follows -->\n', '<!-- until here -->\n'
@@ -39,7 +39,7 @@ TITLES = {engine: {**PHONE, 'lite': lite}[format].HEADING for engine, format in 
 def network(name):
     """The network with random weights, and statistics from random pictures: others would magnify rounding."""
     paddle.seed(0)
-    made = ic.create_model(name)
+    made = awake(ic.create_model(name))
     if hasattr(made, 'cls_token'):                                 # untrained, it scores all tokens alike, and any may be kept
         made.cls_token.set_value(paddle.randn(made.cls_token.shape))
     size = made.config.DATA.IMAGE_SIZE
