@@ -46,6 +46,9 @@ def settled(model):
             layer._mean.set_value(0.1 * paddle.randn(layer._mean.shape))
             layer._variance.set_value(0.5 + paddle.rand(layer._variance.shape))
             layer.weight.set_value(1.0 + 0.1 * paddle.randn(layer.weight.shape))
+    for name, parameter in model.named_parameters():
+        if 'gamma' in name or 'layer_scale' in name:               # they start at 1e-6 to 1e-5
+            parameter.set_value(0.5 + 0.5 * paddle.rand(parameter.shape))
     return model.eval()
 
 
