@@ -52,6 +52,7 @@ def test_the_fastest_engine_that_is_here_is_taken(tmp_path, monkeypatch):
     ([], None, 'no complete export; wanted one of: inference.json .* by tools/export.py'),
     (['inference.onnx'], 'tensorrt', "engine is 'tensorrt'; wanted one of paddle_inference, onnxruntime, openvino"),
     (['inference.onnx'], 'openvino', 'for onnxruntime; openvino needs inference.xml . inference.bin.* --format openvino'),
+    (['inference.onnx'], 'litert', 'for onnxruntime; litert needs inference.tflite.* --format tflite'),
     (['inference.onnx'], 'onnxruntime', r"not installed. Install it, in the clone .*: pip install -e '.\[onnx\]'"),
     (['inference.xml', 'inference.bin'], None, r'is for openvino, and openvino is not installed.*\[openvino\]'),
 ])

@@ -9,12 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import image_classification
-from image_classification.deploy.engines import available
+from image_classification.deploy.engines import FORMATS, available
 from image_classification.deploy.export_directory import ONNX, ExportDirectory
 from image_classification.files import temporary_directory, write_atomically
 
-FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx', 'openvino': 'openvino', 'mnn': 'mnn', 'ncnn': 'ncnn',
-           'litert': 'tflite', 'paddlelite': 'lite'}                # engine: its format in tools/export.py
 ALONE = ('mnn', 'ncnn', 'litert', 'paddlelite')                    # their exports take one picture, and hold other formats, too
 
 TOOLS = Path(__file__).resolve().parents[1]

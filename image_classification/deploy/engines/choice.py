@@ -17,7 +17,9 @@ ENGINES = tuple(_CLASSES)
 # The order in which open_engine prefers them.
 FASTEST_FIRST = ('onnxruntime', 'openvino', 'mnn', 'paddle_inference', 'litert', 'ncnn', 'paddlelite')
 
-_FORMATS = {'paddle_inference': 'paddle', 'onnxruntime': 'onnx'}   # the others have their engine's name
+# {engine: its format in tools/export.py}
+FORMATS = {**{engine: engine for engine in ENGINES}, 'paddle_inference': 'paddle', 'onnxruntime': 'onnx', 'litert': 'tflite',
+           'paddlelite': 'lite'}
 
 
 def available():
@@ -75,7 +77,7 @@ def _check(directory, engine):
         present = ', '.join(directory.engines()) or 'no engine'
         wanted = ' or '.join(' + '.join(names) for names in FILES[engine])
         raise UserError(f'{directory} has files for {present}; {engine} needs {wanted}. Export the model for it: '
-                        f'{tool("export")} MODEL --format {_FORMATS.get(engine, engine)}.')
+                        f'{tool("export")} MODEL --format {FORMATS[engine]}.')
     if engine not in available():
         raise _CLASSES[engine].missing()
     return engine
