@@ -27,7 +27,7 @@ from image_classification.deploy.formats import lite, phone  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import temporary_directory, write_atomically  # noqa: E402
 
-from try_phones import PHONES, awake, classifiers  # noqa: E402
+from try_phones import PHONES, awake, classifiers, settle  # noqa: E402
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'phone_networks.md'
 MARKS = '<!-- tools/maintenance/phone_table.py writes what follows -->\n', '<!-- until here -->\n'
@@ -43,9 +43,8 @@ def network(name):
     if hasattr(made, 'cls_token'):                                 # untrained, it scores all tokens alike, and any may be kept
         made.cls_token.set_value(paddle.randn(made.cls_token.shape))
     size = made.config.DATA.IMAGE_SIZE
-    for _ in range(3):
-        made(paddle.randn([4, made.config.MODEL.IN_CHANNELS, size, size]))
-    return made.eval()
+    settle(made, [paddle.randn([4, made.config.MODEL.IN_CHANNELS, size, size])])
+    return made
 
 
 def exported(model, engines):

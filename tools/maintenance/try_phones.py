@@ -53,6 +53,18 @@ def awake(network):
     return network
 
 
+def settle(network, batches):
+    """Set batch norm statistics to those of `batches`, and the network to evaluation mode."""
+    for layer in network.sublayers():
+        if isinstance(layer, (nn.BatchNorm1D, nn.BatchNorm2D)):
+            layer._momentum = 0.5                                  # so that they settle quickly
+    network.train()
+    for _ in range(4):
+        for batch in batches:
+            network(batch)
+    network.eval()
+
+
 class Subject:
     """A network and its pictures."""
 
@@ -86,14 +98,7 @@ class Subject:
         known, labels = self._inputs(self.learned, self.known), self.learned.labels[self.known]
         if hasattr(network, 'cls_token'):                          # at 0, all tokens score the same and any may be kept
             network.cls_token.set_value(paddle.randn(network.cls_token.shape))
-        norms = [layer for layer in network.sublayers() if isinstance(layer, (nn.BatchNorm1D, nn.BatchNorm2D))]
-        for norm in norms:
-            norm._momentum = 0.5                                   # so that statistics settle quickly
-        network.train()
-        for _ in range(4):
-            for start in range(0, len(seen), 32):
-                network(paddle.to_tensor(seen[start:start + 32]))
-        network.eval()
+        settle(network, [paddle.to_tensor(seen[start:start + 32]) for start in range(0, len(seen), 32)])
         layer, given = network, []
         for part in network.classifier_layers[0].split('.'):
             layer = getattr(layer, part)
