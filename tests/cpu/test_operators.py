@@ -145,6 +145,7 @@ def test_a_hard_swish_equals_paddles(built, monkeypatch):
         backward(y)
         results.append([y, x.grad])
     assert_close(*results, 1e-6)
+    np.testing.assert_array_equal(results[0][0].numpy(), results[1][0].numpy())    # a gradient checkpoint may compute both
 
 
 @pytest.mark.slow

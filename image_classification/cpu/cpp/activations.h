@@ -1,4 +1,4 @@
-// Activations x * f(x) whose f rises from 0 to 1: GELU and hard-swish.
+// Activations: GELU and hard-swish.
 #pragma once
 #include "lanes.h"
 
@@ -30,30 +30,37 @@ PART void normal(Lane x, Lane* below, Lane* density) {
   *density = 0.39894228f * bell;
 }
 
-// x / 6 + 1 / 2, from 0 to 1, and its slope.
-PART void ramp(Lane x, Lane* below, Lane* slope) {
-  const Lane line = x / 6.0f + 0.5f;
-  *below = line < 0.0f ? Lane{} : line > 1.0f ? Lane{} + 1.0f : line;
-  *slope = x > -3.0f && x < 3.0f ? Lane{} + 1.0f / 6.0f : Lane{};
+// GELU at x, and its slope.
+PART void smooth(Lane x, Lane* y, Lane* slope) {
+  Lane below, density;
+  normal(x, &below, &density);
+  *y = x * below;
+  *slope = below + x * density;
 }
 
-enum class Curve { kNormal, kRamp };
+// Hard-swish at x, with the bits of Paddle's, and its slope.
+PART void hard(Lane x, Lane* y, Lane* slope) {
+  const Lane above = x + 3.0f, part = above < 0.0f ? Lane{} : above > 6.0f ? Lane{} + 6.0f : above;
+  *y = x * part / 6.0f;
+  *slope = (part + (x > -3.0f && x < 3.0f ? x : Lane{})) / 6.0f;
+}
+
+enum class Curve { kSmooth, kHard };
 
 template <void (*curve)(Lane, Lane*, Lane*)>
 PART void activation(const float* x, const float* grad, float* out, int64_t count) {
   for (int64_t i = 0; i < count; i += kLane) {
-    const Lane value = some(x + i, count - i);
-    Lane below, slope;
-    curve(value, &below, &slope);
-    keep(out + i, grad ? some(grad + i, count - i) * (below + value * slope) : value * below, count - i);
+    Lane y, slope;
+    curve(some(x + i, count - i), &y, &slope);
+    keep(out + i, grad ? some(grad + i, count - i) * slope : y, count - i);
   }
 }
 
-// out = x * f(x). With `grad`, the gradient of the output, it writes the gradient of x instead.
+// out = the activation of x. With `grad`, the gradient of the output, it writes the gradient of x instead.
 FOR_EACH_PROCESSOR
 void activate(Curve curve, const float* x, const float* grad, float* out, int64_t count) {
-  if (curve == Curve::kNormal) activation<normal>(x, grad, out, count);
-  if (curve == Curve::kRamp) activation<ramp>(x, grad, out, count);
+  if (curve == Curve::kSmooth) activation<smooth>(x, grad, out, count);
+  if (curve == Curve::kHard) activation<hard>(x, grad, out, count);
 }
 
 constexpr int64_t kChunk = 1 << 14;  // numbers per task of a thread

@@ -34,26 +34,26 @@ PD_BUILD_GRAD_OP(mobile_backbones_dynamic_relu)
 PD_BUILD_OP(mobile_backbones_gelu)
     .Inputs({"X"})
     .Outputs({"Out"})
-    .SetKernelFn(PD_KERNEL(ActivationForward<Curve::kNormal>))
+    .SetKernelFn(PD_KERNEL(ActivationForward<Curve::kSmooth>))
     .SetInferShapeFn(PD_INFER_SHAPE(ActivationShape))
     .SetInferDtypeFn(PD_INFER_DTYPE(ActivationType));
 
 PD_BUILD_GRAD_OP(mobile_backbones_gelu)
     .Inputs({"X", paddle::Grad("Out")})
     .Outputs({paddle::Grad("X")})
-    .SetKernelFn(PD_KERNEL(ActivationBackward<Curve::kNormal>));
+    .SetKernelFn(PD_KERNEL(ActivationBackward<Curve::kSmooth>));
 
 PD_BUILD_OP(mobile_backbones_hardswish)
     .Inputs({"X"})
     .Outputs({"Out"})
-    .SetKernelFn(PD_KERNEL(ActivationForward<Curve::kRamp>))
+    .SetKernelFn(PD_KERNEL(ActivationForward<Curve::kHard>))
     .SetInferShapeFn(PD_INFER_SHAPE(ActivationShape))
     .SetInferDtypeFn(PD_INFER_DTYPE(ActivationType));
 
 PD_BUILD_GRAD_OP(mobile_backbones_hardswish)
     .Inputs({"X", paddle::Grad("Out")})
     .Outputs({paddle::Grad("X")})
-    .SetKernelFn(PD_KERNEL(ActivationBackward<Curve::kRamp>));
+    .SetKernelFn(PD_KERNEL(ActivationBackward<Curve::kHard>));
 
 PD_BUILD_OP(mobile_backbones_channel_norm)
     .Inputs({"X", "Weight", "Bias"})
