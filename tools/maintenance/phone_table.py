@@ -40,8 +40,6 @@ def network(name):
     """The network with random weights, and statistics from random pictures: others would magnify rounding."""
     paddle.seed(0)
     made = awake(ic.create_model(name))
-    if hasattr(made, 'cls_token'):                                 # untrained, it scores all tokens alike, and any may be kept
-        made.cls_token.set_value(paddle.randn(made.cls_token.shape))
     size = made.config.DATA.IMAGE_SIZE
     settle(made, [paddle.randn([4, made.config.MODEL.IN_CHANNELS, size, size])])
     return made

@@ -45,11 +45,13 @@ def classifiers():
 
 def awake(network):
     """Set to 1 what starts close to 0: layer scales, and norms' weights at the ends of residual branches. Otherwise these branches
-    would hardly change the outputs that are compared. Returns the network."""
+    would hardly change the outputs that are compared. A class token becomes random. Returns the network."""
     for name, parameter in network.named_parameters():
         value = parameter.numpy()
         if 'bias' not in name and value.max() == value.min() and abs(value).max() <= 0.01:
             parameter.set_value(paddle.ones_like(parameter))
+    if hasattr(network, 'cls_token'):                              # at 0, all tokens score the same and any may be kept
+        network.cls_token.set_value(paddle.randn(network.cls_token.shape))
     return network
 
 
@@ -96,8 +98,6 @@ class Subject:
         network, seen = self.network, self._inputs(self.learned, self.known[:64])
         seen[::4] = np.random.default_rng(1).standard_normal(seen[::4].shape)    # exports are compared on noise, too
         known, labels = self._inputs(self.learned, self.known), self.learned.labels[self.known]
-        if hasattr(network, 'cls_token'):                          # at 0, all tokens score the same and any may be kept
-            network.cls_token.set_value(paddle.randn(network.cls_token.shape))
         settle(network, [paddle.to_tensor(seen[start:start + 32]) for start in range(0, len(seen), 32)])
         layer, given = network, []
         for part in network.classifier_layers[0].split('.'):
