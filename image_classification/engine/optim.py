@@ -56,8 +56,8 @@ def build_optimizer(cfg, model, average=lambda gradients: None):
 def _adamw(keys, decayed, shared):
     beta1, beta2 = keys.BETAS
     long = all(parameter.ndim == 1 and operators.serves(parameter) for parameter in shared['parameters'])
-    return (LongAdamW if long else paddle.optimizer.AdamW)(beta1=beta1, beta2=beta2, epsilon=keys.EPS, apply_decay_param_fun=decayed.__contains__,
-                                  **shared)
+    kind = LongAdamW if long else paddle.optimizer.AdamW
+    return kind(beta1=beta1, beta2=beta2, epsilon=keys.EPS, apply_decay_param_fun=decayed.__contains__, **shared)
 
 
 def _sgd(keys, decayed, shared):
