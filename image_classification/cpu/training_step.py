@@ -1,4 +1,4 @@
-"""AdamW and moving averages, each in one pass over long arrays by the compiled operators, instead of one pass per operation."""
+"""AdamW, moving averages and copies, each in one pass over long arrays by the compiled operators."""
 import ctypes
 import math
 
@@ -7,6 +7,7 @@ import paddle
 from paddle.nn import ClipGradByGlobalNorm
 
 from image_classification.cpu import operators
+from image_classification.cpu.paddle_internals import coalesce
 
 
 class LongAdamW(paddle.optimizer.AdamW):
@@ -47,10 +48,30 @@ class _FactorOnly(ClipGradByGlobalNorm):
         return params_grads
 
 
+class Joiner:
+    """Joins the same tensors anew in each step, in memory that it keeps: fresh memory costs more than the copy."""
+
+    def __init__(self):
+        self.array = self.sizes = None
+
+    def __call__(self, tensors):
+        """One array with all values. The next call changes it, if the operators are there."""
+        if not operators.serves(tensors[0]) or not all(tensor.is_contiguous() for tensor in tensors):
+            return coalesce(tensors)[0]
+        if self.array is None:
+            self.sizes = np.array([tensor.size for tensor in tensors], np.int64)
+            self.array = paddle.empty([int(self.sizes.sum())], tensors[0].dtype)
+        pointers = _addresses(tensors)
+        operators.plain_functions().mobile_backbones_join(
+            ctypes.c_void_p(pointers.ctypes.data), ctypes.c_void_p(self.sizes.ctypes.data), ctypes.c_int64(len(pointers)),
+            _address(self.array))
+        return self.array
+
+
 def blend(tensors, sizes, share, average):
     """average += share * (tensors - average), where `average` is one array for all tensors, one after another. `sizes`: their
     numbers of elements, an array of int64."""
-    pointers = np.array([tensor.data_ptr() for tensor in tensors], np.uint64)
+    pointers = _addresses(tensors)
     operators.plain_functions().mobile_backbones_blend(
         ctypes.c_void_p(pointers.ctypes.data), ctypes.c_void_p(sizes.ctypes.data), ctypes.c_int64(len(pointers)),
         ctypes.c_float(share), _address(average))
@@ -58,3 +79,7 @@ def blend(tensors, sizes, share, average):
 
 def _address(tensor):
     return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _addresses(tensors):
+    return np.array([tensor.data_ptr() for tensor in tensors], np.uint64)

@@ -3,6 +3,7 @@ import numpy as np
 import paddle
 
 from image_classification.cpu.paddle_internals import coalesce, create_state, gradient_of, share_memory
+from image_classification.cpu.training_step import Joiner
 
 
 class FlatOptimizer:
@@ -22,7 +23,7 @@ class FlatOptimizer:
     def __init__(self, make, parameters, decayed, average=lambda gradients: None):
         self.make, self.parameters, self.decayed, self.average = make, parameters, decayed, average
         self.rate = make(parameters, decayed).get_lr()             # also finds errors in the configuration early
-        self.state, self.groups, self.optimizer, self.trained, self.gathered = {}, [], None, None, None
+        self.state, self.groups, self.joiners, self.optimizer, self.trained, self.gathered = {}, [], [], None, None, None
 
     def set_lr(self, rate):
         self.rate = rate
@@ -33,14 +34,15 @@ class FlatOptimizer:
     @paddle.no_grad()
     def gather(self):
         """The gradients as a few long arrays. `step` will use them, unless they are cleared before."""
-        gradients = {parameter.name: gradient_of(parameter) for parameter in self.parameters if not parameter.stop_gradient}
-        trained = [parameter for parameter in self.parameters if gradients.get(parameter.name) is not None]
-        names = [parameter.name for parameter in trained]
-        if trained and names != self.trained:                      # the first step, or other parameters learn now
+        gradients = {id(parameter): gradient_of(parameter) for parameter in self.parameters if not parameter.stop_gradient}
+        trained = [parameter for parameter in self.parameters if gradients.get(id(parameter)) is not None]
+        keys = [id(parameter) for parameter in trained]
+        if trained and keys != self.trained:                       # the first step, or other parameters learn now
             self._arrange(trained)
-            self.trained = names
+            self.trained = keys
         groups = self.groups if trained else []
-        self.gathered = [coalesce([gradients[parameter.name] for parameter in members])[0] for _, members in groups]
+        self.gathered = [join([gradients[id(parameter)] for parameter in members])
+                         for join, (_, members) in zip(self.joiners, groups)]
         return self.gathered
 
     @paddle.no_grad()
@@ -95,6 +97,7 @@ class FlatOptimizer:
             alike.setdefault(key, []).append(parameter)
         self.state = {name: values for name, values in known.items() if name not in {one.name for one in parameters}}
         self.groups = [(_flat_parameter(members), members) for members in alike.values()]
+        self.joiners = [Joiner() for _ in self.groups]
         self.optimizer = self.make([flat for flat, _ in self.groups],
                                    {flat.name for flat, members in self.groups if members[0].name in self.decayed})
         state = {}

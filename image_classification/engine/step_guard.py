@@ -2,7 +2,8 @@
 import numpy as np
 import paddle
 
-from image_classification.cpu.paddle_internals import all_finite, coalesce
+from image_classification.cpu.paddle_internals import all_finite
+from image_classification.cpu.training_step import Joiner
 from image_classification.errors import UserError
 from image_classification.layers import running_statistics
 
@@ -23,11 +24,12 @@ class StepGuard:
         self.model, self.group, self.limit, self.gather = model, group, limit, gather
         self.parameters = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
         self.statistics = list(running_statistics(model.state_dict()).values())
+        self.join = Joiner()
         self.in_a_row = self.total = 0
         self.stop = False                                          # some process was asked to stop, and all know it
 
     def begin(self):
-        self.before = coalesce(self.statistics)[1] if self.statistics else []   # copies
+        self.before = self.join(self.statistics) if self.statistics else None   # a copy
 
     def passes(self, losses, asked_to_stop):
         """Whether the losses of a step (one tensor per batch) and its gradients are finite in all processes.
@@ -42,10 +44,15 @@ class StepGuard:
             return True
         self.in_a_row += 1
         self.total += 1
-        with paddle.no_grad():
-            for tensor, value in zip(self.statistics, self.before):
-                tensor.set_value(value)
+        if self.statistics:
+            self._restore()
         return False
+
+    @paddle.no_grad()
+    def _restore(self):
+        parts = self.before.split([tensor.size for tensor in self.statistics])
+        for tensor, value in zip(self.statistics, parts):
+            tensor.set_value(value.reshape(tensor.shape))
 
     def report(self, log, step, losses, files):
         """Record the batches of a step that did not pass.

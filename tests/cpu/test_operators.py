@@ -11,7 +11,7 @@ import pytest
 
 import image_classification as ic
 from image_classification.cpu import build_operators, operators
-from image_classification.cpu.training_step import LongAdamW
+from image_classification.cpu.training_step import Joiner, LongAdamW
 from image_classification.engine.ema import ModelEma
 from image_classification.errors import UserError
 from image_classification.layers import Conv2D, LayerNorm, LayerNorm2D, dynamic_relu, gelu, hardswish
@@ -258,3 +258,21 @@ def test_a_failed_compilation_leaves_nothing_and_says_why(cache, tmp_path, monke
     with pytest.raises(ic.UserError, match='wanted a C[+][+] compiler'):
         build_operators.build()
     assert not list(cache.parent.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('shapes', [[(3, 4), (5,), (2, 1, 2)], [(100000,)]])
+def test_tensors_are_joined_in_memory_that_is_kept(shapes, taken):
+    join, addresses = Joiner(), set()
+    for _ in range(2):
+        tensors = [paddle.randn(shape) for shape in shapes]
+        joined = join(tensors)
+        addresses.add(joined.data_ptr())
+        np.testing.assert_array_equal(joined, np.concatenate([tensor.numpy().ravel() for tensor in tensors]))
+    assert len(addresses) == 1
+
+
+@pytest.mark.slow
+def test_tensors_with_strides_are_joined_too(taken):
+    matrix = paddle.arange(12, dtype='float32').reshape([3, 4])
+    np.testing.assert_array_equal(Joiner()([matrix.transpose([1, 0]), matrix[0]]), [*matrix.numpy().T.ravel(), 0, 1, 2, 3])

@@ -57,6 +57,11 @@ void mobile_backbones_adamw(const float* numbers, float* w, const float* g, floa
   for (int64_t i = 0; i < count; i += kPart) adamw(a, w + i, g + i, m + i, v + i, std::min(kPart, count - i));
 }
 
+// Copy `arrays`, one after another, to `joined`.
+void mobile_backbones_join(const float* const* arrays, const int64_t* counts, int64_t number, float* joined) {
+  for (int64_t i = 0; i < number; ++i) joined = std::copy_n(arrays[i], counts[i], joined);
+}
+
 // `average` is one array for all `arrays`, one after another.
 void mobile_backbones_blend(const float* const* arrays, const int64_t* counts, int64_t number, float share, float* average) {
   for (int64_t i = 0; i < number; ++i) {
