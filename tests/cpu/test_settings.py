@@ -30,7 +30,7 @@ class Watch:
 out, sys.stdout = sys.stdout, open(os.devnull, 'w')
 calls = []
 class Library:
-    def __init__(self, name): pass
+    def __init__(self, name): self.malloc = lambda size: None
     def mallopt(self, *args): return calls.append(args) or 1
 ctypes.CDLL = Library
 sys.meta_path.insert(0, Watch())
@@ -84,7 +84,7 @@ def machine(monkeypatch):
 
     class Library:
         def __init__(self, name):
-            pass
+            self.malloc = lambda size: None                        # as where a process may not have many addresses
 
         def mallopt(self, *args):
             calls.append(args)
@@ -105,6 +105,17 @@ def test_it_says_what_it_did(machine):
     assert list(done) == ['MKL_DEBUG_CPU_TYPE', 'mallopt'] and os.environ['MKL_DEBUG_CPU_TYPE'] == '7' and len(calls) == 3
     assert done['MKL_DEBUG_CPU_TYPE'].startswith('set to 7') and done['mallopt'].startswith('set')
     assert ic.tune_cpu()['MKL_DEBUG_CPU_TYPE'] == 'kept: 7'
+
+
+@pytest.mark.skipif(not Path('/sys/kernel/mm/transparent_hugepage').exists(), reason='this system has no huge pages')
+def test_malloc_gets_huge_pages():
+    code = """
+import image_classification as ic
+assert 'in huge pages' in ic.tune_cpu()['mallopt']
+parts = open('/proc/self/smaps').read().split('[heap]')[1:]
+assert any(' hg' in part.split('VmFlags:')[1].splitlines()[0] for part in parts), parts
+"""
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT, env=clean_environment())
 
 
 def test_it_says_that_it_may_come_too_late(machine, monkeypatch):
