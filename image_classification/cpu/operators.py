@@ -1,4 +1,4 @@
-"""Optional C++ operators for a CPU in float32, with gradients: depthwise convolution, activations, layer norms.
+"""Optional C++ operators for a CPU in float32, with gradients: depthwise convolution, activations, layer norms, biases.
 Beside them, two updates of a training step (see `training_step.py`).
 
 `python -m image_classification.cpu.build_operators` compiles them once for this machine and this version of Paddle, into the
@@ -21,7 +21,7 @@ from image_classification.download import cache_directory
 
 SOURCE = Path(__file__).with_name('cpp') / 'operators.cc'                 # includes the .h files beside it
 SWITCH = 'PADDLE_MOBILE_BACKBONES_OPERATORS'                       # environment variable; '0': off
-NAMES = [f'mobile_backbones_{name}' for name in ('depthwise', 'dynamic_relu', 'channel_norm', 'row_norm', 'gelu', 'hardswish')]
+NAMES = [f'mobile_backbones_{name}' for name in ('depthwise', 'dynamic_relu', 'channel_norm', 'row_norm', 'gelu', 'hardswish', 'bias')]
 
 _loaded_from = []                                                  # the library, once it is loaded
 
@@ -99,3 +99,9 @@ def row_norm(x, weight, bias, epsilon):
 def activation(name, x):
     """'gelu' (exact) or 'hardswish' of x, float32 of any shape."""
     return paddle_internals.run_operator(f'mobile_backbones_{name}', x)[0]
+
+
+def add_bias(x, bias, pixels=1):
+    """(..., C, pixels), (C) -> x + bias, in the memory of x. Only for an x that nothing else uses, its own gradient included.
+    The pixels may have two axes or, if there is only one, none."""
+    return paddle_internals.run_operator(NAMES[6], x, bias, pixels)[0]

@@ -34,11 +34,6 @@ def norm2d(channels, bn_hs):
     return nn.BatchNorm2D(channels, epsilon=1e-5) if bn_hs else LayerNorm2D(channels, epsilon=1e-6)
 
 
-def scaled(x, gamma):
-    """The map with channel c multiplied by gamma[c], or the map itself if there is no layer scale."""
-    return x if gamma is None else x * gamma.reshape([-1, 1, 1])
-
-
 class Pointwise(nn.Linear):
     """A linear layer on the channels: (B, C, H, W) -> (B, C', H, W), (B, C, N) -> (B, C', N). Its weight is (C, C')."""
 
@@ -46,10 +41,10 @@ class Pointwise(nn.Linear):
         super().__init__(in_channels, out_channels, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
                          bias_attr=nn.initializer.Constant(0.0))
 
-    def forward(self, x):
-        pixels = x.shape[2:]
-        x = linear_on_channels(x.flatten(2), self.weight)          # (B, C', H*W)
-        return (x + self.bias.unsqueeze(1)).reshape([0, 0, *pixels])
+    def forward(self, x, gamma=None):
+        """With `gamma`, a layer scale (C'), channel c is multiplied by gamma[c]: on the weights, which are smaller than maps."""
+        weight, bias = (self.weight, self.bias) if gamma is None else (self.weight * gamma, self.bias * gamma)
+        return linear_on_channels(x.flatten(2), weight, bias).reshape([0, 0, *x.shape[2:]])
 
 
 class PositionalEncodingFourier(nn.Layer):
@@ -79,6 +74,7 @@ class XCA(nn.Layer):
     """Cross-covariance attention, https://arxiv.org/abs/2106.09681: (B, C, H, W) -> (B, C, H, W).
 
     Each channel attends to the channels of its head by their cosine similarity over all pixels. Cost is linear in the pixels.
+    `gamma`: a layer scale (C) or None, see `Pointwise`.
     """
 
     def __init__(self, dim, heads):
@@ -88,14 +84,14 @@ class XCA(nn.Layer):
         self.qkv = Pointwise(dim, 3 * dim)
         self.proj = Pointwise(dim, dim)
 
-    def forward(self, x):
+    def forward(self, x, gamma=None):
         H, W = x.shape[2:]
         qkv = self.qkv(x.flatten(2))                               # (B, 3 * C, H*W)
         query, key, value = qkv.reshape([0, 3, self.heads, x.shape[1] // self.heads, -1]).unbind(1)  # (B, heads, c, H*W)
         query, key = of_length_one(query), of_length_one(key)
         # Not matmul(query, key, transpose_y=True): on a map of one pixel, oneDNN ignores the transposition and reads garbage.
         attn = F.softmax(paddle.einsum('bhcn,bhdn->bhcd', query, key) * self.temperature)
-        return self.proj((attn @ value).flatten(1, 2)).reshape([0, 0, H, W])
+        return self.proj((attn @ value).flatten(1, 2), gamma).reshape([0, 0, H, W])
 
 
 class Encoder(nn.Layer):
@@ -114,7 +110,7 @@ class Encoder(nn.Layer):
 
     def bottleneck(self, x):
         """From a normalized map, the update that is added to the encoder's input."""
-        return self.drop_path(scaled(self.pwconv2(self.act(self.pwconv1(x))), self.gamma))
+        return self.drop_path(self.pwconv2(self.act(self.pwconv1(x)), self.gamma))
 
 
 class ConvEncoder(Encoder):
@@ -160,8 +156,7 @@ class SDTAEncoder(Encoder):
             x = self.norm_xca(x)                                   # also the input of the residual sum
         if self.pos_embd is not None:
             x = x + self.pos_embd(x)
-        attended = self.xca(x if self.bn_hs else self.norm_xca(x))
-        return x + self.drop_path(scaled(attended, self.gamma_xca))
+        return x + self.drop_path(self.xca(x if self.bn_hs else self.norm_xca(x), self.gamma_xca))
 
     def forward(self, x):
         return x + self.bottleneck(self.norm(self.attend(self.mix(x))))

@@ -87,14 +87,14 @@ def by_pixels(encoder):
 class XCAByProducts(XCA):
     """Attention that needs only matrix products, sums of squares and square roots."""
 
-    def forward(self, x):
+    def forward(self, x, gamma=None):
         H, W = x.shape[2:]
         channels = x.shape[1]
         qkv = self.qkv(x.flatten(2)).reshape([0, 3 * self.heads, channels // self.heads, -1])     # (B, 3 * heads, c, H*W)
         both, value = qkv.split([2 * self.heads, self.heads], axis=1)
         query, key = (both / (both * both).sum(-1, keepdim=True).sqrt().clip(1e-12)).chunk(2, axis=1)
         attn = F.softmax(query @ key.transpose([0, 1, 3, 2]) * self.temperature)
-        return self.proj((attn @ value).flatten(1, 2)).reshape([0, 0, H, W])
+        return self.proj((attn @ value).flatten(1, 2), gamma).reshape([0, 0, H, W])
 
 
 def by_products(attention):

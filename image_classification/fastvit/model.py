@@ -18,8 +18,8 @@ from paddle import nn
 
 from image_classification.cpu.attention import attended, attention_weights, split_by_part
 from image_classification.errors import UserError
-from image_classification.layers import (ChannelGates, ConvAndNorm, DropPath, MobileOneBlock, Stage, StagedNetwork, batch_norm,
-                                         gelu, pytorch_conv2d)
+from image_classification.layers import (ChannelGates, ConvAndNorm, DropPath, Linear, MobileOneBlock, Stage, StagedNetwork,
+                                         batch_norm, gelu, pytorch_conv2d)
 
 HEAD = 32                                                          # channels of an attention head
 
@@ -30,8 +30,8 @@ def small():
 
 
 def linear(in_features, out_features, bias=True):
-    return nn.Linear(in_features, out_features, weight_attr=small(),
-                     bias_attr=nn.initializer.Constant(0.0) if bias else False)
+    return Linear(in_features, out_features, weight_attr=small(),
+                  bias_attr=nn.initializer.Constant(0.0) if bias else False)
 
 
 class Layer(MobileOneBlock):

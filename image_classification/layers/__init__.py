@@ -7,6 +7,7 @@ from image_classification.cpu.activations import GELU, Hardswish, gelu, hardswis
 from image_classification.cpu.convolution import Conv2D
 from image_classification.cpu.dynamic_relu import dynamic_relu
 from image_classification.cpu.heads import merge_heads, per_head, read_map, softmax_of_tokens, split_heads
+from image_classification.cpu.linear import Linear
 from image_classification.cpu.norms import LayerNorm, LayerNorm2D, of_length_one
 from image_classification.layers.drop_path import DropPath, drop_path_rates
 from image_classification.layers.features import FeatureExtractor, drop_head, linear_weights, network_of
@@ -25,7 +26,7 @@ from image_classification.layers.statistics import running_statistics, set_epsil
 from image_classification.layers.width import make_divisible
 
 __all__ = ['BasicConv2d', 'Branches', 'ChannelGates', 'Conv2D', 'ConvAndNorm', 'DropPath', 'FeatureExtractor', 'GELU',
-           'Hardswish', 'LayerNorm', 'LayerNorm2D', 'MOST_CHANNELS', 'MobileOneBlock', 'Network', 'PlainNetwork', 'Stage',
+           'Hardswish', 'LayerNorm', 'LayerNorm2D', 'Linear', 'MOST_CHANNELS', 'MobileOneBlock', 'Network', 'PlainNetwork', 'Stage',
            'StagedNetwork', 'affine', 'batch_norm', 'beside', 'by_level', 'channel_shuffle', 'check_size', 'classes_wanted',
            'convolution_of', 'count_wanted', 'drop_head', 'drop_path_rates', 'dynamic_relu', 'fold_behind', 'fold_in_front',
            'gelu', 'hard_gate', 'hardswish', 'identity_kernel', 'kernel_and_bias', 'levels_of', 'linear_weights',

@@ -16,7 +16,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from image_classification.cpu.attention import attended, attention_weights, split_by_part
-from image_classification.layers import (Conv2D, DropPath, LayerNorm, Stage, StagedNetwork, by_level, levels_of,
+from image_classification.layers import (Conv2D, DropPath, LayerNorm, Linear, Stage, StagedNetwork, by_level, levels_of,
                                          make_divisible, resize_bilinear)
 
 PATCH = 2                                                          # pixels on a side
@@ -33,8 +33,8 @@ def conv2d(in_channels, out_channels, kernel, stride=1, groups=1, bias=False):
 
 
 def linear(in_features, out_features):
-    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
-                     bias_attr=nn.initializer.Constant(0.0))
+    return Linear(in_features, out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
+                  bias_attr=nn.initializer.Constant(0.0))
 
 
 def to_even(x, corners):

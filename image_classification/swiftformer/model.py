@@ -14,7 +14,7 @@ import paddle
 from paddle import nn
 
 from image_classification.cpu.convolution import conv_bn
-from image_classification.layers import Conv2D, DropPath, Stage, drop_path_rates, gelu, of_length_one
+from image_classification.layers import Conv2D, DropPath, Linear, Stage, drop_path_rates, gelu, of_length_one
 from image_classification.layers.distilled import DistilledNetwork, Embedding, Stem
 
 MLP_RATIO = 4                                                      # hidden channels / channels
@@ -28,8 +28,8 @@ def conv2d(in_channels, out_channels, kernel=1, stride=1, groups=1):
 
 
 def linear(in_features, out_features):
-    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
-                     bias_attr=nn.initializer.Constant(0.0))
+    return Linear(in_features, out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
+                  bias_attr=nn.initializer.Constant(0.0))
 
 
 def batch_norm(channels):

@@ -16,7 +16,7 @@ from paddle import nn
 
 from image_classification.errors import UserError
 from image_classification.cpu.attention import attended, attention_weights, split_by_head
-from image_classification.layers import GELU, DropPath, LayerNorm, Network, Stage, drop_path_rates, gelu
+from image_classification.layers import GELU, DropPath, LayerNorm, Linear, Network, Stage, drop_path_rates, gelu
 from image_classification.layers.conv_norm import ConvNorm
 from image_classification.layers.position_bias import PositionBias, bias_tables
 
@@ -24,8 +24,8 @@ EXPANSION, MLP_RATIO = 4, 4                                        # hidden chan
 
 
 def linear(in_features, out_features):
-    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
-                     bias_attr=nn.initializer.Constant(0.0))
+    return Linear(in_features, out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
+                  bias_attr=nn.initializer.Constant(0.0))
 
 
 class PatchEmbed(nn.Layer):

@@ -3,12 +3,12 @@ from paddle import nn
 
 from image_classification.cpu.attention import attended, attention_weights, split_by_part
 from image_classification.cpu.convolution import conv_bn
-from image_classification.layers import GELU, Conv2D, DropPath, gelu, pytorch_uniform
+from image_classification.layers import GELU, Conv2D, DropPath, Linear, gelu, pytorch_uniform
 
 
 def linear(in_features, out_features, bias=True):
-    return nn.Linear(in_features, out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
-                     bias_attr=nn.initializer.Constant(0.0) if bias else False)
+    return Linear(in_features, out_features, weight_attr=nn.initializer.TruncatedNormal(std=0.02),
+                  bias_attr=nn.initializer.Constant(0.0) if bias else False)
 
 
 def conv2d(in_channels, out_channels, kernel=1, stride=1, padding=0, groups=1):

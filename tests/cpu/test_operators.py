@@ -14,7 +14,7 @@ from image_classification.cpu import build_operators, operators
 from image_classification.cpu.training_step import Joiner, LongAdamW
 from image_classification.engine.ema import ModelEma
 from image_classification.errors import UserError
-from image_classification.layers import Conv2D, LayerNorm, LayerNorm2D, dynamic_relu, gelu, hardswish
+from image_classification.layers import Conv2D, LayerNorm, LayerNorm2D, Linear, dynamic_relu, gelu, hardswish
 
 from tests.cpu.test_convolution import assert_close, backward, images
 
@@ -276,3 +276,35 @@ def test_tensors_are_joined_in_memory_that_is_kept(shapes, taken):
 def test_tensors_with_strides_are_joined_too(taken):
     matrix = paddle.arange(12, dtype='float32').reshape([3, 4])
     np.testing.assert_array_equal(Joiner()([matrix.transpose([1, 0]), matrix[0]]), [*matrix.numpy().T.ravel(), 0, 1, 2, 3])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kernel, groups, size', [(1, 1, (14, 13)), (1, 2, (3, 3)), (3, 4, (7, 9)), (3, 1, (5, 5))])
+def test_a_bias_added_in_place_equals_the_plain_one(kernel, groups, size, built, monkeypatch):
+    results = []
+    for loaded in (True, False):
+        monkeypatch.setattr(operators, 'loaded', lambda loaded=loaded: loaded)
+        paddle.seed(0)
+        conv, x = Conv2D(4, 4, kernel, padding=kernel // 2, groups=groups), images(3, 4, *size)
+        conv.bias.set_value(paddle.linspace(-1, 2, 4))
+        y = conv(x)
+        backward(x + y + conv(y))                                  # its gradient is needed twice
+        results.append([y, x.grad, conv.weight.grad, conv.bias.grad])
+        with paddle.no_grad():
+            results[-1].append(conv(x))
+    assert_close(*results, 2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('shape', [(5000, 4), (3, 1500, 5), (2, 9, 100, 13)])
+def test_a_bias_of_tokens_equals_the_plain_one(shape, built, monkeypatch):
+    results = []
+    for loaded in (True, False):
+        monkeypatch.setattr(operators, 'loaded', lambda loaded=loaded: loaded)
+        paddle.seed(0)
+        layer, x = Linear(shape[-1], 7), images(*shape)
+        layer.bias.set_value(paddle.linspace(-1, 2, 7))
+        y = layer(x)
+        backward(y)
+        results.append([y, x.grad, layer.weight.grad, layer.bias.grad])
+    assert_close(*results, 2e-5)

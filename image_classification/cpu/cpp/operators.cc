@@ -1,5 +1,6 @@
 // Operators for a CPU, float32, with gradients. Built by `python -m image_classification.cpu.build_operators`.
 #include "activations.h"
+#include "bias.h"
 #include "depthwise.h"
 #include "dynamic_relu.h"
 #include "norms.h"
@@ -82,3 +83,16 @@ PD_BUILD_GRAD_OP(mobile_backbones_row_norm)
     .Outputs({paddle::Grad("X"), paddle::Grad("Weight"), paddle::Grad("Bias")})
     .Attrs({"epsilon: float"})
     .SetKernelFn(PD_KERNEL(RowNormBackward));
+
+PD_BUILD_OP(mobile_backbones_bias)
+    .Inputs({"X", "Bias"})
+    .Outputs({"Out"})
+    .Attrs({"pixels: int64_t"})
+    .SetInplaceMap({{"X", "Out"}})
+    .SetKernelFn(PD_KERNEL(BiasForward));
+
+PD_BUILD_GRAD_OP(mobile_backbones_bias)
+    .Inputs({"Bias", paddle::Grad("Out")})
+    .Outputs({paddle::Grad("X"), paddle::Grad("Bias")})
+    .Attrs({"pixels: int64_t"})
+    .SetKernelFn(PD_KERNEL(BiasBackward));
