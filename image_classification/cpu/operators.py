@@ -21,7 +21,8 @@ from image_classification.download import cache_directory
 
 SOURCE = Path(__file__).with_name('cpp') / 'operators.cc'                 # includes the .h files beside it
 SWITCH = 'PADDLE_MOBILE_BACKBONES_OPERATORS'                       # environment variable; '0': off
-NAMES = [f'mobile_backbones_{name}' for name in ('depthwise', 'dynamic_relu', 'channel_norm', 'row_norm', 'gelu', 'hardswish', 'bias')]
+NAMES = [f'mobile_backbones_{name}' for name in ('depthwise', 'dynamic_relu', 'channel_norm', 'row_norm', 'gelu', 'hardswish',
+                                                 'bias')]
 
 _loaded_from = []                                                  # the library, once it is loaded
 
@@ -75,33 +76,37 @@ def plain_functions():
     return ctypes.CDLL(str(_loaded_from[-1]), mode=os.RTLD_NOW | os.RTLD_NOLOAD)    # loading it twice would end the process
 
 
+def _run(name, *arguments):
+    return paddle_internals.run_operator(f'mobile_backbones_{name}', *arguments)[0]
+
+
 def depthwise(x, weight, stride, padding):
     """(B, C, H, W), (C, 1, k_h, k_w) -> (B, C, H', W'), all float32. Any kernel size, stride and padding ((top, bottom),
     (left, right))."""
-    return paddle_internals.run_operator(NAMES[0], x, weight, *stride, *padding[0], *padding[1])[0]
+    return _run('depthwise', x, weight, *stride, *padding[0], *padding[1])
 
 
 def dynamic_relu(x, lines):
     """(B, C, H, W), (4, B, C): a1, b1, a2, b2 -> max(a1 x + b1, a2 x + b2), both float32."""
-    return paddle_internals.run_operator(NAMES[1], x, lines)[0]
+    return _run('dynamic_relu', x, lines)
 
 
 def channel_norm(x, weight, bias, epsilon):
     """Layer norm over the channels of each pixel: (B, C, H, W), (C), (C) -> (B, C, H, W), all float32."""
-    return paddle_internals.run_operator(NAMES[2], x, weight, bias, epsilon)[0]
+    return _run('channel_norm', x, weight, bias, epsilon)
 
 
 def row_norm(x, weight, bias, epsilon):
     """Layer norm over the last axis: (..., C), (C), (C) -> (..., C), all float32."""
-    return paddle_internals.run_operator(NAMES[3], x, weight, bias, epsilon)[0]
+    return _run('row_norm', x, weight, bias, epsilon)
 
 
 def activation(name, x):
     """'gelu' (exact) or 'hardswish' of x, float32 of any shape."""
-    return paddle_internals.run_operator(f'mobile_backbones_{name}', x)[0]
+    return _run(name, x)
 
 
 def add_bias(x, bias, pixels=1):
     """(..., C, pixels), (C) -> x + bias, in the memory of x. Only for an x that nothing else uses, its own gradient included.
     The pixels may have two axes or, if there is only one, none."""
-    return paddle_internals.run_operator(NAMES[6], x, bias, pixels)[0]
+    return _run('bias', x, bias, pixels)

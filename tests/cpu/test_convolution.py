@@ -21,7 +21,9 @@ DEPTHWISE = [(6, 6, {'kernel_size': 3, 'padding': 1}), (6, 6, {'kernel_size': 5,
              (6, 6, {'kernel_size': 3, 'padding': [1, 2, 0, 1]}), (6, 12, {'kernel_size': 3, 'padding': 1}),
              (6, 6, {'kernel_size': 3, 'padding': 1, 'padding_mode': 'reflect'}),
              (6, 6, {'kernel_size': 5, 'stride': 2, 'padding': 'SAME'})]
-OTHERS = [(3, 4, {'kernel_size': 3, 'stride': 2, 'padding': 1})]
+OTHERS = [(3, 4, {'kernel_size': 3, 'stride': 2, 'padding': 1}), (6, 4, {'kernel_size': 3, 'padding': 1}),
+          (4, 4, {'kernel_size': [1, 5], 'padding': [0, 2]}), (5, 4, {'kernel_size': 3, 'padding': [1, 2, 0, 1]}),
+          (4, 4, {'kernel_size': 3, 'padding': 3}), (4, 6, {'kernel_size': 3, 'padding': 1})]
 CONVOLUTIONS = POINTWISE + [(c_in, c_out, {'groups': 6, **rest}) for c_in, c_out, rest in DEPTHWISE] + OTHERS
 
 
@@ -88,6 +90,16 @@ def test_conv_bn_equals_the_two_layers_in_values_gradients_and_statistics(conv, 
     assert_close(results[1], results[0], 1e-7)
 
 
+def test_the_gradient_of_a_dense_convolution_is_one_where_that_is_faster(monkeypatch):
+    monkeypatch.setattr(convolution, 'with_fast_gradient', refuse)
+    for c_in, c_out, size, training in ((4, 4, 27, True), (4, 5, 28, True), (4, 4, 28, False)):
+        conv = Conv2D(c_in, c_out, 3, padding=1)
+        conv.training = training
+        conv(paddle.zeros([1, c_in, size, size]))
+    with pytest.raises(Refused):
+        Conv2D(4, 4, 3, padding=1)(paddle.zeros([1, 4, 28, 28]))
+
+
 class Refused(Exception):
     pass
 
@@ -103,7 +115,7 @@ def refuse(*_args, **_options):
 def test_depthwise_convolutions_of_small_maps_are_matrix_products(channels, kernel, stride, size, batch, as_matrices,
                                                                   monkeypatch):
     conv = Conv2D(channels, channels, kernel, stride, kernel // 2, groups=channels)
-    monkeypatch.setattr(depthwise, '_as_matrices' if as_matrices else '_convolution', refuse)
+    monkeypatch.setattr(depthwise, '_as_matrices' if as_matrices else 'with_fast_gradient', refuse)
     with pytest.raises(Refused):
         conv(paddle.zeros([batch, channels, size, size]))
 
