@@ -61,8 +61,8 @@ def _tune_malloc():
 def _advise_huge_pages():
     """Ask for pages of 2 MiB in the part of the address space where malloc will put its memory. Returns whether Linux agreed.
 
-    Large maps then cost fewer page faults: training steps of MobileFormer-26M (64 px, batch 64) are 3 % faster, of ShuffleNetV2 (224 px, batch 8) 7 %.
-    It reserves addresses only: malloc takes memory when something is written to it.
+    Large maps then cost fewer page faults: training steps of MobileFormer-26M (64 px, batch 64) are 3 % faster, of ShuffleNetV2
+    (224 px, batch 8) 7 %. It reserves addresses only: malloc takes memory when something is written to it.
     """
     libc = ctypes.CDLL(None)
     libc.malloc.restype = ctypes.c_void_p
