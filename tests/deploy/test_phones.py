@@ -51,7 +51,7 @@ def test_the_guide_turns_pixels_into_what_the_network_takes(tmp_path):
     phone.write_phone_files(ExportDirectory(tmp_path), CONTENT, guides)
     text = (tmp_path / PHONE_GUIDE).read_text(encoding='utf-8')
     # (pixel - mean) * normal, blue first
-    assert text.count('{76.5f, 102.0f, 127.5f}') == 2
+    assert text.count('{76.5f, 102.0f, 127.5f}') == 2 and 'WINOGRAD_MEMORY_LEVEL' in text
     assert 'normal[] = {0.031372549f, 0.00784313725f, 0.0156862745f}' in text
     assert 'shorter side has 128 pixels (bicubic);\n   cut 96 x 96' in text and 'Colours in the order BGR' in text
     assert 'each divided by 1.5 before' in text and '2.0e-06 of the standard deviation' in text
@@ -134,3 +134,10 @@ def test_every_variant_agrees_in_every_engine(name, tmp_path):
     export_model(network, tmp_path / 'export', format=HERE, image_size=SMALLEST.get(name, 96))
     found = ExportDirectory(tmp_path / 'export').read()['engines']
     assert list(found) == HERE and all(entry['differences'][1]['relative'] < 1e-3 for entry in found.values())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif('mnn' not in HERE, reason="pip install -e '.[mnn]'")
+def test_many_3x3_convolutions_are_exact_in_mnn(tmp_path):
+    export_model(settled(ic.create_model('hgnet_v2_b1')), tmp_path / 'export', format='mnn', image_size=224)
+    assert ExportDirectory(tmp_path / 'export').read()['engines']['mnn']['differences'][1]['relative'] < 4e-5
