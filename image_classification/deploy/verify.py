@@ -11,6 +11,7 @@ from image_classification.deploy.static import Deployed
 from image_classification.deploy.trial import read_outputs
 from image_classification.errors import UserError
 from image_classification.files import temporary_directory
+from image_classification.layers import network_of
 
 TOLERANCE = 1e-4                                                   # relative to the output's standard deviation
 ROUNDINGS = 10                                                     # or this many times the network's own float32 error
@@ -55,7 +56,11 @@ def verify(model, directory, preprocess, sizes, softmax=False, pixels=False, one
     def compare(engines):
         for engine, results in _run_engines(kind, directory, given, engines):
             entry = found.setdefault(engine.split('/')[0], {'differences': {}})
-            _judge(kind, entry, engine, results, expected, tolerances)
+            try:
+                _judge(kind, entry, engine, results, expected, tolerances)
+            except Failure as error:
+                doubt = getattr(network_of(model), 'engines_may_differ', '')
+                raise Failure(f'{error}. {doubt}' if doubt else str(error)) from error
     compare([engine for engine in engines if engine != _CONVOLUTIONS or onednn != 'all'])
     if onednn == 'all' and 'onednn' in found.get('paddle_inference', {}):          # oneDNN fails; for convolutions, too?
         compare([_CONVOLUTIONS])

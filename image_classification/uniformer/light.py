@@ -123,6 +123,8 @@ class UniFormerLight(Network):
     feature_layers = [['patch_embed1', 'blocks1'], ['patch_embed2', 'blocks2'], ['patch_embed3', 'cls_token', 'blocks3'],
                       ['patch_embed4', 'cls_upsample', 'blocks4']]
     key_style = 'official'
+    engines_may_differ = ('The network keeps the tokens that score highest. Untrained, with a class token of 0, all score alike, and '
+                          'each engine may keep others: export trained weights')
     classifier_layers = ('head', 'head_cls')  # what a new number of classes replaces
 
     def no_weight_decay(self):

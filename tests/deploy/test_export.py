@@ -326,6 +326,16 @@ def test_where_onednn_goes_wrong_the_export_says_so_and_runs_with_it_for_convolu
     np.testing.assert_allclose(run(tmp_path / 'export', images.numpy(), None), network(images).numpy(), atol=1e-5)
 
 
+def test_a_network_says_why_engines_may_differ(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise verify.Failure('it differs')
+    monkeypatch.setattr(verify, '_compare', refuse)
+    network = Small()
+    network.engines_may_differ = 'All score alike'
+    with pytest.raises(UserError, match='^it differs. All score alike$'):
+        export_model(network, tmp_path / 'export')
+
+
 @needs_onnx
 def test_a_wrong_number_of_onednn_is_told_from_one_of_the_export(tmp_path, monkeypatch):
     def compare(kind, expected, outputs, tolerances, where):
