@@ -111,6 +111,7 @@ setup(
         'visualdl': ['visualdl'],         # -visual visualdl
         'test': [*CPU, 'pytest', 'matplotlib', *MNIST5K, *ONNX, *OPENVINO, *SERVE, *TENSORBOARD, *OPENCV, *HEIC, *DEMO,
                  *NOTEBOOK, *PRETRAINED,
+                 'MNN>=3.6; platform_system == "Linux" and platform_machine == "x86_64"',
                  'pytest-xdist',          # runs the tests on all cores
                  'nbclient',              # runs the notebooks
                  'selenium',              # drives a browser, if there is one
