@@ -1,5 +1,5 @@
 """Optional C++ operators for a CPU in float32, with gradients: depthwise convolution, activations, layer norms, biases.
-Beside them, two updates of a training step (see `training_step.py`).
+Beside them, plain functions for a training step (see `training_step.py`).
 
 `python -m image_classification.cpu.build_operators` compiles them once for this machine and this version of Paddle, into the
 cache (see `download/`). If they exist, eager mode uses them; PADDLE_MOBILE_BACKBONES_OPERATORS=0 switches them off. Nothing
