@@ -76,9 +76,9 @@ def test_exports_are_made_at_once_or_else_one_by_one_and_made_once(monkeypatch, 
     monkeypatch.setattr(surroundings, '_export', fake)
     monkeypatch.setattr(surroundings, 'available', lambda: ENGINES)
     found = surroundings.export('net', ENGINES, tmp_path, 32, {})
-    wanted, alone = set() if together else {'openvino'}, len(surroundings.ALONE)
+    wanted, alone = set() if together else {'openvino'}, len(surroundings.PHONE_ENGINES)
     assert {engine for engine, (_, error) in found.items() if error} == wanted
-    assert len(calls) == (1 if together else 4) + alone and calls[:alone] == [[engine] for engine in surroundings.ALONE]
+    assert len(calls) == (1 if together else 4) + alone and calls[:alone] == [[engine] for engine in surroundings.PHONE_ENGINES]
     again = surroundings.export('net', ENGINES, tmp_path, 32, {})
     assert len(calls) == (1 if together else 5) + alone and again['onnxruntime'] == found['onnxruntime']
     for size, options in ((64, ()), (32, ['--fixed-size'])):

@@ -9,11 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import image_classification
-from image_classification.deploy.engines import FORMATS, available
+from image_classification.deploy.engines import FORMATS, PHONE_ENGINES, available
 from image_classification.deploy.export_directory import ONNX, ExportDirectory
 from image_classification.files import temporary_directory, write_atomically
-
-ALONE = ('mnn', 'ncnn', 'litert', 'paddlelite')                    # their exports take one picture, and hold other formats, too
 
 TOOLS = Path(__file__).resolve().parents[1]
 
@@ -67,12 +65,12 @@ def export(name, engines, root, size, environment, options=()):
     for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
         present = ExportDirectory(directory)
         if present.read_if_there().get('input', {}).get('image_size') == size:
-            whose = [engine for engine in present.engines() if engine in ALONE] or present.engines()
+            whose = [engine for engine in present.engines() if engine in PHONE_ENGINES] or present.engines()
             found.update({engine: (directory, None) for engine in whose if engine in engines})
     missing = [engine for engine in engines if engine not in found]
-    for engine in [engine for engine in missing if engine in ALONE]:
+    for engine in [engine for engine in missing if engine in PHONE_ENGINES]:
         found[engine] = _export(name, [engine], folder, size, environment, options)
-    missing = [engine for engine in missing if engine not in ALONE]
+    missing = [engine for engine in missing if engine not in PHONE_ENGINES]
     directory, error = _export(name, missing, folder, size, environment, options) if missing else (None, None)
     if error and len(missing) > 1:
         return {**found, **{engine: _export(name, [engine], folder, size, environment, options) for engine in missing}}

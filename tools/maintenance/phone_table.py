@@ -20,19 +20,19 @@ import command_setup  # noqa: F401, E402  (first: before Paddle is imported)
 import paddle  # noqa: E402
 
 import image_classification as ic  # noqa: E402
-from image_classification.deploy.engines import FORMATS, available  # noqa: E402
+from image_classification.deploy.engines import FORMATS, PHONE_ENGINES, available  # noqa: E402
 from image_classification.deploy.export import PHONE, export_model  # noqa: E402
 from image_classification.deploy.export_directory import ExportDirectory  # noqa: E402
 from image_classification.deploy.formats import lite, phone  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import temporary_directory, write_atomically  # noqa: E402
 
-from try_phones import PHONES, awake, classifiers, settle  # noqa: E402
+from try_phones import awake, classifiers, settle  # noqa: E402
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'phone_networks.md'
 MARKS = '<!-- tools/maintenance/phone_table.py writes what follows -->\n', '<!-- until here -->\n'
 SECONDS = 3600                                                     # for one network
-TITLES = {engine: {**PHONE, 'lite': lite}[format].HEADING for engine, format in FORMATS.items() if engine in PHONES}
+TITLES = {engine: {**PHONE, 'lite': lite}[format].HEADING for engine, format in FORMATS.items() if engine in PHONE_ENGINES}
 
 
 @paddle.no_grad()
@@ -125,7 +125,8 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('names', nargs='*', metavar='NAME')
     parser.add_argument('--results', required=True, help='a .json file')
-    parser.add_argument('--engines', nargs='*', choices=PHONES, default=[name for name in PHONES if name in available()])
+    parser.add_argument('--engines', nargs='*', choices=PHONE_ENGINES,
+                        default=[name for name in PHONE_ENGINES if name in available()])
     parser.add_argument('--again', action='store_true', help='repeat what is known')
     parser.add_argument('--write', action='store_true', help='write docs/phone_networks.md')
     parser.add_argument('--child', action='store_true', help=argparse.SUPPRESS)

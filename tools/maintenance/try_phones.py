@@ -24,14 +24,13 @@ from paddle import nn  # noqa: E402
 
 import image_classification as ic  # noqa: E402
 from image_classification.datasets import get_dataset  # noqa: E402
-from image_classification.deploy.engines import FORMATS, available, open_engine  # noqa: E402
+from image_classification.deploy.engines import FORMATS, PHONE_ENGINES, available, open_engine  # noqa: E402
 from image_classification.deploy.export import export_model  # noqa: E402
 from image_classification.deploy.export_directory import ExportDirectory  # noqa: E402
 from image_classification.deploy.formats.weights_int8 import FILES, quantize_weights  # noqa: E402
 from image_classification.errors import UserError, exit_with_message  # noqa: E402
 from image_classification.files import temporary_directory  # noqa: E402
 
-PHONES = ('mnn', 'ncnn', 'litert', 'paddlelite')
 LEAST = {'inception_v2': 139, 'inception_v3': 139, 'inception_v4': 139, 'inception_resnet_v2': 139, 'xception': 139}
 TIE = 1e-4
 HEAD = '| network | px | engine | largest difference / deviation | same answer | top-1 |\n|---|---|---|---|---|---|'
@@ -184,7 +183,8 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('names', nargs='*', metavar='NAME')
     parser.add_argument('--pictures', required=True)
-    parser.add_argument('--engines', nargs='+', choices=PHONES, default=[name for name in PHONES if name in available()])
+    parser.add_argument('--engines', nargs='+', choices=PHONE_ENGINES,
+                        default=[name for name in PHONE_ENGINES if name in available()])
     parser.add_argument('--size', type=int, default=64)
     parser.add_argument('--count', type=int, default=1000)
     parser.add_argument('--int8', action='store_true')

@@ -3,7 +3,8 @@
 Each engine has a file and implements `interface`; `choice` finds the engine for a directory. `eager` runs a Paddle network
 through the same interface. Several threads may share an engine.
 """
-from image_classification.deploy.engines.choice import ENGINES, FASTEST_FIRST, FORMATS, available, engines_of, open_engine
+from image_classification.deploy.engines.choice import (ENGINES, FASTEST_FIRST, FORMATS, PHONE_ENGINES, available, engines_of,
+                                                         open_engine)
 from image_classification.deploy.export_directory import FILES
 
-__all__ = ['ENGINES', 'FASTEST_FIRST', 'FILES', 'FORMATS', 'available', 'engines_of', 'open_engine']
+__all__ = ['ENGINES', 'FASTEST_FIRST', 'FILES', 'FORMATS', 'PHONE_ENGINES', 'available', 'engines_of', 'open_engine']

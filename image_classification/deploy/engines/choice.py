@@ -20,6 +20,7 @@ FASTEST_FIRST = ('onnxruntime', 'openvino', 'mnn', 'paddle_inference', 'litert',
 # {engine: its format in tools/export.py}
 FORMATS = {**{engine: engine for engine in ENGINES}, 'paddle_inference': 'paddle', 'onnxruntime': 'onnx', 'litert': 'tflite',
            'paddlelite': 'lite'}
+PHONE_ENGINES = ('mnn', 'ncnn', 'litert', 'paddlelite')            # their exports take one picture, and hold other formats, too
 
 
 def available():
